@@ -1,0 +1,124 @@
+/**
+ * Every error jobq raises on purpose: what was expected, what was got, what to do.
+ *
+ * `code` is for programs, `exitCode` is the process's exit status (the table in docs/commands.md), `hint` is
+ * the next step for a person. Anything that is not a JobqError is a defect in jobq and shows as one.
+ */
+
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  refused: 3,
+  notFound: 4,
+  jobFailed: 5,
+  nothingReady: 6,
+  interrupted: 130,
+  terminated: 143,
+} as const
+
+export abstract class JobqError extends Error {
+  /** A stable name in capitals, for programs. */
+  abstract readonly code: string
+  /** The exit status that a command ends with. */
+  abstract readonly exitCode: number
+  /** What to do about it, one sentence; empty where the message says it all. */
+  readonly hint: string
+
+  constructor(message: string, options: {hint?: string; cause?: unknown} = {}) {
+    super(message, 'cause' in options ? {cause: options.cause} : undefined)
+    this.name = new.target.name
+    this.hint = options.hint ?? ''
+  }
+}
+
+/** A flag, an argument or an option that can't be what was meant. */
+export class UsageError extends JobqError {
+  readonly code: string = 'USAGE'
+  readonly exitCode = EXIT.usage
+}
+
+/** An argument that is not what its serializer takes. */
+export class ArgumentError extends UsageError {
+  override readonly code: string = 'BAD_ARGUMENT'
+}
+
+/** A configuration file that can't be read, or says something it may not say. */
+export class ConfigError extends UsageError {
+  override readonly code: string = 'BAD_CONFIG'
+}
+
+/** A function that should be worked has no worker, or one that can't be started. */
+export class WorkerError extends UsageError {
+  override readonly code: string = 'BAD_WORKER'
+}
+
+/** A job with this (func, uniqkey) is in the table already. Qudo refuses it likewise. */
+export class DuplicateJobError extends JobqError {
+  readonly code = 'DUPLICATE'
+  readonly exitCode = EXIT.refused
+
+  readonly func: string
+  readonly uniqkey: string
+  /** The id of the job that is there; null if it left the table meanwhile. */
+  readonly existingId: number | null
+
+  constructor(func: string, uniqkey: string, existingId: number | null) {
+    super(
+      `refused: a ${func} job with uniqkey ${JSON.stringify(uniqkey)} is already waiting` +
+        (existingId === null ? '' : ` (job ${existingId})`),
+      {hint: 'it can be enqueued again once that job has left the queue; --if-absent takes this for success'},
+    )
+    this.func = func
+    this.uniqkey = uniqkey
+    this.existingId = existingId
+  }
+}
+
+/** No job, exception or function of that id or name. */
+export class NotFoundError extends JobqError {
+  readonly code = 'NOT_FOUND'
+  readonly exitCode = EXIT.notFound
+}
+
+/** The exception has been retried before; Qudo warns and does nothing, too. */
+export class AlreadyRetriedError extends JobqError {
+  readonly code = 'ALREADY_RETRIED'
+  readonly exitCode = EXIT.notFound
+
+  readonly exceptionId: number
+
+  constructor(exceptionId: number) {
+    super(`exception ${exceptionId} was already retried`, {
+      hint: 'see `jobq list --failed`; enqueue the job again with `jobq enqueue` if it is wanted twice',
+    })
+    this.exceptionId = exceptionId
+  }
+}
+
+export type StoreErrorCode =
+  | 'UNREACHABLE'
+  | 'DAMAGED'
+  | 'FULL'
+  | 'READ_ONLY'
+  | 'LOCKED'
+  | 'FOREIGN'
+  | 'NO_DRIVER'
+  | 'DATABASE'
+
+/** The database could not do it: out of reach, damaged, full, read-only, locked too long. */
+export class StoreError extends JobqError {
+  readonly code: StoreErrorCode
+  readonly exitCode = EXIT.failed
+
+  constructor(code: StoreErrorCode, message: string, options: {hint?: string; cause?: unknown} = {}) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** The JobQueue was closed before this call. */
+export class ClosedError extends JobqError {
+  readonly code = 'CLOSED'
+  readonly exitCode = EXIT.failed
+}

@@ -1,0 +1,144 @@
+/**
+ * A job and what becomes of it: the rows of Qudo's four tables as types, and a job's states as nouns.
+ *
+ * Property names are TypeScript's; columns keep Qudo's names in SQL and in JSON output (see render.ts).
+ * All times are whole Unix seconds by the *database's* clock, all durations whole seconds.
+ */
+
+/** The longest function name and uniqkey, in characters: VARCHAR(255) in all of Qudo's schemas. */
+export const MAX_NAME_LENGTH = 255
+/** INTEGER UNSIGNED, the type of every time, count and priority in Qudo's MySQL schema. */
+export const MAX_UINT32 = 4_294_967_295
+/** The most bytes an argument may have: MEDIUMBLOB's limit, kept on every store so that queues can move. */
+export const MAX_ARG_BYTES = 16_777_215
+
+/** An argument as it is stored: text as TEXT (so that it reads well in a shell), bytes as a BLOB. */
+export type StoredArg = string | Uint8Array | null
+
+/** A job that is to be stored. */
+export interface NewJob {
+  func: string
+  arg: StoredArg
+  /** At most one waiting job per (func, uniqkey); null never collides. */
+  uniqkey: string | null
+  /** 0 … 4294967295; larger is sooner. */
+  priority: number
+  /** Due so many seconds after the database's now, or at a time; Qudo's run_after is the first. */
+  due: {in: number} | {at: number}
+}
+
+/** What an enqueue wrote. */
+export interface EnqueuedJob {
+  id: number
+  func: string
+  uniqkey: string | null
+  priority: number
+  runAfter: number
+}
+
+/** What the clock makes of a row: `running` is leased into the future, `delayed` is not due yet. */
+export type JobState = 'ready' | 'delayed' | 'running'
+export const JOB_STATES: readonly JobState[] = ['ready', 'delayed', 'running']
+
+/** A row of `job`. */
+export interface JobRow {
+  id: number
+  funcId: number
+  func: string
+  /** The bytes as stored, whatever storage class they have; null is SQL's NULL. */
+  arg: Uint8Array | null
+  uniqkey: string | null
+  enqueueTime: number
+  grabbedUntil: number
+  runAfter: number
+  retryCnt: number
+  priority: number
+}
+
+/** A row of `job` with what the clock makes of it. */
+export interface ListedJob extends JobRow {
+  state: JobState
+}
+
+/**
+ * The right to work a job and to settle it: it holds while the row still says this grabbedUntil.
+ * Who has lost it (a Perl worker or another jobq took the job) changes nothing any more.
+ */
+export interface Lease {
+  id: number
+  grabbedUntil: number
+}
+
+/** A row of `exception_log`: one for every failed attempt. */
+export interface ExceptionRow {
+  id: number
+  funcId: number
+  func: string
+  exceptionTime: number
+  message: string
+  uniqkey: string | null
+  arg: Uint8Array | null
+  retried: boolean
+}
+
+/** job_status.status, in Qudo's words. */
+export type FinalStatus = 'completed' | 'failed' | 'abort'
+
+/** A row of `job_status`, written for functions whose worker asks for it (set_job_status). */
+export interface StatusRow {
+  id: number
+  funcId: number
+  func: string
+  arg: Uint8Array | null
+  uniqkey: string | null
+  status: FinalStatus
+  jobStartTime: number
+  jobEndTime: number
+}
+
+/**
+ * How an attempt ended.
+ * - completed: the row is deleted
+ * - replaced: the row is deleted and the new jobs are enqueued in the same transaction; if one of them is refused,
+ *   it counts as failed, with `retryIn`
+ * - failed: an exception is logged; with `retryIn` (seconds) the row stays and costs a retry, with null it goes
+ * - aborted: an exception is logged, the row goes whatever retries are left
+ * - released: the row is as it was before the grab; nothing is logged
+ */
+export type Outcome =
+  | {kind: 'completed'}
+  | {kind: 'replaced'; jobs: readonly NewJob[]; retryIn: number | null}
+  | {kind: 'failed'; message: string; retryIn: number | null}
+  | {kind: 'aborted'; reason: string}
+  | {kind: 'released'}
+
+/** The end of one attempt, to be written if the lease still holds. */
+export interface Settlement {
+  lease: Lease
+  outcome: Outcome
+  /** Given if the worker sets a job status: when the attempt began and ended. */
+  span?: {start: number; end: number} | undefined
+}
+
+/** How many jobs and exceptions a function has, and how old its oldest ready job is (seconds, null if none). */
+export interface FuncCounts {
+  func: string
+  ready: number
+  delayed: number
+  running: number
+  /** Exceptions that were not retried yet. */
+  failed: number
+  completed: number
+  aborted: number
+  oldestReadyAge: number | null
+}
+
+/** Run times and throughput from job_status, over the last hour. */
+export interface FuncTimes {
+  func: string
+  /** Seconds, whole as Qudo stores them; null where nothing has finished. */
+  median: number | null
+  p95: number | null
+  /** Jobs that ended in each of the last 60 minutes, the current one last. */
+  perMinute: number[]
+}

@@ -1,0 +1,110 @@
+/**
+ * A database's address: what --db, JOBQ_DB and the config file may say, Perl's DSNs included.
+ */
+import {homedir} from 'node:os'
+import {join, resolve} from 'node:path'
+import {StoreError, UsageError} from '../errors.ts'
+
+export type Address = SqliteAddress | ServerAddress
+
+export interface SqliteAddress {
+  driver: 'sqlite'
+  /** Absolute, or `:memory:`. */
+  path: string
+  /** The default path: its folder is made if it is missing. A folder that was named must be there. */
+  isDefault: boolean
+}
+
+export interface ServerAddress {
+  driver: 'mysql' | 'postgres'
+  /** The whole URL, password included: never for a message. */
+  url: string
+}
+
+const FORMS =
+  'a file (jobs.db, sqlite:jobs.db), mysql://user@host/db, postgres://user@host/db, or a Perl dbi: DSN'
+
+/**
+ * Reads one address. Relative paths are taken from `folder`.
+ * @throws UsageError if it has none of the known forms
+ */
+export function parseAddress(text: string, folder: string = process.cwd()): Address {
+  if (text === '') throw new UsageError(`expected a database, got an empty one`, {hint: `give ${FORMS}`})
+  if (/^dbi:/i.test(text)) return parseDsn(text, folder)
+  const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
+  switch (scheme) {
+    case undefined:
+      return sqlite(text, folder)
+    case 'sqlite':
+      return sqlite(text.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, ''), folder)
+    case 'mysql':
+    case 'mariadb':
+      return {driver: 'mysql', url: text}
+    case 'postgres':
+    case 'postgresql':
+      return {driver: 'postgres', url: text}
+    default:
+      throw new UsageError(
+        `expected a database, got one of an unknown kind, ${JSON.stringify(`${scheme}:`)}`,
+        {
+          hint: `give ${FORMS}`,
+        },
+      )
+  }
+}
+
+/** `$XDG_DATA_HOME/jobq/jobq.db`, else `~/.local/share/jobq/jobq.db`. */
+export function defaultAddress(): SqliteAddress {
+  const data = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share')
+  return {driver: 'sqlite', path: join(data, 'jobq', 'jobq.db'), isDefault: true}
+}
+
+function sqlite(path: string, folder: string): SqliteAddress {
+  if (path === '') throw new UsageError('expected a SQLite file, got no path', {hint: `give ${FORMS}`})
+  return {driver: 'sqlite', path: path === ':memory:' ? path : resolve(folder, path), isDefault: false}
+}
+
+/** `dbi:SQLite:dbname=…`, `dbi:mysql:database=…;host=…`, `dbi:Pg:dbname=…`, as Qudo's users have them. */
+function parseDsn(text: string, folder: string): Address {
+  const [, driver = '', rest = ''] = /^dbi:(\w+)(?:\([^)]*\))?:(.*)$/is.exec(text) ?? []
+  const pairs = new Map<string, string>()
+  for (const part of rest.split(';').filter(Boolean)) {
+    const [key = '', ...value] = part.split('=')
+    if (value.length === 0) pairs.set('dbname', key)
+    else pairs.set(key.trim().toLowerCase(), value.join('=').trim())
+  }
+  const database = pairs.get('dbname') ?? pairs.get('database') ?? pairs.get('db')
+  const kind = driver.toLowerCase()
+  if (kind === 'sqlite') return sqlite(database ?? '', folder)
+  if (kind !== 'mysql' && kind !== 'mariadb' && kind !== 'pg')
+    throw new UsageError(
+      `expected a DSN of SQLite, mysql, MariaDB or Pg, got ${JSON.stringify(text.slice(0, 20))}`,
+      {
+        hint: `give ${FORMS}`,
+      },
+    )
+  if (!database) throw new UsageError('the DSN names no database', {hint: 'add dbname=NAME'})
+  const url = new URL(`${kind === 'pg' ? 'postgres' : 'mysql'}://localhost`)
+  url.hostname = pairs.get('host') ?? pairs.get('hostname') ?? 'localhost'
+  url.port = pairs.get('port') ?? ''
+  url.username = encodeURIComponent(pairs.get('user') ?? process.env.DBI_USER ?? '')
+  url.password = encodeURIComponent(pairs.get('password') ?? process.env.DBI_PASS ?? '')
+  url.pathname = `/${encodeURIComponent(database)}`
+  return {driver: kind === 'pg' ? 'postgres' : 'mysql', url: url.href}
+}
+
+/** How messages name an address: never with a password. */
+export function addressName(address: Address): string {
+  if (address.driver === 'sqlite') return address.path
+  try {
+    const url = new URL(address.url)
+    if (url.password) url.password = '***'
+    for (const key of [...url.searchParams.keys()])
+      if (/pass|secret|key/i.test(key)) url.searchParams.set(key, '***')
+    return url.href
+  } catch {
+    throw new StoreError('UNREACHABLE', `the ${address.driver} URL can't be read`, {
+      hint: 'write it as scheme://user:password@host:port/database, with %-escapes in user and password',
+    })
+  }
+}

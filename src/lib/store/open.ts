@@ -1,0 +1,22 @@
+/** From a database's address to its driver. Only the driver that is named gets loaded. */
+import {StoreError} from '../errors.ts'
+import type {Address} from './address.ts'
+import type {Store} from './store.ts'
+
+export interface OpenOptions {
+  /** false: a commit may be lost by a power cut (never by a crash); for a dispatcher. Default true. */
+  durable?: boolean
+}
+
+/**
+ * Opens the store behind an address; a SQLite file and its schema are made if they are missing.
+ * @throws StoreError if it can't be opened
+ */
+export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
+  if (address.driver !== 'sqlite')
+    throw new StoreError('NO_DRIVER', `this version of jobq has no driver for ${address.driver}`, {
+      hint: 'use a SQLite file: --db jobs.db',
+    })
+  const {openSqlite} = await import('./sqlite.ts')
+  return openSqlite(address.path, {makeFolder: address.isDefault, ...options})
+}

@@ -1,0 +1,126 @@
+/**
+ * The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables.
+ *
+ * `jobq_schema` holds one row, the version; a database without it is new, made by Qudo, or something else.
+ */
+import type {Database} from 'better-sqlite3'
+import {StoreError} from '../errors.ts'
+
+export const SCHEMA_VERSION = 1
+
+const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
+  func: {
+    columns: ['id', 'name'],
+    sql: `CREATE TABLE func (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       VARCHAR(255) NOT NULL,
+    UNIQUE(name)
+)`,
+  },
+  job: {
+    columns: [
+      'id',
+      'func_id',
+      'arg',
+      'uniqkey',
+      'enqueue_time',
+      'grabbed_until',
+      'run_after',
+      'retry_cnt',
+      'priority',
+    ],
+    sql: `CREATE TABLE job (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL,
+    arg             MEDIUMBLOB,
+    uniqkey         VARCHAR(255) NULL,
+    enqueue_time    INTEGER UNSIGNED,
+    grabbed_until   INTEGER UNSIGNED NOT NULL,
+    run_after       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    retry_cnt       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    priority        INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    UNIQUE(func_id,uniqkey)
+)`,
+  },
+  exception_log: {
+    columns: ['id', 'func_id', 'exception_time', 'message', 'uniqkey', 'arg', 'retried'],
+    sql: `CREATE TABLE exception_log (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    exception_time  INTEGER UNSIGNED NOT NULL,
+    message         MEDIUMBLOB NOT NULL,
+    uniqkey         VARCHAR(255) NULL,
+    arg             MEDIUMBLOB,
+    retried         TINYINT(1) NOT NULL DEFAULT 0
+)`,
+  },
+  job_status: {
+    columns: ['id', 'func_id', 'arg', 'uniqkey', 'status', 'job_start_time', 'job_end_time'],
+    sql: `CREATE TABLE job_status (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    arg             MEDIUMBLOB,
+    uniqkey         VARCHAR(255) NULL,
+    status          VARCHAR(10),
+    job_start_time  INTEGER UNSIGNED NOT NULL,
+    job_end_time    INTEGER UNSIGNED NOT NULL
+)`,
+  },
+}
+
+/** jobq's own: what the lane walk, the counts and the run times read. */
+const OWN: readonly string[] = [
+  'CREATE INDEX IF NOT EXISTS jobq_lane ON job (func_id, grabbed_until, priority, run_after, id)',
+  'CREATE INDEX IF NOT EXISTS jobq_failed ON exception_log (func_id, retried)',
+  'CREATE INDEX IF NOT EXISTS jobq_ended ON job_status (func_id, status, job_end_time, job_start_time)',
+  'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
+  `INSERT INTO jobq_schema (version) SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM jobq_schema)`,
+]
+
+/** Is the schema there, in this version? One read, so that every open can ask. */
+export function isPrepared(db: Database): boolean {
+  try {
+    const version = db.prepare('SELECT version FROM jobq_schema').pluck().get()
+    return version === SCHEMA_VERSION
+  } catch (error) {
+    if ((error as Error).message.startsWith('no such table')) return false
+    throw error
+  }
+}
+
+/**
+ * The statements that bring this database to jobq's schema, in order; empty if it is prepared.
+ * @param adopt also where the database is something else's and has none of Qudo's tables
+ * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there
+ */
+export function schemaPlan(db: Database, name: string, adopt: boolean): string[] {
+  if (isPrepared(db)) return []
+  const tables = db
+    .prepare(
+      `SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`,
+    )
+    .pluck()
+    .all() as string[]
+  const present = Object.keys(QUDO_TABLES).filter(table => tables.includes(table))
+  for (const table of present) checkColumns(db, name, table)
+  const others = tables.filter(table => !(table in QUDO_TABLES) && !table.startsWith('jobq_'))
+  if (present.length === 0 && others.length > 0 && !adopt)
+    throw new StoreError(
+      'FOREIGN',
+      `${name} is a database of something else: expected Qudo's tables, got ${others.slice(0, 3).join(', ')}`,
+      {hint: `check --db; \`jobq init --db ${name}\` adds a job queue to it`},
+    )
+  const missing = Object.entries(QUDO_TABLES).filter(([table]) => !present.includes(table))
+  return [...missing.map(([, {sql}]) => sql), ...OWN]
+}
+
+function checkColumns(db: Database, name: string, table: string): void {
+  const columns = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[]
+  const missing = QUDO_TABLES[table]!.columns.filter(column => !columns.includes(column))
+  if (missing.length === 0) return
+  throw new StoreError(
+    'FOREIGN',
+    `${name} is a database of something else: its table ${table} has no column ${missing.join(', ')}`,
+    {hint: 'check --db; jobq needs those table names for itself, so give it a file of its own'},
+  )
+}

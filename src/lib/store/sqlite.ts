@@ -1,0 +1,643 @@
+/**
+ * The job store on SQLite.
+ *
+ * One connection in WAL mode. Every write is BEGIN IMMEDIATE … COMMIT, run in one go: no other work of this
+ * process comes between its statements. A lock held by another process is waited for without blocking the event
+ * loop for more than BUSY_MS at a time.
+ *
+ * The grab walks lanes. A lane is the ready side of one (function, priority): index entries of jobq_lane with
+ * grabbed_until = 0, in the order run_after, id. One seek finds a lane's first entry; if that is not due, nothing
+ * in the lane is, and the walk goes on to the next lower priority. So a grab costs functions × priorities, not rows.
+ */
+import {closeSync, existsSync, mkdirSync, openSync, statSync, watch as watchFolder} from 'node:fs'
+import {basename, dirname} from 'node:path'
+import {setTimeout as sleep} from 'node:timers/promises'
+import Sqlite, {type Database, type Statement} from 'better-sqlite3'
+import {
+  AlreadyRetriedError,
+  ArgumentError,
+  DuplicateJobError,
+  JobqError,
+  NotFoundError,
+  StoreError,
+} from '../errors.ts'
+import {type EnqueuedJob, type JobRow, type Lease, MAX_UINT32, type NewJob, type Settlement} from '../job.ts'
+import {SqliteReads} from './sqlite-reads.ts'
+import {isPrepared, schemaPlan} from './sqlite-schema.ts'
+import type {ExceptionPage, JobPage, Page, SettleResult, Store, Turn, Want, Watch} from './store.ts'
+
+/** How long one attempt at a lock may block the event loop. */
+const BUSY_MS = 100
+/** How long all attempts together may take before LOCKED is raised. */
+const LOCK_PATIENCE_MS = 30_000
+/** How many leases that ran out are put back in one transaction. */
+const EXPIRE_BATCH = 1000
+/** Where the folder can't be watched: how often the change counter is read. */
+const POLL_MS = 50
+
+export interface SqliteOptions {
+  /** Make the file's folder (0700) if it is missing. Default false. */
+  makeFolder?: boolean
+  /** false: a commit may be lost by a power cut (never by a crash). For a dispatcher. Default true. */
+  durable?: boolean
+  /** false: leave the schema as it is; for looking only. Default true. */
+  prepare?: boolean
+  /** Make jobq's tables even in a database that holds something else. Default false. */
+  adopt?: boolean
+  /** Now, in milliseconds since 1970. Default Date.now: on SQLite the host's clock is the database's. */
+  clock?: () => number
+}
+
+/**
+ * Opens a SQLite job store, making the file (0600) and the schema on first use, by several processes at once too.
+ * @throws StoreError
+ */
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<SqliteStore> {
+  const db = await explained(path, async () => {
+    makeFile(path, options.makeFolder ?? false)
+    return new Sqlite(path, {timeout: BUSY_MS})
+  })
+  const store = new SqliteStore(db, path, options)
+  try {
+    if (options.prepare ?? true) await store.init()
+  } catch (error) {
+    db.close()
+    throw error
+  }
+  return store
+}
+
+type Params = unknown[]
+
+export class SqliteStore implements Store {
+  readonly name: string
+  readonly #db: Database
+  readonly #clock: () => number
+  readonly #adopt: boolean
+  readonly #statements = new Map<string, Statement<Params>>()
+  readonly #reads: SqliteReads
+  /** Function ids, only those known to be committed. */
+  readonly #funcIds = new Map<string, number>()
+  readonly #funcNames = new Map<number, string>()
+  /** Function ids that the open transaction made. */
+  readonly #newFuncIds = new Map<string, number>()
+  readonly #watchers = new Set<() => void>()
+  /** Leases end on whole seconds: no need to look for ended ones twice in the same second. */
+  #expiredAt = 0
+
+  constructor(db: Database, name: string, options: SqliteOptions = {}) {
+    this.#db = db
+    this.name = name
+    this.#clock = options.clock ?? Date.now
+    this.#adopt = options.adopt ?? false
+    this.#reads = new SqliteReads(
+      sql => this.#sql(sql),
+      () => this.#now(),
+    )
+    db.pragma(`synchronous = ${(options.durable ?? true) ? 'FULL' : 'NORMAL'}`)
+  }
+
+  async init(): Promise<void> {
+    if (await explained(this.name, async () => isPrepared(this.#db))) return
+    await this.#patiently(() => {
+      schemaPlan(this.#db, this.name, this.#adopt) // refuse before anything is changed
+      if (this.#db.readonly) return
+      this.#db.pragma('journal_mode = WAL')
+      this.#transact(() => {
+        for (const sql of schemaPlan(this.#db, this.name, this.#adopt)) this.#db.exec(sql)
+      })
+    }).catch(error => {
+      // A file that may only be read can still be listed, without jobq's indexes.
+      if (!(error instanceof StoreError && error.code === 'READ_ONLY' && this.#hasQudoTables())) throw error
+    })
+  }
+
+  /** The SQL that init would run. */
+  plan(): string[] {
+    return schemaPlan(this.#db, this.name, true)
+  }
+
+  async enqueue(job: NewJob): Promise<EnqueuedJob> {
+    const enqueued = await this.#write(() => this.#insert(job))
+    this.#notify()
+    return enqueued
+  }
+
+  async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
+    // What has begun to read its source can't start over: only the wait for the lock is repeated.
+    await this.#patiently(() => this.#sql('BEGIN IMMEDIATE').run())
+    const count = await explained(this.name, async () =>
+      this.#finishTransaction(() => {
+        let inserted = 0
+        for (const job of jobs) {
+          this.#insert(job)
+          inserted++
+        }
+        return inserted
+      }),
+    )
+    this.#notify()
+    return count
+  }
+
+  async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    const now = this.#now()
+    if (settlements.length === 0) {
+      // Nothing to write unless a job is ready: an idle dispatcher that looks must not take the write lock.
+      const found = await this.#read(() => this.#bestHead(this.#funcsOf(want.funcs), now))
+      if (want.limit === 0 || (!('id' in found) && !this.#leaseEnded(want.funcs, now)))
+        return {settled: [], jobs: [], nextDueIn: this.#nextDueIn(want.funcs, found, now), now}
+    }
+    const turn = await this.#write(() => {
+      const settled = settlements.map(settlement => this.#settle(settlement, now))
+      const jobs: JobRow[] = []
+      const head = this.#grab(want, now, jobs)
+      return {settled, jobs, head}
+    })
+    const {settled, jobs, head} = turn
+    const nextDueIn = jobs.length < want.limit ? this.#nextDueIn(want.funcs, head, now) : null
+    if (settled.some(({held}) => held)) this.#notify()
+    return {settled, jobs, nextDueIn, now}
+  }
+
+  async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
+    const until = this.#now() + seconds
+    return this.#write(() =>
+      leases.flatMap(({id, grabbedUntil}) => {
+        const sql = 'UPDATE job SET grabbed_until = ? WHERE id = ? AND grabbed_until = ?'
+        return this.#sql(sql).run(until, id, grabbedUntil).changes === 1 ? [{id, grabbedUntil: until}] : []
+      }),
+    )
+  }
+
+  async retry(
+    exceptionId: number,
+    {priority, due}: {priority: number; due: NewJob['due']},
+  ): Promise<EnqueuedJob> {
+    const enqueued = await this.#write(() => {
+      const exception = this.#sql(
+        `SELECT func.name AS func, exception_log.uniqkey, retried FROM exception_log
+         LEFT JOIN func ON func.id = func_id WHERE exception_log.id = ?`,
+      ).get(exceptionId) as {func: string; uniqkey: string | null; retried: number} | undefined
+      if (!exception)
+        throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
+      if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+      const {func, uniqkey} = exception
+      const runAfter = this.#runAfter(due)
+      // uniqkey and arg go from row to row inside the database: their bytes and storage class stay as they are
+      const row = this.#unlessDuplicate(func, uniqkey, () =>
+        this.#sql(
+          `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+           SELECT func_id, arg, uniqkey, ?, 0, ?, 0, ? FROM exception_log WHERE id = ?`,
+        ).run(this.#now(), runAfter, priority, exceptionId),
+      )
+      this.#sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
+      return {id: Number(row.lastInsertRowid), func, uniqkey, priority, runAfter}
+    })
+    this.#notify()
+    return enqueued
+  }
+
+  find = (id: number) => this.#read(() => this.#reads.find(id))
+  list = (page: JobPage) => this.#read(() => this.#reads.list(page))
+  exceptions = (page: ExceptionPage) => this.#read(() => this.#reads.exceptions(page))
+  statuses = (page: Page) => this.#read(() => this.#reads.statuses(page))
+  funcs = () => this.#read(() => this.#reads.funcs().map(({name}) => name))
+  counts = (func?: string) => this.#read(() => this.#reads.counts(func))
+  times = (func?: string) => this.#read(() => this.#reads.times(func))
+
+  /**
+   * Another process's commit touches the -wal file: the folder is watched, and the change counter tells a commit
+   * from this connection's own writes. The database file itself is never opened or watched: closing any
+   * descriptor on it would drop this process's SQLite locks.
+   */
+  watch(onChange: () => void): Watch {
+    this.#watchers.add(onChange)
+    let version = this.#dataVersion()
+    const check = () => {
+      if (this.#db.inTransaction) return
+      const seen = this.#dataVersion()
+      if (seen === version) return
+      version = seen
+      onChange()
+    }
+    const stop = this.#db.memory ? () => {} : watchFile(this.name, check)
+    return {
+      close: () => {
+        this.#watchers.delete(onChange)
+        stop()
+      },
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#db.close()
+  }
+
+  // ---- enqueue
+
+  #insert(job: NewJob): EnqueuedJob {
+    const {func, uniqkey, priority} = job
+    const runAfter = this.#runAfter(job.due)
+    const sql = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+      VALUES (?, ?, ?, ?, 0, ?, 0, ?)`
+    const funcId = this.#funcId(func)
+    const {lastInsertRowid} = this.#unlessDuplicate(func, uniqkey, () =>
+      this.#sql(sql).run(funcId, job.arg, uniqkey, this.#now(), runAfter, priority),
+    )
+    return {id: Number(lastInsertRowid), func, uniqkey, priority, runAfter}
+  }
+
+  #runAfter(due: NewJob['due']): number {
+    const runAfter = 'at' in due ? due.at : this.#now() + due.in
+    if (runAfter <= MAX_UINT32) return runAfter
+    throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
+  }
+
+  #unlessDuplicate<T>(func: string, uniqkey: string | null, insert: () => T): T {
+    try {
+      return insert()
+    } catch (error) {
+      if ((error as {code?: string}).code !== 'SQLITE_CONSTRAINT_UNIQUE' || uniqkey === null) throw error
+      const sql = 'SELECT job.id FROM job WHERE func_id = ? AND uniqkey = ?'
+      const id = this.#sql(sql).pluck().get(this.#funcId(func), uniqkey) as number | undefined
+      throw new DuplicateJobError(func, uniqkey, id ?? null)
+    }
+  }
+
+  /** The function's id; its row is made on first use, as Qudo does. */
+  #funcId(name: string): number {
+    const known = this.#funcIds.get(name) ?? this.#newFuncIds.get(name)
+    if (known !== undefined) return known
+    const found = this.#sql('SELECT id FROM func WHERE name = ?').pluck().get(name) as number | undefined
+    const id = found ?? Number(this.#sql('INSERT INTO func (name) VALUES (?)').run(name).lastInsertRowid)
+    this.#newFuncIds.set(name, id)
+    return id
+  }
+
+  // ---- settle
+
+  #settle({lease: {id, grabbedUntil}, outcome, span}: Settlement, now: number): SettleResult {
+    const mine = [id, grabbedUntil] as const
+    switch (outcome.kind) {
+      case 'released': {
+        const sql = 'UPDATE job SET grabbed_until = 0 WHERE id = ? AND grabbed_until = ?'
+        return {held: this.#sql(sql).run(...mine).changes === 1}
+      }
+      case 'completed': {
+        if (span) this.#logStatus(mine, 'completed', span)
+        return {held: this.#delete(mine)}
+      }
+      case 'replaced':
+        return this.#replace(mine, outcome, span, now)
+      case 'aborted': {
+        if (!this.#logException(mine, outcome.reason, now)) return {held: false}
+        if (span) this.#logStatus(mine, 'abort', span)
+        return {held: this.#delete(mine)}
+      }
+      case 'failed': {
+        if (!this.#logException(mine, outcome.message, now)) return {held: false}
+        if (span) this.#logStatus(mine, 'failed', span)
+        if (outcome.retryIn === null) return {held: this.#delete(mine)}
+        const sql = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = ?
+          WHERE id = ? AND grabbed_until = ?`
+        const runAfter = Math.min(now + outcome.retryIn, MAX_UINT32)
+        return {held: this.#sql(sql).run(runAfter, ...mine).changes === 1}
+      }
+    }
+  }
+
+  /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
+  #replace(
+    mine: readonly [number, number],
+    {jobs, retryIn}: {jobs: readonly NewJob[]; retryIn: number | null},
+    span: Settlement['span'],
+    now: number,
+  ): SettleResult {
+    this.#sql('SAVEPOINT replacing').run()
+    try {
+      if (span) this.#logStatus(mine, 'completed', span)
+      const held = this.#delete(mine)
+      if (held) for (const job of jobs) this.#insert(job)
+      this.#sql('RELEASE replacing').run()
+      return {held}
+    } catch (error) {
+      if (!(error instanceof JobqError)) throw error
+      this.#sql('ROLLBACK TO replacing').run()
+      this.#sql('RELEASE replacing').run()
+      this.#newFuncIds.clear()
+      const message = `job.replace: ${error.message}`
+      const [id, grabbedUntil] = mine
+      const outcome = {kind: 'failed', message, retryIn} as const
+      return {...this.#settle({lease: {id, grabbedUntil}, outcome, span}, now), refused: message}
+    }
+  }
+
+  #delete(mine: readonly [number, number]): boolean {
+    return this.#sql('DELETE FROM job WHERE id = ? AND grabbed_until = ?').run(...mine).changes === 1
+  }
+
+  #logException(mine: readonly [number, number], message: string, now: number): boolean {
+    const sql = `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
+      SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ? AND grabbed_until = ?`
+    return this.#sql(sql).run(now, message, ...mine).changes === 1
+  }
+
+  #logStatus(mine: readonly [number, number], status: string, span: {start: number; end: number}): void {
+    const sql = `INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
+      SELECT func_id, arg, uniqkey, ?, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
+    this.#sql(sql).run(status, span.start, span.end, ...mine)
+  }
+
+  // ---- grab
+
+  /** Takes the best heads, one after the other. @returns what stopped it, for the next timer */
+  #grab({funcs, limit, lease}: Want, now: number, into: JobRow[]): Head | NoHead {
+    const funcIds = this.#funcsOf(funcs)
+    if (this.#expiredAt !== now) this.#releaseEnded(funcIds, now)
+    while (into.length < limit) {
+      const head = this.#bestHead(funcIds, now)
+      if (!('id' in head)) return head
+      into.push(this.#take(head.id, now + lease))
+    }
+    return {dueAt: null}
+  }
+
+  #take(id: number, until: number): JobRow {
+    const sql = `UPDATE job SET grabbed_until = ? WHERE id = ?
+      RETURNING id, func_id AS funcId, CAST(arg AS BLOB) AS arg, uniqkey, enqueue_time AS enqueueTime,
+        grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
+    const row = this.#sql(sql).get(until, id) as JobRow
+    row.func = this.#funcNames.get(row.funcId)!
+    return row
+  }
+
+  /** The first of all functions' heads: highest priority, then longest due, then lowest id. */
+  #bestHead(funcIds: readonly number[], now: number): Head | NoHead {
+    let best: Head | null = null
+    let dueAt: number | null = null
+    for (const funcId of funcIds) {
+      const head = this.#head(funcId, now)
+      if ('id' in head) {
+        if (best === null || isSooner(head, best)) best = head
+      } else if (head.dueAt !== null && (dueAt === null || head.dueAt < dueAt)) dueAt = head.dueAt
+    }
+    return best ?? {dueAt}
+  }
+
+  /** Walks one function's lanes from the highest priority down to the first whose head is due. */
+  #head(funcId: number, now: number): Head | NoHead {
+    const lane = this.#sql(
+      `SELECT id, priority, run_after AS runAfter FROM job INDEXED BY jobq_lane
+       WHERE func_id = ?1 AND grabbed_until = 0 AND priority = (
+         SELECT priority FROM job INDEXED BY jobq_lane
+         WHERE func_id = ?1 AND grabbed_until = 0 AND priority < ?2 ORDER BY priority DESC LIMIT 1)
+       ORDER BY run_after, id LIMIT 1`,
+    )
+    let dueAt: number | null = null
+    let below = Number.MAX_SAFE_INTEGER
+    for (;;) {
+      const head = lane.get(funcId, below) as Head | undefined
+      if (!head) return {dueAt}
+      if (head.runAfter <= now) return head
+      if (dueAt === null || head.runAfter < dueAt) dueAt = head.runAfter
+      below = head.priority
+    }
+  }
+
+  #leaseEnded(funcs: readonly string[], now: number): boolean {
+    if (this.#expiredAt === now) return false
+    const ended = this.#funcsOf(funcs).some(funcId => (this.#nextLeaseEnd(funcId) ?? Infinity) <= now)
+    if (!ended) this.#expiredAt = now
+    return ended
+  }
+
+  #nextLeaseEnd(funcId: number): number | null {
+    const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = ? AND grabbed_until > 0
+      ORDER BY grabbed_until LIMIT 1`
+    return (this.#sql(sql).pluck().get(funcId) as number | undefined) ?? null
+  }
+
+  /** Puts jobs whose lease ran out back into their lanes: their worker is gone. */
+  #releaseEnded(funcIds: readonly number[], now: number): void {
+    const sql = `UPDATE job SET grabbed_until = 0 WHERE id IN (
+      SELECT id FROM job INDEXED BY jobq_lane WHERE func_id = ? AND grabbed_until BETWEEN 1 AND ?
+      ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH})`
+    let released = 0
+    for (const funcId of funcIds) released = Math.max(released, this.#sql(sql).run(funcId, now).changes)
+    if (released < EXPIRE_BATCH) this.#expiredAt = now
+  }
+
+  #nextDueIn(funcs: readonly string[], head: Head | NoHead, now: number): number | null {
+    if ('id' in head) return 0
+    const ends = this.#funcsOf(funcs).flatMap(funcId => this.#nextLeaseEnd(funcId) ?? [])
+    const next = Math.min(head.dueAt ?? Infinity, ...ends)
+    return next === Infinity ? null : Math.max(0, next - now)
+  }
+
+  /** Ids of those functions that have a row already; a function no one has enqueued yet has no jobs. */
+  #funcsOf(names: readonly string[]): number[] {
+    const ids: number[] = []
+    for (const name of names) {
+      let id = this.#funcIds.get(name)
+      if (id === undefined) {
+        id = this.#sql('SELECT id FROM func WHERE name = ?').pluck().get(name) as number | undefined
+        if (id === undefined) continue
+        if (!this.#db.inTransaction) this.#funcIds.set(name, id)
+      }
+      this.#funcNames.set(id, name)
+      ids.push(id)
+    }
+    return ids
+  }
+
+  // ---- the connection
+
+  #sql(sql: string): Statement<Params> {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      statement = this.#db.prepare<Params>(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #now(): number {
+    return Math.floor(this.#clock() / 1000)
+  }
+
+  #dataVersion(): number {
+    return this.#sql('PRAGMA data_version').pluck().get() as number
+  }
+
+  #hasQudoTables(): boolean {
+    const sql = `SELECT count(*) FROM sqlite_master WHERE name IN ('func', 'job', 'exception_log', 'job_status')`
+    return this.#sql(sql).pluck().get() === 4
+  }
+
+  #notify(): void {
+    for (const watcher of this.#watchers) watcher()
+  }
+
+  /** Several reads of one moment. */
+  #read<T>(work: () => T): Promise<T> {
+    return this.#patiently(() => {
+      this.#sql('BEGIN').run()
+      return this.#finishTransaction(work)
+    })
+  }
+
+  #write<T>(work: () => T): Promise<T> {
+    return this.#patiently(() => this.#transact(work))
+  }
+
+  #transact<T>(work: () => T): T {
+    this.#sql('BEGIN IMMEDIATE').run()
+    return this.#finishTransaction(work)
+  }
+
+  #finishTransaction<T>(work: () => T): T {
+    try {
+      const result = work()
+      this.#sql('COMMIT').run()
+      for (const [name, id] of this.#newFuncIds) this.#funcIds.set(name, id)
+      return result
+    } finally {
+      this.#newFuncIds.clear()
+      if (this.#db.inTransaction) this.#sql('ROLLBACK').run()
+    }
+  }
+
+  /** Repeats what met a lock, a little later each time, until LOCK_PATIENCE_MS have passed. */
+  async #patiently<T>(work: () => T): Promise<T> {
+    const giveUpAt = performance.now() + LOCK_PATIENCE_MS
+    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+      try {
+        return work()
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > giveUpAt) throw explain(this.name, error)
+      }
+      await sleep(pause * (0.5 + Math.random()))
+    }
+  }
+}
+
+/** The first job of a function that is due. */
+interface Head {
+  id: number
+  priority: number
+  runAfter: number
+}
+
+/** None is due; the first one will be then. */
+interface NoHead {
+  dueAt: number | null
+}
+
+function isSooner(a: Head, b: Head): boolean {
+  if (a.priority !== b.priority) return a.priority > b.priority
+  if (a.runAfter !== b.runAfter) return a.runAfter < b.runAfter
+  return a.id < b.id
+}
+
+function makeFile(path: string, makeFolder: boolean): void {
+  if (path === ':memory:' || existsSync(path)) {
+    if (path !== ':memory:' && statSync(path).isDirectory())
+      throw new StoreError('UNREACHABLE', `expected a SQLite file, got a folder: ${path}`, {
+        hint: `name a file in it, such as --db ${path.replace(/\/$/, '')}/jobq.db`,
+      })
+    return
+  }
+  const folder = dirname(path)
+  if (!existsSync(folder)) {
+    if (!makeFolder)
+      throw new StoreError(
+        'UNREACHABLE',
+        `expected a folder for the database, but ${folder} does not exist`,
+        {
+          hint: `make it (mkdir -p ${folder}) or check --db`,
+        },
+      )
+    mkdirSync(folder, {recursive: true, mode: 0o700})
+  }
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // another process was faster
+  }
+}
+
+/** Watches a database's folder for changes of its files; falls back to polling where that can't be done. */
+function watchFile(path: string, check: () => void): () => void {
+  const file = basename(path)
+  let poll: NodeJS.Timeout | undefined
+  const fallBack = () => {
+    poll ??= setInterval(check, POLL_MS)
+  }
+  try {
+    const watcher = watchFolder(dirname(path), (_event, changed) => {
+      if (changed === null || changed.startsWith(file)) check()
+    })
+    watcher.on('error', fallBack) // out of inotify watches, say
+    return () => {
+      watcher.close()
+      clearInterval(poll)
+    }
+  } catch {
+    fallBack()
+    return () => clearInterval(poll)
+  }
+}
+
+async function explained<T>(name: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw explain(name, error)
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  const code = (error as {code?: unknown}).code
+  return typeof code === 'string' && (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED'))
+}
+
+/** SQLite's codes in a user's words. What is not SQLite's or the system's is a defect and stays as it is. */
+function explain(name: string, error: unknown): unknown {
+  if (error instanceof JobqError) return error
+  const {code, message} = error as {code?: string; message: string}
+  const cause = error
+  if (typeof code !== 'string') return error
+  if (isBusy(error))
+    return new StoreError('LOCKED', `${name} stayed locked by another process`, {
+      hint: 'some process holds a transaction open; find it (`fuser` names it) and try again',
+      cause,
+    })
+  if (code === 'SQLITE_NOTADB')
+    return new StoreError('DAMAGED', `expected a SQLite database, got something else: ${name}`, {
+      hint: 'check --db; the file was not changed',
+      cause,
+    })
+  if (code.startsWith('SQLITE_CORRUPT'))
+    return new StoreError('DAMAGED', `${name} is damaged (${message})`, {
+      hint: 'restore it from a backup, or save what can be read: sqlite3 FILE .recover',
+      cause,
+    })
+  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC')
+    return new StoreError('FULL', `no room left on the file system of ${name}; nothing was stored`, {
+      hint: 'free some space and try again',
+      cause,
+    })
+  if (code.startsWith('SQLITE_READONLY') || code === 'EROFS')
+    return new StoreError('READ_ONLY', `${name} can only be read (${message})`, {
+      hint: 'give this user write permission to the file and its folder',
+      cause,
+    })
+  if (code.startsWith('SQLITE_CANTOPEN') || /^E[A-Z]+$/.test(code))
+    return new StoreError('UNREACHABLE', `can't open ${name} (${message})`, {
+      hint: 'check that this user may read and write the file and its folder',
+      cause,
+    })
+  if (code.startsWith('SQLITE_')) return new StoreError('DATABASE', `${name}: ${message} (${code})`, {cause})
+  return error
+}

@@ -1,0 +1,132 @@
+/**
+ * The job store: what a queue and a dispatcher need of a database, in Qudo's tables. Types only.
+ *
+ * Every method is one transaction (or a read without one). Drivers use the database's clock, never this
+ * process's; they retry a lock that passes by themselves and throw a StoreError for what does not.
+ */
+import type {
+  EnqueuedJob,
+  ExceptionRow,
+  FuncCounts,
+  FuncTimes,
+  JobRow,
+  JobState,
+  Lease,
+  ListedJob,
+  NewJob,
+  Settlement,
+  StatusRow,
+} from '../job.ts'
+
+export interface Store {
+  /** The database as a message may name it: no password. */
+  readonly name: string
+
+  /** Makes the schema, or adds jobq's index and tables to one that Qudo made. Safe to repeat. */
+  init(): Promise<void>
+
+  /**
+   * Stores one job, durably: when this resolves, a power cut does not lose it.
+   * @throws DuplicateJobError if (func, uniqkey) is waiting already
+   */
+  enqueue(job: NewJob): Promise<EnqueuedJob>
+
+  /**
+   * Stores all jobs of the iterable in one transaction, or none. Reads it once, in flat memory, with the write
+   * lock held: the iterable must not wait for anything slow.
+   * @returns how many were stored
+   * @throws DuplicateJobError, or whatever the iterable throws
+   */
+  enqueueMany(jobs: Iterable<NewJob>): Promise<number>
+
+  /**
+   * One turn of a dispatcher: writes what has ended, then takes the next jobs, in one transaction.
+   * Jobs are taken strictly by priority, then by run_after, then by id.
+   */
+  turn(settlements: readonly Settlement[], want: Want): Promise<Turn>
+
+  /** Extends the leases by `seconds` from now. @returns those that still hold, with their new end. */
+  renew(leases: readonly Lease[], seconds: number): Promise<Lease[]>
+
+  find(id: number): Promise<ListedJob | null>
+  /** Jobs as they would be worked: the running ones, the ready by priority, the delayed by their time. */
+  list(page: JobPage): Promise<ListedJob[]>
+  /** exception_log, newest first. */
+  exceptions(page: ExceptionPage): Promise<ExceptionRow[]>
+  /** job_status, newest first. */
+  statuses(page: Page): Promise<StatusRow[]>
+
+  /**
+   * Enqueues a failed job again, under its uniqkey, and marks the exception retried. Qudo's
+   * enqueue_from_failed_job: priority 0, no delay, unless told otherwise. The argument's bytes stay in the database.
+   * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
+   */
+  retry(exceptionId: number, options: {priority: number; due: NewJob['due']}): Promise<EnqueuedJob>
+
+  /** Every function that has a row in `func`, by name. */
+  funcs(): Promise<string[]>
+  /** Counts by function, by name; all functions, or the one. */
+  counts(func?: string): Promise<FuncCounts[]>
+  /** Run times by function, by name, for those that have a job_status in the last hour. */
+  times(func?: string): Promise<FuncTimes[]>
+
+  /**
+   * Calls back soon after any process (this one included) may have changed the jobs: a job enqueued, released or
+   * retried. May call back too often, never too seldom. Drivers without a push poll.
+   */
+  watch(onChange: () => void): Watch
+
+  close(): Promise<void>
+}
+
+export interface Page {
+  func?: string | undefined
+  limit: number
+  offset: number
+}
+
+export interface JobPage extends Page {
+  state?: JobState | undefined
+  uniqkey?: string | undefined
+}
+
+export interface ExceptionPage extends Page {
+  /** Only those not retried yet. */
+  unretried?: boolean | undefined
+  /** Only those at or after this time. */
+  since?: number | undefined
+}
+
+/** What a dispatcher can take now. */
+export interface Want {
+  funcs: readonly string[]
+  /** At most so many jobs; 0 only settles. */
+  limit: number
+  /** The lease, in seconds. */
+  lease: number
+}
+
+export interface Turn {
+  /** For each settlement, in order. */
+  settled: SettleResult[]
+  /** The jobs taken, in the order in which they are to be started. */
+  jobs: JobRow[]
+  /**
+   * Where fewer jobs than wanted were ready: seconds until one of these functions' jobs may be due next
+   * (a delay or a lease that ends), null if none waits.
+   */
+  nextDueIn: number | null
+  /** Now, by the database's clock. */
+  now: number
+}
+
+export interface SettleResult {
+  /** Was the lease still ours, and so the outcome written? */
+  held: boolean
+  /** Why the jobs of a `replaced` were not stored: the attempt was written as failed instead. */
+  refused?: string
+}
+
+export interface Watch {
+  close(): void
+}

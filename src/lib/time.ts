@@ -1,0 +1,51 @@
+/**
+ * Durations and times as people write them: `90`, `90s`, `5m`, `2h`, `3d`; ISO 8601, `@unix`, or a duration from now.
+ * Everything comes out in whole seconds.
+ */
+import {UsageError} from './errors.ts'
+import {MAX_UINT32} from './job.ts'
+
+const SECONDS = {s: 1, m: 60, h: 3600, d: 86_400} as const
+const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h or 3d'
+const TIME_FORMS = 'a time such as 2026-12-24T18:00, @1798135200 or a duration from now (2h)'
+
+/** @param what the flag or key it stands in, for the message. @returns seconds */
+export function parseDuration(text: string, what: string): number {
+  const match = /^(\d+)([smhd])?$/.exec(text)
+  const seconds = match ? Number(match[1]) * SECONDS[(match[2] ?? 's') as keyof typeof SECONDS] : Number.NaN
+  if (Number.isNaN(seconds)) throw bad(what, DURATION_FORMS, text)
+  if (seconds > MAX_UINT32) throw bad(what, `${DURATION_FORMS}, at most ${MAX_UINT32}s`, text)
+  return seconds
+}
+
+/** @returns a point on the clock, or a distance from the database's now */
+export function parseTime(text: string, what: string): {at: number} | {in: number} {
+  const unix = /^@(\d+)$/.exec(text)
+  if (unix) return {at: checkTime(Number(unix[1]), what, text)}
+  if (/^\d+[smhd]?$/.test(text)) return {in: parseDuration(text, what)}
+  return {at: checkTime(parseIso(text, what), what, text)}
+}
+
+/** A date alone is its midnight, and what names no zone is local, as in `date` and `at`. */
+function parseIso(text: string, what: string): number {
+  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?)?$/.exec(
+    text,
+  )
+  if (!match) throw bad(what, TIME_FORMS, text)
+  const [, year, month, day, clock = '00:00', zone = ''] = match
+  const parsed = Date.parse(`${year}-${month}-${day}T${clock}${zone}`)
+  // Date.parse lets the 30th of February pass as the 2nd of March
+  const lastDay = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
+  if (Number.isNaN(parsed) || Number(day) > lastDay) throw bad(what, `${TIME_FORMS} that exists`, text)
+  return Math.floor(parsed / 1000)
+}
+
+function checkTime(seconds: number, what: string, text: string): number {
+  if (seconds < 0 || seconds > MAX_UINT32)
+    throw bad(what, 'a time between 1970 and 2106-02-07T06:28:15Z (the column is 32 bits wide)', text)
+  return seconds
+}
+
+function bad(what: string, expected: string, got: string): UsageError {
+  return new UsageError(`${what}: expected ${expected}, got ${JSON.stringify(got)}`)
+}
