@@ -1,0 +1,51 @@
+/**
+ * What all commands share: the flags that say which queue, opening it, and data out as one JSON document.
+ * Errors pass through: start.ts shows them.
+ */
+import {Command} from '@oclif/core/command'
+import {string} from '@oclif/core/flags'
+import {JobQueue, type QueueOptions} from './queue.ts'
+import {toJson} from './render.ts'
+
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true
+  static override baseFlags = {
+    db: string({
+      summary: 'database: FILE, sqlite:FILE, mysql://…, postgres://…, or a Perl dbi: DSN',
+      description:
+        "Also JOBQ_DB (several: with commas). Default: the configuration's, else $XDG_DATA_HOME/jobq/jobq.db.",
+      multiple: true,
+      helpValue: 'URL',
+      helpGroup: 'GLOBAL',
+    }),
+    config: string({
+      summary: 'configuration file',
+      description: 'Also JOBQ_CONFIG. Default: jobq.config.{ts,mts,js,mjs,json} in this folder or one above.',
+      helpValue: 'FILE',
+      helpGroup: 'GLOBAL',
+    }),
+  }
+
+  /** Opens the queue, hands it over, and closes it whatever happens. */
+  protected async withQueue<T>(options: QueueOptions, use: (queue: JobQueue) => Promise<T>): Promise<T> {
+    const queue = await JobQueue.open(options)
+    try {
+      return await use(queue)
+    } finally {
+      await queue.close()
+    }
+  }
+
+  /** Writes lines for people; under --json nothing. */
+  protected print(text: string): void {
+    if (!this.jsonEnabled()) process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  }
+
+  override logJson(data: unknown): void {
+    process.stdout.write(`${toJson(data)}\n`)
+  }
+
+  override async catch(error: Error): Promise<never> {
+    throw error
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * `jobq enqueue` once its words are known: opens the queue, stores, says what was stored. Shared by the oclif command
+ * and by the quick lane, which runs it without loading oclif.
+ */
+
+import {DuplicateJobError} from '../errors.ts'
+import type {NewJob} from '../job.ts'
+import {JobQueue} from '../queue.ts'
+import {type EnqueueRequest, readJob, readJobs} from './enqueue-request.ts'
+
+export interface EnqueueFlags extends EnqueueRequest {
+  db?: string[] | undefined
+  config?: string | undefined
+  'if-absent'?: boolean | undefined
+}
+
+/** What `enqueue --json` prints, and the plain line. */
+export interface EnqueueResult {
+  line: string
+  document: Record<string, unknown>
+}
+
+export async function runEnqueue(flags: EnqueueFlags): Promise<EnqueueResult> {
+  if (flags['args-from'] !== undefined || flags.batch !== undefined) return enqueueMany(flags)
+  const job = await readJob(flags)
+  const queue = await JobQueue.open(flags)
+  try {
+    return await enqueueOne(queue, job, flags['if-absent'] ?? false)
+  } finally {
+    await queue.close()
+  }
+}
+
+async function enqueueOne(queue: JobQueue, job: NewJob, ifAbsent: boolean): Promise<EnqueueResult> {
+  for (;;) {
+    try {
+      const {id, func, uniqkey, priority, runAfter} = await queue.add(job)
+      return result(id, {id, func, uniqkey, priority, run_after: runAfter, enqueued: true})
+    } catch (error) {
+      if (!(ifAbsent && error instanceof DuplicateJobError)) throw error
+      const waiting = error.existingId === null ? null : await queue.find(error.existingId)
+      if (!waiting) continue // it left the queue in between: the key is free again
+      const {id, func, uniqkey, priority, runAfter} = waiting
+      return result(id, {id, func, uniqkey, priority, run_after: runAfter, enqueued: false})
+    }
+  }
+}
+
+async function enqueueMany(flags: EnqueueFlags): Promise<EnqueueResult> {
+  using source = await readJobs(flags)
+  const queue = await JobQueue.open(flags)
+  try {
+    const count = await queue.addMany(source.jobs)
+    return result(count, {enqueued: count})
+  } finally {
+    await queue.close()
+  }
+}
+
+function result(line: number, document: Record<string, unknown>): EnqueueResult {
+  return {line: String(line), document}
+}

@@ -1,0 +1,31 @@
+/** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
+import {EXIT, JobqError} from '../errors.ts'
+
+/** Shows the error and returns the exit status that says so. */
+export function showError(error: unknown, json: boolean): number {
+  const {code, message, hint, exitCode} = facts(error)
+  if (json) process.stdout.write(`${JSON.stringify({error: {code, message, hint}})}\n`)
+  else process.stderr.write(`jobq: ${oneLine(message)}${hint ? ` (${oneLine(hint)})` : ''}\n`)
+  if (process.env.JOBQ_DEBUG) process.stderr.write(`${error instanceof Error ? withCauses(error) : error}\n`)
+  return exitCode
+}
+
+function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {
+  if (error instanceof JobqError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    code: 'INTERNAL',
+    message: `unexpected: ${message}`,
+    hint: 'this is a defect in jobq; JOBQ_DEBUG=1 shows where',
+    exitCode: EXIT.failed,
+  }
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll('\n', '\\n').replaceAll('\r', '\\r')
+}
+
+function withCauses(error: Error): string {
+  const stack = error.stack ?? error.message
+  return error.cause instanceof Error ? `${stack}\n  caused by: ${withCauses(error.cause)}` : stack
+}

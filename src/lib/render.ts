@@ -1,0 +1,22 @@
+/** What people and programs get to see, as strings: JSON documents, tables, sparklines. Knows job types only. */
+
+/** JSON text that goes into a document as it is: an argument keeps its digits and its depth. */
+export class RawJson {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
+/** A value as one JSON document. RawJson inside it is spliced in as text. */
+export function toJson(value: unknown): string {
+  const raw: string[] = []
+  const mark = `raw-${Math.random().toString(36).slice(2)}-`
+  const text = JSON.stringify(value, (_key, inner: unknown) =>
+    inner instanceof RawJson ? `${mark}${raw.push(inner.text) - 1}-` : inner,
+  )
+  return raw.length === 0
+    ? text
+    : text.replace(new RegExp(`"${mark}(\\d+)-"`, 'g'), (_, i: string) => raw[Number(i)]!)
+}

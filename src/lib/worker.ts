@@ -1,0 +1,48 @@
+/**
+ * A worker as its author writes it: Qudo's worker class as one object, and the job that its `work` gets.
+ */
+import type {JobRow} from './job.ts'
+import type {EnqueueOptions} from './queue.ts'
+import type {SerializerName} from './serializers.ts'
+
+/** A job that takes another one's place: what enqueue takes, with its function. */
+export interface Replacement extends EnqueueOptions {
+  func: string
+}
+
+/** The job as `work` sees it. */
+export interface Job<Arg = unknown>
+  extends Readonly<Pick<JobRow, 'id' | 'func' | 'uniqkey' | 'retryCnt' | 'priority' | 'grabbedUntil'>> {
+  /** The argument, deserialized. */
+  readonly arg: Arg
+  /** The argument's bytes as they are stored; null for none. Qudo's arg_origin. */
+  readonly argOrigin: Uint8Array | null
+  /** Aborts when the job is told to stop: it ran longer than grabFor, or the dispatcher is ending. */
+  readonly signal: AbortSignal
+  /** Ends the job for good, whatever retries are left; the reason is logged as its exception. Never returns. */
+  abort(reason: string): never
+  /** Takes this job's place, atomically: it is completed and these are enqueued when `work` resolves. */
+  replace(...jobs: Replacement[]): void
+}
+
+/**
+ * A worker. `work` resolving is completed, throwing is failed: unlike in Qudo there is no word to forget.
+ */
+export interface Worker<Arg = unknown> {
+  /** How often a failed job is tried again. Default 0. Qudo's max_retries. */
+  maxRetries?: number
+  /** Seconds until a failed job is due again, or a function of the job. Default 0. Qudo's retry_delay. */
+  retryDelay?: number | ((job: Job<Arg>) => number)
+  /** Seconds after which a running job is stopped and has failed. Default 3600. Qudo's grab_for. */
+  grabFor?: number
+  /** Write a row of job_status for each attempt. Default false. Qudo's set_job_status. */
+  setJobStatus?: boolean
+  /** What the arguments are. Default 'json'. */
+  serializer?: SerializerName
+  work(job: Job<Arg>): unknown
+}
+
+/** For `export default defineWorker({…})` in a worker's file: checks the keys while they are typed. */
+export function defineWorker<Arg = unknown>(worker: Worker<Arg>): Worker<Arg> {
+  return worker
+}
