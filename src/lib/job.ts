@@ -104,6 +104,8 @@ export interface StatusRow {
  * - failed: an exception is logged; with `retryIn` (seconds) the row stays and costs a retry, with null it goes
  * - aborted: an exception is logged, the row goes whatever retries are left
  * - released: the row is as it was before the grab; nothing is logged
+ * - died: the worker's process is gone without a word. Released, but counted; at the MAX_DEATHS-th time it has failed
+ *   for good, with a message that tells how each of them died
  */
 export type Outcome =
   | {kind: 'completed'}
@@ -111,6 +113,10 @@ export type Outcome =
   | {kind: 'failed'; message: string; retryIn: number | null}
   | {kind: 'aborted'; reason: string}
   | {kind: 'released'}
+  | {kind: 'died'; how: string}
+
+/** After so many deaths of its worker a job is not tried again: it may be what kills them. */
+export const MAX_DEATHS = 3
 
 /** The end of one attempt, to be written if the lease still holds. */
 export interface Settlement {

@@ -15,6 +15,7 @@ import type {
 } from './job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
 import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
+import {addressText} from './store/address.ts'
 import {type OpenOptions, openStore} from './store/open.ts'
 import type {Store} from './store/store.ts'
 
@@ -84,6 +85,11 @@ export class JobQueue {
   /** The database as a message may name it: no password. */
   get name(): string {
     return this.#store.name
+  }
+
+  /** The address as --db takes it, password included: for the environment of executables, never for a message. */
+  get address(): string {
+    return this.settings.databases.map(addressText).join(',')
   }
 
   /** For the dispatcher, which settles and grabs on the same connection. */

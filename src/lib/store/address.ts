@@ -93,6 +93,11 @@ function parseDsn(text: string, folder: string): Address {
   return {driver: kind === 'pg' ? 'postgres' : 'mysql', url: url.href}
 }
 
+/** The address as --db takes it, password included. */
+export function addressText(address: Address): string {
+  return address.driver === 'sqlite' ? address.path : address.url
+}
+
 /** How messages name an address: never with a password. */
 export function addressName(address: Address): string {
   if (address.driver === 'sqlite') return address.path

@@ -73,6 +73,13 @@ const OWN: readonly string[] = [
   'CREATE INDEX IF NOT EXISTS jobq_lane ON job (func_id, grabbed_until, priority, run_after, id)',
   'CREATE INDEX IF NOT EXISTS jobq_failed ON exception_log (func_id, retried)',
   'CREATE INDEX IF NOT EXISTS jobq_ended ON job_status (func_id, status, job_end_time, job_start_time)',
+  `CREATE TABLE IF NOT EXISTS jobq_death (
+    id      INTEGER PRIMARY KEY,
+    job_id  INTEGER NOT NULL,
+    died_at INTEGER NOT NULL,
+    how     TEXT NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_death_job ON jobq_death (job_id)',
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
   `INSERT INTO jobq_schema (version) SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM jobq_schema)`,
 ]

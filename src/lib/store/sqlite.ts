@@ -21,7 +21,15 @@ import {
   NotFoundError,
   StoreError,
 } from '../errors.ts'
-import {type EnqueuedJob, type JobRow, type Lease, MAX_UINT32, type NewJob, type Settlement} from '../job.ts'
+import {
+  type EnqueuedJob,
+  type JobRow,
+  type Lease,
+  MAX_DEATHS,
+  MAX_UINT32,
+  type NewJob,
+  type Settlement,
+} from '../job.ts'
 import {SqliteReads} from './sqlite-reads.ts'
 import {isPrepared, schemaPlan} from './sqlite-schema.ts'
 import type {ExceptionPage, JobPage, Page, SettleResult, Store, Turn, Want, Watch} from './store.ts'
@@ -146,18 +154,19 @@ export class SqliteStore implements Store {
       // Nothing to write unless a job is ready: an idle dispatcher that looks must not take the write lock.
       const found = await this.#read(() => this.#bestHead(this.#funcsOf(want.funcs), now))
       if (want.limit === 0 || (!('id' in found) && !this.#leaseEnded(want.funcs, now)))
-        return {settled: [], jobs: [], nextDueIn: this.#nextDueIn(want.funcs, found, now), now}
+        return {settled: [], buried: [], jobs: [], nextDueIn: this.#nextDueIn(want.funcs, found, now), now}
     }
     const turn = await this.#write(() => {
       const settled = settlements.map(settlement => this.#settle(settlement, now))
+      const buried = this.#expiredAt === now ? [] : this.#releaseEnded(this.#funcsOf(want.funcs), now)
       const jobs: JobRow[] = []
       const head = this.#grab(want, now, jobs)
-      return {settled, jobs, head}
+      return {settled, buried, jobs, head}
     })
-    const {settled, jobs, head} = turn
+    const {settled, buried, jobs, head} = turn
     const nextDueIn = jobs.length < want.limit ? this.#nextDueIn(want.funcs, head, now) : null
     if (settled.some(({held}) => held)) this.#notify()
-    return {settled, jobs, nextDueIn, now}
+    return {settled, buried, jobs, nextDueIn, now}
   }
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
@@ -304,7 +313,36 @@ export class SqliteStore implements Store {
         const runAfter = Math.min(now + outcome.retryIn, MAX_UINT32)
         return {held: this.#sql(sql).run(runAfter, ...mine).changes === 1}
       }
+      case 'died':
+        return this.#countDeath(mine, outcome.how, span, now)
     }
+  }
+
+  /**
+   * A death of the job's worker: the job goes back to its lane, or fails for good with its last one. The count is kept
+   * in the database, so that it holds across processes; ids are never used twice, so rows of jobs that are gone do no
+   * harm until #releaseEnded sweeps them away.
+   */
+  #countDeath(
+    mine: readonly [number, number],
+    how: string,
+    span: Settlement['span'],
+    now: number,
+  ): SettleResult {
+    const [id] = mine
+    const sql = `INSERT INTO jobq_death (job_id, died_at, how)
+      SELECT id, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
+    if (this.#sql(sql).run(now, how, ...mine).changes === 0) return {held: false}
+    const deaths = this.#sql('SELECT how FROM jobq_death WHERE job_id = ? ORDER BY id')
+      .pluck()
+      .all(id) as string[]
+    if (deaths.length < MAX_DEATHS)
+      return {held: this.#sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
+    const failed = `its worker died ${deaths.length} times: ${deaths.map((death, i) => `${i + 1}. ${death}`).join('; ')}`
+    this.#logException(mine, failed, now)
+    if (span) this.#logStatus(mine, 'failed', span)
+    this.#sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
+    return {held: this.#delete(mine), failed}
   }
 
   /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
@@ -329,7 +367,7 @@ export class SqliteStore implements Store {
       const message = `job.replace: ${error.message}`
       const [id, grabbedUntil] = mine
       const outcome = {kind: 'failed', message, retryIn} as const
-      return {...this.#settle({lease: {id, grabbedUntil}, outcome, span}, now), refused: message}
+      return {...this.#settle({lease: {id, grabbedUntil}, outcome, span}, now), failed: message}
     }
   }
 
@@ -354,7 +392,6 @@ export class SqliteStore implements Store {
   /** Takes the best heads, one after the other. @returns what stopped it, for the next timer */
   #grab({funcs, limit, lease}: Want, now: number, into: JobRow[]): Head | NoHead {
     const funcIds = this.#funcsOf(funcs)
-    if (this.#expiredAt !== now) this.#releaseEnded(funcIds, now)
     while (into.length < limit) {
       const head = this.#bestHead(funcIds, now)
       if (!('id' in head)) return head
@@ -389,15 +426,15 @@ export class SqliteStore implements Store {
   #head(funcId: number, now: number): Head | NoHead {
     const lane = this.#sql(
       `SELECT id, priority, run_after AS runAfter FROM job INDEXED BY jobq_lane
-       WHERE func_id = ?1 AND grabbed_until = 0 AND priority = (
+       WHERE func_id = ? AND grabbed_until = 0 AND priority = (
          SELECT priority FROM job INDEXED BY jobq_lane
-         WHERE func_id = ?1 AND grabbed_until = 0 AND priority < ?2 ORDER BY priority DESC LIMIT 1)
+         WHERE func_id = ? AND grabbed_until = 0 AND priority < ? ORDER BY priority DESC LIMIT 1)
        ORDER BY run_after, id LIMIT 1`,
     )
     let dueAt: number | null = null
     let below = Number.MAX_SAFE_INTEGER
     for (;;) {
-      const head = lane.get(funcId, below) as Head | undefined
+      const head = lane.get(funcId, funcId, below) as Head | undefined
       if (!head) return {dueAt}
       if (head.runAfter <= now) return head
       if (dueAt === null || head.runAfter < dueAt) dueAt = head.runAfter
@@ -418,14 +455,24 @@ export class SqliteStore implements Store {
     return (this.#sql(sql).pluck().get(funcId) as number | undefined) ?? null
   }
 
-  /** Puts jobs whose lease ran out back into their lanes: their worker is gone. */
-  #releaseEnded(funcIds: readonly number[], now: number): void {
-    const sql = `UPDATE job SET grabbed_until = 0 WHERE id IN (
-      SELECT id FROM job INDEXED BY jobq_lane WHERE func_id = ? AND grabbed_until BETWEEN 1 AND ?
-      ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH})`
-    let released = 0
-    for (const funcId of funcIds) released = Math.max(released, this.#sql(sql).run(funcId, now).changes)
-    if (released < EXPIRE_BATCH) this.#expiredAt = now
+  /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
+  #releaseEnded(funcIds: readonly number[], now: number): Turn['buried'] {
+    const sql = `SELECT id, grabbed_until AS grabbedUntil FROM job INDEXED BY jobq_lane
+      WHERE func_id = ? AND grabbed_until BETWEEN 1 AND ? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
+    const buried: Turn['buried'] = []
+    let isMore = false
+    for (const funcId of funcIds) {
+      const ended = this.#sql(sql).all(funcId, now) as Lease[]
+      if (ended.length === EXPIRE_BATCH) isMore = true
+      for (const {id, grabbedUntil} of ended) {
+        const how = 'its lease ran out (its dispatcher or machine is gone)'
+        const {failed} = this.#countDeath([id, grabbedUntil], how, undefined, now)
+        if (failed !== undefined) buried.push({id, func: this.#funcNames.get(funcId)!, message: failed})
+      }
+    }
+    if (!isMore) this.#expiredAt = now
+    this.#sql('DELETE FROM jobq_death WHERE job_id NOT IN (SELECT id FROM job)').run()
+    return buried
   }
 
   #nextDueIn(funcs: readonly string[], head: Head | NoHead, now: number): number | null {

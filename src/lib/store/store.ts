@@ -109,6 +109,8 @@ export interface Want {
 export interface Turn {
   /** For each settlement, in order. */
   settled: SettleResult[]
+  /** Jobs whose lease ran out once too often: they have failed for good. */
+  buried: {id: number; func: string; message: string}[]
   /** The jobs taken, in the order in which they are to be started. */
   jobs: JobRow[]
   /**
@@ -123,8 +125,8 @@ export interface Turn {
 export interface SettleResult {
   /** Was the lease still ours, and so the outcome written? */
   held: boolean
-  /** Why the jobs of a `replaced` were not stored: the attempt was written as failed instead. */
-  refused?: string
+  /** Written as failed instead, and why: the jobs of a `replaced` were refused, or it was the last death. */
+  failed?: string
 }
 
 export interface Watch {

@@ -1,0 +1,99 @@
+import {resolve} from 'node:path'
+import {boolean, string} from '@oclif/core/flags'
+import {BaseCommand} from '../lib/base-command.ts'
+import {giveBare} from '../lib/cli/optional-value.ts'
+import {checkFunc, parseWhole} from '../lib/names.ts'
+import {parseDuration} from '../lib/time.ts'
+
+/** What a bare --abilities stands for. */
+const ALL = '*'
+
+export default class Work extends BaseCommand {
+  static override summary = 'Work jobs: the most important first, each as soon as it is due.'
+  static override description =
+    `Takes jobs strictly by priority and starts them within milliseconds of their enqueueing.
+
+A worker for FUNC is, in this order: --exec; the configuration's workers; in the workers folder FUNC.ts .mts .js .mjs .cjs, or an executable FUNC or FUNC.*. :: in a name is a folder. TypeScript and JavaScript run in child processes; an executable gets the argument on stdin and the job's facts as JOBQ_ID, JOBQ_FUNC, JOBQ_UNIQKEY, JOBQ_PRIORITY, JOBQ_RETRY_CNT and JOBQ_DB, and says by its exit status how it went: 0 completed, 100 abort, anything else failed.
+
+TERM or INT: take no more, finish what runs, for at most --shutdown-timeout; then, or at a second signal, stop it and release the jobs.
+
+Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 130 or 143 if it was cut short.`
+  static override examples = [
+    {description: 'Work everything that workers/ has a worker for', command: '<%= config.bin %> work'},
+    {
+      description: 'Two functions, four jobs at once',
+      command: '<%= config.bin %> work --abilities Notify,Thumbnail --max-workers 4',
+    },
+    {
+      description: 'A command line as a worker',
+      command: `<%= config.bin %> work --exec Notify='curl -sf -d @- http://127.0.0.1:8080/notify'`,
+    },
+    {
+      description: 'From cron: what is ready now, then stop',
+      command: '<%= config.bin %> work --drain --max-time 5m',
+    },
+  ]
+  static override flags = {
+    abilities: string({
+      summary: 'functions to work, with commas; bare or not given: all that a worker is found for',
+      env: 'JOBQ_ABILITIES',
+      helpValue: 'A,B…',
+    }),
+    workers: string({
+      summary: 'folder of the workers; default workers/',
+      env: 'JOBQ_WORKERS',
+      helpValue: 'DIR',
+    }),
+    exec: string({summary: 'a command line for a function', multiple: true, helpValue: 'FUNC=COMMAND'}),
+    once: boolean({summary: 'work one job; exit 0, 5 or 6', exclusive: ['drain']}),
+    drain: boolean({summary: 'work until nothing is ready'}),
+    'max-workers': string({summary: 'jobs at once; default 1', env: 'JOBQ_MAX_WORKERS', helpValue: 'N'}),
+    'work-delay': string({
+      summary: 'look for jobs at least every so many seconds, whatever is noticed; default 5',
+      env: 'JOBQ_WORK_DELAY',
+      helpValue: 'SECONDS',
+    }),
+    'max-jobs': string({summary: 'end after so many jobs', env: 'JOBQ_MAX_JOBS', helpValue: 'N'}),
+    'max-time': string({summary: 'end after so long', env: 'JOBQ_MAX_TIME', helpValue: 'D'}),
+    'shutdown-timeout': string({
+      summary: 'how long running jobs may take to finish after TERM or INT; default 30s',
+      env: 'JOBQ_SHUTDOWN_TIMEOUT',
+      helpValue: 'D',
+    }),
+    debug: boolean({summary: 'tell what the dispatcher decides', env: 'JOBQ_DEBUG_WORK'}),
+  }
+
+  async run(): Promise<void> {
+    this.argv = giveBare(this.argv, '--abilities', ALL)
+    const {flags} = await this.parse(Work)
+    const mode = flags.once ? 'once' : flags.drain ? 'drain' : 'forever'
+    const options = {
+      mode,
+      abilities: abilities(flags.abilities),
+      exec: flags.exec,
+      workersDir: flags.workers === undefined ? undefined : resolve(flags.workers),
+      maxWorkers: whole(flags['max-workers'], '--max-workers', 1, 10_000),
+      maxJobs: whole(flags['max-jobs'], '--max-jobs', 1),
+      maxTimeMs: milliseconds(flags['max-time'], '--max-time'),
+      shutdownTimeoutMs: milliseconds(flags['shutdown-timeout'], '--shutdown-timeout'),
+      workDelayMs: milliseconds(flags['work-delay'], '--work-delay'),
+    } as const
+    const {runWorkCommand} = await import('../lib/cli/work-run.ts')
+    process.exitCode = await this.withQueue({...flags, durable: false}, queue =>
+      runWorkCommand(queue, options, {json: this.jsonEnabled(), debug: flags.debug ?? false}),
+    )
+  }
+}
+
+function abilities(text: string | undefined): string[] | undefined {
+  if (text === undefined || text === ALL) return undefined
+  return [...new Set(text.split(',').map(name => checkFunc(name.trim(), '--abilities')))]
+}
+
+function whole(text: string | undefined, flag: string, min: number, max?: number): number | undefined {
+  return text === undefined ? undefined : parseWhole(text, flag, min, max)
+}
+
+function milliseconds(text: string | undefined, flag: string): number | undefined {
+  return text === undefined ? undefined : parseDuration(text, flag) * 1000
+}

@@ -1,0 +1,83 @@
+/** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
+import type {JobQueue} from '../queue.ts'
+import {type LoggedOutcome, openLog} from '../work/log.ts'
+import {type WorkOptions, type WorkResult, work} from '../work/work.ts'
+
+/** @returns the exit status */
+export async function runWorkCommand(
+  queue: JobQueue,
+  options: WorkOptions,
+  {json, debug}: {json: boolean; debug: boolean},
+): Promise<number> {
+  const isTerminal = process.stderr.isTTY && !json
+  const bar = isTerminal && options.mode === 'drain' ? await startBar(queue, options) : null
+  const log = openLog({
+    json,
+    debug,
+    ...(isTerminal ? {paint: await painter()} : {}),
+    ...(bar ? {beforeLine: bar.clear} : {}),
+  })
+  const since = performance.now()
+  let result: WorkResult
+  try {
+    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log)
+  } finally {
+    bar?.stop()
+  }
+  if (options.mode === 'drain') summarize(result, (performance.now() - since) / 1000, json)
+  return result.exitCode
+}
+
+async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
+  const {default: progress} = await import('cli-progress')
+  const counts = await queue.counts()
+  const wanted = counts.filter(({func}) => abilities === undefined || abilities.includes(func))
+  let total = wanted.reduce((sum, {ready}) => sum + ready, 0)
+  const bar = new progress.SingleBar({
+    format: '{bar} {value}/{total} jobs, {duration_formatted}, {running} running',
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    hideCursor: true,
+    stream: process.stderr,
+    gracefulExit: false,
+  })
+  bar.start(total, 0, {running: 0})
+  return {
+    update: (ended: number, running: number) => {
+      // Retries and jobs enqueued meanwhile come on top of what was ready at the start
+      if (ended > total) {
+        total = ended + running
+        bar.setTotal(total)
+      }
+      bar.update(ended, {running})
+    },
+    clear: () => process.stderr.write('\r\u001b[K'),
+    stop: () => bar.stop(),
+  }
+}
+
+async function painter(): Promise<(outcome: LoggedOutcome) => string> {
+  const {chalkStderr} = await import('chalk')
+  const colours = {
+    completed: chalkStderr.green,
+    replaced: chalkStderr.green,
+    failed: chalkStderr.red,
+    aborted: chalkStderr.red,
+    died: chalkStderr.red,
+    released: chalkStderr.yellow,
+    lost: chalkStderr.yellow,
+  }
+  return outcome => colours[outcome](outcome)
+}
+
+function summarize(result: WorkResult, seconds: number, json: boolean): void {
+  const {completed, failed, aborted, released, taken} = result
+  if (json) {
+    const fields = {event: 'summary', taken, completed, failed, aborted, released}
+    process.stdout.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
+    return
+  }
+  const parts = Object.entries({completed, failed, aborted, released}).filter(([, count]) => count > 0)
+  const what = parts.map(([word, count]) => `${count} ${word}`).join(', ')
+  process.stdout.write(taken === 0 ? 'nothing was ready\n' : `${what} in ${seconds.toFixed(1)} s\n`)
+}

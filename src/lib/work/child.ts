@@ -1,0 +1,98 @@
+/**
+ * A pool's child: loads the workers' files, then runs one job at a time, as the pool says. It owns no database
+ * connection; whatever a job does here harms this process only.
+ */
+import {pathToFileURL} from 'node:url'
+import {JobqError, WorkerError} from '../errors.ts'
+import type {Outcome} from '../job.ts'
+import {makeJobqImportable} from '../self-import.ts'
+import {messageOf, nextTry, type ReadyWorker, RunningJob, readyWorker, runJob} from './run-job.ts'
+import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type WireJob} from './wire.ts'
+
+const workers = new Map<string, ReadyWorker>()
+let running: {retryIn: number | null; stop: AbortController} | null = null
+
+makeJobqImportable()
+process.on('message', (message: ToChild) => {
+  if (message.kind === 'load') void load(message.workers)
+  else if (message.kind === 'run') void run(message.job)
+  else running?.stop.abort(new Error('the job was told to stop'))
+})
+// The dispatcher is gone: so is the right to this job. What the job has started goes with it.
+process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'))
+// Meant for what the job has started; this process is told by message.
+process.on('SIGTERM', () => {})
+process.on('SIGINT', () => {})
+process.on('SIGHUP', () => {})
+// Thrown where no job can catch it (a timer, a promise nobody awaits): the job has failed, and this process is done.
+process.on('uncaughtException', error => {
+  if (running === null) {
+    process.stderr.write(`${messageOf(error)}\n`)
+    process.exit(1)
+  }
+  const outcome: Outcome = {kind: 'failed', message: messageOf(error), retryIn: running.retryIn}
+  send({kind: 'ended', outcome, rss: 0, broken: true})
+  running = null
+})
+
+async function load(files: Extract<ToChild, {kind: 'load'}>['workers']): Promise<void> {
+  try {
+    for (const {func, file, settings} of files) {
+      send({kind: 'loading', file})
+      workers.set(func, readyWorker(await importWorker(file), settings, file))
+    }
+    send({
+      kind: 'loaded',
+      workers: [...workers].map(([func, {maxRetries, retryDelay, grabFor, setJobStatus}]) => ({
+        func,
+        maxRetries,
+        retryDelay: typeof retryDelay === 'number' ? retryDelay : null,
+        grabFor,
+        setJobStatus,
+      })),
+    })
+  } catch (error) {
+    const {message, hint} = error instanceof JobqError ? error : new WorkerError(messageOf(error))
+    send({kind: 'refused', message, hint})
+  }
+}
+
+async function importWorker(file: string): Promise<unknown> {
+  try {
+    const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
+    return module.default
+  } catch (cause) {
+    // A syntax error's place is the first line of its stack, not part of its message
+    const {stack = '', message} = cause as Error
+    const place = /^file:\S+:(\d+)/.exec(stack)?.[1]
+    throw new WorkerError(`${file}${place ? `:${place}` : ''} can't be loaded: ${message}`, {cause})
+  }
+}
+
+async function run(wire: WireJob): Promise<void> {
+  const row = jobFromWire(wire)
+  const worker = workers.get(row.func)!
+  const current = {retryIn: null as number | null, stop: new AbortController()}
+  running = current
+  if (worker.maxRetries > row.retryCnt) {
+    current.retryIn = await retryInAdvance(worker, new RunningJob(row, current.stop.signal))
+    if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
+  }
+  const outcome = await runJob(worker, row, current.stop.signal)
+  if (running !== current) return // an uncaught exception has spoken for it
+  running = null
+  send({kind: 'ended', outcome: outcomeToWire(outcome), rss: process.memoryUsage.rss()})
+}
+
+async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<number | null> {
+  try {
+    if (typeof worker.retryDelay === 'function') await job.decode(worker.serializer)
+    return nextTry(worker, job)
+  } catch {
+    return null // the run itself will say what is wrong with it
+  }
+}
+
+function send(message: FromChild): void {
+  process.send!(message)
+}

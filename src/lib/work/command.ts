@@ -1,0 +1,131 @@
+/**
+ * Executables as workers: one process a job. The argument's bytes come on stdin, the job's facts in the environment;
+ * exit 0 is completed, 100 is abort, anything else has failed.
+ */
+import {type ChildProcess, spawn} from 'node:child_process'
+import type {JobRow} from '../job.ts'
+import {
+  DEFAULT_GRAB_FOR,
+  describeExit,
+  type Ended,
+  type Executor,
+  type Run,
+  retryIn,
+  STDERR_TAIL_BYTES,
+} from './executor.ts'
+import type {CommandHandler} from './handlers.ts'
+import type {JobLog} from './log.ts'
+import {LineReader, Tail} from './output.ts'
+import {type Guardian, stopGroup} from './processes.ts'
+
+const ABORT_STATUS = 100
+/** A process's output may be held open by what it left behind in the background: it is waited for no longer. */
+const OUTPUT_WAIT_MS = 100
+
+export class CommandExecutor implements Executor {
+  readonly funcs: readonly string[]
+  readonly room = Number.POSITIVE_INFINITY
+  readonly #handlers: ReadonlyMap<string, CommandHandler>
+  readonly #guardian: Guardian
+  readonly #log: JobLog
+  readonly #environment: NodeJS.ProcessEnv
+
+  /** @param db the database's address for JOBQ_DB, as the job may pass it on to jobq */
+  constructor(handlers: readonly CommandHandler[], guardian: Guardian, log: JobLog, db: string) {
+    this.funcs = handlers.map(({func}) => func)
+    this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
+    this.#guardian = guardian
+    this.#log = log
+    this.#environment = {...process.env, JOBQ_DB: db}
+  }
+
+  async ready(): Promise<void> {}
+
+  start(job: JobRow, onEnd: (ended: Ended) => void): Run {
+    const {argv, settings} = this.#handlers.get(job.func)!
+    const {maxRetries = 0, retryDelay = 0, grabFor = DEFAULT_GRAB_FOR, setJobStatus = false} = settings
+    const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
+    const [file, ...words] = argv
+    const child = spawn(file, words, {
+      detached: true,
+      stdio: 'pipe',
+      env: {...this.#environment, ...facts(job)},
+    })
+    this.#guardian.watch(child)
+    let callOffKill = () => {}
+    this.#attend(
+      child,
+      job,
+      ended => {
+        callOffKill()
+        onEnd(ended)
+      },
+      retry,
+    )
+    return {
+      settings: {grabFor, setJobStatus, retryIn: retry},
+      stop: () => {
+        callOffKill = stopGroup(child)
+      },
+    }
+  }
+
+  async close(): Promise<void> {}
+
+  #attend(child: ChildProcess, job: JobRow, onEnd: (ended: Ended) => void, retry: () => number | null): void {
+    const {stdin, stdout, stderr} = child
+    const tail = new Tail(stderr!, STDERR_TAIL_BYTES)
+    const lines = [stdout!, stderr!].map(
+      (stream, i) =>
+        new LineReader(stream, line => this.#log.output(job, i === 0 ? 'stdout' : 'stderr', line)),
+    )
+    stdin!.on('error', () => {}) // it need not read its argument
+    stdin!.end(job.arg ?? undefined)
+    let ended = false
+    const end = (how: Ended) => {
+      if (ended) return
+      ended = true
+      for (const reader of lines) reader.flush()
+      onEnd(how)
+    }
+    child.once('error', error => {
+      if (child.pid !== undefined) return
+      end(failed(`its worker could not be started (${error.message})`, retry()))
+    })
+    child.once('exit', (code, signal) => {
+      const finish = () => end(outcomeOf(code, signal, tail.text, retry()))
+      const timer = setTimeout(finish, OUTPUT_WAIT_MS)
+      child.once('close', () => {
+        clearTimeout(timer)
+        finish()
+      })
+    })
+  }
+}
+
+function facts(job: JobRow): NodeJS.ProcessEnv {
+  return {
+    JOBQ_ID: String(job.id),
+    JOBQ_FUNC: job.func,
+    JOBQ_UNIQKEY: job.uniqkey ?? '',
+    JOBQ_PRIORITY: String(job.priority),
+    JOBQ_RETRY_CNT: String(job.retryCnt),
+  }
+}
+
+function outcomeOf(
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  stderr: string,
+  retry: number | null,
+): Ended {
+  if (code === 0) return {kind: 'finished', outcome: {kind: 'completed'}}
+  const message = [describeExit(code, signal), stderr].filter(Boolean).join('\n')
+  if (code === ABORT_STATUS)
+    return {kind: 'finished', outcome: {kind: 'aborted', reason: stderr || 'exited with status 100 (abort)'}}
+  return failed(message, retry)
+}
+
+function failed(message: string, retry: number | null): Ended {
+  return {kind: 'finished', outcome: {kind: 'failed', message, retryIn: retry}}
+}

@@ -1,0 +1,57 @@
+/**
+ * What the dispatcher knows of those who run jobs. An executor owns no database connection: it is handed a job and says
+ * how it ended, once.
+ */
+import type {JobRow, Outcome} from '../job.ts'
+
+/** How a run ended, as far as its executor can tell. */
+export type Ended =
+  /** The worker's own word. */
+  | {kind: 'finished'; outcome: Outcome}
+  /** Its process is gone without one: how, in words ("its process was killed by SIGKILL"). */
+  | {kind: 'died'; how: string}
+
+/** A job that is being run. */
+export interface Run {
+  readonly settings: RunSettings
+  /** Tells the job to stop (TERM to its processes), and kills them if it does not within STOP_GRACE_MS. */
+  stop(): void
+}
+
+/** What the dispatcher must know of a worker: durations in seconds. */
+export interface RunSettings {
+  grabFor: number
+  setJobStatus: boolean
+  /** When this job is due again if it fails now; null if no retries are left. */
+  retryIn(): number | null
+}
+
+export interface Executor {
+  /** The functions it works. */
+  readonly funcs: readonly string[]
+  /** How many jobs it could start right now. */
+  readonly room: number
+  /** Resolves when it can take jobs. @throws WorkerError if a worker can't be loaded */
+  ready(): Promise<void>
+  start(job: JobRow, onEnd: (ended: Ended) => void): Run
+  /** Ends what is idle; every run has ended before. */
+  close(): Promise<void>
+}
+
+/** How long a job that was told to stop may take before its processes are killed. */
+export const STOP_GRACE_MS = 1000
+/** Qudo's defaults. */
+export const DEFAULT_GRAB_FOR = 3600
+/** The end of a failed process's stderr that goes into exception_log. */
+export const STDERR_TAIL_BYTES = 4096
+
+/** @returns seconds until the next attempt, null if none is left */
+export function retryIn(maxRetries: number, retryCnt: number, delay: number): number | null {
+  return retryCnt < maxRetries ? Math.max(0, Math.ceil(delay)) : null
+}
+
+/** How a process ended, in words, for an exception's message. */
+export function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
+  if (signal) return `was killed by ${signal}`
+  return `exited with status ${code}`
+}

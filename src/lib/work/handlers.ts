@@ -1,0 +1,238 @@
+/**
+ * Which worker does which function: --exec first, then the config file's `workers`, then the workers folder.
+ *
+ * In the folder, `::` in a name is a folder and nothing else leads anywhere: a name with a slash or dots for a segment
+ * has no file. Modules go before executables. What begins with `_` or `.` is no worker, but something workers share.
+ */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+} from 'node:fs'
+import {basename, dirname, extname, join, relative, resolve} from 'node:path'
+import type {FuncSettings, JobqConfig} from '../config-schema.ts'
+import {WorkerError} from '../errors.ts'
+import {parseWhole} from '../names.ts'
+import {parseDuration} from '../time.ts'
+
+export const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
+
+/** The worker of one function. */
+export type Handler = ModuleHandler | CommandHandler
+
+/** A JavaScript or TypeScript file, loaded by a pool child; `settings` override what the module says. */
+export interface ModuleHandler {
+  func: string
+  kind: 'module'
+  file: string
+  settings: FuncSettings
+}
+
+/** An executable, spawned for each job: the file itself, or a command line for the shell. */
+export interface CommandHandler {
+  func: string
+  kind: 'command'
+  argv: readonly [string, ...string[]]
+  settings: FuncSettings
+}
+
+export interface HandlerOptions {
+  /** Functions to work; undefined: every one that a worker is found for. */
+  abilities?: readonly string[] | undefined
+  /** `FUNC=COMMAND` words. */
+  exec?: readonly string[] | undefined
+  /** Absolute. */
+  folder: string
+  config: JobqConfig
+  /** What relative paths of the configuration mean. */
+  configFolder: string
+}
+
+/** @throws WorkerError if an ability has no worker, or one that can't be started */
+export function findHandlers(options: HandlerOptions): Handler[] {
+  const commands = new Map(options.exec?.map(parseExec))
+  const configured = new Map(Object.entries(options.config.workers ?? {}))
+  const funcs = options.abilities ?? [
+    ...new Set([...commands.keys(), ...configured.keys(), ...funcsIn(options.folder)]),
+  ]
+  if (funcs.length === 0)
+    throw new WorkerError(`expected a worker, found none in ${options.folder}`, {
+      hint: `write ${join(options.folder, 'NAME.ts')} or an executable of that name, or give --workers or --exec`,
+    })
+  return funcs.map(func => {
+    const settings = options.config.funcs?.[func] ?? {}
+    const command = commands.get(func)
+    if (command !== undefined) return {func, kind: 'command', argv: ['/bin/sh', '-c', command], settings}
+    const worker = configured.get(func)
+    if (worker !== undefined) return configuredHandler(func, worker, settings, options.configFolder)
+    return folderHandler(func, settings, options.folder)
+  })
+}
+
+function parseExec(word: string): [string, string] {
+  const at = word.indexOf('=')
+  if (at > 0 && at < word.length - 1) return [word.slice(0, at), word.slice(at + 1)]
+  throw new WorkerError(`--exec: expected FUNC=COMMAND, got ${JSON.stringify(word)}`, {
+    hint: `write: --exec Notify='curl -sf -d @- http://127.0.0.1:8080/'`,
+  })
+}
+
+/** A path of a module, or else a command line. */
+function configuredHandler(func: string, worker: string, settings: FuncSettings, folder: string): Handler {
+  if (!MODULE_EXTENSIONS.includes(extname(worker)))
+    return {func, kind: 'command', argv: ['/bin/sh', '-c', worker], settings}
+  const file = resolve(folder, worker)
+  if (existsSync(file)) return {func, kind: 'module', file, settings}
+  throw new WorkerError(`expected the worker of ${func} in ${file}, but there is no such file`, {
+    hint: `check workers.${func} in the configuration`,
+  })
+}
+
+function folderHandler(func: string, settings: FuncSettings, folder: string): Handler {
+  const path = pathOf(func)
+  const tried = path === null ? [] : MODULE_EXTENSIONS.map(extension => join(folder, path + extension))
+  const module = tried.find(file => isFile(file))
+  if (module) return {func, kind: 'module', file: module, settings}
+  const executable = path === null ? null : findExecutable(func, join(folder, path))
+  if (executable)
+    return {func, kind: 'command', argv: [executable], settings: {...settingsIn(executable), ...settings}}
+  const where =
+    path === null
+      ? `a name with a path in it has no file`
+      : `looked for ${path}.{ts,mts,js,mjs,cjs} or an executable ${path}, ${path}.*, in ${folder}`
+  throw new WorkerError(`expected a worker for ${JSON.stringify(func)}, found none: ${where}`, {
+    hint: 'write one, or give --workers or --exec',
+  })
+}
+
+/** `MyApp::Worker::Notify` is MyApp/Worker/Notify; null for a name that is no path below the folder. */
+function pathOf(func: string): string | null {
+  const segments = func.split('::')
+  const plain = segments.every(segment => segment !== '' && !/^\.|[/\\\0]/.test(segment))
+  return plain ? join(...segments) : null
+}
+
+function findExecutable(func: string, path: string): string | null {
+  const folder = dirname(path)
+  const name = basename(path)
+  const files = listFolder(folder)
+    .filter(entry => entry === name || entry.startsWith(`${name}.`))
+    .map(entry => join(folder, entry))
+    .filter(isFile)
+  const [first, second] = files.filter(isExecutable)
+  if (first && second && basename(first) !== name)
+    throw new WorkerError(
+      `expected one worker for ${func}, found ${basename(first)} and ${basename(second)}`,
+      {
+        hint: 'remove one of them, or its run bit',
+      },
+    )
+  const script = files.find(isScript)
+  if (!first && script) throw notExecutable(script)
+  if (first) checkInterpreter(first)
+  return first ?? null
+}
+
+/** Every function that the folder has a worker for. */
+function funcsIn(folder: string): string[] {
+  return [...walk(folder)].sort()
+}
+
+function* walk(root: string, folder = root): Generator<string> {
+  for (const entry of listFolder(folder)) {
+    if (/^[._]/.test(entry) || entry === 'node_modules' || entry.endsWith('.d.ts')) continue
+    const path = join(folder, entry)
+    if (!isFile(path)) {
+      yield* walk(root, path)
+      continue
+    }
+    const isModule = MODULE_EXTENSIONS.includes(extname(entry))
+    if (!isModule && !isExecutable(path)) {
+      if (isScript(path)) throw notExecutable(path)
+      continue
+    }
+    const stem = entry.includes('.') ? entry.slice(0, entry.indexOf('.')) : entry
+    yield join(relative(root, folder), stem).replaceAll('/', '::')
+  }
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort()
+  } catch {
+    return [] // no such folder has no workers
+  }
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, {throwIfNoEntry: false})?.isFile() ?? false
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isScript(path: string): boolean {
+  return headOf(path).startsWith('#!')
+}
+
+function notExecutable(file: string): WorkerError {
+  return new WorkerError(`expected an executable, but ${file} has no run bit`, {hint: `chmod +x ${file}`})
+}
+
+function checkInterpreter(file: string): void {
+  const interpreter = /^#!\s*(\S+)/.exec(headOf(file))?.[1]
+  if (interpreter === undefined || existsSync(interpreter)) return
+  throw new WorkerError(`expected ${file} to be runnable, but its interpreter ${interpreter} is missing`, {
+    hint: `install it, or mend the first line of the file`,
+  })
+}
+
+/** Settings of an executable: a line `# jobq: max-retries=3 retry-delay=10s grab-for=5m set-job-status`. */
+function settingsIn(file: string): FuncSettings {
+  const line = headOf(file)
+    .split('\n', 10)
+    .find(text => /^\s*(#|\/\/|--|;)+\s*jobq:/.test(text))
+  const settings: FuncSettings = {}
+  for (const word of line
+    ?.replace(/^.*?jobq:/, '')
+    .trim()
+    .split(/\s+/)
+    .filter(Boolean) ?? []) {
+    const [key, value = ''] = word.split('=', 2)
+    const what = `${file}: ${key}`
+    if (key === 'max-retries') settings.maxRetries = parseWhole(value, what)
+    else if (key === 'retry-delay') settings.retryDelay = parseDuration(value, what)
+    else if (key === 'grab-for') settings.grabFor = parseDuration(value, what)
+    else if (key === 'set-job-status' && value === '') settings.setJobStatus = true
+    else
+      throw new WorkerError(`${file}: unknown setting ${JSON.stringify(word)}`, {
+        hint: 'known are max-retries=N retry-delay=D grab-for=D set-job-status',
+      })
+  }
+  return settings
+}
+
+function headOf(file: string): string {
+  const head = Buffer.alloc(4096)
+  try {
+    const fd = openSync(file, 'r')
+    try {
+      return head.toString('latin1', 0, readSync(fd, head))
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    return '' // may be run but not read: no settings to be seen
+  }
+}

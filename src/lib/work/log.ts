@@ -1,0 +1,112 @@
+/**
+ * What `jobq work` tells of its jobs: one line a job, the lines they print, and what the dispatcher decides.
+ * For people on stderr; as JSON lines on stdout.
+ */
+import type {JobRow} from '../job.ts'
+
+type Subject = Pick<JobRow, 'id' | 'func'>
+
+/** How a job's attempt ended, as the log calls it. */
+export type LoggedOutcome = 'completed' | 'replaced' | 'failed' | 'aborted' | 'released' | 'died' | 'lost'
+
+export interface JobLog {
+  ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void
+  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): void
+  /** Something that a person should look at. */
+  trouble(message: string): void
+  debug(message: string): void
+}
+
+export interface LogOptions {
+  json: boolean
+  debug: boolean
+  /** Colours the outcome; the identity where there is no terminal. */
+  paint?: (outcome: LoggedOutcome) => string
+  /** Called before anything is written, for what shares the terminal (a progress bar). */
+  beforeLine?: () => void
+}
+
+export function openLog(options: LogOptions): JobLog {
+  return options.json ? new JsonLog(options) : new TextLog(options)
+}
+
+class TextLog implements JobLog {
+  readonly #options: LogOptions
+
+  constructor(options: LogOptions) {
+    this.#options = options
+  }
+
+  ended({id, func}: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
+    const word = this.#options.paint?.(outcome) ?? outcome
+    this.#line(
+      `${id} ${printable(func)} ${word} ${duration(durationMs)}${message ? ` ${printable(firstLine(message))}` : ''}`,
+    )
+  }
+
+  output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): void {
+    this.#line(`${job ? `${job.id} ${printable(job.func)}` : 'worker'} | ${line}`)
+  }
+
+  trouble(message: string): void {
+    this.#line(`jobq: ${message}`)
+  }
+
+  debug(message: string): void {
+    if (this.#options.debug) this.#line(`debug: ${message}`)
+  }
+
+  #line(text: string): void {
+    this.#options.beforeLine?.()
+    process.stderr.write(`${new Date().toISOString()} ${text}\n`)
+  }
+}
+
+class JsonLog implements JobLog {
+  readonly #options: LogOptions
+
+  constructor(options: LogOptions) {
+    this.#options = options
+  }
+
+  ended({id, func}: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
+    this.#line({
+      event: 'job',
+      id,
+      func,
+      outcome,
+      duration_ms: Math.round(durationMs),
+      ...(message ? {message} : {}),
+    })
+  }
+
+  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): void {
+    this.#line({event: 'output', id: job?.id ?? null, func: job?.func ?? null, stream, line})
+  }
+
+  trouble(message: string): void {
+    this.#line({event: 'trouble', message})
+  }
+
+  debug(message: string): void {
+    if (this.#options.debug) this.#line({event: 'debug', message})
+  }
+
+  #line(fields: Record<string, unknown>): void {
+    process.stdout.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
+  }
+}
+
+function duration(ms: number): string {
+  if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)}ms`
+  return `${(ms / 1000).toFixed(1)}s`
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]!
+}
+
+/** A name or message that may hold anything stays on its line. */
+function printable(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f]/g, char => JSON.stringify(char).slice(1, -1))
+}

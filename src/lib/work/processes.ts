@@ -1,0 +1,56 @@
+/**
+ * Processes that run jobs: each leads a process group of its own, so that it can be stopped with all it has started,
+ * and so that Ctrl-C on the terminal reaches the dispatcher only.
+ *
+ * The guardian sees to it that none outlives the dispatcher: a /bin/sh that reads a pipe from it, and kills the groups
+ * it was told of when the pipe ends, however the dispatcher has died. A child in a busy loop could not do that itself.
+ */
+import {type ChildProcess, spawn} from 'node:child_process'
+import {STOP_GRACE_MS} from './executor.ts'
+
+const GUARDIAN = `trap '' HUP INT TERM
+live=' '
+while read -r op pid; do
+  case $op in
+    +) live="$live$pid " ;;
+    -) case $live in *" $pid "*) live="\${live%% $pid *} \${live#* $pid }" ;; esac ;;
+  esac
+done
+for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done`
+
+export class Guardian {
+  readonly #shell: ChildProcess
+
+  constructor() {
+    this.#shell = spawn('/bin/sh', ['-c', GUARDIAN], {detached: true, stdio: ['pipe', 'ignore', 'ignore']})
+    this.#shell.stdin!.on('error', () => {}) // it can only be gone: then there is no one to tell
+    this.#shell.unref()
+  }
+
+  watch(child: ChildProcess): void {
+    if (child.pid === undefined) return
+    this.#shell.stdin!.write(`+ ${child.pid}\n`)
+    child.once('exit', () => this.#shell.stdin!.write(`- ${child.pid}\n`))
+  }
+
+  close(): void {
+    this.#shell.stdin!.end()
+  }
+}
+
+/** Sends a signal to a process's whole group; nothing happens if none of it is left. */
+export function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return
+  try {
+    process.kill(-child.pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+/** TERM now, KILL after the grace. @returns how to call the KILL off */
+export function stopGroup(child: ChildProcess): () => void {
+  signalGroup(child, 'SIGTERM')
+  const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_GRACE_MS)
+  return () => clearTimeout(timer)
+}

@@ -1,0 +1,164 @@
+/**
+ * One job through one worker object, wherever that runs: in a pool's child, or inline in an application.
+ */
+import {closest} from 'fastest-levenshtein'
+import type {FuncSettings} from '../config-schema.ts'
+import {JobqError, WorkerError} from '../errors.ts'
+import type {JobRow, Outcome} from '../job.ts'
+import {newJob} from '../queue.ts'
+import {decodeArg, type SerializerName} from '../serializers.ts'
+import type {Job, Replacement, Worker} from '../worker.ts'
+import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
+
+/** A worker with its settings filled in: durations in seconds. */
+export interface ReadyWorker {
+  maxRetries: number
+  retryDelay: number | ((job: Job) => number)
+  grabFor: number
+  setJobStatus: boolean
+  serializer: SerializerName
+  work(job: Job): unknown
+}
+
+const KINDS = {
+  work: 'function',
+  maxRetries: 'number',
+  retryDelay: 'number or function',
+  grabFor: 'number',
+  setJobStatus: 'boolean',
+  serializer: 'string',
+} as const
+
+/**
+ * Checks what a worker's file exports.
+ * @param overrides the configuration's `funcs` entry, which has the last word
+ * @throws WorkerError
+ */
+export function readyWorker(exported: unknown, overrides: FuncSettings, where: string): ReadyWorker {
+  const shape = `export default defineWorker({async work(job) {…}})`
+  if (typeof exported !== 'object' || exported === null || !('work' in exported))
+    throw new WorkerError(`${where}: expected a default export with work(job), got ${describe(exported)}`, {
+      hint: `write: ${shape}; a file that is no worker can be named _like-this`,
+    })
+  for (const [key, value] of Object.entries(exported)) {
+    if (!Object.hasOwn(KINDS, key))
+      throw new WorkerError(`${where}: unknown key ${key}`, {
+        hint: `did you mean ${closest(key, Object.keys(KINDS))}?`,
+      })
+    const kind = KINDS[key as keyof typeof KINDS]
+    if (value !== undefined && !kind.split(' or ').includes(typeof value))
+      throw new WorkerError(`${where}: ${key}: expected a ${kind}, got ${describe(value)}`)
+  }
+  const worker = exported as Worker
+  const settings = {
+    maxRetries: overrides.maxRetries ?? worker.maxRetries ?? 0,
+    retryDelay: overrides.retryDelay ?? worker.retryDelay ?? 0,
+    grabFor: overrides.grabFor ?? worker.grabFor ?? DEFAULT_GRAB_FOR,
+    setJobStatus: overrides.setJobStatus ?? worker.setJobStatus ?? false,
+    serializer: overrides.serializer ?? worker.serializer ?? 'json',
+  }
+  for (const key of ['maxRetries', 'retryDelay', 'grabFor'] as const) {
+    const value = settings[key]
+    if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
+      throw new WorkerError(`${where}: ${key}: expected a number from 0, got ${value}`)
+  }
+  return {...settings, work: job => worker.work(job)}
+}
+
+/** Runs the job and says how it ended. Never throws. */
+export async function runJob(worker: ReadyWorker, row: JobRow, signal: AbortSignal): Promise<Outcome> {
+  const job = new RunningJob(row, signal)
+  try {
+    await job.decode(worker.serializer)
+    await worker.work(job)
+  } catch (error) {
+    if (!job.abortReason) return failure(worker, job, error)
+  }
+  if (job.abortReason !== null) return {kind: 'aborted', reason: job.abortReason}
+  if (job.replacements === null) return {kind: 'completed'}
+  try {
+    const jobs = await Promise.all(job.replacements.map(({func, ...options}) => newJob(func, options)))
+    return {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}
+  } catch (error) {
+    return failure(worker, job, error)
+  }
+}
+
+/** Seconds until this job is due again if it fails now, null if no retries are left. */
+export function nextTry(worker: ReadyWorker, job: Job): number | null {
+  if (job.retryCnt >= worker.maxRetries) return null
+  const delay = typeof worker.retryDelay === 'function' ? worker.retryDelay(job) : worker.retryDelay
+  if (typeof delay === 'number' && delay >= 0 && delay < Number.POSITIVE_INFINITY)
+    return retryIn(worker.maxRetries, job.retryCnt, delay)
+  throw new WorkerError(`retryDelay: expected seconds from 0, got ${describe(delay)}`)
+}
+
+/** The job as work(), and a function for retryDelay, get to see it. */
+export class RunningJob implements Job {
+  readonly id: number
+  readonly func: string
+  readonly uniqkey: string | null
+  readonly retryCnt: number
+  readonly priority: number
+  readonly grabbedUntil: number
+  readonly argOrigin: Uint8Array | null
+  readonly signal: AbortSignal
+  arg: unknown = null
+  abortReason: string | null = null
+  replacements: Replacement[] | null = null
+
+  constructor(row: JobRow, signal: AbortSignal) {
+    this.id = row.id
+    this.func = row.func
+    this.uniqkey = row.uniqkey
+    this.retryCnt = row.retryCnt
+    this.priority = row.priority
+    this.grabbedUntil = row.grabbedUntil
+    this.argOrigin = row.arg
+    this.signal = signal
+  }
+
+  async decode(serializer: SerializerName): Promise<void> {
+    this.arg = await decodeArg(this.argOrigin, serializer)
+  }
+
+  abort(reason: string): never {
+    this.abortReason = String(reason) || 'aborted'
+    throw new AbortedJob(this.abortReason)
+  }
+
+  replace(...jobs: Replacement[]): void {
+    this.replacements = [...(this.replacements ?? []), ...jobs]
+  }
+}
+
+/** What abort() throws to leave work(); the job counts as aborted even if work() swallows it. */
+class AbortedJob extends Error {}
+
+function failure(worker: ReadyWorker, job: Job, error: unknown): Outcome {
+  const message = messageOf(error)
+  try {
+    return {kind: 'failed', message, retryIn: nextTry(worker, job)}
+  } catch (delayError) {
+    return {kind: 'failed', message: `${message}\n${messageOf(delayError)}`, retryIn: null}
+  }
+}
+
+/** An exception's message with its stack, as Perl's carp-ing workers log theirs; jobq's own errors in one line. */
+export function messageOf(error: unknown): string {
+  if (error instanceof JobqError) return error.hint ? `${error.message} (${error.hint})` : error.message
+  if (!(error instanceof Error)) return `threw ${describe(error)}`
+  const stack = error.stack ?? `${error.name}: ${error.message}`
+  const frames = stack
+    .split('\n')
+    .filter(line => !line.includes('node:internal') && !line.includes('/lib/work/'))
+  const cause = error.cause === undefined ? [] : [`caused by: ${messageOf(error.cause)}`]
+  return [...frames, ...cause].join('\n')
+}
+
+function describe(value: unknown): string {
+  if (value === undefined) return 'none'
+  if (typeof value === 'function') return 'a function'
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
