@@ -9,7 +9,15 @@
  * grabbed_until = 0, in the order run_after, id. One seek finds a lane's first entry; if that is not due, nothing
  * in the lane is, and the walk goes on to the next lower priority. So a grab costs functions × priorities, not rows.
  */
-import {closeSync, existsSync, mkdirSync, openSync, statSync, watch as watchFolder} from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  statSync,
+  watch as watchFolder,
+} from 'node:fs'
 import {basename, dirname} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
@@ -42,6 +50,8 @@ const LOCK_PATIENCE_MS = 30_000
 const EXPIRE_BATCH = 1000
 /** Where the folder can't be watched: how often the change counter is read. */
 const POLL_MS = 50
+/** How long after a change of the files its commit may take to show: a slow disk's fsync. */
+const COMMIT_MS = 5000
 
 export interface SqliteOptions {
   /** Make the file's folder (0700) if it is missing. Default false. */
@@ -52,6 +62,8 @@ export interface SqliteOptions {
   prepare?: boolean
   /** Make jobq's tables even in a database that holds something else. Default false. */
   adopt?: boolean
+  /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
+  patience?: number
   /** Now, in milliseconds since 1970. Default Date.now: on SQLite the host's clock is the database's. */
   clock?: () => number
 }
@@ -67,6 +79,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   })
   const store = new SqliteStore(db, path, options)
   try {
+    await store.setDurable(options.durable ?? true)
     if (options.prepare ?? true) await store.init()
   } catch (error) {
     db.close()
@@ -82,32 +95,37 @@ export class SqliteStore implements Store {
   readonly #db: Database
   readonly #clock: () => number
   readonly #adopt: boolean
+  readonly #patience: number
   readonly #statements = new Map<string, Statement<Params>>()
   readonly #reads: SqliteReads
   /** Function ids, only those known to be committed. */
   readonly #funcIds = new Map<string, number>()
   readonly #funcNames = new Map<number, string>()
-  /** Function ids that the open transaction made. */
+  /** Function ids that the open transaction read or made. */
   readonly #newFuncIds = new Map<string, number>()
   readonly #watchers = new Set<() => void>()
-  /** Leases end on whole seconds: no need to look for ended ones twice in the same second. */
-  #expiredAt = 0
+  readonly #watches = new Set<Watch>()
 
   constructor(db: Database, name: string, options: SqliteOptions = {}) {
     this.#db = db
     this.name = name
     this.#clock = options.clock ?? Date.now
     this.#adopt = options.adopt ?? false
+    this.#patience = options.patience ?? LOCK_PATIENCE_MS
     this.#reads = new SqliteReads(
       sql => this.#sql(sql),
       () => this.#now(),
     )
-    db.pragma(`synchronous = ${(options.durable ?? true) ? 'FULL' : 'NORMAL'}`)
+  }
+
+  /** The first read of the file: what is no database shows here. */
+  async setDurable(durable: boolean): Promise<void> {
+    await this.#patiently(() => this.#db.pragma(`synchronous = ${durable ? 'FULL' : 'NORMAL'}`))
   }
 
   async init(): Promise<void> {
-    if (await explained(this.name, async () => isPrepared(this.#db))) return
     await this.#patiently(() => {
+      if (isPrepared(this.#db)) return
       schemaPlan(this.#db, this.name, this.#adopt) // refuse before anything is changed
       if (this.#db.readonly) return
       this.#db.pragma('journal_mode = WAL')
@@ -132,51 +150,48 @@ export class SqliteStore implements Store {
   }
 
   async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
-    // What has begun to read its source can't start over: only the wait for the lock is repeated.
-    await this.#patiently(() => this.#sql('BEGIN IMMEDIATE').run())
-    const count = await explained(this.name, async () =>
-      this.#finishTransaction(() => {
-        let inserted = 0
-        for (const job of jobs) {
-          this.#insert(job)
-          inserted++
-        }
-        return inserted
-      }),
-    )
+    let begun = false
+    const insertAll = () => {
+      // What has begun to read its source can't start over: only the wait for the lock is repeated.
+      if (begun) throw lockedError(this.name)
+      begun = true
+      let inserted = 0
+      for (const job of markingErrors(jobs)) {
+        this.#insert(job)
+        inserted++
+      }
+      return inserted
+    }
+    const count = await this.#write(insertAll).catch(error => {
+      throw error instanceof SourceError ? error.cause : error
+    })
     this.#notify()
     return count
   }
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
-    const now = this.#now()
     if (settlements.length === 0) {
       // Nothing to write unless a job is ready: an idle dispatcher that looks must not take the write lock.
-      const found = await this.#read(() => this.#bestHead(this.#funcsOf(want.funcs), now))
-      if (want.limit === 0 || (!('id' in found) && !this.#leaseEnded(want.funcs, now)))
-        return {settled: [], buried: [], jobs: [], nextDueIn: this.#nextDueIn(want.funcs, found, now), now}
+      const idle = await this.#read(() => this.#idleTurn(want))
+      if (idle) return idle
     }
     const turn = await this.#write(() => {
+      const now = this.#now()
       const settled = settlements.map(settlement => this.#settle(settlement, now))
-      const buried = this.#expiredAt === now ? [] : this.#releaseEnded(this.#funcsOf(want.funcs), now)
-      const jobs: JobRow[] = []
-      const head = this.#grab(want, now, jobs)
-      return {settled, buried, jobs, head}
+      return {settled, ...this.#grab(want, now), now}
     })
-    const {settled, buried, jobs, head} = turn
-    const nextDueIn = jobs.length < want.limit ? this.#nextDueIn(want.funcs, head, now) : null
-    if (settled.some(({held}) => held)) this.#notify()
-    return {settled, buried, jobs, nextDueIn, now}
+    if (turn.settled.some(({held}) => held)) this.#notify()
+    return turn
   }
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
-    const until = this.#now() + seconds
-    return this.#write(() =>
-      leases.flatMap(({id, grabbedUntil}) => {
+    return this.#write(() => {
+      const until = this.#now() + seconds
+      return leases.flatMap(({id, grabbedUntil}) => {
         const sql = 'UPDATE job SET grabbed_until = ? WHERE id = ? AND grabbed_until = ?'
         return this.#sql(sql).run(until, id, grabbedUntil).changes === 1 ? [{id, grabbedUntil: until}] : []
-      }),
-    )
+      })
+    })
   }
 
   async retry(
@@ -185,16 +200,18 @@ export class SqliteStore implements Store {
   ): Promise<EnqueuedJob> {
     const enqueued = await this.#write(() => {
       const exception = this.#sql(
-        `SELECT func.name AS func, exception_log.uniqkey, retried FROM exception_log
-         LEFT JOIN func ON func.id = func_id WHERE exception_log.id = ?`,
-      ).get(exceptionId) as {func: string; uniqkey: string | null; retried: number} | undefined
+        `SELECT func_id AS funcId, coalesce(func.name, '#' || func_id) AS func, exception_log.uniqkey, retried
+         FROM exception_log LEFT JOIN func ON func.id = func_id WHERE exception_log.id = ?`,
+      ).get(exceptionId) as
+        | {funcId: number; func: string; uniqkey: string | null; retried: number}
+        | undefined
       if (!exception)
         throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
       if (exception.retried) throw new AlreadyRetriedError(exceptionId)
-      const {func, uniqkey} = exception
+      const {funcId, func, uniqkey} = exception
       const runAfter = this.#runAfter(due)
       // uniqkey and arg go from row to row inside the database: their bytes and storage class stay as they are
-      const row = this.#unlessDuplicate(func, uniqkey, () =>
+      const row = this.#unlessDuplicate({funcId, func, uniqkey}, () =>
         this.#sql(
           `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
            SELECT func_id, arg, uniqkey, ?, 0, ?, 0, ? FROM exception_log WHERE id = ?`,
@@ -221,25 +238,28 @@ export class SqliteStore implements Store {
    * descriptor on it would drop this process's SQLite locks.
    */
   watch(onChange: () => void): Watch {
-    this.#watchers.add(onChange)
     let version = this.#dataVersion()
     const check = () => {
-      if (this.#db.inTransaction) return
       const seen = this.#dataVersion()
-      if (seen === version) return
+      if (seen === version && seen !== null) return
       version = seen
       onChange()
     }
     const stop = this.#db.memory ? () => {} : watchFile(this.name, check)
-    return {
+    const watch = {
       close: () => {
         this.#watchers.delete(onChange)
+        this.#watches.delete(watch)
         stop()
       },
     }
+    this.#watchers.add(onChange)
+    this.#watches.add(watch)
+    return watch
   }
 
   async close(): Promise<void> {
+    for (const watch of this.#watches) watch.close()
     this.#db.close()
   }
 
@@ -251,7 +271,7 @@ export class SqliteStore implements Store {
     const sql = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
       VALUES (?, ?, ?, ?, 0, ?, 0, ?)`
     const funcId = this.#funcId(func)
-    const {lastInsertRowid} = this.#unlessDuplicate(func, uniqkey, () =>
+    const {lastInsertRowid} = this.#unlessDuplicate({funcId, func, uniqkey}, () =>
       this.#sql(sql).run(funcId, job.arg, uniqkey, this.#now(), runAfter, priority),
     )
     return {id: Number(lastInsertRowid), func, uniqkey, priority, runAfter}
@@ -263,24 +283,32 @@ export class SqliteStore implements Store {
     throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
   }
 
-  #unlessDuplicate<T>(func: string, uniqkey: string | null, insert: () => T): T {
+  #unlessDuplicate<T>(key: {funcId: number; func: string; uniqkey: string | null}, insert: () => T): T {
     try {
       return insert()
     } catch (error) {
+      const {funcId, func, uniqkey} = key
       if ((error as {code?: string}).code !== 'SQLITE_CONSTRAINT_UNIQUE' || uniqkey === null) throw error
-      const sql = 'SELECT job.id FROM job WHERE func_id = ? AND uniqkey = ?'
-      const id = this.#sql(sql).pluck().get(this.#funcId(func), uniqkey) as number | undefined
+      const sql = 'SELECT id FROM job WHERE func_id = ? AND uniqkey = ?'
+      const id = this.#sql(sql).pluck().get(funcId, uniqkey) as number | undefined
       throw new DuplicateJobError(func, uniqkey, id ?? null)
     }
   }
 
   /** The function's id; its row is made on first use, as Qudo does. */
   #funcId(name: string): number {
+    const found = this.#findFuncId(name)
+    if (found !== undefined) return found
+    const id = Number(this.#sql('INSERT INTO func (name) VALUES (?)').run(name).lastInsertRowid)
+    this.#newFuncIds.set(name, id)
+    return id
+  }
+
+  #findFuncId(name: string): number | undefined {
     const known = this.#funcIds.get(name) ?? this.#newFuncIds.get(name)
     if (known !== undefined) return known
-    const found = this.#sql('SELECT id FROM func WHERE name = ?').pluck().get(name) as number | undefined
-    const id = found ?? Number(this.#sql('INSERT INTO func (name) VALUES (?)').run(name).lastInsertRowid)
-    this.#newFuncIds.set(name, id)
+    const id = this.#sql('SELECT id FROM func WHERE name = ?').pluck().get(name) as number | undefined
+    if (id !== undefined) this.#newFuncIds.set(name, id)
     return id
   }
 
@@ -389,15 +417,25 @@ export class SqliteStore implements Store {
 
   // ---- grab
 
-  /** Takes the best heads, one after the other. @returns what stopped it, for the next timer */
-  #grab({funcs, limit, lease}: Want, now: number, into: JobRow[]): Head | NoHead {
+  /** What a turn without settlements says if there is nothing to take; null if there may be. */
+  #idleTurn({funcs, limit}: Want): Turn | null {
+    const now = this.#now()
+    const nextDueIn = limit === 0 ? null : this.#nextDueIn(this.#funcsOf(funcs), now)
+    return nextDueIn === 0 ? null : {settled: [], buried: [], jobs: [], nextDueIn, now}
+  }
+
+  /** Takes the best heads, one after the other. */
+  #grab({funcs, limit, lease}: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
+    if (limit === 0) return {buried: [], jobs: [], nextDueIn: null}
     const funcIds = this.#funcsOf(funcs)
-    while (into.length < limit) {
+    const buried = this.#releaseEnded(funcIds, now)
+    const jobs: JobRow[] = []
+    while (jobs.length < limit) {
       const head = this.#bestHead(funcIds, now)
-      if (!('id' in head)) return head
-      into.push(this.#take(head.id, now + lease))
+      if (!('id' in head)) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, head)}
+      jobs.push(this.#take(head.id, now + lease))
     }
-    return {dueAt: null}
+    return {buried, jobs, nextDueIn: null}
   }
 
   #take(id: number, until: number): JobRow {
@@ -442,13 +480,6 @@ export class SqliteStore implements Store {
     }
   }
 
-  #leaseEnded(funcs: readonly string[], now: number): boolean {
-    if (this.#expiredAt === now) return false
-    const ended = this.#funcsOf(funcs).some(funcId => (this.#nextLeaseEnd(funcId) ?? Infinity) <= now)
-    if (!ended) this.#expiredAt = now
-    return ended
-  }
-
   #nextLeaseEnd(funcId: number): number | null {
     const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = ? AND grabbed_until > 0
       ORDER BY grabbed_until LIMIT 1`
@@ -460,24 +491,20 @@ export class SqliteStore implements Store {
     const sql = `SELECT id, grabbed_until AS grabbedUntil FROM job INDEXED BY jobq_lane
       WHERE func_id = ? AND grabbed_until BETWEEN 1 AND ? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
-    let isMore = false
     for (const funcId of funcIds) {
-      const ended = this.#sql(sql).all(funcId, now) as Lease[]
-      if (ended.length === EXPIRE_BATCH) isMore = true
-      for (const {id, grabbedUntil} of ended) {
+      if ((this.#nextLeaseEnd(funcId) ?? Infinity) > now) continue
+      for (const {id, grabbedUntil} of this.#sql(sql).all(funcId, now) as Lease[]) {
         const how = 'its lease ran out (its dispatcher or machine is gone)'
         const {failed} = this.#countDeath([id, grabbedUntil], how, undefined, now)
         if (failed !== undefined) buried.push({id, func: this.#funcNames.get(funcId)!, message: failed})
       }
     }
-    if (!isMore) this.#expiredAt = now
-    this.#sql('DELETE FROM jobq_death WHERE job_id NOT IN (SELECT id FROM job)').run()
     return buried
   }
 
-  #nextDueIn(funcs: readonly string[], head: Head | NoHead, now: number): number | null {
+  #nextDueIn(funcIds: readonly number[], now: number, head = this.#bestHead(funcIds, now)): number | null {
     if ('id' in head) return 0
-    const ends = this.#funcsOf(funcs).flatMap(funcId => this.#nextLeaseEnd(funcId) ?? [])
+    const ends = funcIds.flatMap(funcId => this.#nextLeaseEnd(funcId) ?? [])
     const next = Math.min(head.dueAt ?? Infinity, ...ends)
     return next === Infinity ? null : Math.max(0, next - now)
   }
@@ -486,12 +513,8 @@ export class SqliteStore implements Store {
   #funcsOf(names: readonly string[]): number[] {
     const ids: number[] = []
     for (const name of names) {
-      let id = this.#funcIds.get(name)
-      if (id === undefined) {
-        id = this.#sql('SELECT id FROM func WHERE name = ?').pluck().get(name) as number | undefined
-        if (id === undefined) continue
-        if (!this.#db.inTransaction) this.#funcIds.set(name, id)
-      }
+      const id = this.#findFuncId(name)
+      if (id === undefined) continue
       this.#funcNames.set(id, name)
       ids.push(id)
     }
@@ -513,8 +536,13 @@ export class SqliteStore implements Store {
     return Math.floor(this.#clock() / 1000)
   }
 
-  #dataVersion(): number {
-    return this.#sql('PRAGMA data_version').pluck().get() as number
+  /** Grows with every commit of another connection; null if it can't be read: the next turn says why. */
+  #dataVersion(): number | null {
+    try {
+      return this.#sql('PRAGMA data_version').pluck().get() as number
+    } catch {
+      return null
+    }
   }
 
   #hasQudoTables(): boolean {
@@ -555,9 +583,9 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** Repeats what met a lock, a little later each time, until LOCK_PATIENCE_MS have passed. */
+  /** Repeats what met a lock, a little later each time, until the patience is at its end. */
   async #patiently<T>(work: () => T): Promise<T> {
-    const giveUpAt = performance.now() + LOCK_PATIENCE_MS
+    const giveUpAt = performance.now() + this.#patience
     for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
       try {
         return work()
@@ -614,25 +642,50 @@ function makeFile(path: string, makeFolder: boolean): void {
   }
 }
 
-/** Watches a database's folder for changes of its files; falls back to polling where that can't be done. */
+/**
+ * Watches a database's folder for changes of its files; falls back to polling where that can't be done.
+ *
+ * A commit writes the -wal file, then waits for the disk, and only then shows to readers: its last event comes
+ * before there is anything to see. So every event starts a series of looks, which no look ends.
+ */
 function watchFile(path: string, check: () => void): () => void {
-  const file = basename(path)
-  let poll: NodeJS.Timeout | undefined
-  const fallBack = () => {
-    poll ??= setInterval(check, POLL_MS)
+  let timer: NodeJS.Timeout | undefined
+  let lookUntil = 0
+  const look = (pause: number) => {
+    clearTimeout(timer)
+    if (performance.now() < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
+    check()
+  }
+  const poll = () => {
+    lookUntil = Infinity
+    look(POLL_MS)
   }
   try {
-    const watcher = watchFolder(dirname(path), (_event, changed) => {
-      if (changed === null || changed.startsWith(file)) check()
+    const real = realpathSync(path) // SQLite keeps the -wal beside the file that a symbolic link leads to
+    const watcher = watchFolder(dirname(real), (_event, changed) => {
+      if (changed !== null && !changed.startsWith(basename(real))) return
+      lookUntil = Math.max(lookUntil, performance.now() + COMMIT_MS)
+      look(1)
     })
-    watcher.on('error', fallBack) // out of inotify watches, say
+    watcher.on('error', poll) // out of inotify watches, say
     return () => {
       watcher.close()
-      clearInterval(poll)
+      clearTimeout(timer)
     }
   } catch {
-    fallBack()
-    return () => clearInterval(poll)
+    poll()
+    return () => clearTimeout(timer)
+  }
+}
+
+/** What an enqueueMany's source threw: it is the caller's, whatever code it carries. */
+class SourceError extends Error {}
+
+function* markingErrors<T>(source: Iterable<T>): Iterable<T> {
+  try {
+    yield* source
+  } catch (cause) {
+    throw new SourceError('', {cause})
   }
 }
 
@@ -655,11 +708,7 @@ function explain(name: string, error: unknown): unknown {
   const {code, message} = error as {code?: string; message: string}
   const cause = error
   if (typeof code !== 'string') return error
-  if (isBusy(error))
-    return new StoreError('LOCKED', `${name} stayed locked by another process`, {
-      hint: 'some process holds a transaction open; find it (`fuser` names it) and try again',
-      cause,
-    })
+  if (isBusy(error)) return lockedError(name, cause)
   if (code === 'SQLITE_NOTADB')
     return new StoreError('DAMAGED', `expected a SQLite database, got something else: ${name}`, {
       hint: 'check --db; the file was not changed',
@@ -687,4 +736,11 @@ function explain(name: string, error: unknown): unknown {
     })
   if (code.startsWith('SQLITE_')) return new StoreError('DATABASE', `${name}: ${message} (${code})`, {cause})
   return error
+}
+
+function lockedError(name: string, cause?: unknown): StoreError {
+  return new StoreError('LOCKED', `${name} stayed locked by another process`, {
+    hint: 'some process holds a transaction open; find it (`fuser` names it) and try again',
+    cause,
+  })
 }
