@@ -86,11 +86,14 @@ const OWN: readonly string[] = [
 
 /** Is the schema there, in this version? One read, so that every open can ask. */
 export function isPrepared(db: Database): boolean {
+  return schemaVersion(db) === SCHEMA_VERSION
+}
+
+function schemaVersion(db: Database): number | undefined {
   try {
-    const version = db.prepare('SELECT version FROM jobq_schema').pluck().get()
-    return version === SCHEMA_VERSION
+    return db.prepare('SELECT version FROM jobq_schema').pluck().get() as number | undefined
   } catch (error) {
-    if ((error as Error).message.startsWith('no such table')) return false
+    if ((error as Error).message.startsWith('no such table')) return undefined
     throw error
   }
 }
@@ -98,10 +101,18 @@ export function isPrepared(db: Database): boolean {
 /**
  * The statements that bring this database to jobq's schema, in order; empty if it is prepared.
  * @param adopt also where the database is something else's and has none of Qudo's tables
- * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there
+ * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there, or a
+ * newer jobq was here
  */
 export function schemaPlan(db: Database, name: string, adopt: boolean): string[] {
-  if (isPrepared(db)) return []
+  const version = schemaVersion(db)
+  if (version === SCHEMA_VERSION) return []
+  if (version !== undefined && version > SCHEMA_VERSION)
+    throw new StoreError(
+      'FOREIGN',
+      `${name} was made by a newer jobq: its schema has version ${version}, this one knows ${SCHEMA_VERSION}`,
+      {hint: 'update jobq here'},
+    )
   const tables = db
     .prepare(
       `SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`,
