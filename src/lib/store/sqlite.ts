@@ -8,6 +8,9 @@
  * The grab walks lanes. A lane is the ready side of one (function, priority): index entries of jobq_lane with
  * grabbed_until = 0, in the order run_after, id. One seek finds a lane's first entry; if that is not due, nothing
  * in the lane is, and the walk goes on to the next lower priority. So a grab costs functions × priorities, not rows.
+ *
+ * Statements with ORDER BY say `+?`: binding a bare `?` that the planner has looked at makes SQLite prepare the
+ * statement anew at every run (measured: 3.3 µs for a seek instead of 0.4).
  */
 import {
   closeSync,
@@ -464,9 +467,9 @@ export class SqliteStore implements Store {
   #head(funcId: number, now: number): Head | NoHead {
     const lane = this.#sql(
       `SELECT id, priority, run_after AS runAfter FROM job INDEXED BY jobq_lane
-       WHERE func_id = ? AND grabbed_until = 0 AND priority = (
+       WHERE func_id = +? AND grabbed_until = 0 AND priority = (
          SELECT priority FROM job INDEXED BY jobq_lane
-         WHERE func_id = ? AND grabbed_until = 0 AND priority < ? ORDER BY priority DESC LIMIT 1)
+         WHERE func_id = +? AND grabbed_until = 0 AND priority < +? ORDER BY priority DESC LIMIT 1)
        ORDER BY run_after, id LIMIT 1`,
     )
     let dueAt: number | null = null
@@ -481,7 +484,7 @@ export class SqliteStore implements Store {
   }
 
   #nextLeaseEnd(funcId: number): number | null {
-    const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = ? AND grabbed_until > 0
+    const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until > 0
       ORDER BY grabbed_until LIMIT 1`
     return (this.#sql(sql).pluck().get(funcId) as number | undefined) ?? null
   }
@@ -489,7 +492,7 @@ export class SqliteStore implements Store {
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
   #releaseEnded(funcIds: readonly number[], now: number): Turn['buried'] {
     const sql = `SELECT id, grabbed_until AS grabbedUntil FROM job INDEXED BY jobq_lane
-      WHERE func_id = ? AND grabbed_until BETWEEN 1 AND ? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
+      WHERE func_id = +? AND grabbed_until BETWEEN 1 AND +? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
     for (const funcId of funcIds) {
       if ((this.#nextLeaseEnd(funcId) ?? Infinity) > now) continue
