@@ -2,7 +2,7 @@ import {resolve} from 'node:path'
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {giveBare} from '../lib/cli/optional-value.ts'
-import {checkFunc, parseWhole} from '../lib/names.ts'
+import {ADMIN_PORT, checkFunc, parsePort, parseSize, parseWhole} from '../lib/names.ts'
 import {parseDuration} from '../lib/time.ts'
 
 /** What a bare --abilities stands for. */
@@ -15,7 +15,7 @@ export default class Work extends BaseCommand {
 
 A worker for FUNC is, in this order: --exec; the configuration's workers; in the workers folder FUNC.ts .mts .js .mjs .cjs, or an executable FUNC or FUNC.*. :: in a name is a folder. TypeScript and JavaScript run in child processes; an executable gets the argument on stdin and the job's facts as JOBQ_ID, JOBQ_FUNC, JOBQ_UNIQKEY, JOBQ_PRIORITY, JOBQ_RETRY_CNT and JOBQ_DB, and says by its exit status how it went: 0 completed, 100 abort, anything else failed.
 
-TERM or INT: take no more, finish what runs, for at most --shutdown-timeout; then, or at a second signal, stop it and release the jobs.
+TERM or INT: take no more, finish what runs, for at most --shutdown-timeout; then, or at a second signal, stop it and release the jobs. HUP: replace the children, with the workers' code and the configuration as they are now, no job interrupted. TTIN, TTOU: one job at once more, one fewer. USR1: open the --log file anew.
 
 Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 130 or 143 if it was cut short.`
   static override examples = [
@@ -48,6 +48,30 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
     once: boolean({summary: 'work one job; exit 0, 5 or 6', exclusive: ['drain']}),
     drain: boolean({summary: 'work until nothing is ready'}),
     'max-workers': string({summary: 'jobs at once; default 1', env: 'JOBQ_MAX_WORKERS', helpValue: 'N'}),
+    'min-spare-workers': string({
+      summary: 'fewer idle children than this, and one more is started; default 1',
+      env: 'JOBQ_MIN_SPARE_WORKERS',
+      helpValue: 'N',
+    }),
+    'max-spare-workers': string({
+      summary: 'more idle children than this, and one is ended; default --max-workers',
+      env: 'JOBQ_MAX_SPARE_WORKERS',
+      helpValue: 'N',
+    }),
+    'max-request-per-child': string({
+      summary: 'replace a child after so many jobs, against leaks; 0: never; default 30',
+      env: 'JOBQ_MAX_REQUEST_PER_CHILD',
+      helpValue: 'N',
+    }),
+    'max-child-memory': string({
+      summary: 'replace a child that is larger than this after a job, such as 300M; default: any size',
+      env: 'JOBQ_MAX_CHILD_MEMORY',
+      helpValue: 'SIZE',
+    }),
+    fair: boolean({
+      summary: 'among functions of equal priority serve each in turn, so that none starves another',
+      env: 'JOBQ_FAIR',
+    }),
     'work-delay': string({
       summary: 'look for jobs at least every so many seconds, whatever is noticed; default 5',
       env: 'JOBQ_WORK_DELAY',
@@ -60,10 +84,27 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       env: 'JOBQ_SHUTDOWN_TIMEOUT',
       helpValue: 'D',
     }),
+    'admin-host': string({
+      summary: 'address of the admin port; default 127.0.0.1',
+      env: 'JOBQ_ADMIN_HOST',
+      helpValue: 'H',
+    }),
+    'admin-port': string({
+      summary: `serve the scoreboard line on this port; ${ADMIN_PORT} if only --admin-host is given`,
+      description: `Who connects gets one line, a character for each of the --max-workers slots ('.' no worker, '_' idle, 'A' working), as from Qudo::Parallel::Manager. Its default of 90000 is no TCP port: Perl cuts it to 16 bits, so its clients connect to ${ADMIN_PORT}, which works here unchanged.`,
+      env: 'JOBQ_ADMIN_PORT',
+      helpValue: 'P',
+    }),
+    log: string({
+      summary: 'write the log to a file; USR1 opens it anew, for logrotate',
+      env: 'JOBQ_LOG',
+      helpValue: 'FILE',
+    }),
     debug: boolean({summary: 'tell what the dispatcher decides', env: 'JOBQ_DEBUG_WORK'}),
   }
 
   async run(): Promise<void> {
+    if (process.pid === 1) (await import('../lib/work/supervisor.ts')).becomeInit()
     this.argv = giveBare(this.argv, '--abilities', ALL)
     const {flags} = await this.parse(Work)
     const mode = flags.once ? 'once' : flags.drain ? 'drain' : 'forever'
@@ -76,11 +117,26 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       maxJobs: whole(flags['max-jobs'], '--max-jobs', 1),
       maxTimeMs: milliseconds(flags['max-time'], '--max-time'),
       shutdownTimeoutMs: milliseconds(flags['shutdown-timeout'], '--shutdown-timeout'),
+      minSpareWorkers: whole(flags['min-spare-workers'], '--min-spare-workers', 0, 10_000),
+      maxSpareWorkers: whole(flags['max-spare-workers'], '--max-spare-workers', 0, 10_000),
+      maxRequestPerChild: whole(flags['max-request-per-child'], '--max-request-per-child', 0),
+      maxChildMemory:
+        flags['max-child-memory'] === undefined
+          ? undefined
+          : parseSize(flags['max-child-memory'], '--max-child-memory'),
+      fair: flags.fair,
+      adminHost: flags['admin-host'],
+      adminPort:
+        flags['admin-port'] === undefined ? undefined : parsePort(flags['admin-port'], '--admin-port'),
       workDelayMs: milliseconds(flags['work-delay'], '--work-delay'),
     } as const
     const {runWorkCommand} = await import('../lib/cli/work-run.ts')
     process.exitCode = await this.withQueue({...flags, durable: false}, queue =>
-      runWorkCommand(queue, options, {json: this.jsonEnabled(), debug: flags.debug ?? false}),
+      runWorkCommand(queue, options, {
+        json: this.jsonEnabled(),
+        debug: flags.debug ?? false,
+        logFile: flags.log,
+      }),
     )
   }
 }

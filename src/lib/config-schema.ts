@@ -7,6 +7,7 @@ import * as v from 'valibot'
 import {ConfigError} from './errors.ts'
 import {MAX_UINT32} from './job.ts'
 import {SERIALIZERS} from './serializers.ts'
+import {parseSize} from './names.ts'
 import {parseDuration} from './time.ts'
 
 const count = (min: number, max = 10_000) =>
@@ -26,6 +27,17 @@ const duration = v.pipe(
     return NEVER
   }),
 )
+const size = v.pipe(
+  v.union([v.number(), v.string()], 'bytes (a number) or a size such as "300M"'),
+  v.rawTransform(({dataset, addIssue, NEVER}) => {
+    try {
+      return parseSize(String(dataset.value), '')
+    } catch {
+      addIssue({message: 'bytes (a number) or a size such as "300M"'})
+      return NEVER
+    }
+  }),
+)
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
 
 const FuncSettingsSchema = v.strictObject({
@@ -33,6 +45,7 @@ const FuncSettingsSchema = v.strictObject({
   retryDelay: v.optional(duration),
   grabFor: v.optional(duration),
   setJobStatus: v.optional(v.boolean()),
+  maxRunning: v.optional(count(0, MAX_UINT32)),
   serializer: v.optional(v.picklist(SERIALIZERS)),
 })
 
@@ -46,6 +59,8 @@ const ConfigSchema = v.strictObject({
   minSpareWorkers: v.optional(count(0)),
   maxSpareWorkers: v.optional(count(0)),
   maxRequestPerChild: v.optional(count(0, MAX_UINT32)),
+  maxChildMemory: v.optional(size),
+  fair: v.optional(v.boolean()),
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),
   maxTime: v.optional(duration),

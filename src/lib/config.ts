@@ -4,7 +4,7 @@
  *
  * Without a configuration file this costs a few stat calls: `jobq enqueue` goes through here.
  */
-import {existsSync, readFileSync} from 'node:fs'
+import {existsSync, readFileSync, statSync} from 'node:fs'
 import {dirname, join, resolve} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import type {JobqConfig, JobqConfigInput} from './config-schema.ts'
@@ -79,7 +79,7 @@ async function loadConfig(file: string): Promise<JobqConfig> {
 async function importDefault(file: string): Promise<unknown> {
   const {makeJobqImportable} = await import('./self-import.ts')
   makeJobqImportable()
-  const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
+  const module = (await import(`${pathToFileURL(file).href}?${statSync(file).mtimeMs}`)) as {default?: unknown}
   if (module.default !== undefined) return module.default
   throw new ConfigError(`${file} has no default export`, {
     hint: `write: import {defineConfig} from 'jobq'; export default defineConfig({…})`,

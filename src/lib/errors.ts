@@ -117,6 +117,12 @@ export class StoreError extends JobqError {
   }
 }
 
+/** A port that can't be listened on. */
+export class ServerError extends JobqError {
+  readonly code = 'CANT_LISTEN'
+  readonly exitCode = EXIT.failed
+}
+
 /** The JobQueue was closed before this call. */
 export class ClosedError extends JobqError {
   readonly code = 'CLOSED'

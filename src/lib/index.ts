@@ -15,9 +15,14 @@ export type {
 } from './job.ts'
 export {
   type EnqueueOptions,
+  type ExceptionOptions,
+  type JobOptions,
   JobQueue,
   type PageOptions,
   type QueueOptions,
   type RetryOptions,
 } from './queue.ts'
+export type {RetryChoice, RetryOutcome} from './retries.ts'
+export type {FuncStats, Stats} from './stats.ts'
+export type {Preparation} from './store/store.ts'
 export {defineWorker, type Job, type Replacement, type Worker} from './worker.ts'

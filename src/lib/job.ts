@@ -12,6 +12,9 @@ export const MAX_UINT32 = 4_294_967_295
 /** The most bytes an argument may have: MEDIUMBLOB's limit, kept on every store so that queues can move. */
 export const MAX_ARG_BYTES = 16_777_215
 
+/** In the place of a function's name: the whole store. No function is called that. */
+export const ALL_FUNCS = ''
+
 /** An argument as it is stored: text as TEXT (so that it reads well in a shell), bytes as a BLOB. */
 export type StoredArg = string | Uint8Array | null
 
@@ -145,6 +148,19 @@ export interface FuncTimes {
   /** Seconds, whole as Qudo stores them; null where nothing has finished. */
   median: number | null
   p95: number | null
+  /** How many jobs took how many seconds, the shortest first: functions can be added up by it. */
+  took: [seconds: number, jobs: number][]
   /** Jobs that ended in each of the last 60 minutes, the current one last. */
   perMinute: number[]
+}
+
+/** The nearest-rank quantile of values that are counted and sorted; null of none. */
+export function quantile(counted: readonly [value: number, count: number][], q: number): number | null {
+  const rank = q * counted.reduce((sum, [, count]) => sum + count, 0)
+  let seen = 0
+  for (const [value, count] of counted) {
+    seen += count
+    if (seen >= rank) return value
+  }
+  return null
 }

@@ -1,4 +1,4 @@
-/** What a function may be called and a uniqkey may say, checked once, at the door. */
+/** What a function may be called, what a uniqkey, a priority or a size may say: checked once, at the door. */
 import {UsageError} from './errors.ts'
 import {MAX_NAME_LENGTH, MAX_UINT32} from './job.ts'
 
@@ -23,6 +23,26 @@ export function parseWhole(text: string, what: string, min = 0, max = MAX_UINT32
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (value >= min && value <= max) return value
   throw new UsageError(`${what}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+}
+
+/** Where Perl's default of 90000, which is no TCP port, arrives: the port that Qudo's clients connect to. */
+export const ADMIN_PORT = 24_464
+
+/** @throws UsageError */
+export function parsePort(text: string, what: string): number {
+  if (text === '90000')
+    throw new UsageError(`${what}: expected a TCP port from 1 to 65535, got 90000`, {
+      hint: `Perl cuts it to 16 bits: what listens on 90000 there is on ${ADMIN_PORT}; give that`,
+    })
+  return parseWhole(text, what, 1, 65_535)
+}
+
+/** A size as people write it: bytes, or with K, M or G (1024 each). @returns bytes. @throws UsageError */
+export function parseSize(text: string, what: string): number {
+  const [, digits, unit = ''] = /^(\d+)([KMG])?B?$/i.exec(text) ?? []
+  const bytes = Number(digits) * 1024 ** ' KMG'.indexOf(unit.toUpperCase() || ' ')
+  if (Number.isSafeInteger(bytes)) return bytes
+  throw new UsageError(`${what}: expected a size such as 300M or 1G, got ${JSON.stringify(text)}`)
 }
 
 function checkText(text: string, what: string, kind: string): string {

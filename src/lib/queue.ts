@@ -13,11 +13,14 @@ import type {
   NewJob,
   StatusRow,
 } from './job.ts'
+import {ALL_FUNCS} from './job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
 import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
 import {addressText} from './store/address.ts'
-import {type OpenOptions, openStore} from './store/open.ts'
-import type {Store} from './store/store.ts'
+import {type RetryChoice, type RetryOutcome, retryMany} from './retries.ts'
+import {type Stats, statsOf} from './stats.ts'
+import {type OpenOptions, openStore, prepareStore} from './store/open.ts'
+import type {Preparation, Store} from './store/store.ts'
 
 export interface QueueOptions extends OpenOptions {
   /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
@@ -50,10 +53,22 @@ export interface RetryOptions {
 
 export interface PageOptions {
   func?: string | undefined
-  /** Default 10, as Qudo's. */
+  uniqkey?: string | undefined
+  /** Default 10, as Qudo's; for what goes row by row, all. */
   limit?: number | undefined
   /** Default 0. */
   offset?: number | undefined
+}
+
+export interface JobOptions extends PageOptions {
+  state?: JobState | undefined
+}
+
+export interface ExceptionOptions extends PageOptions {
+  /** Only those not retried yet. */
+  unretried?: boolean | undefined
+  /** Only those at or after this time (Unix seconds), or of the last so many seconds. */
+  since?: {at: number} | {ago: number} | undefined
 }
 
 export class JobQueue {
@@ -80,6 +95,18 @@ export class JobQueue {
       })
     const store = await openStore(address!, options.durable === undefined ? {} : {durable: options.durable})
     return new JobQueue(store, settings)
+  }
+
+  /**
+   * Makes what is missing of the schema in every database, in one of something else, too; with `dryRun`, only tells it.
+   * @throws UsageError, ConfigError, StoreError
+   */
+  static async init(options: QueueOptions & {dryRun?: boolean} = {}): Promise<Preparation[]> {
+    const db = typeof options.db === 'string' ? [options.db] : options.db
+    const {databases} = await resolveSettings({db, config: options.config})
+    const done: Preparation[] = []
+    for (const address of databases) done.push(await prepareStore(address, options.dryRun ?? false))
+    return done
   }
 
   /** The database as a message may name it: no password. */
@@ -125,16 +152,12 @@ export class JobQueue {
   }
 
   /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time. */
-  list(
-    options: PageOptions & {state?: JobState | undefined; uniqkey?: string | undefined} = {},
-  ): Promise<ListedJob[]> {
+  list(options: JobOptions = {}): Promise<ListedJob[]> {
     return this.#open().list({...options, ...page(options)})
   }
 
   /** Failed attempts, newest first. Qudo's exception_list. */
-  exceptions(
-    options: PageOptions & {unretried?: boolean | undefined; since?: number | undefined} = {},
-  ): Promise<ExceptionRow[]> {
+  exceptions(options: ExceptionOptions = {}): Promise<ExceptionRow[]> {
     return this.#open().exceptions({...options, ...page(options)})
   }
 
@@ -144,11 +167,60 @@ export class JobQueue {
   }
 
   /**
+   * As list, exceptions and statuses, but row by row in flat memory, and by default all of them.
+   * @throws NotFoundError if the function has never been enqueued here
+   */
+  eachJob(options: JobOptions = {}): AsyncGenerator<ListedJob> {
+    return this.#each(options, store => store.eachJob({...options, ...page(options, ALL)}))
+  }
+
+  /** @see eachJob */
+  eachException(options: ExceptionOptions = {}): AsyncGenerator<ExceptionRow> {
+    return this.#each(options, store => store.eachException({...options, ...page(options, ALL)}))
+  }
+
+  /** @see eachJob */
+  eachStatus(options: PageOptions = {}): AsyncGenerator<StatusRow> {
+    return this.#each(options, store => store.eachStatus({...options, ...page(options, ALL)}))
+  }
+
+  /**
    * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job.
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
   retry(exceptionId: number, options: RetryOptions = {}): Promise<EnqueuedJob> {
     return this.#open().retry(exceptionId, {priority: options.priority ?? 0, due: options.due ?? {in: 0}})
+  }
+
+  /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
+  pause(funcs: readonly string[] = []): Promise<void> {
+    return this.#open().pause(funcs.length === 0 ? [ALL_FUNCS] : funcs.map(func => checkFunc(func)))
+  }
+
+  /** Lifts a pause: of these functions, or every one there is. @returns what was paused, '' for the whole queue */
+  async resume(funcs: readonly string[] = []): Promise<string[]> {
+    const store = this.#open()
+    return store.resume(funcs.length === 0 ? await store.paused() : funcs)
+  }
+
+  /** What is paused: names of functions, '' for the whole queue. */
+  paused(): Promise<string[]> {
+    return this.#open().paused()
+  }
+
+  /**
+   * Retries the exceptions of these ids, or all that were not retried yet, oldest first: each in a transaction of its
+   * own, as they are asked for. What is refused is told. With `dryRun` nothing is changed.
+   * @throws NotFoundError if the function has never been enqueued here
+   */
+  retryMany(
+    choice: RetryChoice,
+    options: RetryOptions & {dryRun?: boolean} = {},
+  ): AsyncGenerator<RetryOutcome> {
+    const {priority = 0, due = {in: 0}, dryRun = false} = options
+    return this.#each('ids' in choice ? {} : choice, store =>
+      retryMany(store, choice, {priority, due}, dryRun),
+    )
   }
 
   /** The names of all functions ever enqueued here. */
@@ -161,6 +233,11 @@ export class JobQueue {
     const counts = await this.#open().counts(func)
     if (func !== undefined && counts.length === 0) throw noSuchFunc(func)
     return counts
+  }
+
+  /** Counts and run times by function and in total. @throws NotFoundError as counts */
+  async stats(func?: string): Promise<Stats> {
+    return statsOf(await this.counts(func), await this.times(func))
   }
 
   /** Run times by function over the last hour, for those that keep a job status. */
@@ -176,6 +253,15 @@ export class JobQueue {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  async *#each<T>(
+    {func}: {func?: string | undefined},
+    rows: (store: Store) => AsyncGenerator<T>,
+  ): AsyncGenerator<T> {
+    const store = this.#open()
+    if (func !== undefined && !(await store.funcs()).includes(func)) throw noSuchFunc(func)
+    yield* rows(store)
   }
 
   #open(): Store {
@@ -222,8 +308,13 @@ function due({delay, runAfter}: EnqueueOptions): NewJob['due'] {
   return {in: Math.ceil(delay)}
 }
 
-function page({limit = 10, offset = 0}: PageOptions): {limit: number; offset: number} {
-  return {limit, offset}
+const ALL = Number.MAX_SAFE_INTEGER
+
+function page({limit, offset = 0}: PageOptions, all = 10): {limit: number; offset: number} {
+  for (const [name, value] of Object.entries({limit: limit ?? all, offset}))
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new UsageError(`${name}: expected a whole number from 0, got ${value}`)
+  return {limit: limit ?? all, offset}
 }
 
 function noSuchFunc(func: string): NotFoundError {

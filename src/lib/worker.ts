@@ -37,6 +37,8 @@ export interface Worker<Arg = unknown> {
   grabFor?: number
   /** Write a row of job_status for each attempt. Default false. Qudo's set_job_status. */
   setJobStatus?: boolean
+  /** At most so many at once, over all processes and hosts of the store. Default 0: any number. */
+  maxRunning?: number
   /** What the arguments are. Default 'json'. */
   serializer?: SerializerName
   work(job: Job<Arg>): unknown

@@ -1,31 +1,49 @@
 /** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
+import {UsageError} from '../errors.ts'
 import type {JobQueue} from '../queue.ts'
 import {type LoggedOutcome, openLog} from '../work/log.ts'
+import {FileSink, type Sink, streamSink} from '../work/sink.ts'
 import {type WorkOptions, type WorkResult, work} from '../work/work.ts'
 
 /** @returns the exit status */
 export async function runWorkCommand(
   queue: JobQueue,
   options: WorkOptions,
-  {json, debug}: {json: boolean; debug: boolean},
+  {json, debug, logFile}: {json: boolean; debug: boolean; logFile?: string | undefined},
 ): Promise<number> {
-  const isTerminal = process.stderr.isTTY && !json
+  const sink = logFile === undefined ? streamSink(json ? 1 : 2) : openLogFile(logFile)
+  const isTerminal = process.stderr.isTTY && !json && logFile === undefined
   const bar = isTerminal && options.mode === 'drain' ? await startBar(queue, options) : null
   const log = openLog({
     json,
     debug,
+    sink,
     ...(isTerminal ? {paint: await painter()} : {}),
     ...(bar ? {beforeLine: bar.clear} : {}),
   })
   const since = performance.now()
   let result: WorkResult
   try {
-    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log)
+    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log, () =>
+      sink.reopen(),
+    )
   } finally {
     bar?.stop()
   }
-  if (options.mode === 'drain') summarize(result, (performance.now() - since) / 1000, json)
+  if (options.mode === 'drain') summarize(result, (performance.now() - since) / 1000, json ? sink : null)
+  await sink.flush()
   return result.exitCode
+}
+
+function openLogFile(path: string): Sink {
+  try {
+    return new FileSink(path)
+  } catch (cause) {
+    throw new UsageError(`can't write the log ${JSON.stringify(path)} (${(cause as Error).message})`, {
+      hint: 'check --log and the permissions of its folder',
+      cause,
+    })
+  }
 }
 
 async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
@@ -70,11 +88,11 @@ async function painter(): Promise<(outcome: LoggedOutcome) => string> {
   return outcome => colours[outcome](outcome)
 }
 
-function summarize(result: WorkResult, seconds: number, json: boolean): void {
+function summarize(result: WorkResult, seconds: number, jsonSink: Sink | null): void {
   const {completed, failed, aborted, released, taken} = result
-  if (json) {
+  if (jsonSink) {
     const fields = {event: 'summary', taken, completed, failed, aborted, released}
-    process.stdout.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
+    jsonSink.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
     return
   }
   const parts = Object.entries({completed, failed, aborted, released}).filter(([, count]) => count > 0)

@@ -3,21 +3,62 @@
  *
  * Lanes come one by one (function by function, priority by priority) and are merged here, since one SQL ORDER BY over
  * all of them would sort every waiting job.
+ *
+ * A listing is read in stretches, each from where the one before it ended (a key, not an offset: rows that come and go
+ * meanwhile move nothing) and each small enough to hold, whatever the arguments' size. A stretch changes nothing here,
+ * so that it can be repeated when it meets a lock.
  */
 import type {Statement} from 'better-sqlite3'
 import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
-import {JOB_STATES} from '../job.ts'
+import {JOB_STATES, quantile} from '../job.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
 const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
 const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey,
   enqueue_time AS enqueueTime, grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
+const SELECT_KEY = 'SELECT id, priority, run_after AS runAfter FROM job WHERE func_id = ?'
+const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
+/** As they are listed: who works now, who is next, who is later. */
+const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed']
+
+/** The most keys, and about the most bytes of arguments and messages, in one stretch. */
+const STRETCH_ROWS = 1000
+const STRETCH_BYTES = 1 << 20
+const LAST = Number.MAX_SAFE_INTEGER
 
 interface Key {
   id: number
   priority: number
   runAfter: number
+}
+
+/** Keys in order. Nothing is missing up to `end`; null: nothing comes behind them. */
+interface Keys {
+  keys: Key[]
+  end: Key | null
+}
+
+/** Rows of a listing, and where the next ones begin; null: these were the last. */
+export interface Stretch<Row, Place> {
+  rows: Row[]
+  next: Place | null
+}
+
+/** Where a listing of jobs goes on. Its states are those of one moment, however long it takes. */
+export interface JobPlace {
+  now: number
+  state: JobState
+  after: Key | null
+  skip: number
+  left: number
+}
+
+/** Where a listing of a log goes on: behind this id. Rows newer than `newest` came after it began. */
+export interface LogPlace {
+  newest: number
+  after: number | null
+  left: number
 }
 
 interface Func {
@@ -39,55 +80,81 @@ export class SqliteReads {
   }
 
   find(id: number): ListedJob | null {
-    const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = ?`
-    const row = this.#sql(sql).get(id) as JobRow | undefined
-    return row ? this.#listed(row) : null
+    const row = this.#jobRow(id)
+    return row ? listed(row, this.#now()) : null
   }
 
-  list({func, state, uniqkey, limit, offset}: JobPage): ListedJob[] {
-    if (uniqkey !== undefined) return this.#withUniqkey(uniqkey, func, state).slice(offset, offset + limit)
-    const funcs = this.funcs().filter(({name}) => func === undefined || name === func)
+  list = (page: JobPage) => all((place: JobPlace | null) => this.jobs(page, place))
+  exceptions = (page: ExceptionPage) => all((place: LogPlace | null) => this.exceptionLog(page, place))
+  statuses = (page: Page) => all((place: LogPlace | null) => this.statusLog(page, place))
+
+  jobs(page: JobPage, place: JobPlace | null): Stretch<ListedJob, JobPlace> {
+    const {func, state: only, uniqkey, limit, offset} = page
+    if (uniqkey !== undefined)
+      return {rows: this.#withUniqkey(uniqkey, func, only).slice(offset, offset + limit), next: null}
+    const states = LISTED_STATES.filter(state => only === undefined || state === only)
+    const here = place ?? {now: this.#now(), state: states[0]!, after: null, skip: offset, left: limit}
+    const {now, state, after} = here
+    const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
+    const {keys, end} = this.#keys(state, this.#chosen(func), after, wanted, now)
     const rows: ListedJob[] = []
-    let skip = offset
-    for (const part of ['running', 'ready', 'delayed'] as const) {
-      if (state !== undefined && state !== part) continue
-      const wanted = skip + limit - rows.length
-      const keys = this.#keys(part, funcs, wanted)
-      rows.push(...keys.slice(skip, wanted).flatMap(({id}) => this.find(id) ?? []))
-      skip = Math.max(0, skip - keys.length)
-      if (rows.length >= limit) break
+    let bytes = 0
+    let next = end
+    for (const key of keys.slice(here.skip)) {
+      if (rows.length === here.left) break
+      const row = this.#jobRow(key.id)!
+      rows.push(listed(row, now))
+      bytes += row.arg?.length ?? 0
+      if (bytes < STRETCH_BYTES || key === keys.at(-1)) continue
+      next = key
+      break
     }
-    return rows
+    const left = here.left - rows.length
+    const skip = Math.max(0, here.skip - keys.length)
+    if (left === 0) return {rows, next: null}
+    if (next) return {rows, next: {now, state, after: next, skip, left}}
+    const following = states[states.indexOf(state) + 1]
+    return {rows, next: following ? {now, state: following, after: null, skip, left} : null}
   }
 
-  exceptions({func, unretried, since, limit, offset}: ExceptionPage): ExceptionRow[] {
-    const conditions = [
-      ...(func === undefined ? [] : ['func_id = (SELECT id FROM func WHERE name = $func)']),
-      ...(unretried ? ['retried = 0'] : []),
-      ...(since === undefined ? [] : ['exception_time >= $since']),
-    ]
-    const sql = `SELECT exception_log.id, func_id AS funcId, ${FUNC_NAME}, exception_time AS exceptionTime,
-        CAST(message AS BLOB) AS message, uniqkey, CAST(arg AS BLOB) AS arg, retried
-      FROM exception_log LEFT JOIN func ON func.id = func_id
-      ${where(conditions)} ORDER BY exception_log.id DESC LIMIT $limit OFFSET $offset`
+  exceptionLog(page: ExceptionPage, place: LogPlace | null): Stretch<ExceptionRow, LogPlace> {
+    const {func, uniqkey, id, unretried, since, oldestFirst = false} = page
+    const columns = `exception_log.id, func_id AS funcId, ${FUNC_NAME}, exception_time AS exceptionTime,
+      CAST(message AS BLOB) AS message, uniqkey, CAST(arg AS BLOB) AS arg, retried`
+    const conditions = {
+      ...(func === undefined ? {} : {[FUNC_IS]: {func}}),
+      ...(uniqkey === undefined ? {} : {'uniqkey = $uniqkey': {uniqkey}}),
+      ...(id === undefined ? {} : {'exception_log.id = $id': {id}}),
+      ...(unretried ? {'retried = 0': {}} : {}),
+      ...(since === undefined
+        ? {}
+        : {'exception_time >= $since': {since: 'at' in since ? since.at : this.#now() - since.ago}}),
+    }
     type Row = Omit<ExceptionRow, 'message' | 'retried'> & {message: Buffer; retried: number}
-    const named = {
-      limit,
-      offset,
-      ...(func === undefined ? {} : {func}),
-      ...(since === undefined ? {} : {since}),
-    }
-    const rows = this.#sql(sql).all(named) as Row[]
-    return rows.map(row => ({...row, message: row.message.toString('utf8'), retried: row.retried !== 0}))
+    const toRow = ({message, retried, ...row}: Row): ExceptionRow => ({
+      ...row,
+      message: message.toString('utf8'),
+      retried: retried !== 0,
+    })
+    return this.#log('exception_log', columns, conditions, {...page, oldestFirst}, place, toRow)
   }
 
-  statuses({func, limit, offset}: Page): StatusRow[] {
-    const conditions = func === undefined ? [] : ['func_id = (SELECT id FROM func WHERE name = $func)']
-    const sql = `SELECT job_status.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey, status,
-        job_start_time AS jobStartTime, job_end_time AS jobEndTime
-      FROM job_status LEFT JOIN func ON func.id = func_id
-      ${where(conditions)} ORDER BY job_status.id DESC LIMIT $limit OFFSET $offset`
-    return this.#sql(sql).all({limit, offset, ...(func === undefined ? {} : {func})}) as StatusRow[]
+  statusLog(page: Page, place: LogPlace | null): Stretch<StatusRow, LogPlace> {
+    const {func, uniqkey} = page
+    const columns = `job_status.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey, status,
+      job_start_time AS jobStartTime, job_end_time AS jobEndTime`
+    const conditions = {
+      ...(func === undefined ? {} : {[FUNC_IS]: {func}}),
+      ...(uniqkey === undefined ? {} : {'uniqkey = $uniqkey': {uniqkey}}),
+    }
+    return this.#log(
+      'job_status',
+      columns,
+      conditions,
+      {...page, oldestFirst: false},
+      place,
+      (row: StatusRow) => row,
+    )
   }
 
   counts(only?: string): FuncCounts[] {
@@ -116,19 +183,54 @@ export class SqliteReads {
   times(only?: string): FuncTimes[] {
     const now = this.#now()
     const hourAgo = (Math.floor(now / 60) - 59) * 60
-    const sql = `SELECT job_end_time - job_start_time, job_end_time FROM job_status
+    const ended = `FROM job_status
       WHERE func_id = ? AND status IN ('completed', 'failed', 'abort') AND job_end_time >= ?`
+    const byTime = this.#sql(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
+      GROUP BY took ORDER BY took`).raw()
+    const byMinute = this.#sql(`SELECT min(59, (job_end_time - ?) / 60) AS minute, count(*) ${ended}
+      GROUP BY minute`).raw()
     return this.#chosen(only).flatMap(({id, name}) => {
-      const ended = this.#sql(sql).raw().all(id, hourAgo) as [number, number][]
-      if (ended.length === 0) return []
-      const seconds = ended.map(([took]) => took).sort((a, b) => a - b)
+      const took = byTime.all(id, hourAgo) as FuncTimes['took']
+      if (took.length === 0) return []
       const perMinute = Array.from({length: 60}, () => 0)
-      for (const [, end] of ended) {
-        const minute = Math.min(59, Math.floor((end - hourAgo) / 60))
-        perMinute[minute] = perMinute[minute]! + 1
-      }
-      return [{func: name, median: quantile(seconds, 0.5), p95: quantile(seconds, 0.95), perMinute}]
+      for (const [minute, jobs] of byMinute.all(hourAgo, id, hourAgo) as [number, number][])
+        perMinute[minute] = jobs
+      return [{func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute}]
     })
+  }
+
+  /** A stretch of exception_log or job_status, by id. @param conditions SQL with the values that it names */
+  #log<Row extends {id: number; arg: Uint8Array | null; message?: Uint8Array}, Shown>(
+    table: string,
+    columns: string,
+    conditions: Record<string, Record<string, unknown>>,
+    {limit, offset, oldestFirst}: {limit: number; offset: number; oldestFirst: boolean},
+    place: LogPlace | null,
+    toShown: (row: Row) => Shown,
+  ): Stretch<Shown, LogPlace> {
+    const newest =
+      place?.newest ?? (this.#sql(`SELECT coalesce(max(id), 0) FROM ${table}`).pluck().get() as number)
+    const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
+    const left = place?.left ?? limit
+    const wanted = Math.min(STRETCH_ROWS, left)
+    const behind = oldestFirst ? `${table}.id > $after AND ${table}.id <= $newest` : `${table}.id < $after`
+    const sql = `SELECT ${columns} FROM ${table} LEFT JOIN func ON func.id = func_id
+      WHERE ${[behind, ...Object.keys(conditions)].join(' AND ')}
+      ORDER BY ${table}.id ${oldestFirst ? 'ASC' : 'DESC'} LIMIT $wanted OFFSET $skip`
+    const named = Object.assign({after, wanted, skip: place ? 0 : offset}, ...Object.values(conditions))
+    if (oldestFirst) named.newest = newest
+    const rows: Shown[] = []
+    let bytes = 0
+    let last: number | null = null
+    for (const row of this.#sql(sql).iterate(named) as Iterable<Row>) {
+      last = row.id
+      bytes += (row.arg?.length ?? 0) + (row.message?.length ?? 0)
+      rows.push(toShown(row))
+      if (bytes >= STRETCH_BYTES) break
+    }
+    const isCut = rows.length === wanted || bytes >= STRETCH_BYTES
+    const more = last !== null && isCut && left > rows.length
+    return {rows, next: more ? {newest, after: last, left: left - rows.length} : null}
   }
 
   #chosen(only: string | undefined): Func[] {
@@ -137,56 +239,106 @@ export class SqliteReads {
 
   /** A (func, uniqkey) is unique: at most one row a function. */
   #withUniqkey(uniqkey: string, func: string | undefined, state: JobState | undefined): ListedJob[] {
+    const now = this.#now()
     const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE func_id = ? AND uniqkey = ?`
     return this.#chosen(func)
       .flatMap(({id}) => (this.#sql(sql).get(id, uniqkey) as JobRow | undefined) ?? [])
-      .map(row => this.#listed(row))
+      .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
       .sort((a, b) => JOB_STATES.indexOf(a.state) - JOB_STATES.indexOf(b.state) || byOrder(a, b))
   }
 
-  /** The first jobs of one state, in the order in which they are worked. */
-  #keys(state: JobState, funcs: readonly Func[], wanted: number): Key[] {
-    const now = this.#now()
-    const select = 'SELECT id, priority, run_after AS runAfter FROM job WHERE func_id = ?'
-    if (state === 'running') {
-      const sql = `${select} AND grabbed_until > ? ORDER BY grabbed_until LIMIT ?`
-      return funcs.flatMap(({id}) => this.#sql(sql).all(id, now, wanted) as Key[]).sort(byId)
-    }
-    // Leases that ran out make rows that no lane holds until the next grab; there are few of them.
-    const due = state === 'ready' ? 'run_after <= ?' : 'run_after > ?'
-    const ended = `${select} AND grabbed_until BETWEEN 1 AND ? AND ${due} LIMIT ?`
-    const stray = funcs.flatMap(({id}) => this.#sql(ended).all(id, now, now, wanted) as Key[])
+  /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
+  #keys(state: JobState, funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
+    if (wanted === 0 || funcs.length === 0) return {keys: [], end: null}
+    if (state === 'running') return this.#runningKeys(funcs, after, wanted, now)
+    return state === 'ready'
+      ? this.#readyKeys(funcs, after, wanted, now)
+      : this.#delayedKeys(funcs, after, wanted, now)
+  }
+
+  #runningKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
+    const sql = `${SELECT_KEY} AND grabbed_until > ? AND id > ? ORDER BY id LIMIT ?`
+    const parts = funcs.map(({id}) => this.#sql(sql).all(id, now, after?.id ?? -1, wanted) as Key[])
+    return merged(parts, wanted, byId)
+  }
+
+  /** Priority by priority from the highest down, all functions' lanes of one priority together. */
+  #readyKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
+    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
     const lane = this.#sql(
-      `${select} AND grabbed_until = 0 AND priority = ? AND ${due} ORDER BY run_after, id LIMIT ?`,
+      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after <= ?
+       ORDER BY run_after, id LIMIT ?`,
     )
-    const order = state === 'ready' ? byOrder : byTime
-    const lanes = funcs.flatMap(({id}) => this.#priorities(id).map(priority => ({id, priority})))
-    lanes.sort((a, b) => b.priority - a.priority)
-    const keys = [...stray]
-    for (const [i, {id, priority}] of lanes.entries()) {
-      // Ready jobs of a lower priority come behind all that is there already.
-      const enough = state === 'ready' && keys.length >= wanted && lanes[i - 1]?.priority !== priority
-      if (enough && stray.length === 0) break
-      keys.push(...(lane.all(id, priority, now, wanted) as Key[]))
+    const heads = funcs.map(({id}) => ({id, priority: this.#nextPriority(id, from.priority + 1)}))
+    const parts: Keys[] = []
+    for (let found = 0; found < wanted; ) {
+      const priority = heads.reduce((highest, head) => Math.max(highest, head.priority ?? -1), -1)
+      if (priority < 0) break
+      const lanes = heads.filter(head => head.priority === priority)
+      const limit = share(wanted - found, lanes.length)
+      const [time, id] = priority === from.priority ? [from.runAfter, from.id] : [-1, -1]
+      const part = merged(
+        lanes.map(head => lane.all(head.id, priority, time, id, now, limit) as Key[]),
+        limit,
+        byOrder,
+      )
+      parts.push({keys: part.keys, end: part.end ?? {priority, runAfter: LAST, id: LAST}})
+      if (part.end) break
+      found += part.keys.length
+      for (const head of lanes) head.priority = this.#nextPriority(head.id, priority)
     }
-    return keys.sort(order).slice(0, wanted)
+    const isAll = heads.every(({priority}) => priority === undefined)
+    const strays = funcs.map(
+      ({id}) =>
+        this.#sql(
+          `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after <= ? AND (-priority, run_after, id) > (?, ?, ?)
+           ORDER BY priority DESC, run_after, id LIMIT ?`,
+        ).all(id, now, now, -from.priority, from.runAfter, from.id, wanted) as Key[],
+    )
+    const inLanes = {keys: parts.flatMap(({keys}) => keys), end: isAll ? null : (parts.at(-1)?.end ?? null)}
+    return joined([inLanes, merged(strays, wanted, byOrder)], byOrder)
+  }
+
+  /** All lanes together: the order is that of the clock. */
+  #delayedKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
+    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
+    const lane = this.#sql(
+      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after > ?
+       ORDER BY run_after, id LIMIT ?`,
+    )
+    const lanes = funcs.flatMap(({id}) => this.#priorities(id).map(priority => ({id, priority})))
+    const limit = share(wanted, lanes.length)
+    // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
+    const behind = (priority: number) =>
+      priority === from.priority ? from.id : priority > from.priority ? LAST : -1
+    const parts = lanes.map(
+      ({id, priority}) => lane.all(id, priority, from.runAfter, behind(priority), now, limit) as Key[],
+    )
+    const strays = funcs.map(
+      ({id}) =>
+        this.#sql(
+          `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after > ? AND (run_after, -priority, id) > (?, ?, ?)
+           ORDER BY run_after, priority DESC, id LIMIT ?`,
+        ).all(id, now, now, from.runAfter, -from.priority, from.id, wanted) as Key[],
+    )
+    return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
   }
 
   /** The priorities at which a function has jobs that no one holds, highest first: one seek each. */
   #priorities(funcId: number): number[] {
-    const next = this.#sql(
-      `SELECT priority FROM job WHERE func_id = ? AND grabbed_until = 0 AND priority < ?
-       ORDER BY priority DESC LIMIT 1`,
-    ).pluck()
     const priorities: number[] = []
-    let below = Number.MAX_SAFE_INTEGER
-    for (;;) {
-      const priority = next.get(funcId, below) as number | undefined
+    for (let below = LAST; ; below = priorities.at(-1)!) {
+      const priority = this.#nextPriority(funcId, below)
       if (priority === undefined) return priorities
       priorities.push(priority)
-      below = priority
     }
+  }
+
+  #nextPriority(funcId: number, below: number): number | undefined {
+    const sql = `SELECT priority FROM job WHERE func_id = ? AND grabbed_until = 0 AND priority < ?
+      ORDER BY priority DESC LIMIT 1`
+    return this.#sql(sql).pluck().get(funcId, below) as number | undefined
   }
 
   /** Every waiting job is counted once, along the index: about 30 ns each. */
@@ -215,16 +367,49 @@ export class SqliteReads {
       .get(...params) as number
   }
 
-  #listed(row: JobRow): ListedJob {
-    const now = this.#now()
-    const state = row.grabbedUntil > now ? 'running' : row.runAfter > now ? 'delayed' : 'ready'
-    return {...row, state}
+  #jobRow(id: number): JobRow | undefined {
+    const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = ?`
+    return this.#sql(sql).get(id) as JobRow | undefined
   }
 }
 
-function where(conditions: readonly string[]): string {
-  return conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`
+function listed(row: JobRow, now: number): ListedJob {
+  return {...row, state: row.grabbedUntil > now ? 'running' : row.runAfter > now ? 'delayed' : 'ready'}
 }
+
+/** All stretches of a listing. */
+function all<Row, Place>(stretch: (place: Place | null) => Stretch<Row, Place>): Row[] {
+  const rows: Row[] = []
+  let place: Place | null = null
+  do {
+    const {rows: more, next}: Stretch<Row, Place> = stretch(place)
+    for (const row of more) rows.push(row)
+    place = next
+  } while (place)
+  return rows
+}
+
+/** How many keys to read of each of several lanes: together some more than are wanted, and of each at least a few. */
+function share(wanted: number, lanes: number): number {
+  return lanes < 2 ? wanted : Math.min(wanted, Math.max(16, Math.ceil((2 * wanted) / lanes)))
+}
+
+/** Sorted parts as one. A part as long as the limit may have more: the whole is known up to its last key only. */
+function merged(parts: readonly Key[][], limit: number, order: Order): Keys {
+  return joined(
+    parts.map(keys => ({keys, end: keys.length === limit ? (keys.at(-1) ?? null) : null})),
+    order,
+  )
+}
+
+function joined(parts: readonly Keys[], order: Order): Keys {
+  const ends = parts.flatMap(({end}) => end ?? [])
+  const end = ends.reduce<Key | null>((first, key) => (first && order(first, key) <= 0 ? first : key), null)
+  const keys = parts.flatMap(part => part.keys).filter(key => end === null || order(key, end) <= 0)
+  return {keys: keys.sort(order), end}
+}
+
+type Order = (a: Key, b: Key) => number
 
 /** The order of work among ready jobs. */
 function byOrder(a: Key, b: Key): number {
@@ -242,9 +427,4 @@ function byTimeThenId(a: Key, b: Key): number {
 
 function byId(a: Key, b: Key): number {
   return a.id - b.id
-}
-
-/** The nearest-rank quantile of sorted numbers. */
-function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!
 }

@@ -80,6 +80,7 @@ const OWN: readonly string[] = [
     how     TEXT NOT NULL
 )`,
   'CREATE INDEX IF NOT EXISTS jobq_death_job ON jobq_death (job_id)',
+  `CREATE TABLE IF NOT EXISTS jobq_pause (func VARCHAR(255) PRIMARY KEY)`,
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
   `INSERT INTO jobq_schema (version) SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM jobq_schema)`,
 ]
@@ -130,6 +131,27 @@ export function schemaPlan(db: Database, name: string, adopt: boolean): string[]
     )
   const missing = Object.entries(QUDO_TABLES).filter(([table]) => !present.includes(table))
   return [...missing.map(([, {sql}]) => sql), ...OWN]
+}
+
+/** A statement of the schema, and the table or index that it makes (`table job`), if it makes one. */
+export interface SchemaStep {
+  sql: string
+  makes: string | null
+}
+
+/**
+ * As schemaPlan, for `jobq init`: what is missing and no more, down to an index that someone has dropped, and also in a
+ * database of something else.
+ */
+export function initPlan(db: Database, name: string): SchemaStep[] {
+  const plan = schemaPlan(db, name, true)
+  const present = db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
+  const isVersioned = schemaVersion(db) !== undefined
+  return (plan.length > 0 ? plan : OWN).flatMap(sql => {
+    const [, kind, object = ''] = /^CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)/.exec(sql) ?? []
+    if (kind === undefined) return isVersioned ? [] : {sql, makes: null}
+    return present.includes(object) ? [] : {sql, makes: `${kind.toLowerCase()} ${object}`}
+  })
 }
 
 function checkColumns(db: Database, name: string, table: string): void {

@@ -33,6 +33,7 @@ import {
   StoreError,
 } from '../errors.ts'
 import {
+  ALL_FUNCS,
   type EnqueuedJob,
   type JobRow,
   type Lease,
@@ -41,8 +42,8 @@ import {
   type NewJob,
   type Settlement,
 } from '../job.ts'
-import {SqliteReads} from './sqlite-reads.ts'
-import {isPrepared, schemaPlan} from './sqlite-schema.ts'
+import {type JobPlace, type LogPlace, SqliteReads, type Stretch} from './sqlite-reads.ts'
+import {initPlan, isPrepared, type SchemaStep, schemaPlan} from './sqlite-schema.ts'
 import type {ExceptionPage, JobPage, Page, SettleResult, Store, Turn, Want, Watch} from './store.ts'
 
 /** How long one attempt at a lock may block the event loop. */
@@ -106,6 +107,9 @@ export class SqliteStore implements Store {
   readonly #funcNames = new Map<number, string>()
   /** Function ids that the open transaction read or made. */
   readonly #newFuncIds = new Map<string, number>()
+  /** For fair grabs: when each function was last taken from, counted in jobs. */
+  readonly #lastServed = new Map<number, number>()
+  #served = 0
   readonly #watchers = new Set<() => void>()
   readonly #watches = new Set<Watch>()
 
@@ -141,9 +145,22 @@ export class SqliteStore implements Store {
     })
   }
 
-  /** The SQL that init would run. */
-  plan(): string[] {
-    return schemaPlan(this.#db, this.name, true)
+  /** What prepare would do. */
+  plan(): Promise<SchemaStep[]> {
+    return this.#read(() => initPlan(this.#db, this.name))
+  }
+
+  /** As init, but looks for every table and index, and makes them in a database of something else, too. */
+  prepare(): Promise<SchemaStep[]> {
+    return this.#patiently(() => {
+      if (initPlan(this.#db, this.name).length === 0) return []
+      this.#db.pragma('journal_mode = WAL')
+      return this.#transact(() => {
+        const steps = initPlan(this.#db, this.name)
+        for (const {sql} of steps) this.#db.exec(sql)
+        return steps
+      })
+    })
   }
 
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
@@ -227,10 +244,29 @@ export class SqliteStore implements Store {
     return enqueued
   }
 
+  async pause(funcs: readonly string[]): Promise<void> {
+    const sql = 'INSERT INTO jobq_pause (func) VALUES (?) ON CONFLICT DO NOTHING'
+    await this.#write(() => {
+      for (const func of funcs) this.#sql(sql).run(func)
+    })
+  }
+
+  async resume(funcs: readonly string[]): Promise<string[]> {
+    const sql = 'DELETE FROM jobq_pause WHERE func = ?'
+    const resumed = await this.#write(() => funcs.filter(func => this.#sql(sql).run(func).changes === 1))
+    this.#notify()
+    return resumed
+  }
+
+  paused = () => this.#read(() => this.#paused())
   find = (id: number) => this.#read(() => this.#reads.find(id))
   list = (page: JobPage) => this.#read(() => this.#reads.list(page))
   exceptions = (page: ExceptionPage) => this.#read(() => this.#reads.exceptions(page))
   statuses = (page: Page) => this.#read(() => this.#reads.statuses(page))
+  eachJob = (page: JobPage) => this.#each((place: JobPlace | null) => this.#reads.jobs(page, place))
+  eachException = (page: ExceptionPage) =>
+    this.#each((place: LogPlace | null) => this.#reads.exceptionLog(page, place))
+  eachStatus = (page: Page) => this.#each((place: LogPlace | null) => this.#reads.statusLog(page, place))
   funcs = () => this.#read(() => this.#reads.funcs().map(({name}) => name))
   counts = (func?: string) => this.#read(() => this.#reads.counts(func))
   times = (func?: string) => this.#read(() => this.#reads.times(func))
@@ -421,22 +457,28 @@ export class SqliteStore implements Store {
   // ---- grab
 
   /** What a turn without settlements says if there is nothing to take; null if there may be. */
-  #idleTurn({funcs, limit}: Want): Turn | null {
+  #idleTurn(want: Want): Turn | null {
     const now = this.#now()
-    const nextDueIn = limit === 0 ? null : this.#nextDueIn(this.#funcsOf(funcs), now)
+    const nextDueIn = want.limit === 0 ? null : this.#nextDueIn(this.#funcsOf(want.funcs), now, want)
     return nextDueIn === 0 ? null : {settled: [], buried: [], jobs: [], nextDueIn, now}
   }
 
   /** Takes the best heads, one after the other. */
-  #grab({funcs, limit, lease}: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
+  #grab(want: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
+    const {limit, lease, maxRunning, fair, held} = want
     if (limit === 0) return {buried: [], jobs: [], nextDueIn: null}
-    const funcIds = this.#funcsOf(funcs)
+    const funcIds = this.#funcsOf(want.funcs)
     const buried = this.#releaseEnded(funcIds, now)
+    let open = this.#openFuncs(want, now)
     const jobs: JobRow[] = []
     while (jobs.length < limit) {
-      const head = this.#bestHead(funcIds, now)
-      if (!('id' in head)) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, head)}
-      jobs.push(this.#take(head.id, now + lease))
+      const head = this.#bestHead(open, now, fair)
+      if (!('id' in head)) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, head)}
+      if (held?.has(this.#funcNames.get(head.funcId)!)) return {buried, jobs, nextDueIn: null}
+      const job = this.#take(head.id, now + lease)
+      jobs.push(job)
+      if (fair) this.#lastServed.set(job.funcId, ++this.#served)
+      if (maxRunning?.has(job.func)) open = this.#openFuncs(want, now)
     }
     return {buried, jobs, nextDueIn: null}
   }
@@ -451,16 +493,47 @@ export class SqliteStore implements Store {
   }
 
   /** The first of all functions' heads: highest priority, then longest due, then lowest id. */
-  #bestHead(funcIds: readonly number[], now: number): Head | NoHead {
+  #bestHead(funcIds: readonly number[], now: number, fair = false): Head | NoHead {
     let best: Head | null = null
     let dueAt: number | null = null
     for (const funcId of funcIds) {
       const head = this.#head(funcId, now)
       if ('id' in head) {
-        if (best === null || isSooner(head, best)) best = head
+        if (best === null || this.#isSooner(head, best, fair)) best = head
       } else if (head.dueAt !== null && (dueAt === null || head.dueAt < dueAt)) dueAt = head.dueAt
     }
     return best ?? {dueAt}
+  }
+
+  #isSooner(a: Head, b: Head, fair: boolean): boolean {
+    if (a.priority !== b.priority) return a.priority > b.priority
+    if (fair) return (this.#lastServed.get(a.funcId) ?? 0) < (this.#lastServed.get(b.funcId) ?? 0)
+    if (a.runAfter !== b.runAfter) return a.runAfter < b.runAfter
+    return a.id < b.id
+  }
+
+  /** Those functions that may be taken from: not paused, and not running as often as they may already. */
+  #openFuncs({funcs, maxRunning}: Want, now: number): number[] {
+    const paused = this.#paused()
+    if (paused.includes(ALL_FUNCS)) return []
+    const open = paused.length === 0 ? funcs : funcs.filter(func => !paused.includes(func))
+    const ids = this.#funcsOf(open)
+    if (!maxRunning || maxRunning.size === 0) return ids
+    return ids.filter(id => {
+      const most = maxRunning.get(this.#funcNames.get(id)!) ?? 0
+      return most === 0 || this.#countRunning(id, now, most) < most
+    })
+  }
+
+  /** Counts no further than it must: the cost is that of the limit, not of the leases. */
+  #countRunning(funcId: number, now: number, most: number): number {
+    const sql = `SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY jobq_lane
+      WHERE func_id = ? AND grabbed_until > ? LIMIT ?)`
+    return this.#sql(sql).pluck().get(funcId, now, most) as number
+  }
+
+  #paused(): string[] {
+    return this.#sql('SELECT func FROM jobq_pause ORDER BY func').pluck().all() as string[]
   }
 
   /** Walks one function's lanes from the highest priority down to the first whose head is due. */
@@ -477,7 +550,7 @@ export class SqliteStore implements Store {
     for (;;) {
       const head = lane.get(funcId, funcId, below) as Head | undefined
       if (!head) return {dueAt}
-      if (head.runAfter <= now) return head
+      if (head.runAfter <= now) return {...head, funcId}
       if (dueAt === null || head.runAfter < dueAt) dueAt = head.runAfter
       below = head.priority
     }
@@ -505,7 +578,12 @@ export class SqliteStore implements Store {
     return buried
   }
 
-  #nextDueIn(funcIds: readonly number[], now: number, head = this.#bestHead(funcIds, now)): number | null {
+  #nextDueIn(
+    funcIds: readonly number[],
+    now: number,
+    want: Want,
+    head = this.#bestHead(this.#openFuncs(want, now), now),
+  ): number | null {
     if ('id' in head) return 0
     const ends = funcIds.flatMap(funcId => this.#nextLeaseEnd(funcId) ?? [])
     const next = Math.min(head.dueAt ?? Infinity, ...ends)
@@ -565,6 +643,17 @@ export class SqliteStore implements Store {
     })
   }
 
+  /** A listing row by row: every stretch of it is a read of its own. */
+  async *#each<Row, Place>(stretch: (place: Place | null) => Stretch<Row, Place>): AsyncGenerator<Row> {
+    let place: Place | null = null
+    do {
+      const from: Place | null = place
+      const {rows, next}: Stretch<Row, Place> = await this.#read(() => stretch(from))
+      yield* rows
+      place = next
+    } while (place)
+  }
+
   #write<T>(work: () => T): Promise<T> {
     return this.#patiently(() => this.#transact(work))
   }
@@ -603,6 +692,7 @@ export class SqliteStore implements Store {
 /** The first job of a function that is due. */
 interface Head {
   id: number
+  funcId: number
   priority: number
   runAfter: number
 }
@@ -612,10 +702,10 @@ interface NoHead {
   dueAt: number | null
 }
 
-function isSooner(a: Head, b: Head): boolean {
-  if (a.priority !== b.priority) return a.priority > b.priority
-  if (a.runAfter !== b.runAfter) return a.runAfter < b.runAfter
-  return a.id < b.id
+export function noFolder(folder: string): StoreError {
+  return new StoreError('UNREACHABLE', `expected a folder for the database, but ${folder} does not exist`, {
+    hint: `make it (mkdir -p ${folder}) or check --db`,
+  })
 }
 
 function makeFile(path: string, makeFolder: boolean): void {
@@ -628,14 +718,7 @@ function makeFile(path: string, makeFolder: boolean): void {
   }
   const folder = dirname(path)
   if (!existsSync(folder)) {
-    if (!makeFolder)
-      throw new StoreError(
-        'UNREACHABLE',
-        `expected a folder for the database, but ${folder} does not exist`,
-        {
-          hint: `make it (mkdir -p ${folder}) or check --db`,
-        },
-      )
+    if (!makeFolder) throw noFolder(folder)
     mkdirSync(folder, {recursive: true, mode: 0o700})
   }
   try {

@@ -57,11 +57,26 @@ export interface Store {
   statuses(page: Page): Promise<StatusRow[]>
 
   /**
+   * The same three row by row, in flat memory however many there are. Between two rows no transaction is open: the
+   * reader may be slow, and may change what it reads. Rows that are added meanwhile to a log are not met.
+   */
+  eachJob(page: JobPage): AsyncGenerator<ListedJob>
+  eachException(page: ExceptionPage): AsyncGenerator<ExceptionRow>
+  eachStatus(page: Page): AsyncGenerator<StatusRow>
+
+  /**
    * Enqueues a failed job again, under its uniqkey, and marks the exception retried. Qudo's
    * enqueue_from_failed_job: priority 0, no delay, unless told otherwise. The argument's bytes stay in the database.
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
   retry(exceptionId: number, options: {priority: number; due: NewJob['due']}): Promise<EnqueuedJob>
+
+  /** Stops handing out jobs of these functions on every host, until resumed; `ALL_FUNCS` is the whole store. */
+  pause(funcs: readonly string[]): Promise<void>
+  /** @returns those that were paused */
+  resume(funcs: readonly string[]): Promise<string[]>
+  /** What is paused, by name; `ALL_FUNCS` among them if the whole store is. */
+  paused(): Promise<string[]>
 
   /** Every function that has a row in `func`, by name. */
   funcs(): Promise<string[]>
@@ -81,25 +96,44 @@ export interface Store {
 
 export interface Page {
   func?: string | undefined
+  uniqkey?: string | undefined
   limit: number
   offset: number
 }
 
 export interface JobPage extends Page {
   state?: JobState | undefined
-  uniqkey?: string | undefined
 }
 
 export interface ExceptionPage extends Page {
   /** Only those not retried yet. */
   unretried?: boolean | undefined
-  /** Only those at or after this time. */
-  since?: number | undefined
+  /** Only those at or after this time, or of the last so many seconds. */
+  since?: {at: number} | {ago: number} | undefined
+  /** Only this one. */
+  id?: number | undefined
+  oldestFirst?: boolean | undefined
+}
+
+/** What `jobq init` has done, or in a dry run would do. */
+export interface Preparation {
+  /** As a message may name it: no password. */
+  database: string
+  /** The tables and indexes, such as `table job`; empty if they were all there. */
+  made: string[]
+  /** Statements in order, without semicolons at their ends. */
+  sql: string[]
 }
 
 /** What a dispatcher can take now. */
 export interface Want {
   funcs: readonly string[]
+  /** Functions whose jobs can't start this very moment, but soon: what is behind such a job waits with it. */
+  held?: ReadonlySet<string>
+  /** For some functions: at most so many leased at once, over all processes and hosts of this store. */
+  maxRunning?: ReadonlyMap<string, number>
+  /** Among functions of equal priority, take from the one served longest ago, instead of the job due longest. */
+  fair?: boolean
   /** At most so many jobs; 0 only settles. */
   limit: number
   /** The lease, in seconds. */

@@ -43,12 +43,13 @@ async function load(files: Extract<ToChild, {kind: 'load'}>['workers']): Promise
     }
     send({
       kind: 'loaded',
-      workers: [...workers].map(([func, {maxRetries, retryDelay, grabFor, setJobStatus}]) => ({
+      workers: [...workers].map(([func, {maxRetries, retryDelay, grabFor, setJobStatus, maxRunning}]) => ({
         func,
         maxRetries,
         retryDelay: typeof retryDelay === 'number' ? retryDelay : null,
         grabFor,
         setJobStatus,
+        maxRunning,
       })),
     })
   } catch (error) {

@@ -9,9 +9,11 @@ import {
   describeExit,
   type Ended,
   type Executor,
+  type Limits,
   type Run,
   retryIn,
   STDERR_TAIL_BYTES,
+  type WorkerView,
 } from './executor.ts'
 import type {CommandHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
@@ -23,20 +25,38 @@ const ABORT_STATUS = 100
 const OUTPUT_WAIT_MS = 100
 
 export class CommandExecutor implements Executor {
-  readonly funcs: readonly string[]
   readonly room = Number.POSITIVE_INFINITY
-  readonly #handlers: ReadonlyMap<string, CommandHandler>
+  readonly #running = new Map<ChildProcess, {job: JobRow; since: number}>()
+  #handlers: ReadonlyMap<string, CommandHandler> = new Map()
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
 
   /** @param db the database's address for JOBQ_DB, as the job may pass it on to jobq */
   constructor(handlers: readonly CommandHandler[], guardian: Guardian, log: JobLog, db: string) {
-    this.funcs = handlers.map(({func}) => func)
-    this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
+    this.reload(handlers)
     this.#guardian = guardian
     this.#log = log
     this.#environment = {...process.env, JOBQ_DB: db}
+  }
+
+  get funcs(): readonly string[] {
+    return [...this.#handlers.keys()]
+  }
+
+  get limits(): ReadonlyMap<string, Limits> {
+    return new Map(
+      [...this.#handlers].map(([func, {settings}]) => [func, {maxRunning: settings.maxRunning ?? 0}]),
+    )
+  }
+
+  get workers(): WorkerView[] {
+    return [...this.#running].map(([{pid = 0}, run]) => ({state: 'busy', pid, ...run, jobsDone: 0}))
+  }
+
+  /** Jobs that start from now on get these. */
+  reload(handlers: readonly CommandHandler[]): void {
+    this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
   }
 
   async ready(): Promise<void> {}
@@ -52,12 +72,14 @@ export class CommandExecutor implements Executor {
       env: {...this.#environment, ...facts(job)},
     })
     this.#guardian.watch(child)
+    this.#running.set(child, {job, since: performance.now()})
     let callOffKill = () => {}
     this.#attend(
       child,
       job,
       ended => {
         callOffKill()
+        this.#running.delete(child)
         onEnd(ended)
       },
       retry,

@@ -4,11 +4,11 @@
  */
 import type {JobRow} from '../job.ts'
 import {CommandExecutor} from './command.ts'
-import type {Ended, Executor, Run} from './executor.ts'
-import type {Handler} from './handlers.ts'
+import type {Ended, Run, WorkerView} from './executor.ts'
+import type {CommandHandler, Handler, ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {Pool, type PoolOptions} from './pool.ts'
-import {Guardian} from './processes.ts'
+import type {Guardian} from './processes.ts'
 
 export interface CrewOptions extends PoolOptions {
   /** The database's address for executables, in JOBQ_DB. */
@@ -18,57 +18,109 @@ export interface CrewOptions extends PoolOptions {
 /** What may be grabbed now: so many jobs of these functions. */
 export interface Room {
   funcs: readonly string[]
+  /** Among them those that no child is idle for, but one is starting: their jobs must not be overtaken. */
+  held: ReadonlySet<string>
+  /** For functions that may not run as often as there is room. */
+  maxRunning: ReadonlyMap<string, number>
   limit: number
+  /** Are these all the functions there are, or is some executor full? */
+  isWhole: boolean
 }
 
+const NO_ROOM: Room = {funcs: [], held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
+
 export class Crew {
-  readonly funcs: readonly string[]
-  readonly #guardian = new Guardian()
-  readonly #executors: readonly Executor[]
-  readonly #byFunc = new Map<string, Executor>()
-  readonly #maxWorkers: number
+  readonly #pool: Pool
+  readonly #commands: CommandExecutor
+  #handlers: readonly Handler[]
+  #maxWorkers: number
   #running = 0
 
   /** @param onRoom called when an executor can take a job again, other than by a job's end */
-  constructor(handlers: readonly Handler[], options: CrewOptions, log: JobLog, onRoom: () => void) {
-    this.funcs = handlers.map(({func}) => func)
+  constructor(
+    handlers: readonly Handler[],
+    options: CrewOptions,
+    guardian: Guardian,
+    log: JobLog,
+    onRoom: () => void,
+  ) {
+    this.#handlers = handlers
     this.#maxWorkers = options.maxWorkers
-    const modules = handlers.filter(handler => handler.kind === 'module')
-    const commands = handlers.filter(handler => handler.kind === 'command')
-    this.#executors = [
-      ...(modules.length > 0 ? [new Pool(modules, options, this.#guardian, log, onRoom)] : []),
-      ...(commands.length > 0 ? [new CommandExecutor(commands, this.#guardian, log, options.db)] : []),
-    ]
-    for (const executor of this.#executors)
-      for (const func of executor.funcs) this.#byFunc.set(func, executor)
+    this.#pool = new Pool(handlers.filter(isModule), options, guardian, log, onRoom)
+    this.#commands = new CommandExecutor(handlers.filter(isCommand), guardian, log, options.db)
+  }
+
+  get maxWorkers(): number {
+    return this.#maxWorkers
+  }
+
+  /** The functions there are workers for. */
+  get handled(): string[] {
+    return this.#handlers.map(({func}) => func)
+  }
+
+  /** Where jobs run or could run, for the scoreboard: at most maxWorkers. */
+  get workers(): WorkerView[] {
+    return [...this.#pool.workers, ...this.#commands.workers]
   }
 
   /** @throws WorkerError if a worker can't be loaded */
   async ready(): Promise<void> {
-    for (const executor of this.#executors) await executor.ready()
+    await this.#pool.ready()
+  }
+
+  /** Jobs that start from now on get these workers; no running job is interrupted. */
+  reload(handlers: readonly Handler[], options: PoolOptions): void {
+    this.#handlers = handlers
+    this.#maxWorkers = options.maxWorkers
+    this.#pool.reload(handlers.filter(isModule), options)
+    this.#commands.reload(handlers.filter(isCommand))
+  }
+
+  /** One more or fewer at once; never below one. */
+  resize(by: 1 | -1): void {
+    this.#maxWorkers = Math.max(1, this.#maxWorkers + by)
+    this.#pool.resize(this.#maxWorkers)
   }
 
   /**
-   * The room there is. Where some executors are full, only what the others can start is to be grabbed, and no more of
-   * it than each of them could start.
+   * The room there is. Where an executor is full, only what the other can start is to be grabbed, and no more than
+   * each of them could start.
    */
   room(): Room {
     const free = this.#maxWorkers - this.#running
-    const open = free > 0 ? this.#executors.filter(({room}) => room > 0) : []
-    if (open.length === 0) return {funcs: [], limit: 0}
-    return {funcs: open.flatMap(({funcs}) => funcs), limit: Math.min(free, ...open.map(({room}) => room))}
+    const open = [this.#pool, this.#commands].filter(({funcs, room}) => funcs.length > 0 && room > 0)
+    if (free <= 0 || open.length === 0) return NO_ROOM
+    const held = open.includes(this.#pool) ? [] : this.#pool.soon
+    const funcs = [...open.flatMap(executor => executor.funcs), ...held]
+    const limited = open.flatMap(({limits}) => [...limits]).filter(([, {maxRunning}]) => maxRunning > 0)
+    return {
+      funcs,
+      held: new Set(held),
+      maxRunning: new Map(limited.map(([func, {maxRunning}]) => [func, maxRunning])),
+      limit: Math.min(free, ...open.map(({room}) => room)),
+      isWhole: held.length === 0 && funcs.length === this.#handlers.length,
+    }
   }
 
   start(job: JobRow, onEnd: (ended: Ended) => void): Run {
     this.#running++
-    return this.#byFunc.get(job.func)!.start(job, ended => {
+    const executor = this.#commands.funcs.includes(job.func) ? this.#commands : this.#pool
+    return executor.start(job, ended => {
       this.#running--
       onEnd(ended)
     })
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#executors.map(executor => executor.close()))
-    this.#guardian.close()
+    await this.#pool.close()
   }
+}
+
+function isModule(handler: Handler): handler is ModuleHandler {
+  return handler.kind === 'module'
+}
+
+function isCommand(handler: Handler): handler is CommandHandler {
+  return handler.kind === 'command'
 }

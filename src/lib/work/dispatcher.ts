@@ -9,7 +9,7 @@
 import {StoreError} from '../errors.ts'
 import type {JobRow, Lease, Outcome, Settlement} from '../job.ts'
 import type {SettleResult, Store, Turn} from '../store/store.ts'
-import type {Crew} from './crew.ts'
+import type {Crew, Room} from './crew.ts'
 import type {Ended, Run} from './executor.ts'
 import type {JobLog, LoggedOutcome} from './log.ts'
 
@@ -30,6 +30,8 @@ export interface DispatcherOptions {
   maxTimeMs?: number | undefined
   /** How long running jobs may take to finish once told to end. */
   shutdownTimeoutMs: number
+  /** Among functions of equal priority, serve each in turn. */
+  fair: boolean
   /** Look for jobs at least so often, whatever is noticed. Qudo's work_delay. */
   workDelayMs: number
   /** Called when a job has ended: how many so far, and how many run. */
@@ -93,6 +95,11 @@ export class Dispatcher {
     this.#log = log
   }
 
+  /** Jobs that have ended here so far, and how many of these attempts failed. */
+  get progress(): {ended: number; failed: number} {
+    return {ended: this.#ended, failed: this.#counts.failed}
+  }
+
   /** Something may have changed: take another turn. */
   wake = (): void => {
     this.#awake = true
@@ -134,8 +141,8 @@ export class Dispatcher {
       this.#awake = false
       this.#exhausted = false
       if (this.#renewDue) await this.#renew()
-      const {funcs, limit} = this.#room()
-      if (this.#finished.length > 0 || limit > 0) await this.#turn(funcs, limit)
+      const room = this.#room()
+      if (this.#finished.length > 0 || room.limit > 0) await this.#turn(room)
       if (this.#isDone()) return
       if (!this.#awake) await new Promise<void>(resolve => (this.#resume = resolve))
     }
@@ -143,23 +150,23 @@ export class Dispatcher {
 
   // ---- the turn
 
-  #room(): {funcs: readonly string[]; limit: number} {
-    if (this.#ending !== 'no') return {funcs: [], limit: 0}
-    const {funcs, limit} = this.#crew.room()
+  #room(): Room {
+    const room = this.#crew.room()
+    if (this.#ending !== 'no') return {...room, limit: 0}
     const left = this.#options.mode === 'once' ? 1 : (this.#options.maxJobs ?? Number.POSITIVE_INFINITY)
-    return {funcs, limit: Math.min(limit, left - this.#taken)}
+    return {...room, limit: Math.min(room.limit, left - this.#taken)}
   }
 
-  async #turn(funcs: readonly string[], limit: number): Promise<void> {
+  async #turn({funcs, held, maxRunning, limit, isWhole}: Room): Promise<void> {
     const finished = this.#finished
     this.#finished = []
     const settlements = finished.map(settlementOf)
-    const want = {funcs, limit, lease: LEASE_SECONDS}
+    const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
     const turn = await this.#persistently(() => this.#store.turn(settlements, want))
     for (const [i, item] of finished.entries()) this.#settled(item, turn.settled[i]!)
     for (const {id, func, message} of turn.buried) this.#log.ended({id, func}, 'failed', 0, message)
     for (const job of turn.jobs) this.#start(job, turn.now)
-    if (limit > 0) this.#plan(turn, limit, funcs.length === this.#crew.funcs.length)
+    if (limit > 0) this.#plan(turn, limit, isWhole)
   }
 
   #start(job: JobRow, now: number): void {
@@ -179,13 +186,13 @@ export class Dispatcher {
   }
 
   /** When to look again, unless something is noticed before. */
-  #plan({jobs, nextDueIn}: Turn, limit: number, allFuncs: boolean): void {
+  #plan({jobs, nextDueIn}: Turn, limit: number, isWhole: boolean): void {
     clearTimeout(this.#timer)
     if (jobs.length === limit) {
       if (this.#room().limit > 0) this.wake() // an executor of the other kind has room left
       return
     }
-    this.#exhausted = allFuncs
+    this.#exhausted = isWhole
     // Due times are whole seconds: the next look is just behind the second's turn
     const intoSecond = Date.now() % 1000
     const due = nextDueIn === null ? Infinity : Math.max(10, nextDueIn * 1000 - intoSecond + 5)

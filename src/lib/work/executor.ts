@@ -26,9 +26,27 @@ export interface RunSettings {
   retryIn(): number | null
 }
 
+/** What a function's worker allows. */
+export interface Limits {
+  /** At most so many at once, over all processes and hosts of the store; 0: any number. */
+  maxRunning: number
+}
+
+/** A worker's process as the scoreboard shows it. */
+export interface WorkerView {
+  state: 'starting' | 'idle' | 'busy' | 'ending'
+  pid: number
+  job: JobRow | null
+  /** When the job was started, by performance.now(). */
+  since: number | null
+  jobsDone: number
+}
+
 export interface Executor {
-  /** The functions it works. */
+  /** The functions it could start a job of right now. */
   readonly funcs: readonly string[]
+  readonly limits: ReadonlyMap<string, Limits>
+  readonly workers: readonly WorkerView[]
   /** How many jobs it could start right now. */
   readonly room: number
   /** Resolves when it can take jobs. @throws WorkerError if a worker can't be loaded */

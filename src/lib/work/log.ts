@@ -1,8 +1,9 @@
 /**
  * What `jobq work` tells of its jobs: one line a job, the lines they print, and what the dispatcher decides.
- * For people on stderr; as JSON lines on stdout.
+ * For people on stderr; as JSON lines on stdout; or in a file.
  */
 import type {JobRow} from '../job.ts'
+import type {Sink} from './sink.ts'
 
 type Subject = Pick<JobRow, 'id' | 'func'>
 
@@ -20,6 +21,7 @@ export interface JobLog {
 export interface LogOptions {
   json: boolean
   debug: boolean
+  sink: Sink
   /** Colours the outcome; the identity where there is no terminal. */
   paint?: (outcome: LoggedOutcome) => string
   /** Called before anything is written, for what shares the terminal (a progress bar). */
@@ -58,7 +60,7 @@ class TextLog implements JobLog {
 
   #line(text: string): void {
     this.#options.beforeLine?.()
-    process.stderr.write(`${new Date().toISOString()} ${text}\n`)
+    this.#options.sink.write(`${new Date().toISOString()} ${text}\n`)
   }
 }
 
@@ -93,7 +95,7 @@ class JsonLog implements JobLog {
   }
 
   #line(fields: Record<string, unknown>): void {
-    process.stdout.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
+    this.#options.sink.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
   }
 }
 

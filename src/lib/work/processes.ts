@@ -16,13 +16,16 @@ while read -r op pid; do
     -) case $live in *" $pid "*) live="\${live%% $pid *} \${live#* $pid }" ;; esac ;;
   esac
 done
-for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done`
+for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done
+rm -f "$1"; rmdir "\${1%/*}" 2>/dev/null`
 
 export class Guardian {
   readonly #shell: ChildProcess
 
-  constructor() {
-    this.#shell = spawn('/bin/sh', ['-c', GUARDIAN], {detached: true, stdio: ['pipe', 'ignore', 'ignore']})
+  /** @param file removed as well, and its folder if that leaves it empty */
+  constructor(file: string) {
+    const words = ['-c', GUARDIAN, 'jobq-guardian', file]
+    this.#shell = spawn('/bin/sh', words, {detached: true, stdio: ['pipe', 'ignore', 'ignore']})
     this.#shell.stdin!.on('error', () => {}) // it can only be gone: then there is no one to tell
     this.#shell.unref()
   }
@@ -33,8 +36,12 @@ export class Guardian {
     child.once('exit', () => this.#shell.stdin!.write(`- ${child.pid}\n`))
   }
 
-  close(): void {
+  /** Resolves when it has cleared up. */
+  async close(): Promise<void> {
+    this.#shell.ref()
     this.#shell.stdin!.end()
+    if (this.#shell.exitCode === null && this.#shell.signalCode === null)
+      await new Promise(resolve => this.#shell.once('exit', resolve))
   }
 }
 

@@ -16,6 +16,7 @@ export interface ReadyWorker {
   retryDelay: number | ((job: Job) => number)
   grabFor: number
   setJobStatus: boolean
+  maxRunning: number
   serializer: SerializerName
   work(job: Job): unknown
 }
@@ -26,6 +27,7 @@ const KINDS = {
   retryDelay: 'number or function',
   grabFor: 'number',
   setJobStatus: 'boolean',
+  maxRunning: 'number',
   serializer: 'string',
 } as const
 
@@ -55,9 +57,10 @@ export function readyWorker(exported: unknown, overrides: FuncSettings, where: s
     retryDelay: overrides.retryDelay ?? worker.retryDelay ?? 0,
     grabFor: overrides.grabFor ?? worker.grabFor ?? DEFAULT_GRAB_FOR,
     setJobStatus: overrides.setJobStatus ?? worker.setJobStatus ?? false,
+    maxRunning: overrides.maxRunning ?? worker.maxRunning ?? 0,
     serializer: overrides.serializer ?? worker.serializer ?? 'json',
   }
-  for (const key of ['maxRetries', 'retryDelay', 'grabFor'] as const) {
+  for (const key of ['maxRetries', 'retryDelay', 'grabFor', 'maxRunning'] as const) {
     const value = settings[key]
     if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
       throw new WorkerError(`${where}: ${key}: expected a number from 0, got ${value}`)

@@ -30,6 +30,7 @@ export interface LoadedWorker {
   retryDelay: number | null
   grabFor: number
   setJobStatus: boolean
+  maxRunning: number
 }
 
 type Bytes = {text: string} | {base64: string} | null

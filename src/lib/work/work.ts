@@ -1,29 +1,46 @@
 /**
  * `jobq work` as one call: finds the workers, forms the crew, runs the dispatcher, obeys signals, leaves nothing behind.
+ * Qudo::Parallel::Manager's part.
  */
+import type {Server} from 'node:net'
 import {join} from 'node:path'
+import {resolveSettings, type Settings} from '../config.ts'
 import {EXIT} from '../errors.ts'
+import {ADMIN_PORT} from '../names.ts'
 import type {JobQueue} from '../queue.ts'
+import {serveScoreboard} from './admin.ts'
 import {Crew} from './crew.ts'
 import {Dispatcher, type DispatcherOptions, type Summary} from './dispatcher.ts'
-import {findHandlers} from './handlers.ts'
+import {findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log.ts'
+import {serveStatus, socketPath} from './managers.ts'
+import type {PoolOptions} from './pool.ts'
+import {Guardian} from './processes.ts'
+import {Scoreboard} from './scoreboard.ts'
+import {SystemdNotifier} from './supervisor.ts'
 
+/** What is undefined comes from the configuration file, else from Qudo's defaults. */
 export interface WorkOptions
-  extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'maxTimeMs' | 'onProgress'> {
+  extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'maxTimeMs' | 'onProgress'>,
+    Undefinable<PoolOptions> {
   /** Functions to work; undefined: every one that a worker is found for. */
   abilities?: readonly string[] | undefined
   /** The workers folder, absolute. Default: `workers` beside the configuration file, else here. */
   workersDir?: string | undefined
   /** `FUNC=COMMAND` words. */
   exec?: readonly string[] | undefined
-  /** Jobs at once. Default 1, as Qudo's. */
-  maxWorkers?: number | undefined
+  /** Among functions of equal priority, serve each in turn. Default false. */
+  fair?: boolean | undefined
   /** Default 30 s. */
   shutdownTimeoutMs?: number | undefined
   /** Default 5 s, as Qudo's. */
   workDelayMs?: number | undefined
+  /** Where the scoreboard is served, if either is given. Default 127.0.0.1, port 24464. */
+  adminHost?: string | undefined
+  adminPort?: number | undefined
 }
+
+type Undefinable<T> = {[Key in keyof T]?: T[Key] | undefined}
 
 export interface WorkResult extends Summary {
   /** What the process should end with. */
@@ -32,10 +49,65 @@ export interface WorkResult extends Summary {
 
 /**
  * Works until done or told to end by TERM or INT.
- * @throws WorkerError before anything is grabbed, if a function has no worker or one that can't be loaded; StoreError
+ * @param reopenLog what USR1 asks for
+ * @throws WorkerError before anything is grabbed, if a function has no worker or one that can't be loaded; ServerError,
+ * StoreError
  */
-export async function work(queue: JobQueue, options: WorkOptions, log: JobLog): Promise<WorkResult> {
-  const {config, folder} = queue.settings
+export async function work(
+  queue: JobQueue,
+  options: WorkOptions,
+  log: JobLog,
+  reopenLog: () => void = () => {},
+): Promise<WorkResult> {
+  const {settings} = queue
+  const handlers = handlersOf(options, settings, log)
+  const guardian = new Guardian(socketPath(queue.name))
+  const pool = poolOptions(options, settings)
+  const crew = new Crew(handlers, {...pool, db: queue.address}, guardian, log, () => dispatcher.wake())
+  const dispatcher = new Dispatcher(queue.store, crew, dispatcherOptions(options, settings), log)
+  const scoreboard = new Scoreboard(crew, dispatcher, queue.name)
+  const systemd = new SystemdNotifier(log)
+  const servers: Server[] = []
+  const reload = async () => {
+    log.debug('reloading the configuration and the workers')
+    systemd.reloading()
+    try {
+      const now = await resolveSettings({config: settings.file ?? undefined})
+      crew.reload(handlersOf(options, now, log), poolOptions(options, now))
+    } catch (error) {
+      log.trouble(`not reloaded: ${(error as Error).message}`)
+    }
+    systemd.ready()
+  }
+  const signals = listen({
+    end: () => {
+      systemd.stopping()
+      dispatcher.end()
+    },
+    reload: () => void reload(),
+    resize: by => {
+      crew.resize(by)
+      log.debug(`max_workers is ${crew.maxWorkers}`)
+      dispatcher.wake()
+    },
+    reopenLog,
+  })
+  try {
+    servers.push(...(await serve(queue, scoreboard, options, settings, log)))
+    await crew.ready()
+    systemd.ready()
+    const summary = await dispatcher.run()
+    return {...summary, exitCode: exitCode(options.mode, summary, signals.ended)}
+  } finally {
+    signals.close()
+    systemd.close()
+    for (const server of servers) server.close()
+    await crew.close()
+    await guardian.close()
+  }
+}
+
+function handlersOf(options: WorkOptions, {config, folder}: Settings, log: JobLog): Handler[] {
   const handlers = findHandlers({
     abilities: options.abilities ?? config.abilities,
     exec: options.exec,
@@ -47,50 +119,83 @@ export async function work(queue: JobQueue, options: WorkOptions, log: JobLog): 
     log.debug(
       `${func}: ${how.kind === 'module' ? how.file : how.argv.join(' ')} ${JSON.stringify(how.settings)}`,
     )
+  return handlers
+}
+
+function poolOptions(options: WorkOptions, {config}: Settings): PoolOptions {
   const maxWorkers = options.maxWorkers ?? config.maxWorkers ?? 1
-  const crew = new Crew(handlers, {maxWorkers, db: queue.address}, log, () => dispatcher.wake())
-  const dispatcher = new Dispatcher(
-    queue.store,
-    crew,
-    {
-      mode: options.mode,
-      maxJobs: options.maxJobs ?? config.maxJobs,
-      maxTimeMs: options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
-      shutdownTimeoutMs: options.shutdownTimeoutMs ?? (config.shutdownTimeout ?? 30) * 1000,
-      workDelayMs: options.workDelayMs ?? (config.workDelay ?? 5) * 1000,
-      ...(options.onProgress ? {onProgress: options.onProgress} : {}),
-    },
-    log,
-  )
-  const signals = listen(dispatcher, log)
-  try {
-    await crew.ready()
-    const summary = await dispatcher.run()
-    return {...summary, exitCode: exitCode(options.mode, summary, signals.received)}
-  } finally {
-    signals.close()
-    await crew.close()
-  }
-}
-
-interface Signals {
-  readonly received: NodeJS.Signals | null
-  close(): void
-}
-
-function listen(dispatcher: Dispatcher, log: JobLog): Signals {
-  let received: NodeJS.Signals | null = null
-  const end = (signal: NodeJS.Signals) => {
-    log.debug(`got ${signal}`)
-    received ??= signal
-    dispatcher.end()
-  }
-  process.on('SIGTERM', end).on('SIGINT', end)
   return {
-    get received() {
-      return received
+    maxWorkers,
+    minSpareWorkers: options.minSpareWorkers ?? config.minSpareWorkers ?? 1,
+    maxSpareWorkers: options.maxSpareWorkers ?? config.maxSpareWorkers ?? maxWorkers,
+    maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30,
+    maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
+  }
+}
+
+function dispatcherOptions(options: WorkOptions, {config}: Settings): DispatcherOptions {
+  return {
+    mode: options.mode,
+    fair: options.fair ?? config.fair ?? false,
+    maxJobs: options.maxJobs ?? config.maxJobs,
+    maxTimeMs: options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
+    shutdownTimeoutMs: options.shutdownTimeoutMs ?? (config.shutdownTimeout ?? 30) * 1000,
+    workDelayMs: options.workDelayMs ?? (config.workDelay ?? 5) * 1000,
+    ...(options.onProgress ? {onProgress: options.onProgress} : {}),
+  }
+}
+
+/** The admin port, if one is asked for, and the socket for `jobq status`. */
+async function serve(
+  queue: JobQueue,
+  scoreboard: Scoreboard,
+  options: WorkOptions,
+  {config}: Settings,
+  log: JobLog,
+): Promise<Server[]> {
+  const servers: Server[] = []
+  const host = options.adminHost ?? config.adminHost
+  const port = options.adminPort ?? config.adminPort
+  if (host !== undefined || port !== undefined)
+    servers.push(await serveScoreboard(() => scoreboard.line, host ?? '127.0.0.1', port ?? ADMIN_PORT))
+  try {
+    const status = async () => scoreboard.status(await queue.paused())
+    servers.push(await serveStatus(socketPath(queue.name), status))
+  } catch (error) {
+    log.trouble(`\`jobq status\` will not show this process (${(error as Error).message})`)
+  }
+  return servers
+}
+
+interface Orders {
+  end(): void
+  reload(): void
+  resize(by: 1 | -1): void
+  reopenLog(): void
+}
+
+function listen(orders: Orders): {readonly ended: NodeJS.Signals | null; close(): void} {
+  let ended: NodeJS.Signals | null = null
+  const end = (signal: NodeJS.Signals) => {
+    ended ??= signal
+    orders.end()
+  }
+  const handlers: [NodeJS.Signals, (signal: NodeJS.Signals) => void][] = [
+    ['SIGTERM', end],
+    ['SIGINT', end],
+    ['SIGHUP', () => orders.reload()],
+    ['SIGTTIN', () => orders.resize(1)],
+    ['SIGTTOU', () => orders.resize(-1)],
+    ['SIGUSR1', () => orders.reopenLog()],
+  ]
+  for (const [signal, handler] of handlers) process.on(signal, handler)
+  return {
+    get ended() {
+      return ended
     },
-    close: () => process.off('SIGTERM', end).off('SIGINT', end),
+    close: () => {
+      for (const [signal, handler] of handlers) process.off(signal, handler)
+    },
   }
 }
 

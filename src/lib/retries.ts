@@ -1,0 +1,94 @@
+/**
+ * Many retries, one after the other, each in a transaction of its own: what is refused is told and does not stop the
+ * rest, and what is done stays done.
+ */
+import {AlreadyRetriedError, DuplicateJobError, type JobqError, NotFoundError} from './errors.ts'
+import type {EnqueuedJob, ExceptionRow, NewJob} from './job.ts'
+import type {Store} from './store/store.ts'
+
+/** Some exceptions by id, or all that were not retried yet. */
+export type RetryChoice =
+  | {ids: readonly number[]}
+  | {func?: string | undefined; since?: {at: number} | {ago: number} | undefined}
+
+/** A new job (null in a dry run: it would be enqueued), or why there is none. */
+export type RetryOutcome =
+  | {exceptionId: number; func: string; uniqkey: string | null; job: EnqueuedJob | null; refused: null}
+  | {exceptionId: number; refused: JobqError}
+
+interface NewRow {
+  priority: number
+  due: NewJob['due']
+}
+
+/** Oldest first. Exceptions that the retried jobs cause meanwhile are not met, so that this ends. */
+export async function* retryMany(
+  store: Store,
+  choice: RetryChoice,
+  row: NewRow,
+  dryRun: boolean,
+): AsyncGenerator<RetryOutcome> {
+  const rehearsal = new Rehearsal(store)
+  const retry = (id: number, exception?: ExceptionRow) =>
+    orRefused(id, () => (dryRun ? rehearsal.retry(id, exception) : retryOne(store, id, row)))
+  if ('ids' in choice) {
+    for (const id of choice.ids) yield await retry(id)
+    return
+  }
+  const all = {...choice, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
+  for await (const exception of store.eachException(all)) {
+    const outcome = await retry(exception.id, exception)
+    // Someone else has retried it or deleted it meanwhile: what was wanted of `all` is so
+    const isGone = outcome.refused instanceof AlreadyRetriedError || outcome.refused instanceof NotFoundError
+    if (!isGone) yield outcome
+  }
+}
+
+async function retryOne(store: Store, exceptionId: number, row: NewRow): Promise<RetryOutcome> {
+  const job = await store.retry(exceptionId, row)
+  return {exceptionId, func: job.func, uniqkey: job.uniqkey, job, refused: null}
+}
+
+async function orRefused(exceptionId: number, retry: () => Promise<RetryOutcome>): Promise<RetryOutcome> {
+  try {
+    return await retry()
+  } catch (error) {
+    if (
+      error instanceof AlreadyRetriedError ||
+      error instanceof DuplicateJobError ||
+      error instanceof NotFoundError
+    )
+      return {exceptionId, refused: error}
+    throw error
+  }
+}
+
+/** A dry run: says what each retry would, with those before it in mind, and only reads. */
+class Rehearsal {
+  readonly #store: Store
+  readonly #retried = new Set<number>()
+  readonly #keys = new Set<string>()
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async retry(exceptionId: number, known?: ExceptionRow): Promise<RetryOutcome> {
+    const exception = known ?? (await this.#store.exceptions({id: exceptionId, limit: 1, offset: 0}))[0]
+    if (!exception) throw noException(exceptionId)
+    if (exception.retried || this.#retried.has(exceptionId)) throw new AlreadyRetriedError(exceptionId)
+    const {func, uniqkey} = exception
+    if (uniqkey !== null) {
+      const key = JSON.stringify([func, uniqkey])
+      const [waiting] = await this.#store.list({func, uniqkey, limit: 1, offset: 0})
+      if (waiting || this.#keys.has(key)) throw new DuplicateJobError(func, uniqkey, waiting?.id ?? null)
+      this.#keys.add(key)
+    }
+    this.#retried.add(exceptionId)
+    return {exceptionId, func, uniqkey, job: null, refused: null}
+  }
+}
+
+function noException(id: number): NotFoundError {
+  return new NotFoundError(`no exception ${id}`, {hint: 'see `jobq list --failed`'})
+}

@@ -1,0 +1,64 @@
+/** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
+import {type FuncCounts, type FuncTimes, quantile} from './job.ts'
+
+export interface FuncStats extends FuncCounts {
+  /** Run times over the last hour, in seconds; null where none is known. */
+  median: number | null
+  p95: number | null
+  /** Jobs that ended in each of the last 60 minutes, the current one last; null for what keeps no job status. */
+  perMinute: number[] | null
+}
+
+export interface Stats {
+  /** By name. */
+  funcs: FuncStats[]
+  total: Omit<FuncStats, 'func'>
+}
+
+export function statsOf(counts: readonly FuncCounts[], times: readonly FuncTimes[]): Stats {
+  const byFunc = new Map(times.map(time => [time.func, time]))
+  const funcs = counts.map(count => {
+    const {median = null, p95 = null, perMinute = idle(count)} = byFunc.get(count.func) ?? {}
+    return {...count, median, p95, perMinute}
+  })
+  const took = mergedCounts(times.map(time => time.took))
+  return {
+    funcs,
+    total: {
+      ready: sum(counts, 'ready'),
+      delayed: sum(counts, 'delayed'),
+      running: sum(counts, 'running'),
+      failed: sum(counts, 'failed'),
+      completed: sum(counts, 'completed'),
+      aborted: sum(counts, 'aborted'),
+      oldestReadyAge: funcs.reduce<number | null>(
+        (oldest, {oldestReadyAge: age}) => (age === null ? oldest : Math.max(age, oldest ?? 0)),
+        null,
+      ),
+      median: quantile(took, 0.5),
+      p95: quantile(took, 0.95),
+      perMinute: funcs.reduce<number[] | null>(
+        (total, {perMinute}) => perMinute?.map((jobs, minute) => jobs + (total?.[minute] ?? 0)) ?? total,
+        null,
+      ),
+    },
+  }
+}
+
+/** A function that has kept statuses, but none in the last hour, did nothing; of the others nothing is known. */
+function idle({completed, aborted}: FuncCounts): number[] | null {
+  return completed + aborted > 0 ? Array.from({length: 60}, () => 0) : null
+}
+
+function sum(
+  counts: readonly FuncCounts[],
+  key: Exclude<keyof FuncCounts, 'func' | 'oldestReadyAge'>,
+): number {
+  return counts.reduce((total, count) => total + count[key], 0)
+}
+
+function mergedCounts(parts: readonly FuncTimes['took'][]): FuncTimes['took'] {
+  const jobs = new Map<number, number>()
+  for (const [seconds, count] of parts.flat()) jobs.set(seconds, count + (jobs.get(seconds) ?? 0))
+  return [...jobs].sort(([a], [b]) => a - b)
+}

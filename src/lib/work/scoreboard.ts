@@ -1,0 +1,109 @@
+/**
+ * What a running `jobq work` is doing, for whoever asks: Qudo's scoreboard line, and the facts behind it.
+ */
+import {readFileSync} from 'node:fs'
+import {hostname} from 'node:os'
+import type {Crew} from './crew.ts'
+import type {Dispatcher} from './dispatcher.ts'
+import type {WorkerView} from './executor.ts'
+
+/** A slot is one of maxWorkers: `none` is Qudo's `.`, `idle` its `_`, `working` its `A`. */
+export interface Slot {
+  state: 'none' | 'idle' | 'working'
+  pid: number | null
+  /** The job being worked. */
+  id: number | null
+  func: string | null
+  /** How long it has been worked, in seconds. */
+  seconds: number | null
+  /** Jobs this process has done. */
+  jobs: number
+  /** Memory in bytes, null where the system does not tell. */
+  memory: number | null
+}
+
+export interface ManagerStatus {
+  pid: number
+  host: string
+  db: string
+  /** Unix seconds. */
+  started: number
+  funcs: readonly string[]
+  /** What is paused, '' for the whole store. */
+  paused: readonly string[]
+  jobs: number
+  failed: number
+  memory: number | null
+  slots: Slot[]
+}
+
+export class Scoreboard {
+  readonly #started = Math.floor(Date.now() / 1000)
+  readonly #crew: Crew
+  readonly #dispatcher: Dispatcher
+  readonly #db: string
+
+  constructor(crew: Crew, dispatcher: Dispatcher, db: string) {
+    this.#crew = crew
+    this.#dispatcher = dispatcher
+    this.#db = db
+  }
+
+  /** One character for each slot, joined by spaces: `A _ . .` */
+  get line(): string {
+    const marks = {working: 'A', idle: '_', none: '.'}
+    return this.#slots()
+      .map(({state}) => marks[state])
+      .join(' ')
+  }
+
+  status(paused: readonly string[]): ManagerStatus {
+    const {ended, failed} = this.#dispatcher.progress
+    return {
+      pid: process.pid,
+      host: hostname(),
+      db: this.#db,
+      started: this.#started,
+      funcs: this.#crew.handled,
+      paused,
+      jobs: ended,
+      failed,
+      memory: process.memoryUsage.rss(),
+      slots: this.#slots().map(slot => ({...slot, memory: slot.pid === null ? null : memoryOf(slot.pid)})),
+    }
+  }
+
+  #slots(): Omit<Slot, 'memory'>[] {
+    const {maxWorkers, workers} = this.#crew
+    // While children are being replaced there are more of them than slots: those that do something go first
+    const shown = workers.toSorted((a, b) => rank(a) - rank(b)).slice(0, maxWorkers)
+    const empty = {state: 'none', pid: null, id: null, func: null, seconds: null, jobs: 0} as const
+    return [...shown.map(slotOf), ...Array.from({length: maxWorkers - shown.length}, () => empty)]
+  }
+}
+
+function slotOf({state, pid, job, since, jobsDone}: WorkerView): Omit<Slot, 'memory'> {
+  const seconds = since === null ? null : Math.round((performance.now() - since) / 100) / 10
+  return {
+    state: state === 'busy' ? 'working' : 'idle',
+    pid,
+    id: job?.id ?? null,
+    func: job?.func ?? null,
+    seconds,
+    jobs: jobsDone,
+  }
+}
+
+function rank({state}: WorkerView): number {
+  return ['busy', 'idle', 'starting', 'ending'].indexOf(state)
+}
+
+/** Resident memory in bytes, from Linux's /proc; null elsewhere, and for a process that is gone. */
+function memoryOf(pid: number): number | null {
+  try {
+    const pages = Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1])
+    return pages * 4096
+  } catch {
+    return null
+  }
+}
