@@ -10,7 +10,7 @@
  */
 import type {Statement} from 'better-sqlite3'
 import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
-import {JOB_STATES, quantile} from '../job.ts'
+import {quantile} from '../job.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
@@ -21,6 +21,7 @@ const SELECT_KEY = 'SELECT id, priority, run_after AS runAfter FROM job WHERE fu
 const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
 /** As they are listed: who works now, who is next, who is later. */
 const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed']
+const ORDERS: Record<JobState, Order> = {running: byId, ready: byOrder, delayed: byTime}
 
 /** The most keys, and about the most bytes of arguments and messages, in one stretch. */
 const STRETCH_ROWS = 1000
@@ -187,7 +188,9 @@ export class SqliteReads {
       WHERE func_id = ? AND status IN ('completed', 'failed', 'abort') AND job_end_time >= ?`
     const byTime = this.#sql(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
       GROUP BY took ORDER BY took`).raw()
-    const byMinute = this.#sql(`SELECT min(59, (job_end_time - ?) / 60) AS minute, count(*) ${ended}
+    // A bound number is a REAL, and a minute must be whole
+    const byMinute =
+      this.#sql(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
       GROUP BY minute`).raw()
     return this.#chosen(only).flatMap(({id, name}) => {
       const took = byTime.all(id, hourAgo) as FuncTimes['took']
@@ -245,7 +248,9 @@ export class SqliteReads {
       .flatMap(({id}) => (this.#sql(sql).get(id, uniqkey) as JobRow | undefined) ?? [])
       .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
-      .sort((a, b) => JOB_STATES.indexOf(a.state) - JOB_STATES.indexOf(b.state) || byOrder(a, b))
+      .sort(
+        (a, b) => LISTED_STATES.indexOf(a.state) - LISTED_STATES.indexOf(b.state) || ORDERS[a.state](a, b),
+      )
   }
 
   /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
