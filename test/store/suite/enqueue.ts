@@ -1,0 +1,271 @@
+/** What enqueue, enqueueMany and the unique keys do. */
+import assert from 'node:assert/strict'
+import {ArgumentError, DuplicateJobError} from '../../../src/lib/errors.ts'
+import type {Outcome} from '../../../src/lib/job.ts'
+import {
+  assertBetween,
+  countOf,
+  HOUR,
+  ids,
+  newJob,
+  perlEnqueue,
+  settle,
+  type Tests,
+  take,
+  takeOne,
+  text,
+  want,
+} from './bench.ts'
+
+// ---- enqueue
+
+export const enqueueing: Tests = {
+  'a job gets an id, and the defaults that Qudo gives': async ({db, store}) => {
+    const before = await db.now()
+    const enqueued = await store.enqueue(newJob('Notify'))
+    const after = await db.now()
+    assert.deepEqual(
+      {...enqueued, id: 0, runAfter: 0},
+      {id: 0, func: 'Notify', uniqkey: null, priority: 0, runAfter: 0},
+    )
+    assert.ok(Number.isSafeInteger(enqueued.id) && enqueued.id > 0, `id ${enqueued.id}`)
+    assertBetween(before, enqueued.runAfter, after)
+    const [row] = await db.query('SELECT * FROM job')
+    const {id, run_after, grabbed_until, retry_cnt, priority, enqueue_time, arg, uniqkey} = row!
+    assert.deepEqual([id, run_after, grabbed_until, retry_cnt, priority].map(Number), [
+      enqueued.id,
+      enqueued.runAfter,
+      0,
+      0,
+      0,
+    ])
+    assert.deepEqual([arg, uniqkey], [null, null])
+    assertBetween(before, Number(enqueue_time), after)
+  },
+
+  'ids grow': async ({store}) => {
+    const ids = []
+    for (let i = 0; i < 5; i++) ids.push((await store.enqueue(newJob())).id)
+    assert.deepEqual(
+      ids,
+      [...new Set(ids)].sort((a, b) => a - b),
+    )
+  },
+
+  'an id is never given twice, even when the table was empty between': async ({store}) => {
+    const {id} = await store.enqueue(newJob())
+    await settle(store, await takeOne(store), {kind: 'completed'})
+    assert.ok((await store.enqueue(newJob())).id > id)
+  },
+
+  'a delay counts from now by the database': async ({db, store}) => {
+    const before = await db.now()
+    const {runAfter} = await store.enqueue(newJob('Work', {due: {in: HOUR}}))
+    assertBetween(before + HOUR, runAfter, (await db.now()) + HOUR)
+  },
+
+  'a time is kept as it is, past ones too': async ({store}) => {
+    for (const at of [1, 1_700_000_000, 2_000_000_000]) {
+      const {id, runAfter} = await store.enqueue(newJob('Work', {due: {at}}))
+      assert.equal(runAfter, at)
+      assert.equal((await store.find(id))?.runAfter, at)
+    }
+  },
+
+  'the last time that the column holds is stored, the next is refused': async ({db, store}) => {
+    const last = db.maxNumber
+    assert.equal((await store.enqueue(newJob('Late', {due: {at: last}}))).runAfter, last)
+    await assert.rejects(store.enqueue(newJob('Later', {due: {at: last + 1}})), ArgumentError)
+    await assert.rejects(store.enqueue(newJob('Later', {due: {in: last}})), ArgumentError)
+    assert.equal(await countOf(db, 'job'), 1)
+    assert.deepEqual(await store.funcs(), ['Late'])
+  },
+
+  'the highest priority that the column holds is stored, and taken first': async ({db, store}) => {
+    await store.enqueue(newJob('Work', {priority: 7}))
+    await store.enqueue(newJob('Work', {priority: db.maxNumber}))
+    assert.deepEqual(
+      (await take(store, 'Work', 2)).map(({priority}) => priority),
+      [db.maxNumber, 7],
+    )
+  },
+
+  'a function gets one row, whoever enqueues it first': async ({db, store, another}) => {
+    const other = await another()
+    await store.enqueue(newJob('Notify'))
+    await other.enqueue(newJob('Notify'))
+    await store.enqueueMany([newJob('Notify'), newJob('Other')])
+    await perlEnqueue(db, {func: 'Notify'})
+    assert.deepEqual(await store.funcs(), ['Notify', 'Other'])
+    assert.equal(await countOf(db, 'func'), 2)
+  },
+
+  'many calls at once all succeed': async ({store}) => {
+    const enqueued = await Promise.all(
+      Array.from({length: 200}, (_, i) => store.enqueue(newJob(`F${i % 3}`))),
+    )
+    assert.equal(new Set(enqueued.map(({id}) => id)).size, 200)
+    assert.deepEqual(await store.funcs(), ['F0', 'F1', 'F2'])
+  },
+}
+
+// ---- uniqkey
+
+export const uniqkeys: Tests = {
+  'a second job with the same function and key is refused, naming the first': async ({
+    db,
+    store,
+    another,
+  }) => {
+    const first = await store.enqueue(newJob('Notify', {uniqkey: 'dev:1'}))
+    for (const each of [store, await another()])
+      await assert.rejects(each.enqueue(newJob('Notify', {uniqkey: 'dev:1', priority: 9})), error => {
+        assert.ok(error instanceof DuplicateJobError)
+        const {func, uniqkey, existingId} = error
+        assert.deepEqual(
+          {func, uniqkey, existingId},
+          {func: 'Notify', uniqkey: 'dev:1', existingId: first.id},
+        )
+        return true
+      })
+    assert.equal(await countOf(db, 'job'), 1)
+  },
+
+  'no key never collides': async ({db, store}) => {
+    for (let i = 0; i < 3; i++) await store.enqueue(newJob('Notify'))
+    assert.equal(await countOf(db, 'job'), 3)
+  },
+
+  'another function may have the same key': async ({store}) => {
+    await store.enqueue(newJob('Thumbnail', {uniqkey: 'photo:9'}))
+    await store.enqueue(newJob('Crop', {uniqkey: 'photo:9'}))
+    const listed = await store.list({uniqkey: 'photo:9', limit: 10, offset: 0})
+    assert.deepEqual(listed.map(({func}) => func).sort(), ['Crop', 'Thumbnail'])
+  },
+
+  'delayed, running and retrying jobs hold their key': async ({store}) => {
+    const refused = () => assert.rejects(store.enqueue(keyed), DuplicateJobError)
+    const keyed = newJob('Work', {uniqkey: 'k'})
+    await store.enqueue(keyed)
+    const job = await takeOne(store)
+    await refused()
+    await settle(store, job, {kind: 'failed', message: 'later', retryIn: HOUR})
+    await refused()
+  },
+
+  'a key is free again once its job has left': async ({store}) => {
+    const ends: Outcome[] = [
+      {kind: 'completed'},
+      {kind: 'failed', message: 'no', retryIn: null},
+      {kind: 'aborted', reason: 'never'},
+      {kind: 'replaced', jobs: [newJob('Other')], retryIn: null},
+    ]
+    for (const outcome of ends) {
+      await store.enqueue(newJob('Work', {uniqkey: 'k'}))
+      await settle(store, await takeOne(store), outcome)
+    }
+    await store.enqueue(newJob('Work', {uniqkey: 'k'}))
+  },
+
+  "another program's job holds its key": async ({db, store}) => {
+    const id = await perlEnqueue(db, {func: 'Work', uniqkey: 'k'})
+    await assert.rejects(
+      store.enqueue(newJob('Work', {uniqkey: 'k'})),
+      error => error instanceof DuplicateJobError && error.existingId === id,
+    )
+  },
+
+  'of several who enqueue one key at once, one wins': async ({db, store, another}) => {
+    const stores = [store, await another(), await another()]
+    for (let round = 0; round < 10; round++) {
+      const uniqkey = `round ${round}`
+      const tried = await Promise.allSettled(stores.map(each => each.enqueue(newJob('Work', {uniqkey}))))
+      const refusals = tried.flatMap(result => (result.status === 'rejected' ? [result.reason] : []))
+      assert.equal(refusals.length, 2)
+      for (const refusal of refusals) assert.ok(refusal instanceof DuplicateJobError, String(refusal))
+    }
+    assert.equal(await countOf(db, 'job'), 10)
+  },
+}
+
+// ---- enqueueMany
+
+export const bulk: Tests = {
+  'all jobs are stored, in their order, and counted': async ({store}) => {
+    const args = Array.from({length: 50}, (_, i) => `[${i}]`)
+    const count = await store.enqueueMany(args.map(arg => newJob('Work', {arg})))
+    assert.equal(count, 50)
+    assert.deepEqual(
+      (await take(store, 'Work', 50)).map(({arg}) => text(arg)),
+      args,
+    )
+  },
+
+  'nothing is nothing': async ({store}) => {
+    assert.equal(await store.enqueueMany([]), 0)
+  },
+
+  'a source that throws leaves nothing behind, and its error is handed on': async ({db, store}) => {
+    const thrown = Object.assign(new Error('no such file'), {code: 'ENOENT'})
+    const source = function* () {
+      for (let i = 0; i < 10; i++) yield newJob(`Func${i}`)
+      throw thrown
+    }
+    await assert.rejects(store.enqueueMany(source()), error => error === thrown)
+    assert.deepEqual([await countOf(db, 'job'), await countOf(db, 'func')], [0, 0])
+  },
+
+  'a duplicate in the middle leaves nothing behind': async ({db, store}) => {
+    const {id} = await store.enqueue(newJob('Work', {uniqkey: 'taken'}))
+    const jobs = [newJob('Work'), newJob('Fresh'), newJob('Work', {uniqkey: 'taken'}), newJob('Work')]
+    await assert.rejects(
+      store.enqueueMany(jobs),
+      error => error instanceof DuplicateJobError && error.existingId === id,
+    )
+    const twice = [newJob('Work', {uniqkey: 'twin'}), newJob('Work', {uniqkey: 'twin'})]
+    await assert.rejects(store.enqueueMany(twice), DuplicateJobError)
+    assert.equal(await countOf(db, 'job'), 1)
+    assert.deepEqual(await store.funcs(), ['Work'])
+  },
+
+  'a time that is refused leaves nothing behind': async ({db, store}) => {
+    const jobs = [newJob('Work'), newJob('Work', {due: {at: db.maxNumber + 1}})]
+    await assert.rejects(store.enqueueMany(jobs), ArgumentError)
+    assert.equal(await countOf(db, 'job'), 0)
+  },
+
+  'a function whose row was rolled back is not remembered': async ({store}) => {
+    const source = function* () {
+      yield newJob('First')
+      throw new Error('no')
+    }
+    await assert.rejects(store.enqueueMany(source()))
+    const second = await store.enqueue(newJob('Second'))
+    const first = await store.enqueue(newJob('First'))
+    assert.equal((await store.find(first.id))?.func, 'First')
+    assert.equal((await store.find(second.id))?.func, 'Second')
+    assert.deepEqual(ids(await take(store, 'First', 5)), [first.id])
+  },
+
+  'what else is called meanwhile is not in its way': async ({store}) => {
+    const jobs = Array.from({length: 500}, () => newJob('Bulk'))
+    const [count, single, more, listed] = await Promise.all([
+      store.enqueueMany(jobs),
+      store.enqueue(newJob('Single')),
+      store.enqueueMany(jobs),
+      store.list({func: 'Single', limit: 1, offset: 0}),
+      store.turn([], want('None')),
+    ])
+    assert.deepEqual([count, more], [500, 500])
+    assert.ok(listed.every(({id}) => id === single.id))
+    assert.equal((await store.counts('Bulk'))[0]?.ready, 1000)
+  },
+
+  'tens of thousands at once': async ({store}) => {
+    const source = function* () {
+      for (let i = 0; i < 30_000; i++) yield newJob('Work', {arg: `{"i":${i}}`, uniqkey: `k${i}`})
+    }
+    assert.equal(await store.enqueueMany(source()), 30_000)
+    assert.equal((await store.counts('Work'))[0]?.ready, 30_000)
+  },
+}

@@ -1,0 +1,326 @@
+/** Listings of jobs, exceptions and statuses, as pages and row by row. */
+import assert from 'node:assert/strict'
+import {randomBytes} from 'node:crypto'
+import type {Store} from '../../../src/lib/store/store.ts'
+import {
+  assertBytes,
+  BYTES,
+  enqueueAll,
+  everyEnd,
+  fail,
+  HOUR,
+  ids,
+  leaseOf,
+  logs,
+  NOW,
+  newJob,
+  SPAN,
+  settle,
+  type TestDatabase,
+  type Tests,
+  take,
+  takeOne,
+} from './bench.ts'
+
+// ---- listings
+
+export const listings: Tests = {
+  'running ones first, ready ones by priority, delayed ones by their time': async ({db, store}) => {
+    const wanted = await everyState(db, store)
+    assert.deepEqual(await told(store), wanted)
+  },
+
+  'pages cover the same, over all borders': async ({db, store}) => {
+    const wanted = await everyState(db, store)
+    for (const limit of [1, 2, 3, 5, 7]) {
+      const pages = []
+      for (let offset = 0; offset < wanted.length + limit; offset += limit)
+        pages.push(...(await told(store, {limit, offset})))
+      assert.deepEqual(pages, wanted, `pages of ${limit}`)
+    }
+    assert.deepEqual(await told(store, {limit: 10, offset: 1000}), [])
+    assert.deepEqual(await told(store, {limit: 0}), [])
+  },
+
+  'by state, by function, by both, in pages': async ({db, store}) => {
+    const wanted = await everyState(db, store)
+    for (const state of ['running', 'ready', 'delayed'] as const)
+      for (const func of ['A', 'B', undefined]) {
+        const some = wanted.filter(line => line.startsWith(state) && (!func || line.includes(` ${func} `)))
+        assert.deepEqual(await told(store, {state, func}), some)
+        assert.deepEqual(await told(store, {state, func, limit: 2, offset: 1}), some.slice(1, 3))
+      }
+    const onlyB = wanted.filter(line => line.includes(' B '))
+    assert.deepEqual(await told(store, {func: 'B'}), onlyB)
+    assert.deepEqual(await told(store, {func: 'Nobody'}), [])
+  },
+
+  'by key, over all functions or in one': async ({db, store}) => {
+    for (const [func, due] of [
+      ['Late', HOUR],
+      ['Soon', 0],
+      ['Busy', 0],
+    ] as const)
+      await store.enqueueMany([
+        newJob(func, {uniqkey: 'k', due: {in: due}}),
+        newJob(func, {uniqkey: 'other'}),
+      ])
+    await db.run(
+      'UPDATE job SET grabbed_until = ? WHERE func_id = (SELECT id FROM func WHERE name = ?)',
+      (await db.now()) + HOUR,
+      'Busy',
+    )
+    const funcs = async (page: object) =>
+      (await store.list({limit: 10, offset: 0, uniqkey: 'k', ...page})).map(({func}) => func)
+    assert.deepEqual(await funcs({}), ['Busy', 'Soon', 'Late'])
+    assert.deepEqual(await funcs({limit: 1, offset: 1}), ['Soon'])
+    assert.deepEqual(await funcs({func: 'Late'}), ['Late'])
+    assert.deepEqual(await funcs({state: 'running'}), ['Busy'])
+    assert.deepEqual(await funcs({func: 'Late', state: 'ready'}), [])
+    assert.deepEqual(await funcs({uniqkey: 'nobody'}), [])
+  },
+
+  'running jobs keep their place while leases are renewed': async ({store}) => {
+    const enqueued = await enqueueAll(store, [newJob(), newJob(), newJob(), newJob()])
+    const jobs = await take(store, 'Work', 4)
+    for (const [i, job] of jobs.entries()) await store.renew([leaseOf(job)], 900 - i * 100)
+    const pages = []
+    for (let offset = 0; offset < 4; offset += 2)
+      pages.push(...ids(await store.list({state: 'running', limit: 2, offset})))
+    assert.deepEqual(pages, ids(enqueued))
+  },
+
+  'a job whose lease ran out is ready again, at its place': async ({db, store}) => {
+    await enqueueAll(
+      store,
+      [5, 4, 3, 2, 1, 0].map(priority => newJob('Work', {priority})),
+    )
+    await take(store, 'Work', 4)
+    await db.run('UPDATE job SET grabbed_until = ? WHERE priority IN (2, 4, 5)', (await db.now()) - 5)
+    const [first, ...rest] = await store.list({limit: 10, offset: 0})
+    assert.deepEqual([first!.priority, first!.state], [3, 'running'])
+    assert.deepEqual(
+      rest.map(({priority, state}) => `${priority} ${state}`),
+      ['5 ready', '4 ready', '2 ready', '1 ready', '0 ready'],
+    )
+    const pages = []
+    for (let offset = 0; offset < 6; offset++) pages.push(...(await store.list({limit: 1, offset})))
+    assert.deepEqual(ids(pages), ids([first!, ...rest]))
+  },
+
+  'find gives a job as it is now, null for none': async ({store}) => {
+    const {id} = await store.enqueue(newJob('Work', {arg: BYTES, uniqkey: 'k', priority: 2}))
+    const job = (await store.find(id))!
+    assert.deepEqual([job.id, job.func, job.uniqkey, job.priority, job.state], [id, 'Work', 'k', 2, 'ready'])
+    assertBytes(job.arg, BYTES)
+    await takeOne(store)
+    assert.equal((await store.find(id))?.state, 'running')
+    assert.equal(await store.find(id + 1), null)
+  },
+}
+
+export const logListings: Tests = {
+  'exceptions, newest first, in pages': async ({store}) => {
+    for (let i = 0; i < 5; i++) await fail(store, newJob(`F${i % 2}`), `no ${i}`)
+    const messages = async (page: object) =>
+      (await store.exceptions({limit: 10, offset: 0, ...page})).map(({message}) => message)
+    assert.deepEqual(await messages({}), ['no 4', 'no 3', 'no 2', 'no 1', 'no 0'])
+    assert.deepEqual(await messages({limit: 2, offset: 1}), ['no 3', 'no 2'])
+    assert.deepEqual(await messages({func: 'F1'}), ['no 3', 'no 1'])
+    assert.deepEqual(await messages({func: 'F0', limit: 1, offset: 2}), ['no 0'])
+    assert.deepEqual(await messages({func: 'Nobody'}), [])
+    assert.deepEqual(await messages({oldestFirst: true, limit: 3, offset: 1}), ['no 1', 'no 2', 'no 3'])
+  },
+
+  'exceptions not retried yet, and those since a time': async ({db, store}) => {
+    for (let i = 0; i < 4; i++) await fail(store, newJob('Work'), `no ${i}`)
+    const [, second, third] = (await logs(store)).exceptions
+    await store.retry(third!.id, NOW)
+    const now = await db.now()
+    await db.run('UPDATE exception_log SET exception_time = ? WHERE id <= ?', now - HOUR, second!.id)
+    const messages = async (page: object) =>
+      (await store.exceptions({limit: 10, offset: 0, ...page})).map(({message}) => message)
+    assert.deepEqual(await messages({unretried: true}), ['no 3', 'no 2', 'no 0'])
+    assert.deepEqual(await messages({unretried: false}), ['no 3', 'no 2', 'no 1', 'no 0'])
+    assert.deepEqual(await messages({since: {at: now - 60}}), ['no 3'])
+    assert.deepEqual(await messages({since: {at: now - HOUR}}), ['no 3', 'no 2', 'no 1', 'no 0'])
+    assert.deepEqual(await messages({unretried: true, since: {at: now - HOUR}, func: 'Work', offset: 1}), [
+      'no 2',
+      'no 0',
+    ])
+    assert.deepEqual(await messages({since: {at: now + HOUR}}), [])
+    assert.deepEqual(await messages({since: {ago: 600}}), ['no 3'])
+    assert.deepEqual(await messages({since: {ago: HOUR + 600}}), ['no 3', 'no 2', 'no 1', 'no 0'])
+  },
+
+  'an exception by its id, and all of one key': async ({store}) => {
+    for (const [i, uniqkey] of ['a', 'b', 'a', null].entries())
+      await fail(store, newJob(`F${i}`, {uniqkey}), `no ${i}`)
+    const all = await store.exceptions({limit: 10, offset: 0})
+    for (const {id, message} of all) {
+      const found = await store.exceptions({id, limit: 10, offset: 0})
+      assert.deepEqual(
+        found.map(row => row.message),
+        [message],
+      )
+    }
+    assert.deepEqual(await store.exceptions({id: all[0]!.id + 1, limit: 10, offset: 0}), [])
+    const ofKey = await store.exceptions({uniqkey: 'a', limit: 10, offset: 0})
+    assert.deepEqual(
+      ofKey.map(({message}) => message),
+      ['no 2', 'no 0'],
+    )
+    const ofBoth = await store.exceptions({uniqkey: 'a', func: 'F0', limit: 10, offset: 0})
+    assert.deepEqual(
+      ofBoth.map(({message}) => message),
+      ['no 0'],
+    )
+  },
+
+  'statuses, newest first, in pages': async ({store}) => {
+    for (const [i, outcome] of (
+      [
+        {kind: 'completed'},
+        {kind: 'aborted', reason: 'x'},
+        {kind: 'failed', message: 'x', retryIn: null},
+      ] as const
+    ).entries()) {
+      await store.enqueue(newJob(`F${i % 2}`))
+      await settle(store, await takeOne(store, ['F0', 'F1']), outcome, SPAN)
+    }
+    const words = async (page: object) =>
+      (await store.statuses({limit: 10, offset: 0, ...page})).map(({func, status}) => `${func} ${status}`)
+    assert.deepEqual(await words({}), ['F0 failed', 'F1 abort', 'F0 completed'])
+    assert.deepEqual(await words({limit: 1, offset: 1}), ['F1 abort'])
+    assert.deepEqual(await words({func: 'F0'}), ['F0 failed', 'F0 completed'])
+    assert.deepEqual(await words({func: 'Nobody'}), [])
+  },
+}
+
+// ---- listings, row by row
+
+export const streams: Tests = {
+  'rows come one by one, the same as in a listing, from page to page': async ({db, store}) => {
+    await everyState(db, store)
+    for (const page of [{}, {func: 'A'}, {state: 'ready'}, {offset: 3, limit: 7}, {limit: 0}] as const) {
+      const whole = {limit: 100, offset: 0, ...page}
+      assert.deepEqual(await collect(store.eachJob(whole)), await store.list(whole))
+    }
+    for (let i = 0; i < 5; i++) await everyEnd(store, `F${i % 2}`)
+    for (const page of [{}, {func: 'F1'}, {offset: 2, limit: 2}]) {
+      const whole = {limit: 100, offset: 0, ...page}
+      assert.deepEqual(await collect(store.eachException(whole)), await store.exceptions(whole))
+      assert.deepEqual(await collect(store.eachStatus(whole)), await store.statuses(whole))
+    }
+  },
+
+  'thousands of jobs, large arguments among them, come in order and once': async ({store}) => {
+    const large = randomBytes(300_000)
+    const jobs = function* () {
+      for (let i = 0; i < 4000; i++)
+        yield newJob(`F${i % 3}`, {
+          priority: i % 7,
+          arg: i % 500 === 0 ? large : String(i),
+          due: i % 2 ? {in: HOUR + (i % 11)} : {at: 1_700_000_000 + (i % 13)},
+        })
+    }
+    await store.enqueueMany(jobs())
+    await take(store, ['F0', 'F1', 'F2'], 20)
+    const rows = await collect(store.eachJob({limit: 1e6, offset: 0}))
+    assert.equal(rows.length, 4000)
+    assert.equal(new Set(ids(rows)).size, 4000)
+    const place = {running: 0, ready: 1, delayed: 2}
+    const keys = rows.map(({state, priority, runAfter, id}) =>
+      state === 'running'
+        ? [0, 0, 0, id]
+        : state === 'ready'
+          ? [place.ready, -priority, runAfter, id]
+          : [place.delayed, runAfter, -priority, id],
+    )
+    assert.deepEqual(keys, [...keys].sort(byNumbers))
+    assert.deepEqual(ids(await store.list({limit: 1500, offset: 1700})), ids(rows.slice(1700, 3200)))
+  },
+
+  'who reads may change what it reads': async ({store}) => {
+    for (let i = 0; i < 5; i++) await fail(store, newJob('Work', {arg: String(i)}), `no ${i}`)
+    const seen = []
+    for await (const {id, message} of store.eachException({unretried: true, limit: 100, offset: 0})) {
+      seen.push(message)
+      await store.retry(id, NOW)
+      await fail(store, newJob('Other'), 'meanwhile') // newer than the listing
+    }
+    assert.deepEqual(seen, ['no 4', 'no 3', 'no 2', 'no 1', 'no 0'])
+    const oldest = []
+    for await (const {message} of store.eachException({oldestFirst: true, limit: 100, offset: 5})) {
+      oldest.push(message)
+      await fail(store, newJob('Other'), 'later')
+    }
+    assert.deepEqual(oldest, Array(5).fill('meanwhile'))
+  },
+
+  'who stops reading holds nothing up': async ({store}) => {
+    await store.enqueueMany([newJob(), newJob(), newJob()])
+    for await (const job of store.eachJob({limit: 10, offset: 0})) {
+      await store.enqueue(newJob())
+      assert.equal(job.state, 'ready')
+      break
+    }
+    await store.enqueue(newJob())
+    assert.equal((await take(store, 'Work', 9)).length, 5)
+  },
+}
+
+/** Jobs of two functions in all states. @returns how `told` tells of them, in the order they are to be listed */
+async function everyState(db: TestDatabase, store: Store): Promise<string[]> {
+  const now = await db.now()
+  const running = await enqueueAll(store, [
+    newJob('A'),
+    newJob('B', {priority: 4}),
+    newJob('A', {priority: 9}),
+  ])
+  await take(store, ['A', 'B'], 3)
+  const at = (time: number) => ({due: {at: now + time}})
+  const ready = await enqueueAll(store, [
+    newJob('B', {priority: 5, ...at(-10)}),
+    newJob('A', {priority: 5, ...at(-5)}),
+    newJob('A', {priority: 2, ...at(-90)}),
+    newJob('B', {priority: 2, ...at(-80)}),
+    newJob('A', {priority: 2, ...at(-70)}),
+    newJob('A', at(-99)),
+    newJob('B', at(-99)),
+  ])
+  const delayed = await enqueueAll(store, [
+    newJob('A', {priority: 1, ...at(1 * HOUR)}),
+    newJob('B', {priority: 9, ...at(2 * HOUR)}),
+    newJob('A', {priority: 8, ...at(3 * HOUR)}),
+    newJob('B', {priority: 0, ...at(3 * HOUR)}),
+    newJob('A', {priority: 0, ...at(3 * HOUR)}),
+  ])
+  const tell = async (state: string, jobs: {id: number}[]) => {
+    const lines = []
+    for (const {id} of jobs) lines.push(`${state} ${(await store.find(id))!.func} ${id}`)
+    return lines
+  }
+  return [
+    ...(await tell('running', running)),
+    ...(await tell('ready', ready)),
+    ...(await tell('delayed', delayed)),
+  ]
+}
+
+/** Compares lists of numbers from their first on. */
+function byNumbers(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((number, i) => number !== b[i])
+  return at < 0 ? 0 : a[at]! - b[at]!
+}
+
+async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const row of rows) all.push(row)
+  return all
+}
+
+async function told(store: Store, page: Partial<Parameters<Store['list']>[0]> = {}): Promise<string[]> {
+  const jobs = await store.list({limit: 100, offset: 0, ...page})
+  return jobs.map(({state, func, id}) => `${state} ${func} ${id}`)
+}

@@ -1,0 +1,11 @@
+import {mkdtempSync, realpathSync, rmSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import type {TestContext} from 'node:test'
+
+/** A folder of its own for a test, removed when that ends. */
+export function tempFolder(t: Pick<TestContext, 'after'>): string {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'jobq-test-')))
+  t.after(() => rmSync(folder, {recursive: true, force: true}))
+  return folder
+}
