@@ -105,9 +105,8 @@ export class Pool implements Executor {
     clearTimeout(this.#restart)
     this.#restart = undefined
     for (const child of this.#children) {
-      if (child.state === 'starting') child.end()
-      else child.isWorn = true
-      if (handlers.length === 0) this.#retire(child)
+      child.isWorn = true
+      if (child.state === 'starting' || handlers.length === 0) this.#retire(child)
     }
     this.#balance()
   }
@@ -153,15 +152,16 @@ export class Pool implements Executor {
 
   #retire(child: PoolChild): void {
     child.isRetired = true
-    if (child.state === 'idle') child.end()
+    if (child.state !== 'busy') child.end()
   }
 
   #startReplacement(): void {
-    this.#startChild().loaded.then(
+    const child = this.#startChild()
+    child.loaded.then(
       () => {
         this.#failures = 0
       },
-      (error: Error) => this.#backOff(error),
+      (error: Error) => child.isRetired || this.#backOff(error),
     )
   }
 
