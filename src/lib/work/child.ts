@@ -2,6 +2,7 @@
  * A pool's child: loads the workers' files, then runs one job at a time, as the pool says. It owns no database
  * connection; whatever a job does here harms this process only.
  */
+import {spawnSync} from 'node:child_process'
 import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
 import type {Outcome} from '../job.ts'
@@ -63,11 +64,20 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
-    // A syntax error's place is the first line of its stack, not part of its message
     const {stack = '', message} = cause as Error
-    const place = /^file:\S+:(\d+)/.exec(stack)?.[1]
-    throw new WorkerError(`${file}${place ? `:${place}` : ''} can't be loaded: ${message}`, {cause})
+    const line = lineIn(stack) ?? (cause instanceof SyntaxError ? lineIn(check(file)) : null)
+    throw new WorkerError(`${file}${line ? `:${line}` : ''} can't be loaded: ${message}`, {cause})
   }
+}
+
+/** The place of a syntax error is no part of its message: TypeScript's is the first line of the stack. */
+function lineIn(report: string): string | null {
+  return /^\S+:(\d+)\n/.exec(report)?.[1] ?? null
+}
+
+/** JavaScript's is told only by `node --check`. */
+function check(file: string): string {
+  return spawnSync(process.execPath, ['--check', file], {encoding: 'utf8'}).stderr
 }
 
 async function run(wire: WireJob): Promise<void> {

@@ -192,8 +192,7 @@ export class Pool implements Executor {
 
   #backOff(error: Error): void {
     if (this.#isClosing || this.#restart) return
-    if (this.#failures === 0)
-      this.#log.trouble(`a worker can't be loaded, trying again later: ${error.message}`)
+    if (this.#failures === 0) this.#log.trouble(`${error.message}; trying again later`)
     const pause = Math.min(BACKOFF_MS[0] * 2 ** this.#failures++, BACKOFF_MS[1])
     this.#restart = setTimeout(() => {
       this.#restart = undefined
