@@ -3,6 +3,7 @@
  * exit 0 is completed, 100 is abort, anything else has failed.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
+import type {Socket} from 'node:net'
 import type {JobRow} from '../job.ts'
 import {
   DEFAULT_GRAB_FOR,
@@ -65,12 +66,11 @@ export class CommandExecutor implements Executor {
     const {argv, settings} = this.#handlers.get(job.func)!
     const {maxRetries = 0, retryDelay = 0, grabFor = DEFAULT_GRAB_FOR, setJobStatus = false} = settings
     const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
-    const [file, ...words] = argv
-    const child = spawn(file, words, {
-      detached: true,
-      stdio: 'pipe',
-      env: {...this.#environment, ...facts(job)},
+    const runSettings = {grabFor, setJobStatus, retryIn: retry}
+    const child = this.#spawn(argv, job, error => {
+      onEnd(failed(`its worker could not be started (${error.message})`, retry()))
     })
+    if (!child) return {settings: runSettings, stop: () => {}}
     this.#guardian.watch(child)
     this.#running.set(child, {job, since: performance.now()})
     let callOffKill = () => {}
@@ -85,7 +85,7 @@ export class CommandExecutor implements Executor {
       retry,
     )
     return {
-      settings: {grabFor, setJobStatus, retryIn: retry},
+      settings: runSettings,
       stop: () => {
         callOffKill = stopGroup(child)
       },
@@ -93,6 +93,23 @@ export class CommandExecutor implements Executor {
   }
 
   async close(): Promise<void> {}
+
+  /** @returns null, and calls back soon, if there is no process */
+  #spawn(
+    [file, ...words]: CommandHandler['argv'],
+    job: JobRow,
+    onError: (error: Error) => void,
+  ): ChildProcess | null {
+    try {
+      const env = {...this.#environment, ...facts(job)}
+      const child = spawn(file, words, {detached: true, stdio: 'pipe', env})
+      if (child.pid !== undefined) return child
+      child.once('error', onError)
+    } catch (error) {
+      setImmediate(onError, error as Error) // a uniqkey with a NUL in it, which no environment can hold
+    }
+    return null
+  }
 
   #attend(child: ChildProcess, job: JobRow, onEnd: (ended: Ended) => void, retry: () => number | null): void {
     const {stdin, stdout, stderr} = child
@@ -108,12 +125,12 @@ export class CommandExecutor implements Executor {
       if (ended) return
       ended = true
       for (const reader of lines) reader.flush()
+      // Background processes may hold these for long: they are heard as long as there is another reason to be here
+      stdin!.destroy()
+      for (const stream of [stdout, stderr]) (stream as Socket).unref()
       onEnd(how)
     }
-    child.once('error', error => {
-      if (child.pid !== undefined) return
-      end(failed(`its worker could not be started (${error.message})`, retry()))
-    })
+    child.on('error', () => {}) // of a signal that came too late
     child.once('exit', (code, signal) => {
       const finish = () => end(outcomeOf(code, signal, tail.text, retry()))
       const timer = setTimeout(finish, OUTPUT_WAIT_MS)
