@@ -10,6 +10,10 @@ import {makeJobqImportable} from '../self-import.ts'
 import {messageOf, nextTry, type ReadyWorker, RunningJob, readyWorker, runJob} from './run-job.ts'
 import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type WireJob} from './wire.ts'
 
+// A worker's process.send would speak to the pool, in words that are not the pool's
+const tell = process.send!.bind(process)
+delete process.send
+
 const workers = new Map<string, ReadyWorker>()
 let running: {retryIn: number | null; stop: AbortController} | null = null
 
@@ -90,6 +94,7 @@ async function run(wire: WireJob): Promise<void> {
     if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
   }
   const outcome = await runJob(worker, row, current.stop.signal)
+  await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
   send({kind: 'ended', outcome: outcomeToWire(outcome), rss: process.memoryUsage.rss()})
@@ -105,5 +110,5 @@ async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<num
 }
 
 function send(message: FromChild): void {
-  process.send!(message)
+  tell(message)
 }

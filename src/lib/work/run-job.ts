@@ -1,6 +1,7 @@
 /**
  * One job through one worker object, wherever that runs: in a pool's child, or inline in an application.
  */
+import {inspect} from 'node:util'
 import {closest} from 'fastest-levenshtein'
 import type {FuncSettings} from '../config-schema.ts'
 import {JobqError, WorkerError} from '../errors.ts'
@@ -20,6 +21,11 @@ export interface ReadyWorker {
   serializer: SerializerName
   work(job: Job): unknown
 }
+
+/** Errors that caused an error, and characters of what is thrown and no error, that go into exception_log. */
+const MAX_CAUSES = 10
+const MAX_THROWN = 4096
+const OWN_FOLDER = new URL('./', import.meta.url).href
 
 const KINDS = {
   work: 'function',
@@ -149,19 +155,39 @@ function failure(worker: ReadyWorker, job: Job, error: unknown): Outcome {
 
 /** An exception's message with its stack, as Perl's carp-ing workers log theirs; jobq's own errors in one line. */
 export function messageOf(error: unknown): string {
-  if (error instanceof JobqError) return error.hint ? `${error.message} (${error.hint})` : error.message
-  if (!(error instanceof Error)) return `threw ${describe(error)}`
-  const stack = error.stack ?? `${error.name}: ${error.message}`
-  const frames = stack
-    .split('\n')
-    .filter(line => !line.includes('node:internal') && !line.includes('/lib/work/'))
-  const cause = error.cause === undefined ? [] : [`caused by: ${messageOf(error.cause)}`]
-  return [...frames, ...cause].join('\n')
+  try {
+    return message(error, MAX_CAUSES)
+  } catch {
+    return 'threw what can not be shown' // a getter that throws, say
+  }
 }
 
-function describe(value: unknown): string {
+function message(error: unknown, causes: number): string {
+  if (error instanceof JobqError) return error.hint ? `${error.message} (${error.hint})` : error.message
+  if (!(error instanceof Error)) return `threw ${describe(error, MAX_THROWN)}`
+  const stack = typeof error.stack === 'string' ? error.stack : `${error.name}: ${error.message}`
+  const frames = stack.split('\n').filter(line => !isOwnFrame(line))
+  const hasCause = error.cause !== undefined && causes > 0
+  return [...frames, ...(hasCause ? [`caused by: ${message(error.cause, causes - 1)}`] : [])].join('\n')
+}
+
+/** Frames of Node and of these files say nothing to a worker's author. */
+function isOwnFrame(line: string): boolean {
+  return /^\s+at /.test(line) && (line.includes('node:internal') || line.includes(OWN_FOLDER))
+}
+
+function describe(value: unknown, limit = 60): string {
   if (value === undefined) return 'none'
   if (typeof value === 'function') return 'a function'
-  const text = JSON.stringify(value) ?? String(value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+  const text = asJson(value) ?? inspect(value, {breakLength: Number.POSITIVE_INFINITY})
+  return text.length > limit ? `${text.slice(0, limit)}…` : text
+}
+
+/** Undefined for what JSON can't hold: a bigint, a symbol, a circle. */
+function asJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
 }
