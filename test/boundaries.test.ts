@@ -15,7 +15,7 @@ const LEAVES = ['lib/errors', 'lib/job', 'lib/names', 'lib/serializers', 'lib/ti
 const LIBRARY = [
   'lib/*',
   '-lib/base-command',
-  '-lib/render',
+  '-lib/render*',
   '-lib/cli/*',
   '-lib/store/*',
   '-lib/work/*',
@@ -61,7 +61,12 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       'fastest-levenshtein',
     ],
   },
-  {of: 'lib/render', may: [...LEAVES, 'type lib/*', 'node:*', ...SCREEN]},
+  {of: 'lib/render/table', may: [...LEAVES, 'node:*', ...SCREEN]},
+  // Tables and colours are loaded only when one is drawn
+  {
+    of: 'lib/render*',
+    may: [...LEAVES, 'type lib/*', 'lib/render*', '-lib/render/table', 'await lib/render/table', 'node:*'],
+  },
 
   {of: 'lib/base-command', may: [...LEAVES, 'lib/queue', 'lib/index', 'lib/render', 'node:*', ...SCREEN]},
   // A command loads what works jobs only when it runs
@@ -71,7 +76,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       ...LEAVES,
       'lib/base-command',
       'lib/index',
-      'lib/render',
+      'lib/render*',
       'lib/cli/*',
       '-lib/cli/work-run',
       'await lib/cli/work-run',
@@ -81,7 +86,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     ],
   },
   {of: 'lib/cli/work-run', may: [...LIBRARY, 'lib/cli/*', 'lib/work/*', ...SCREEN]},
-  {of: 'lib/cli/*', may: [...LIBRARY, 'lib/cli/*', 'lib/render', 'await lib/work/*', ...SCREEN]},
+  {of: 'lib/cli/*', may: [...LIBRARY, 'lib/cli/*', 'lib/render*', 'await lib/work/*', ...SCREEN]},
 
   // Parts of the library that are named by none of the above: hooks, say
   {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*', 'fastest-levenshtein']},

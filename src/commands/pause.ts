@@ -3,7 +3,8 @@ import {BaseCommand} from '../lib/base-command.ts'
 
 export default class Pause extends BaseCommand {
   static override summary = 'Stop handing out jobs, of some functions or of all, on every host.'
-  static override description = `Takes effect at once and is kept until \`<%= config.bin %> resume\`, over restarts. Enqueueing goes on; jobs that run finish. A Perl worker knows nothing of it.`
+  static override description =
+    `Takes effect at once and is kept until \`<%= config.bin %> resume\`, over restarts. Enqueueing goes on; jobs that run finish. A Perl worker knows nothing of it.`
   static override examples = [
     {description: 'Everything', command: '<%= config.bin %> pause'},
     {description: 'While the mail server is down', command: '<%= config.bin %> pause Notify Digest'},

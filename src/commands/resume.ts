@@ -3,7 +3,8 @@ import {BaseCommand} from '../lib/base-command.ts'
 
 export default class Resume extends BaseCommand {
   static override summary = 'Hand out jobs again that were paused.'
-  static override description = `Without a function, lifts every pause there is. A function stays paused while everything is.`
+  static override description =
+    `Without a function, lifts every pause there is. A function stays paused while everything is.`
   static override examples = [
     {description: 'Everything', command: '<%= config.bin %> resume'},
     {description: 'One function', command: '<%= config.bin %> resume Notify'},

@@ -15,6 +15,7 @@ export abstract class BaseCommand extends Command {
       description:
         "Also JOBQ_DB (several: with commas). Default: the configuration's, else $XDG_DATA_HOME/jobq/jobq.db.",
       multiple: true,
+      multipleNonGreedy: true, // else the words behind its value would be values, too
       helpValue: 'URL',
       helpGroup: 'GLOBAL',
     }),

@@ -6,8 +6,8 @@ import {closest} from 'fastest-levenshtein'
 import * as v from 'valibot'
 import {ConfigError} from './errors.ts'
 import {MAX_UINT32} from './job.ts'
-import {SERIALIZERS} from './serializers.ts'
 import {parseSize} from './names.ts'
+import {SERIALIZERS} from './serializers.ts'
 import {parseDuration} from './time.ts'
 
 const count = (min: number, max = 10_000) =>

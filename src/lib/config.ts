@@ -9,7 +9,7 @@ import {dirname, join, resolve} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import type {JobqConfig, JobqConfigInput} from './config-schema.ts'
 import {ConfigError} from './errors.ts'
-import {type Address, defaultAddress, parseAddress} from './store/address.ts'
+import {type Address, addressName, defaultAddress, parseAddress} from './store/address.ts'
 
 const FILES = ['jobq.config.ts', 'jobq.config.mts', 'jobq.config.js', 'jobq.config.mjs', 'jobq.config.json']
 
@@ -37,6 +37,11 @@ export async function resolveSettings(given: {
   const config = file ? await loadConfig(file) : {}
   const folder = file ? dirname(file) : process.cwd()
   return {databases: databases(given.db, config, folder), config, file, folder}
+}
+
+/** The databases as a message may name them: no password. */
+export function databasesName({databases}: Settings): string {
+  return databases.map(addressName).join(', ')
 }
 
 function databases(flags: readonly string[] | undefined, config: JobqConfig, folder: string): Address[] {
@@ -79,7 +84,9 @@ async function loadConfig(file: string): Promise<JobqConfig> {
 async function importDefault(file: string): Promise<unknown> {
   const {makeJobqImportable} = await import('./self-import.ts')
   makeJobqImportable()
-  const module = (await import(`${pathToFileURL(file).href}?${statSync(file).mtimeMs}`)) as {default?: unknown}
+  const module = (await import(`${pathToFileURL(file).href}?${statSync(file).mtimeMs}`)) as {
+    default?: unknown
+  }
   if (module.default !== undefined) return module.default
   throw new ConfigError(`${file} has no default export`, {
     hint: `write: import {defineConfig} from 'jobq'; export default defineConfig({…})`,

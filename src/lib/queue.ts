@@ -15,10 +15,10 @@ import type {
 } from './job.ts'
 import {ALL_FUNCS} from './job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
-import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
-import {addressText} from './store/address.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retries.ts'
+import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
 import {type Stats, statsOf} from './stats.ts'
+import {addressText} from './store/address.ts'
 import {type OpenOptions, openStore, prepareStore} from './store/open.ts'
 import type {Preparation, Store} from './store/store.ts'
 
@@ -192,6 +192,21 @@ export class JobQueue {
     return this.#open().retry(exceptionId, {priority: options.priority ?? 0, due: options.due ?? {in: 0}})
   }
 
+  /**
+   * Retries the exceptions of these ids, or all that were not retried yet, oldest first: each in a transaction of its
+   * own, as they are asked for. What is refused is told. With `dryRun` nothing is changed.
+   * @throws NotFoundError if the function has never been enqueued here
+   */
+  retryMany(
+    choice: RetryChoice,
+    options: RetryOptions & {dryRun?: boolean} = {},
+  ): AsyncGenerator<RetryOutcome> {
+    const {priority = 0, due = {in: 0}, dryRun = false} = options
+    return this.#each('ids' in choice ? {} : choice, store =>
+      retryMany(store, choice, {priority, due}, dryRun),
+    )
+  }
+
   /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
   pause(funcs: readonly string[] = []): Promise<void> {
     return this.#open().pause(funcs.length === 0 ? [ALL_FUNCS] : funcs.map(func => checkFunc(func)))
@@ -208,21 +223,6 @@ export class JobQueue {
     return this.#open().paused()
   }
 
-  /**
-   * Retries the exceptions of these ids, or all that were not retried yet, oldest first: each in a transaction of its
-   * own, as they are asked for. What is refused is told. With `dryRun` nothing is changed.
-   * @throws NotFoundError if the function has never been enqueued here
-   */
-  retryMany(
-    choice: RetryChoice,
-    options: RetryOptions & {dryRun?: boolean} = {},
-  ): AsyncGenerator<RetryOutcome> {
-    const {priority = 0, due = {in: 0}, dryRun = false} = options
-    return this.#each('ids' in choice ? {} : choice, store =>
-      retryMany(store, choice, {priority, due}, dryRun),
-    )
-  }
-
   /** The names of all functions ever enqueued here. */
   funcs(): Promise<string[]> {
     return this.#open().funcs()
@@ -237,7 +237,7 @@ export class JobQueue {
 
   /** Counts and run times by function and in total. @throws NotFoundError as counts */
   async stats(func?: string): Promise<Stats> {
-    return statsOf(await this.counts(func), await this.times(func))
+    return statsOf(await this.counts(func), await this.times(func), await this.paused())
   }
 
   /** Run times by function over the last hour, for those that keep a job status. */

@@ -1,5 +1,5 @@
 /** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
-import {type FuncCounts, type FuncTimes, quantile} from './job.ts'
+import {ALL_FUNCS, type FuncCounts, type FuncTimes, quantile} from './job.ts'
 
 export interface FuncStats extends FuncCounts {
   /** Run times over the last hour, in seconds; null where none is known. */
@@ -7,6 +7,8 @@ export interface FuncStats extends FuncCounts {
   p95: number | null
   /** Jobs that ended in each of the last 60 minutes, the current one last; null for what keeps no job status. */
   perMinute: number[] | null
+  /** Are no jobs handed out, of this function or of all? */
+  paused: boolean
 }
 
 export interface Stats {
@@ -15,11 +17,17 @@ export interface Stats {
   total: Omit<FuncStats, 'func'>
 }
 
-export function statsOf(counts: readonly FuncCounts[], times: readonly FuncTimes[]): Stats {
+/** @param paused names of functions, ALL_FUNCS for the whole queue */
+export function statsOf(
+  counts: readonly FuncCounts[],
+  times: readonly FuncTimes[],
+  paused: readonly string[],
+): Stats {
+  const allPaused = paused.includes(ALL_FUNCS)
   const byFunc = new Map(times.map(time => [time.func, time]))
   const funcs = counts.map(count => {
     const {median = null, p95 = null, perMinute = idle(count)} = byFunc.get(count.func) ?? {}
-    return {...count, median, p95, perMinute}
+    return {...count, median, p95, perMinute, paused: allPaused || paused.includes(count.func)}
   })
   const took = mergedCounts(times.map(time => time.took))
   return {
@@ -41,6 +49,7 @@ export function statsOf(counts: readonly FuncCounts[], times: readonly FuncTimes
         (total, {perMinute}) => perMinute?.map((jobs, minute) => jobs + (total?.[minute] ?? 0)) ?? total,
         null,
       ),
+      paused: allPaused,
     },
   }
 }

@@ -3,11 +3,11 @@
  * the database and its process, in a folder of this user's. Whoever connects gets its status as JSON.
  */
 import {createHash} from 'node:crypto'
-import {chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync} from 'node:fs'
+import {chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync} from 'node:fs'
 import {connect, createServer, type Server} from 'node:net'
 import {tmpdir, userInfo} from 'node:os'
 import {dirname, join} from 'node:path'
-import type {ManagerStatus} from './scoreboard.ts'
+import type {ManagerStatus} from '../manager.ts'
 
 const ANSWER_MS = 2000
 
@@ -72,5 +72,8 @@ function makeFolder(path: string): void {
 }
 
 function key(db: string): string {
-  return createHash('sha256').update(db).digest('hex').slice(0, 16)
+  return createHash('sha256')
+    .update(existsSync(db) ? realpathSync(db) : db)
+    .digest('hex')
+    .slice(0, 16)
 }

@@ -4,7 +4,7 @@
  */
 import type {Server} from 'node:net'
 import {join} from 'node:path'
-import {resolveSettings, type Settings} from '../config.ts'
+import {databasesName, resolveSettings, type Settings} from '../config.ts'
 import {EXIT} from '../errors.ts'
 import {ADMIN_PORT} from '../names.ts'
 import type {JobQueue} from '../queue.ts'
@@ -61,11 +61,11 @@ export async function work(
 ): Promise<WorkResult> {
   const {settings} = queue
   const handlers = handlersOf(options, settings, log)
-  const guardian = new Guardian(socketPath(queue.name))
+  const guardian = new Guardian(socketPath(databasesName(settings)))
   const pool = poolOptions(options, settings)
   const crew = new Crew(handlers, {...pool, db: queue.address}, guardian, log, () => dispatcher.wake())
   const dispatcher = new Dispatcher(queue.store, crew, dispatcherOptions(options, settings), log)
-  const scoreboard = new Scoreboard(crew, dispatcher, queue.name)
+  const scoreboard = new Scoreboard(crew, dispatcher, databasesName(settings))
   const systemd = new SystemdNotifier(log)
   const servers: Server[] = []
   const reload = async () => {
@@ -150,17 +150,18 @@ async function serve(
   queue: JobQueue,
   scoreboard: Scoreboard,
   options: WorkOptions,
-  {config}: Settings,
+  settings: Settings,
   log: JobLog,
 ): Promise<Server[]> {
   const servers: Server[] = []
+  const {config} = settings
   const host = options.adminHost ?? config.adminHost
   const port = options.adminPort ?? config.adminPort
   if (host !== undefined || port !== undefined)
     servers.push(await serveScoreboard(() => scoreboard.line, host ?? '127.0.0.1', port ?? ADMIN_PORT))
   try {
     const status = async () => scoreboard.status(await queue.paused())
-    servers.push(await serveStatus(socketPath(queue.name), status))
+    servers.push(await serveStatus(socketPath(databasesName(settings)), status))
   } catch (error) {
     log.trouble(`\`jobq status\` will not show this process (${(error as Error).message})`)
   }

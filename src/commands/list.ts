@@ -1,0 +1,70 @@
+import {boolean, string} from '@oclif/core/flags'
+import {BaseCommand} from '../lib/base-command.ts'
+import {showListing} from '../lib/cli/list-run.ts'
+import {JOB_STATES, type JobState} from '../lib/job.ts'
+import {parseWhole} from '../lib/names.ts'
+import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
+
+export default class List extends BaseCommand {
+  static override summary = 'Show waiting, failed or finished jobs.'
+  static override description =
+    `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first.
+
+On a terminal this is a table. Without one, every row is a line of fields with tabs between them, without a header:
+  jobs        ${JOBS.fields.join(', ')}
+  --failed    ${EXCEPTIONS.fields.join(', ')}
+  --finished  ${STATUSES.fields.join(', ')}
+Times are Unix seconds, retried is 0 or 1, nothing is \\N. An arg that is JSON is JSON on one line; in other text a tab is \\t, a line break \\n, a backslash \\\\, and any other control character or byte \\xHH (printf %b reads it back).
+
+With --json it is an array of rows with the columns' own names and values, and func, and state. arg is JSON where it parses, digit by digit as it was stored, else a string, else {"base64":"…"}.
+
+Exits 0, also where there is nothing to show, and 4 for a function that was never enqueued here.`
+  static override examples = [
+    {description: 'What is next', command: '<%= config.bin %> list'},
+    {
+      description: 'All delayed jobs of a function',
+      command: '<%= config.bin %> list --func Report --state delayed --limit 1000000',
+    },
+    {description: 'Is it still waiting?', command: '<%= config.bin %> list --uniqkey photo:9'},
+    {
+      description: 'What went wrong, and was not retried',
+      command: `<%= config.bin %> list --failed --json | jq '.[] | select(.retried == 0)'`,
+    },
+    {
+      description: 'How long the last jobs took',
+      command: `<%= config.bin %> list --finished | awk -F'\\t' '{print $2, $5 - $4}'`,
+    },
+  ]
+  static override flags = {
+    func: string({summary: 'only those of a function', helpValue: 'F'}),
+    state: string({
+      summary: 'only jobs in a state',
+      options: [...JOB_STATES],
+      helpValue: JOB_STATES.join('|'),
+      exclusive: ['failed', 'finished'],
+    }),
+    uniqkey: string({summary: 'only those with this key', helpValue: 'K'}),
+    failed: boolean({summary: 'failed attempts, newest first', exclusive: ['finished']}),
+    finished: boolean({summary: 'finished jobs of functions that keep a job status, newest first'}),
+    limit: string({summary: 'at most so many; default 10', helpValue: 'N', default: '10'}),
+    offset: string({summary: 'after skipping so many; default 0', helpValue: 'N', default: '0'}),
+  }
+
+  /** Shows the rows as they are read, under --json too: there may be more of them than memory holds. */
+  async run(): Promise<void> {
+    const {flags} = await this.parse(List)
+    const page = {
+      func: flags.func,
+      uniqkey: flags.uniqkey,
+      limit: parseWhole(flags.limit, '--limit'),
+      offset: parseWhole(flags.offset, '--offset'),
+    }
+    const json = this.jsonEnabled()
+    await this.withQueue(flags, queue => {
+      if (flags.failed) return showListing(queue.eachException(page), EXCEPTIONS, json)
+      if (flags.finished) return showListing(queue.eachStatus(page), STATUSES, json)
+      const state = flags.state as JobState | undefined
+      return showListing(queue.eachJob({...page, state}), JOBS, json)
+    })
+  }
+}

@@ -1,0 +1,82 @@
+import {string as argument} from '@oclif/core/args'
+import {boolean, string} from '@oclif/core/flags'
+import {BaseCommand} from '../lib/base-command.ts'
+import {retryDocument, runRetries} from '../lib/cli/retry-run.ts'
+import {UsageError} from '../lib/errors.ts'
+import {parseWhole} from '../lib/names.ts'
+import {parseDuration, parseTime} from '../lib/time.ts'
+
+export default class Retry extends BaseCommand {
+  static override summary = 'Enqueue failed jobs again; prints the new ids.'
+  static override description =
+    `Takes the ids that \`jobq list --failed\` shows, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument and uniqkey it had.
+
+exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey.
+
+An exception that was retried before, or whose uniqkey is waiting again, is told on stderr; the others go on. Stopped by INT or TERM, it finishes the one it is at; what is done stays done.
+
+With --json: {"retried":[{"exception_id":3,"id":12,"func":"Notify","uniqkey":null,"priority":0,"run_after":1795434634}],"refused":[{"exception_id":4,"code":"ALREADY_RETRIED","message":"…"}]}. In a dry run the lines are exception id, function and uniqkey, and "id" is null.
+
+Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if a uniqkey was waiting, 130 or 143 if it was stopped.`
+  static override examples = [
+    {description: 'Two exceptions', command: '<%= config.bin %> retry 3 4'},
+    {
+      description: 'What would be retried of the last two hours',
+      command: '<%= config.bin %> retry --all --since 2h --dry-run',
+    },
+    {
+      description: 'All of a function, behind the other jobs and not at once',
+      command: '<%= config.bin %> retry --all --func Thumbnail --delay 10m',
+    },
+  ]
+  static override args = {
+    exception_id: argument({
+      description: 'ids of exceptions, as `jobq list --failed` shows them',
+      multiple: true,
+      ignoreStdin: true,
+    }),
+  }
+  static override flags = {
+    all: boolean({summary: 'every exception that was not retried yet'}),
+    func: string({summary: 'with --all: only those of a function', helpValue: 'F', dependsOn: ['all']}),
+    since: string({
+      summary:
+        'with --all: only those since then: ISO 8601, @unix, or a duration back from now (2h: the last two hours)',
+      helpValue: 'T',
+      dependsOn: ['all'],
+    }),
+    'dry-run': boolean({summary: 'change nothing, and print what would be retried'}),
+    priority: string({summary: 'of the new jobs; default 0', helpValue: 'N', default: '0'}),
+    delay: string({summary: 'the new jobs are due so long from now', helpValue: 'D', default: '0'}),
+  }
+
+  async run(): Promise<Record<string, unknown>> {
+    const {args, flags} = await this.parse(Retry)
+    const ids = (args.exception_id as string[] | undefined) ?? []
+    if (flags.all === ids.length > 0)
+      throw new UsageError(
+        `expected ids of exceptions or --all, got ${ids.length > 0 ? 'both' : 'neither'}`,
+        {hint: 'see `jobq list --failed`'},
+      )
+    const choice = flags.all
+      ? {func: flags.func, since: since(flags.since)}
+      : {ids: ids.map(id => parseWhole(id, 'EXCEPTION_ID', 1, Number.MAX_SAFE_INTEGER))}
+    const options = {
+      dryRun: flags['dry-run'],
+      priority: parseWhole(flags.priority, '--priority'),
+      due: {in: parseDuration(flags.delay, '--delay')},
+    }
+    const result = await this.withQueue(flags, queue =>
+      runRetries(queue, choice, options, text => this.print(text)),
+    )
+    process.exitCode = result.exitCode
+    return retryDocument(result)
+  }
+}
+
+/** What --at takes for a distance ahead is a distance back here. */
+function since(text: string | undefined): {at: number} | {ago: number} | undefined {
+  if (text === undefined) return undefined
+  const time = parseTime(text, '--since')
+  return 'in' in time ? {ago: time.in} : time
+}

@@ -1,0 +1,22 @@
+/** `jobq init` in words: what it did; and as SQL, what it would do. */
+import type {Preparation} from '../index.ts'
+
+/** @returns `text` for standard output and a `note` for people: SQL must have nothing else between it */
+export function preparationText(done: readonly Preparation[], dryRun: boolean): {text: string; note: string} {
+  const idle = done.filter(({made, sql}) => made.length === 0 && sql.length === 0)
+  const note = idle.map(({database}) => `${database}: nothing to do, all is there`).join('\n')
+  if (!dryRun) {
+    const text = done.map(
+      ({database, made}) =>
+        `${database}: ${made.length > 0 ? `made ${made.join(', ')}` : 'nothing to do, all is there'}`,
+    )
+    return {text: text.join('\n'), note: ''}
+  }
+  const scripts = done
+    .filter(({sql}) => sql.length > 0)
+    .map(({database, sql}) => {
+      const statements = sql.map(statement => `${statement};\n`).join('')
+      return done.length > 1 ? `-- ${database.replaceAll('\n', ' ')}\n${statements}` : statements
+    })
+  return {text: scripts.join(''), note}
+}

@@ -1,0 +1,74 @@
+/** `jobq retry` once its words are known: tells each outcome as it comes, and adds up the exit status. */
+import {setImmediate as nextTurn} from 'node:timers/promises'
+import {EXIT, type JobqError} from '../errors.ts'
+import type {JobQueue, RetryOptions} from '../queue.ts'
+import {line} from '../render/listing.ts'
+import {oneLine} from '../render/text.ts'
+import type {RetryChoice, RetryOutcome} from '../retries.ts'
+import {Stop} from './stop.ts'
+
+export interface RetryResult {
+  outcomes: RetryOutcome[]
+  exitCode: number
+}
+
+export async function runRetries(
+  queue: JobQueue,
+  choice: RetryChoice,
+  options: RetryOptions & {dryRun: boolean},
+  print: (text: string) => void,
+): Promise<RetryResult> {
+  using stop = new Stop()
+  const outcomes: RetryOutcome[] = []
+  for await (const outcome of queue.retryMany(choice, options)) {
+    outcomes.push(outcome)
+    if (outcome.refused !== null)
+      process.stderr.write(`jobq: ${complaint(outcome.exceptionId, outcome.refused)}\n`)
+    else
+      print(outcome.job ? String(outcome.job.id) : line([outcome.exceptionId, outcome.func, outcome.uniqkey]))
+    await nextTurn() // for signals
+    if (stop.signal.aborted) break
+  }
+  const refused = outcomes.flatMap(outcome => outcome.refused ?? [])
+  if (process.stdout.isTTY)
+    process.stderr.write(`${summary(outcomes.length, refused.length, options.dryRun)}\n`)
+  return {outcomes, exitCode: stop.exitCode ?? exitCodeOf(refused)}
+}
+
+export function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
+  return {
+    retried: outcomes.flatMap(outcome => {
+      if (outcome.refused !== null) return []
+      const {exceptionId, func, uniqkey, job} = outcome
+      return {
+        exception_id: exceptionId,
+        id: job?.id ?? null,
+        func,
+        uniqkey,
+        ...(job ? {priority: job.priority, run_after: job.runAfter} : {}),
+      }
+    }),
+    refused: outcomes.flatMap(({exceptionId, refused}) =>
+      refused === null ? [] : {exception_id: exceptionId, code: refused.code, message: refused.message},
+    ),
+  }
+}
+
+/** The message, with the exception in it. */
+function complaint(exceptionId: number, {message}: JobqError): string {
+  const named = message.includes(`exception ${exceptionId}`)
+    ? message
+    : `exception ${exceptionId}: ${message}`
+  return oneLine(named)
+}
+
+/** 3 only if nothing was amiss but waiting keys. */
+function exitCodeOf(refused: readonly JobqError[]): number {
+  return refused.reduce<number>((code, {exitCode}) => Math.max(code, exitCode), EXIT.done)
+}
+
+function summary(all: number, refused: number, dryRun: boolean): string {
+  if (all === 0) return 'there is nothing to retry'
+  const retried = `${all - refused} ${dryRun ? 'would be retried' : 'retried'}`
+  return refused === 0 ? retried : `${retried}, ${refused} refused`
+}

@@ -1,0 +1,40 @@
+/** `jobq stats` once its words are known: once or again and again, in the form that its reader wants. */
+import type {JobQueue} from '../queue.ts'
+import {statsDocument, statsLines, statsMetrics, statsTable} from '../render/stats.ts'
+import {toJson} from '../render.ts'
+import type {Stats} from '../stats.ts'
+import {watch} from './watch.ts'
+
+export type StatsForm = 'json' | 'prometheus' | 'table' | 'lines'
+
+/** @returns the document, if it is still to be shown */
+export async function showStats(
+  queue: JobQueue,
+  func: string | undefined,
+  form: StatsForm,
+  seconds: number | null,
+): Promise<Record<string, unknown> | undefined> {
+  if (seconds !== null) {
+    await watch(seconds, async () => shown(await queue.stats(func), form), form === 'table')
+    return undefined
+  }
+  const stats = await queue.stats(func)
+  if (form === 'json') return statsDocument(stats)
+  if (form === 'table' && stats.funcs.length === 0)
+    process.stderr.write('no job was ever enqueued here; `jobq enqueue --help` tells how\n')
+  else process.stdout.write(await shown(stats, form))
+  return undefined
+}
+
+async function shown(stats: Stats, form: StatsForm): Promise<string> {
+  switch (form) {
+    case 'json':
+      return `${toJson(statsDocument(stats))}\n`
+    case 'prometheus':
+      return statsMetrics(stats)
+    case 'lines':
+      return statsLines(stats)
+    case 'table':
+      return statsTable(stats, process.stdout.columns || 80)
+  }
+}

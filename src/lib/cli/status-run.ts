@@ -1,0 +1,33 @@
+/** `jobq status` once its words are known: asks the managers on this host, once or again and again. */
+import {databasesName, resolveSettings} from '../config.ts'
+import type {ManagerStatus} from '../manager.ts'
+import {statusLines, statusTables} from '../render/status.ts'
+import {toJson} from '../render.ts'
+import {watch} from './watch.ts'
+
+export type StatusForm = 'json' | 'table' | 'lines'
+
+/** @returns the document, if it is still to be shown */
+export async function showStatus(
+  given: {db?: readonly string[] | undefined; config?: string | undefined},
+  form: StatusForm,
+  seconds: number | null,
+): Promise<{managers: ManagerStatus[]} | undefined> {
+  const {findManagers} = await import('../work/managers.ts')
+  const db = databasesName(await resolveSettings(given))
+  const none = `no \`jobq work\` is running on this host for ${db}\n`
+  if (seconds !== null) {
+    await watch(seconds, async () => (await shown(await findManagers(db), form)) || none, form === 'table')
+    return undefined
+  }
+  const managers = await findManagers(db)
+  if (form === 'json') return {managers}
+  if (managers.length === 0 && form === 'table') process.stderr.write(none)
+  else process.stdout.write(await shown(managers, form))
+  return undefined
+}
+
+async function shown(managers: ManagerStatus[], form: StatusForm): Promise<string> {
+  if (form === 'json') return `${toJson({managers})}\n`
+  return form === 'lines' ? statusLines(managers) : statusTables(managers, process.stdout.columns || 80)
+}

@@ -1,0 +1,154 @@
+/**
+ * The rows that `jobq list` shows: as JSON documents with the columns' own names, as tab-separated lines, as rows of a
+ * table. The columns of a line are a promise to scripts: new ones go to the end.
+ */
+import type {ExceptionRow, ListedJob, StatusRow} from '../job.ts'
+import {RawJson} from '../render.ts'
+import type {Cell, Column} from './table.ts'
+import {argLine, argText, duration, fromNow, isJson, NOTHING, oneLine} from './text.ts'
+
+export interface Listing<Row> {
+  document(row: Row): Record<string, unknown>
+  /** The names of a line's fields, for --help. */
+  fields: readonly string[]
+  line(row: Row): string
+  columns: readonly Column[]
+  cells(row: Row): Cell[]
+  /** What to say where there are none. */
+  none: string
+}
+
+export const JOBS: Listing<ListedJob> = {
+  document: job => ({
+    id: job.id,
+    func_id: job.funcId,
+    func: job.func,
+    arg: argDocument(job.arg),
+    uniqkey: job.uniqkey,
+    enqueue_time: job.enqueueTime,
+    grabbed_until: job.grabbedUntil,
+    run_after: job.runAfter,
+    retry_cnt: job.retryCnt,
+    priority: job.priority,
+    state: job.state,
+  }),
+  fields: ['id', 'func', 'state', 'priority', 'run_after', 'retry_cnt', 'uniqkey', 'arg'],
+  line: ({id, func, state, priority, runAfter, retryCnt, uniqkey, arg}) =>
+    line([id, func, state, priority, runAfter, retryCnt, uniqkey], argLine(arg)),
+  columns: [
+    {head: 'ID', align: 'right'},
+    {head: 'FUNC', gives: true},
+    {head: 'STATE'},
+    {head: 'PRIORITY', align: 'right'},
+    {head: 'DUE'},
+    {head: 'RETRIES', align: 'right'},
+    {head: 'UNIQKEY', gives: true},
+    {head: 'ARG', gives: true},
+  ],
+  cells: ({id, func, state, priority, runAfter, retryCnt, uniqkey, arg}) => [
+    {text: String(id)},
+    {text: oneLine(func)},
+    {text: state, tone: state === 'running' ? 'busy' : state === 'ready' ? 'good' : 'waiting'},
+    {text: String(priority)},
+    {text: fromNow(runAfter)},
+    {text: String(retryCnt)},
+    keyCell(uniqkey),
+    argCell(arg),
+  ],
+  none: 'no such jobs are waiting',
+}
+
+export const EXCEPTIONS: Listing<ExceptionRow> = {
+  document: exception => ({
+    id: exception.id,
+    func_id: exception.funcId,
+    func: exception.func,
+    exception_time: exception.exceptionTime,
+    message: exception.message,
+    uniqkey: exception.uniqkey,
+    arg: argDocument(exception.arg),
+    retried: Number(exception.retried),
+  }),
+  fields: ['id', 'func', 'exception_time', 'retried', 'uniqkey', 'message', 'arg'],
+  line: ({id, func, exceptionTime, retried, uniqkey, message, arg}) =>
+    line([id, func, exceptionTime, Number(retried), uniqkey, message], argLine(arg)),
+  columns: [
+    {head: 'ID', align: 'right'},
+    {head: 'FUNC', gives: true},
+    {head: 'FAILED'},
+    {head: 'RETRIED'},
+    {head: 'UNIQKEY', gives: true},
+    {head: 'MESSAGE', gives: true},
+    {head: 'ARG', gives: true},
+  ],
+  cells: ({id, func, exceptionTime, retried, uniqkey, message, arg}) => [
+    {text: String(id)},
+    {text: oneLine(func)},
+    {text: fromNow(exceptionTime)},
+    {text: retried ? 'yes' : 'no', tone: retried ? 'dim' : 'bad'},
+    keyCell(uniqkey),
+    {text: oneLine(message.trimEnd())},
+    argCell(arg),
+  ],
+  none: 'no such job has failed',
+}
+
+export const STATUSES: Listing<StatusRow> = {
+  document: status => ({
+    id: status.id,
+    func_id: status.funcId,
+    func: status.func,
+    arg: argDocument(status.arg),
+    uniqkey: status.uniqkey,
+    status: status.status,
+    job_start_time: status.jobStartTime,
+    job_end_time: status.jobEndTime,
+  }),
+  fields: ['id', 'func', 'status', 'job_start_time', 'job_end_time', 'uniqkey', 'arg'],
+  line: ({id, func, status, jobStartTime, jobEndTime, uniqkey, arg}) =>
+    line([id, func, status, jobStartTime, jobEndTime, uniqkey], argLine(arg)),
+  columns: [
+    {head: 'ID', align: 'right'},
+    {head: 'FUNC', gives: true},
+    {head: 'STATUS'},
+    {head: 'ENDED'},
+    {head: 'TOOK', align: 'right'},
+    {head: 'UNIQKEY', gives: true},
+    {head: 'ARG', gives: true},
+  ],
+  cells: ({id, func, status, jobStartTime, jobEndTime, uniqkey, arg}) => [
+    {text: String(id)},
+    {text: oneLine(func)},
+    {text: status, tone: status === 'completed' ? 'good' : 'bad'},
+    {text: fromNow(jobEndTime)},
+    {text: duration(jobEndTime - jobStartTime)},
+    keyCell(uniqkey),
+    argCell(arg),
+  ],
+  none: 'no such job has left a status (only functions with setJobStatus do)',
+}
+
+/** An argument in a document: JSON in its own text, else a string, else the bytes in base64. */
+function argDocument(arg: Uint8Array | null): RawJson | string | {base64: string} | null {
+  if (arg === null) return null
+  const text = argText(arg)
+  if (text === null) return {base64: Buffer.from(arg).toString('base64')}
+  return isJson(text) ? new RawJson(text) : text
+}
+
+/** Fields that are escaped, then one that is already. */
+export function line(fields: readonly (string | number | null)[], ...more: string[]): string {
+  const texts = fields.map(field => (field === null ? NOTHING : oneLine(String(field))))
+  return `${[...texts, ...more].join('\t')}\n`
+}
+
+function keyCell(uniqkey: string | null): Cell {
+  return uniqkey === null ? {text: '-', tone: 'dim'} : {text: oneLine(uniqkey)}
+}
+
+function argCell(arg: Uint8Array | null): Cell {
+  return arg === null ? {text: '-', tone: 'dim'} : {text: argLine(arg.subarray(0, SHOWN_BYTES))}
+}
+
+/** No terminal shows more of an argument in one line. */
+const SHOWN_BYTES = 4096

@@ -1,0 +1,108 @@
+/**
+ * Tables on a terminal, through cli-table3 and chalk. Only a command that draws on one imports this file: scripts do
+ * not pay for it.
+ *
+ * A table is as wide as its texts; where that is wider than the terminal, the columns that may give way are cut.
+ */
+import {Chalk, type ChalkInstance, supportsColor} from 'chalk'
+import Table from 'cli-table3'
+
+export interface Column {
+  head: string
+  align?: 'right'
+  /** May be cut where the terminal is too narrow. */
+  gives?: boolean
+}
+
+export interface Cell {
+  text: string
+  tone?: Tone
+}
+
+export type Tone = 'good' | 'bad' | 'busy' | 'waiting' | 'dim' | 'strong'
+
+const GAP = '  '
+const LEAST_WIDTH = 8
+
+/** Draws tables of one shape below each other: their columns have the widths of the first. */
+export class TableDrawer {
+  readonly #columns: readonly Column[]
+  readonly #width: number
+  readonly #paint: Record<Tone, (text: string) => string>
+  #widths: number[] | null = null
+
+  constructor(columns: readonly Column[], width: number) {
+    this.#columns = columns
+    this.#width = width
+    this.#paint = tones()
+  }
+
+  draw(rows: readonly (readonly Cell[])[]): string {
+    const isFirst = this.#widths === null
+    const texts = rows.map(row => row.map(({text}) => withoutBidi(text.slice(0, 4 * this.#width))))
+    this.#widths ??= this.#fit(texts)
+    const table = new Table({
+      ...(isFirst ? {head: this.#columns.map(({head}) => this.#paint.strong(head))} : {}),
+      colWidths: this.#widths,
+      colAligns: this.#columns.map(({align}) => align ?? 'left'),
+      chars: {...NO_LINES, middle: GAP},
+      style: {head: [], border: [], 'padding-left': 0, 'padding-right': 0},
+    })
+    for (const [i, row] of rows.entries())
+      table.push(row.map(({tone}, k) => (tone ? this.#paint[tone](texts[i]![k]!) : texts[i]![k]!)))
+    return `${table.toString().replace(/ +$/gm, '')}\n`
+  }
+
+  #fit(rows: readonly (readonly string[])[]): number[] {
+    const widths = this.#columns.map(({head}, k) =>
+      rows.reduce((widest, row) => Math.max(widest, displayWidth(row[k]!)), head.length),
+    )
+    const giving = this.#columns.flatMap(({gives}, k) => (gives ? [k] : []))
+    const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
+    for (let over = sum(widths) + GAP.length * (widths.length - 1) - this.#width; over > 0; over--) {
+      const widest = giving.reduce((best, k) => (widths[k]! > widths[best]! ? k : best), giving[0] ?? 0)
+      if (widths[widest]! <= LEAST_WIDTH) break
+      widths[widest]!--
+    }
+    return widths
+  }
+}
+
+/** NO_COLOR is obeyed here: chalk leaves it to its users. */
+function tones(): Record<Tone, (text: string) => string> {
+  const level = process.env.NO_COLOR ? 0 : supportsColor ? supportsColor.level : 0
+  const chalk: ChalkInstance = new Chalk({level})
+  return {
+    good: chalk.green,
+    bad: chalk.red,
+    busy: chalk.cyan,
+    waiting: chalk.yellow,
+    dim: chalk.dim,
+    strong: chalk.bold,
+  }
+}
+
+const NO_LINES = Object.fromEntries(
+  [
+    ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
+    ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'],
+  ].map(name => [name, '']),
+)
+
+/** Characters that turn the rest of a line around are shown as what they are. */
+function withoutBidi(text: string): string {
+  return text
+    .toWellFormed()
+    .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, mark => `\\u${mark.charCodeAt(0).toString(16)}`)
+}
+
+const WIDE =
+  /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]/u
+
+/** How many columns a terminal takes for it. */
+function displayWidth(text: string): number {
+  if (/^[ -~]*$/.test(text)) return text.length
+  let width = 0
+  for (const {segment} of new Intl.Segmenter().segment(text)) width += WIDE.test(segment) ? 2 : 1
+  return width
+}
