@@ -16,7 +16,7 @@ export function makeJobqImportable(): void {
       try {
         return nextResolve(specifier, context)
       } catch {
-        return nextResolve(index, context)
+        return {url: index, shortCircuit: true}
       }
     },
   })

@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   readSync,
+  realpathSync,
   statSync,
 } from 'node:fs'
 import {basename, dirname, extname, join, relative, resolve} from 'node:path'
@@ -57,6 +58,7 @@ export interface HandlerOptions {
 export function findHandlers(options: HandlerOptions): Handler[] {
   const commands = new Map(options.exec?.map(parseExec))
   const configured = new Map(Object.entries(options.config.workers ?? {}))
+  const funcSettings = options.config.funcs
   const funcs = options.abilities ?? [
     ...new Set([...commands.keys(), ...configured.keys(), ...funcsIn(options.folder)]),
   ]
@@ -65,7 +67,7 @@ export function findHandlers(options: HandlerOptions): Handler[] {
       hint: `write ${join(options.folder, 'NAME.ts')} or an executable of that name, or give --workers or --exec`,
     })
   return funcs.map(func => {
-    const settings = options.config.funcs?.[func] ?? {}
+    const settings = (funcSettings && Object.hasOwn(funcSettings, func) && funcSettings[func]) || {}
     const command = commands.get(func)
     if (command !== undefined) return {func, kind: 'command', argv: ['/bin/sh', '-c', command], settings}
     const worker = configured.get(func)
@@ -82,11 +84,13 @@ function parseExec(word: string): [string, string] {
   })
 }
 
-/** A path of a module, or else a command line. */
+/** A path of a module or of an executable, or else a command line. */
 function configuredHandler(func: string, worker: string, settings: FuncSettings, folder: string): Handler {
-  if (!MODULE_EXTENSIONS.includes(extname(worker)))
-    return {func, kind: 'command', argv: ['/bin/sh', '-c', worker], settings}
   const file = resolve(folder, worker)
+  if (!MODULE_EXTENSIONS.includes(extname(worker))) {
+    if (worker.includes('/') && isFile(file)) return executableHandler(func, settings, file)
+    return {func, kind: 'command', argv: ['/bin/sh', '-c', worker], settings}
+  }
   if (existsSync(file)) return {func, kind: 'module', file, settings}
   throw new WorkerError(`expected the worker of ${func} in ${file}, but there is no such file`, {
     hint: `check workers.${func} in the configuration`,
@@ -99,8 +103,7 @@ function folderHandler(func: string, settings: FuncSettings, folder: string): Ha
   const module = tried.find(file => isFile(file))
   if (module) return {func, kind: 'module', file: module, settings}
   const executable = path === null ? null : findExecutable(func, join(folder, path))
-  if (executable)
-    return {func, kind: 'command', argv: [executable], settings: {...settingsIn(executable), ...settings}}
+  if (executable) return executableHandler(func, settings, executable)
   const where =
     path === null
       ? `a name with a path in it has no file`
@@ -108,6 +111,12 @@ function folderHandler(func: string, settings: FuncSettings, folder: string): Ha
   throw new WorkerError(`expected a worker for ${JSON.stringify(func)}, found none: ${where}`, {
     hint: 'write one, or give --workers or --exec',
   })
+}
+
+function executableHandler(func: string, settings: FuncSettings, file: string): CommandHandler {
+  if (!isExecutable(file)) throw notExecutable(file)
+  checkInterpreter(file)
+  return {func, kind: 'command', argv: [file], settings: {...settingsIn(file), ...settings}}
 }
 
 /** `MyApp::Worker::Notify` is MyApp/Worker/Notify; null for a name that is no path below the folder. */
@@ -134,7 +143,6 @@ function findExecutable(func: string, path: string): string | null {
     )
   const script = files.find(isScript)
   if (!first && script) throw notExecutable(script)
-  if (first) checkInterpreter(first)
   return first ?? null
 }
 
@@ -143,12 +151,16 @@ function funcsIn(folder: string): string[] {
   return [...walk(folder)].sort()
 }
 
-function* walk(root: string, folder = root): Generator<string> {
-  for (const entry of listFolder(folder)) {
-    if (/^[._]/.test(entry) || entry === 'node_modules' || entry.endsWith('.d.ts')) continue
+/** @param above folders that this one is in: a link to one of them leads in a circle */
+function* walk(root: string, folder = root, above: readonly string[] = []): Generator<string> {
+  const entries = listFolder(folder)
+  const here = entries.length > 0 ? realpathSync(folder) : folder
+  if (above.includes(here)) return
+  for (const entry of entries) {
+    if (/^[._]/.test(entry) || entry === 'node_modules' || /\.d\.[cm]?ts$/.test(entry)) continue
     const path = join(folder, entry)
     if (!isFile(path)) {
-      yield* walk(root, path)
+      yield* walk(root, path, [...above, here])
       continue
     }
     const isModule = MODULE_EXTENSIONS.includes(extname(entry))
@@ -156,7 +168,7 @@ function* walk(root: string, folder = root): Generator<string> {
       if (isScript(path)) throw notExecutable(path)
       continue
     }
-    const stem = entry.includes('.') ? entry.slice(0, entry.indexOf('.')) : entry
+    const stem = isModule ? basename(entry, extname(entry)) : entry.replace(/\..*$/s, '')
     yield join(relative(root, folder), stem).replaceAll('/', '::')
   }
 }
@@ -170,7 +182,11 @@ function listFolder(folder: string): string[] {
 }
 
 function isFile(path: string): boolean {
-  return statSync(path, {throwIfNoEntry: false})?.isFile() ?? false
+  try {
+    return statSync(path).isFile()
+  } catch {
+    return false // not there, not to be looked at, or a link to itself
+  }
 }
 
 function isExecutable(path: string): boolean {
