@@ -68,7 +68,7 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
-    const {stack = '', message} = cause as Error
+    const {stack = '', message} = cause instanceof Error ? cause : new Error(messageOf(cause))
     const line = lineIn(stack) ?? (cause instanceof SyntaxError ? lineIn(check(file)) : null)
     throw new WorkerError(`${file}${line ? `:${line}` : ''} can't be loaded: ${message}`, {cause})
   }

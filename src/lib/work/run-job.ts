@@ -7,7 +7,7 @@ import type {FuncSettings} from '../config-schema.ts'
 import {JobqError, WorkerError} from '../errors.ts'
 import type {JobRow, Outcome} from '../job.ts'
 import {newJob} from '../queue.ts'
-import {decodeArg, type SerializerName} from '../serializers.ts'
+import {decodeArg, SERIALIZERS, type SerializerName} from '../serializers.ts'
 import type {Job, Replacement, Worker} from '../worker.ts'
 import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
 
@@ -71,6 +71,10 @@ export function readyWorker(exported: unknown, overrides: FuncSettings, where: s
     if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
       throw new WorkerError(`${where}: ${key}: expected a number from 0, got ${value}`)
   }
+  if (!SERIALIZERS.includes(settings.serializer))
+    throw new WorkerError(
+      `${where}: serializer: expected json, msgpack or none, got ${describe(settings.serializer)}`,
+    )
   return {...settings, work: job => worker.work(job)}
 }
 

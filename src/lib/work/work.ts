@@ -94,8 +94,8 @@ export async function work(
   })
   try {
     servers.push(...(await serve(queue, scoreboard, options, settings, log)))
-    await crew.ready()
-    systemd.ready()
+    await Promise.race([crew.ready(), signals.end]) // a worker's import may take long
+    if (!signals.ended) systemd.ready()
     const summary = await dispatcher.run()
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended)}
   } finally {
@@ -175,10 +175,20 @@ interface Orders {
   reopenLog(): void
 }
 
-function listen(orders: Orders): {readonly ended: NodeJS.Signals | null; close(): void} {
+interface Signals {
+  /** What has told this process to end. */
+  readonly ended: NodeJS.Signals | null
+  /** Resolves when something has. */
+  readonly end: Promise<void>
+  close(): void
+}
+
+function listen(orders: Orders): Signals {
   let ended: NodeJS.Signals | null = null
+  const toEnd = Promise.withResolvers<void>()
   const end = (signal: NodeJS.Signals) => {
     ended ??= signal
+    toEnd.resolve()
     orders.end()
   }
   const handlers: [NodeJS.Signals, (signal: NodeJS.Signals) => void][] = [
@@ -194,6 +204,7 @@ function listen(orders: Orders): {readonly ended: NodeJS.Signals | null; close()
     get ended() {
       return ended
     },
+    end: toEnd.promise,
     close: () => {
       for (const [signal, handler] of handlers) process.off(signal, handler)
     },
