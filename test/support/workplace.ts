@@ -1,0 +1,180 @@
+/**
+ * A place to work in: a folder of its own with a database and a workers folder, and jobq as a user there has it,
+ * with no settings of the machine's. Whatever was started is killed and the folder removed when the test is over.
+ */
+import {chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {dirname, join} from 'node:path'
+import type {TestContext} from 'node:test'
+import {fileURLToPath} from 'node:url'
+import Sqlite from 'better-sqlite3'
+import {type EnqueueOptions, JobQueue} from '../../src/lib/index.ts'
+import {type Finished, Started} from './started.ts'
+
+export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const JOBQ = join(ROOT, 'bin/run.js')
+/** In the workers folder, for workers that leave word of what they did. */
+const NOTE = `import {appendFileSync} from 'node:fs'
+export const note = (fields: object) =>
+  appendFileSync(process.env.NOTES!, JSON.stringify({at: Number(process.hrtime.bigint() / 1000n), ...fields}) + '\\n')
+`
+
+export interface Options {
+  env?: NodeJS.ProcessEnv
+  input?: string | Uint8Array
+  cwd?: string
+}
+
+export interface Exception {
+  func_id: number
+  message: string
+  uniqkey: string | null
+  arg: string | null
+  retried: number
+  exception_time: number
+}
+
+export class Workplace {
+  readonly folder: string
+  readonly db: string
+  readonly env: NodeJS.ProcessEnv
+  readonly #started: Started[] = []
+
+  /** @param workers files of the workers folder, by name; a name without an extension gets `.ts` */
+  constructor(t: TestContext, workers: Record<string, string> = {}) {
+    this.folder = mkdtempSync(join(tmpdir(), 'jobq-work-'))
+    this.db = join(this.folder, 'jobs.db')
+    this.env = this.#environment()
+    mkdirSync(join(this.folder, 'tmp'))
+    this.write('bin/jobq', `#!/bin/sh\nexec '${process.execPath}' '${JOBQ}' "$@"\n`, 0o755)
+    this.write('workers/_note.ts', NOTE)
+    for (const [name, source] of Object.entries(workers)) this.worker(name, source)
+    t.after(async () => {
+      for (const started of this.#started) if (!started.hasExited) started.kill('SIGKILL')
+      await Promise.allSettled(this.#started.map(({exited}) => exited))
+      rmSync(this.folder, {recursive: true, force: true, maxRetries: 5})
+    })
+  }
+
+  path(...parts: string[]): string {
+    return join(this.folder, ...parts)
+  }
+
+  write(path: string, content: string | Uint8Array, mode = 0o644): string {
+    const file = this.path(path)
+    mkdirSync(dirname(file), {recursive: true})
+    writeFileSync(file, content)
+    chmodSync(file, mode)
+    return file
+  }
+
+  /** A TypeScript module, or what the name's extension says; what begins with #! gets its run bit. */
+  worker(name: string, source: string): string {
+    const isScript = source.startsWith('#!')
+    const file = /\.\w+$/.test(name) || isScript ? name : `${name}.ts`
+    return this.write(`workers/${file.replaceAll('::', '/')}`, source, isScript ? 0o755 : 0o644)
+  }
+
+  /** Any jobq command on this database. */
+  start(args: readonly string[], {env, input, cwd}: Options = {}): Started {
+    const started = new Started(process.execPath, [JOBQ, ...args], {
+      cwd: cwd ?? this.folder,
+      env: {...this.env, ...env},
+    })
+    started.child.stdin!.end(input)
+    this.#started.push(started)
+    return started
+  }
+
+  run(args: readonly string[], options: Options = {}): Promise<Finished> {
+    return this.start(args, options).exited
+  }
+
+  /** Some other program, in the same surroundings. */
+  spawn(command: string, args: readonly string[], {env, input, cwd}: Options = {}): Started {
+    const started = new Started(command, args, {cwd: cwd ?? this.folder, env: {...this.env, ...env}})
+    started.child.stdin!.end(input)
+    this.#started.push(started)
+    return started
+  }
+
+  work(...flags: string[]): Started {
+    return this.start(['work', ...flags])
+  }
+
+  drain(...flags: string[]): Promise<Finished> {
+    return this.run(['work', '--drain', ...flags])
+  }
+
+  async withQueue<T>(use: (queue: JobQueue) => Promise<T>): Promise<T> {
+    const queue = await JobQueue.open({db: this.db, durable: false})
+    try {
+      return await use(queue)
+    } finally {
+      await queue.close()
+    }
+  }
+
+  /** @returns the ids */
+  enqueue(...jobs: [func: string, options?: EnqueueOptions][]): Promise<number[]> {
+    return this.withQueue(async queue => {
+      const ids: number[] = []
+      for (const [func, options] of jobs) ids.push((await queue.enqueue(func, options)).id)
+      return ids
+    })
+  }
+
+  rows<Row>(sql: string, ...params: unknown[]): Row[] {
+    const db = new Sqlite(this.db, {timeout: 10_000})
+    try {
+      const statement = db.prepare<unknown[], Row>(sql)
+      if (statement.reader) return statement.all(...params)
+      statement.run(...params)
+      return []
+    } finally {
+      db.close()
+    }
+  }
+
+  /** The first column of each row. */
+  column<Value>(sql: string, ...params: unknown[]): Value[] {
+    return this.rows<Record<string, Value>>(sql, ...params).map(row => Object.values(row)[0]!)
+  }
+
+  count(table: 'job' | 'exception_log' | 'job_status'): number {
+    return this.column<number>(`SELECT count(*) FROM ${table}`)[0]!
+  }
+
+  exceptions(): Exception[] {
+    return this.rows<Exception>('SELECT *, CAST(arg AS TEXT) AS arg FROM exception_log ORDER BY id')
+  }
+
+  messages(): string[] {
+    return this.exceptions().map(({message}) => message)
+  }
+
+  /** What workers have noted, in the order in which they did. */
+  notes<Note = Record<string, unknown>>(): (Note & {at: number})[] {
+    const file = this.path('notes')
+    if (!existsSync(file)) return []
+    return readFileSync(file, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map(line => JSON.parse(line))
+  }
+
+  #environment(): NodeJS.ProcessEnv {
+    const kept = Object.entries(process.env).filter(
+      ([name]) => !/^(JOBQ_|XDG_|NODE_|NO_COLOR$|FORCE_COLOR$|npm_)/.test(name),
+    )
+    return {
+      ...Object.fromEntries(kept),
+      PATH: `${this.path('bin')}:${process.env.PATH}`,
+      HOME: this.folder,
+      TMPDIR: this.path('tmp'),
+      NODE_COMPILE_CACHE: join(tmpdir(), 'jobq-test-compile-cache'),
+      JOBQ_DB: this.db,
+      NOTES: this.path('notes'),
+    }
+  }
+}

@@ -1,0 +1,190 @@
+/** Executables as workers: bytes on stdin, facts in the environment, an exit status for an answer. */
+import assert from 'node:assert/strict'
+import {createHash} from 'node:crypto'
+import {readFileSync} from 'node:fs'
+import {describe, test} from 'node:test'
+import {Workplace} from '../support/workplace.ts'
+
+interface Status {
+  status: string
+}
+
+const statuses = (site: Workplace) => site.rows<Status>('SELECT status FROM job_status ORDER BY id')
+
+describe('how an executable ended', {concurrency: 2}, () => {
+  test('0 is completed, 100 is abort whatever retries are left, anything else has failed', async t => {
+    const site = new Workplace(t, {
+      Done: '#!/bin/sh\n# jobq: set-job-status\necho fine >&2',
+      Abort: '#!/bin/sh\n# jobq: max-retries=9 set-job-status\necho nothing to do here >&2; exit 100',
+      Silent: '#!/bin/sh\n# jobq: max-retries=9\nexit 100',
+      Fails: '#!/bin/sh\n# jobq: set-job-status\necho first; echo second >&2; echo third >&2; exit 3',
+      Killed: '#!/bin/sh\nkill -SEGV $$',
+    })
+    await site.enqueue(['Done'], ['Abort', {uniqkey: 'a'}], ['Silent'], ['Fails', {arg: {n: 1}}], ['Killed'])
+    const {code, stdout, stderr} = await site.drain()
+    assert.equal(code, 5)
+    assert.match(stdout, /^1 completed, 2 failed, 2 aborted/m)
+    assert.equal(site.count('job'), 0)
+    assert.deepEqual(statuses(site), [{status: 'completed'}, {status: 'abort'}, {status: 'failed'}])
+    assert.deepEqual(site.messages(), [
+      'nothing to do here',
+      'exited with status 100 (abort)',
+      'exited with status 3\nsecond\nthird',
+      'was killed by SIGSEGV',
+    ])
+    assert.equal(site.exceptions()[0]!.uniqkey, 'a')
+    assert.equal(site.exceptions()[2]!.arg, '{"n":1}')
+    assert.match(stderr, /4 Fails \| first$/m)
+    assert.match(stderr, /4 Fails failed \S+ exited with status 3$/m)
+  })
+
+  test('a failure is tried again while retries are left, after its delay', async t => {
+    const site = new Workplace(t, {
+      Again: '#!/bin/sh\n# jobq: max-retries=2\necho "attempt $JOBQ_RETRY_CNT" >&2; exit 1',
+      Later: '#!/bin/sh\n# jobq: max-retries=1 retry-delay=10m\nexit 1',
+    })
+    await site.enqueue(['Again'], ['Later'])
+    const {code} = await site.drain()
+    assert.equal(code, 5)
+    assert.deepEqual(
+      site.messages().filter(message => message.includes('attempt')),
+      [0, 1, 2].map(n => `exited with status 1\nattempt ${n}`),
+    )
+    const [{wait, ...row}] = site.rows<{wait: number}>(`SELECT retry_cnt, grabbed_until, run_after -
+      (SELECT max(exception_time) FROM exception_log WHERE exception_log.func_id = job.func_id) AS wait FROM job`) as [
+      {wait: number},
+    ]
+    assert.deepEqual(row, {retry_cnt: 1, grabbed_until: 0})
+    assert.equal(wait, 600)
+  })
+
+  test('the configuration has the last word, and the only one for --exec', async t => {
+    const site = new Workplace(t, {Again: '#!/bin/sh\n# jobq: max-retries=9\nexit 1'})
+    site.write(
+      'jobq.config.json',
+      JSON.stringify({funcs: {Again: {maxRetries: 1}, Line: {maxRetries: 2, set_job_status: true}}}),
+    )
+    await site.enqueue(['Again'], ['Line'])
+    await site.drain('--exec', 'Line=echo "no $JOBQ_FUNC" >&2; exit 7')
+    assert.equal(site.messages().filter(message => message === 'exited with status 1').length, 2)
+    assert.equal(site.messages().filter(message => message === 'exited with status 7\nno Line').length, 3)
+    assert.equal(statuses(site).length, 3)
+  })
+
+  test('exception_log gets the end of a long stderr; the log all of it', async t => {
+    const site = new Workplace(t, {
+      Long: '#!/bin/sh\ni=0; while [ $i -lt 3000 ]; do echo "line $i" >&2; i=$((i+1)); done; exit 1',
+      Bytes: `#!/bin/sh\nprintf 'bad \\377\\000 bytes' >&2; exit 1`,
+    })
+    await site.enqueue(['Long'], ['Bytes'])
+    const {stderr} = await site.drain()
+    const [long, bytes] = site.messages()
+    assert.ok(long!.length <= 4096 + 30)
+    assert.ok(long!.endsWith('line 2998\nline 2999'))
+    assert.equal(stderr.match(/Long \| line \d+$/gm)?.length, 3000)
+    assert.match(bytes!, /^exited with status 1\nbad .*bytes$/s)
+  })
+
+  test('what it left behind in the background does not hold its end', async t => {
+    const site = new Workplace(t, {Leaves: '#!/bin/sh\nsleep 300 & echo $!'})
+    await site.enqueue(['Leaves'])
+    const {code, stderr} = await site.drain()
+    assert.equal(code, 0)
+    process.kill(Number(/Leaves \| (\d+)/.exec(stderr)![1]), 'SIGKILL')
+  })
+
+  test('one that can not be started is a failed job, not a dead dispatcher', async t => {
+    const site = new Workplace(t, {Good: '#!/bin/sh\n', Bad: '#!/bin/sh\n'})
+    await site.enqueue(['Bad', {uniqkey: 'k'}], ['Good'])
+    // As Perl may write it, and as no environment variable can hold it
+    site.rows(`UPDATE job SET uniqkey = 'a' || char(0) || 'b' WHERE uniqkey = 'k'`)
+    const {code, stdout} = await site.drain()
+    assert.match(stdout, /^1 completed, 1 failed/m)
+    assert.equal(code, 5)
+    const work = site.work('--debug', '--max-jobs', '2')
+    await work.prints(/nothing ready/)
+    site.write('workers/Bad', '#!/no/such/interpreter\n', 0o755)
+    await site.enqueue(['Bad'], ['Good'])
+    assert.equal((await work.exited).code, 0)
+    assert.match(work.stderr, /4 Good completed/)
+    assert.match(site.messages()[1]!, /^its worker could not be started \(.*ENOENT/)
+  })
+})
+
+describe('what an executable is told', {concurrency: 2}, () => {
+  test('its job, in the environment', async t => {
+    const site = new Workplace(t, {
+      Env: `#!/bin/sh\nenv | grep ^JOBQ_ | sort > "$HOME/env.$JOBQ_ID"`,
+    })
+    await site.enqueue(['Env', {uniqkey: 'photo:9 "x"', priority: 4_294_967_295}], ['Env'])
+    site.rows('UPDATE job SET retry_cnt = 3 WHERE uniqkey IS NULL')
+    assert.equal((await site.drain()).code, 0)
+    const read = (id: number) => readFileSync(site.path(`env.${id}`), 'utf8')
+    assert.equal(
+      read(1),
+      `JOBQ_DB=${site.db}
+JOBQ_FUNC=Env
+JOBQ_ID=1
+JOBQ_PRIORITY=4294967295
+JOBQ_RETRY_CNT=0
+JOBQ_UNIQKEY=photo:9 "x"
+`,
+    )
+    assert.match(read(2), /JOBQ_PRIORITY=0\nJOBQ_RETRY_CNT=3\nJOBQ_UNIQKEY=\n$/)
+  })
+
+  test('the database is absolute, so that a worker may enqueue from wherever it goes', async t => {
+    const site = new Workplace(t, {
+      First: '#!/bin/sh\ncd /\nexec jobq enqueue Second --arg "$(cat)" --priority 3',
+      Second: '#!/bin/sh\ncat > "$HOME/second"',
+    })
+    const env = {JOBQ_DB: ''}
+    await site.run(['enqueue', 'First', '--arg', '{"n":[1,2]}', '--db', 'jobs.db'], {env})
+    const {code, stderr} = await site.run(['work', '--drain', '--db', 'jobs.db'], {env})
+    assert.equal(code, 0, stderr)
+    assert.match(stderr, /1 First \| 2$/m)
+    assert.equal(readFileSync(site.path('second'), 'utf8'), '{"n":[1,2]}')
+  })
+
+  test('its argument, byte for byte', async t => {
+    const site = new Workplace(t, {Save: '#!/bin/sh\ncat > "$HOME/arg.$JOBQ_ID"'})
+    const everyByte = Uint8Array.from({length: 512}, (_, i) => i % 256)
+    const json = '{"big": 12345678901234567890,\n "space" : "하늘" }'
+    await site.enqueue(
+      ['Save', {arg: everyByte, serializer: 'none'}],
+      ['Save', {arg: json, serializer: 'none'}],
+      ['Save', {serializer: 'none'}],
+      ['Save', {arg: '', serializer: 'none'}],
+      ['Save', {arg: {a: [1, null]}, serializer: 'msgpack'}],
+    )
+    // As Perl's SQLite driver stores bytes: as TEXT
+    site.rows(`UPDATE job SET arg = CAST(arg AS TEXT) WHERE id = 1`)
+    assert.equal((await site.drain()).code, 0)
+    const read = (id: number) => readFileSync(site.path(`arg.${id}`))
+    assert.deepEqual(read(1), Buffer.from(everyByte))
+    assert.equal(read(2).toString(), json)
+    assert.equal(read(3).length, 0)
+    assert.equal(read(4).length, 0)
+    assert.equal(read(5).toString('hex'), '81a1619201c0')
+  })
+
+  test('10 MB of it, whether it reads them or not', async t => {
+    const site = new Workplace(t, {
+      Reads: '#!/bin/sh\nsha256sum',
+      Ignores: '#!/bin/sh\nexit 0',
+      Closes: '#!/bin/sh\nexec 0<&-\nsleep 0.05',
+      Some: '#!/bin/sh\nhead -c 5\n',
+    })
+    const arg = Buffer.alloc(10 << 20, 'jobq')
+    await site.enqueue(
+      ...['Reads', 'Ignores', 'Closes', 'Some', 'Reads'].map(
+        func => [func, {arg, serializer: 'none'}] as [string, object],
+      ),
+    )
+    const {code, stderr} = await site.drain()
+    assert.equal(code, 0, stderr)
+    const hash = createHash('sha256').update(arg).digest('hex')
+    assert.equal(stderr.match(new RegExp(`Reads \\| ${hash}`, 'g'))?.length, 2)
+    assert.match(stderr, /Some \| jobqj$/m)
+  })
+})

@@ -1,0 +1,218 @@
+/** Workers that can't be loaded: one clear line, exit 2, and nothing is grabbed. */
+import assert from 'node:assert/strict'
+import {chmodSync} from 'node:fs'
+import {describe, mock, test} from 'node:test'
+import type {JobLog} from '../../src/lib/work/log.ts'
+import {PoolChild} from '../../src/lib/work/pool-child.ts'
+import {until} from '../support/until.ts'
+import {Workplace} from '../support/workplace.ts'
+
+const TAB = '\t'
+
+describe('a worker that can not be loaded', {concurrency: 2}, () => {
+  const cases: [what: string, file: string, source: string, said: RegExp][] = [
+    [
+      'does not parse',
+      'Bad.ts',
+      'export default {\n  work( {\n}',
+      /Bad\.ts:\d+ can't be loaded: .*(Expected|Unexpected)/,
+    ],
+    [
+      'does not parse as JavaScript',
+      'Bad.mjs',
+      'export default {\n\n  work( {\n}',
+      /Bad\.mjs:\d+ can't be loaded: Unexpected/,
+    ],
+    [
+      'is TypeScript that Node does not run',
+      'Bad.ts',
+      'enum A {B}\nexport default {work() { return A.B }}',
+      /Bad\.ts(:\d+)? can't be loaded: .*enum/,
+    ],
+    [
+      'throws',
+      'Bad.ts',
+      `throw new Error('no key in\\nVAULT')`,
+      /Bad\.ts(:\d+)? can't be loaded: no key in\\nVAULT/,
+    ],
+    ['throws what is no error', 'Bad.ts', 'throw null', /Bad\.ts can't be loaded: .*null/],
+    [
+      'imports what is not there',
+      'Bad.ts',
+      `import './missing.ts'`,
+      /Bad\.ts can't be loaded: .*missing\.ts/,
+    ],
+    [
+      'exports nothing',
+      'Bad.ts',
+      'export const a = 1',
+      /Bad\.ts: expected a default export with work\(job\), got none/,
+    ],
+    [
+      'exports a function',
+      'Bad.ts',
+      'export default () => {}',
+      /Bad\.ts: expected a default export with work\(job\), got a function/,
+    ],
+    [
+      'has a misspelt key',
+      'Bad.ts',
+      'export default {work() {}, maxRetrys: 3}',
+      /Bad\.ts: unknown key maxRetrys \(did you mean maxRetries\?\)/,
+    ],
+    [
+      'has a setting of the wrong kind',
+      'Bad.ts',
+      `export default {work() {}, grabFor: '5m'}`,
+      /Bad\.ts: grabFor: expected a number, got "5m"/,
+    ],
+    [
+      'has a setting out of range',
+      'Bad.ts',
+      'export default {work() {}, maxRetries: -1}',
+      /Bad\.ts: maxRetries: expected a number from 0, got -1/,
+    ],
+    [
+      'has no such serializer',
+      'Bad.ts',
+      `export default {work() {}, serializer: 'MessagePack'}`,
+      /Bad\.ts: serializer: expected json, msgpack or none, got "MessagePack"/,
+    ],
+    ['has no work', 'Bad.ts', 'export default {work: 7}', /Bad\.ts: work: expected a function, got 7/],
+    [
+      'exits',
+      'Bad.ts',
+      'process.exit(0)',
+      /Bad\.ts can't be loaded: its process exited with status 0 meanwhile/,
+    ],
+    [
+      'is killed',
+      'Bad.ts',
+      `console.error('last words'); process.kill(process.pid, 'SIGKILL')`,
+      /Bad\.ts can't be loaded: its process was killed by SIGKILL meanwhile \(last words\)/,
+    ],
+  ]
+  for (const [what, file, source, said] of cases)
+    test(what, async t => {
+      const site = new Workplace(t, {'Also.ts': 'export default {work() {}}', [file]: source})
+      await site.enqueue(['Bad'], ['Also'])
+      const {code, stdout, stderr} = await site.drain()
+      assert.equal(code, 2, stderr)
+      assert.equal(stdout, '')
+      const lines = stderr
+        .trim()
+        .split('\n')
+        .filter(line => !/ worker \| /.test(line))
+      assert.equal(lines.length, 1, stderr)
+      assert.match(lines[0]!, new RegExp(`^jobq: .*${said.source}`))
+      assert.doesNotMatch(stderr, /node:internal|at file:/)
+      assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0, 0])
+    })
+
+  test('the same, as JSON', async t => {
+    const site = new Workplace(t, {Bad: 'export default {work() {}, maxRetrys: 3}'})
+    const {code, stdout, stderr} = await site.drain('--json')
+    assert.equal(code, 2)
+    assert.equal(stderr, '')
+    const {error} = JSON.parse(stdout)
+    assert.equal(error.code, 'BAD_WORKER')
+    assert.equal(error.hint, 'did you mean maxRetries?')
+  })
+
+  test('an executable without its run bit, or without its interpreter', async t => {
+    const site = new Workplace(t, {Script: '#!/bin/sh\n', 'Other.sh': '#!/no/such/shell -e\n'})
+    chmodSync(site.path('workers/Script'), 0o644)
+    await site.enqueue(['Script'], ['Other'])
+    const cases: [string[], RegExp][] = [
+      [
+        ['--abilities', 'Script'],
+        /expected an executable, but \S+workers\/Script has no run bit \(chmod \+x /,
+      ],
+      [
+        ['--abilities', 'Other'],
+        /expected \S+Other\.sh to be runnable, but its interpreter \/no\/such\/shell is missing/,
+      ],
+      [[], /(no run bit|interpreter)/],
+    ]
+    for (const [flags, said] of cases) {
+      const {code, stderr} = await site.drain(...flags)
+      assert.equal(code, 2)
+      assert.match(stderr, said)
+      assert.equal(stderr.trim().split('\n').length, 1)
+    }
+    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0, 0])
+  })
+
+  test('a setting in an executable’s head that is none', async t => {
+    const cases: [string, RegExp][] = [
+      ['max-retrys=3', /Bad: unknown setting "max-retrys=3"/],
+      ['max-retries=x', /Bad: max-retries: expected a whole number/],
+      ['grab-for=soon', /Bad: grab-for: expected a duration/],
+    ]
+    const site = new Workplace(t)
+    for (const [word, said] of cases) {
+      site.worker('Bad', `#!/bin/sh${'\n'.repeat(9)}#${TAB}jobq: ${word}\n`)
+      const {code, stderr} = await site.drain()
+      assert.equal(code, 2)
+      assert.match(stderr, said)
+    }
+    site.worker('Bad', `#!/bin/sh${'\n'.repeat(10)}# jobq: max-retrys=3\n`)
+    assert.equal((await site.drain()).code, 0, 'the eleventh line is just a comment')
+  })
+
+  test('what its import prints is in the log', async t => {
+    const site = new Workplace(t, {
+      Chatty: `console.log('hello'); console.error('there'); export default {work() {}}`,
+    })
+    await site.enqueue(['Chatty'])
+    const {code, stderr} = await site.drain()
+    assert.equal(code, 0)
+    assert.match(stderr, / worker \| hello$/m)
+    assert.match(stderr, / worker \| there$/m)
+  })
+})
+
+describe('an import without an end', {concurrency: 2}, () => {
+  test('is ended after half a minute, and named', async t => {
+    const site = new Workplace(t)
+    const file = site.write('workers/Loop.mjs', `console.log('looping'); for (;;) {}`)
+    const said: string[] = []
+    const log: JobLog = {
+      ended() {},
+      output: (_job, _stream, line) => void said.push(line),
+      trouble() {},
+      debug() {},
+    }
+    mock.timers.enable({apis: ['setTimeout']})
+    t.after(() => mock.timers.reset())
+    const child = new PoolChild([{func: 'Loop', kind: 'module', file, settings: {}}], log, () => {})
+    t.after(() => child.end())
+    const refused = assert.rejects(child.loaded, {
+      code: 'BAD_WORKER',
+      message: `${file} was not loaded within 30 s`,
+    })
+    while (!said.includes('looping')) await new Promise(setImmediate)
+    mock.timers.tick(29_999)
+    assert.equal(child.state, 'starting')
+    mock.timers.tick(1)
+    await refused
+    await child.gone
+  })
+
+  test('does not keep TERM from ending jobq at once', async t => {
+    const site = new Workplace(t, {Loop: `console.log('pid', process.pid); for (;;) {}`})
+    await site.enqueue(['Loop'])
+    const work = site.work()
+    const [, pid] = await work.prints(/worker \| pid (\d+)/)
+    work.kill('SIGTERM')
+    assert.equal((await work.exited).code, 0)
+    await until('its child is gone', () => {
+      try {
+        return !process.kill(Number(pid), 0)
+      } catch {
+        return true
+      }
+    })
+    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
+  })
+})
