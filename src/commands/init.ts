@@ -8,7 +8,9 @@ export default class Init extends BaseCommand {
   static override description =
     `A SQLite file is prepared on first use anyway; this is for doing it beforehand, for making again an index that was lost, and for putting a job queue into a database that holds something else. Qudo's four tables stay as they are, and nothing is ever dropped. It is safe to run again, and while Qudo works on the database.
 
-With --json: {"databases":[{"database":"/srv/jobs.db","made":["table func",…],"sql":["…",…]}],"dry_run":false}
+With --json:
+  {"databases":[{"database":"/srv/jobs.db","made":["table func",…],"sql":["…",…]}],
+   "dry_run":false}
 
 Exits 0, also where there was nothing to do, and 1 if the database is out of reach or has tables of these names that are not Qudo's.`
   static override examples = [
@@ -28,7 +30,7 @@ Exits 0, also where there was nothing to do, and 1 if the database is out of rea
 
   async run(): Promise<Record<string, unknown>> {
     const {flags} = await this.parse(Init)
-    const dryRun = flags['dry-run']
+    const dryRun = flags['dry-run'] ?? false
     const databases = await JobQueue.init({db: flags.db, config: flags.config, dryRun})
     if (!this.jsonEnabled()) {
       const {text, note} = preparationText(databases, dryRun)

@@ -46,7 +46,7 @@ Exits 0, also where there is nothing to show, and 4 for a function that was neve
     uniqkey: string({summary: 'only those with this key', helpValue: 'K'}),
     failed: boolean({summary: 'failed attempts, newest first', exclusive: ['finished']}),
     finished: boolean({summary: 'finished jobs of functions that keep a job status, newest first'}),
-    limit: string({summary: 'at most so many; default 10', helpValue: 'N', default: '10'}),
+    limit: string({summary: 'at most so many; default 10', helpValue: 'N'}),
     offset: string({summary: 'after skipping so many; default 0', helpValue: 'N', default: '0'}),
   }
 
@@ -56,8 +56,8 @@ Exits 0, also where there is nothing to show, and 4 for a function that was neve
     const page = {
       func: flags.func,
       uniqkey: flags.uniqkey,
-      limit: parseWhole(flags.limit, '--limit'),
-      offset: parseWhole(flags.offset, '--offset'),
+      limit: parseWhole(flags.limit ?? '10', '--limit'),
+      offset: parseWhole(flags.offset ?? '0', '--offset'),
     }
     const json = this.jsonEnabled()
     await this.withQueue(flags, queue => {

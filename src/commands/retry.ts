@@ -15,7 +15,10 @@ exception_log has a row for every failed attempt: a job that failed three times 
 
 An exception that was retried before, or whose uniqkey is waiting again, is told on stderr; the others go on. Stopped by INT or TERM, it finishes the one it is at; what is done stays done.
 
-With --json: {"retried":[{"exception_id":3,"id":12,"func":"Notify","uniqkey":null,"priority":0,"run_after":1795434634}],"refused":[{"exception_id":4,"code":"ALREADY_RETRIED","message":"…"}]}. In a dry run the lines are exception id, function and uniqkey, and "id" is null.
+With --json:
+  {"retried":[{"exception_id":3,"id":12,"func":"Notify","uniqkey":null,…}],
+   "refused":[{"exception_id":4,"code":"ALREADY_RETRIED","message":"…"}]}
+A dry run prints exception id, function and uniqkey of what would be retried; in JSON, "id" is null.
 
 Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if a uniqkey was waiting, 130 or 143 if it was stopped.`
   static override examples = [
@@ -28,6 +31,10 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       description: 'All of a function, behind the other jobs and not at once',
       command: '<%= config.bin %> retry --all --func Thumbnail --delay 10m',
     },
+  ]
+  static override usage = [
+    '<%= command.id %> EXCEPTION_ID… [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> --all [--func F] [--since T] [--dry-run] [--priority N] [--delay D] [--json]',
   ]
   static override args = {
     exception_id: argument({
@@ -46,25 +53,26 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       dependsOn: ['all'],
     }),
     'dry-run': boolean({summary: 'change nothing, and print what would be retried'}),
-    priority: string({summary: 'of the new jobs; default 0', helpValue: 'N', default: '0'}),
-    delay: string({summary: 'the new jobs are due so long from now', helpValue: 'D', default: '0'}),
+    priority: string({summary: 'of the new jobs; default 0', helpValue: 'N'}),
+    delay: string({summary: 'the new jobs are due so long from now: 90, 90s, 5m, 2h, 3d', helpValue: 'D'}),
   }
 
   async run(): Promise<Record<string, unknown>> {
     const {args, flags} = await this.parse(Retry)
     const ids = (args.exception_id as string[] | undefined) ?? []
-    if (flags.all === ids.length > 0)
+    const all = flags.all ?? false
+    if (all === ids.length > 0)
       throw new UsageError(
         `expected ids of exceptions or --all, got ${ids.length > 0 ? 'both' : 'neither'}`,
         {hint: 'see `jobq list --failed`'},
       )
-    const choice = flags.all
+    const choice = all
       ? {func: flags.func, since: since(flags.since)}
       : {ids: ids.map(id => parseWhole(id, 'EXCEPTION_ID', 1, Number.MAX_SAFE_INTEGER))}
     const options = {
-      dryRun: flags['dry-run'],
-      priority: parseWhole(flags.priority, '--priority'),
-      due: {in: parseDuration(flags.delay, '--delay')},
+      dryRun: flags['dry-run'] ?? false,
+      priority: parseWhole(flags.priority ?? '0', '--priority'),
+      due: {in: parseDuration(flags.delay ?? '0', '--delay')},
     }
     const result = await this.withQueue(flags, queue =>
       runRetries(queue, choice, options, text => this.print(text)),

@@ -18,7 +18,12 @@ On a terminal this is a table. Without one, every function is a line of fields w
   ${STATS_FIELDS.slice(8).join(', ')}
 Ages and times are seconds, and what is not known is \\N.
 
-With --json: {"funcs":[{"func":"Notify","ready":1,"delayed":0,"running":0,"failed":0,"completed":0,"aborted":0,"oldest_ready_age":12,"run_time_median":3,"run_time_p95":9,"jobs_per_minute":1.5,"per_minute":[…],"paused":false}],"total":{…}}. per_minute has the last 60 minutes, the current one last. With --watch every look is a document on a line of its own.
+With --json:
+  {"funcs":[{"func":"Notify","ready":1,"delayed":0,"running":0,"failed":0,
+    "completed":0,"aborted":0,"oldest_ready_age":12,"run_time_median":3,
+    "run_time_p95":9,"jobs_per_minute":1.5,"per_minute":[…],"paused":false}],
+   "total":{…}}
+per_minute has the last 60 minutes, the current one last. With --watch every look is a document on a line of its own.
 
 Exits 0, also when a --watch is stopped by INT or TERM, and 4 for a function that was never enqueued here.`
   static override examples = [

@@ -39,7 +39,7 @@ function inOurWords(error: unknown, config: Config, id: string): unknown {
   const see = `see \`jobq ${id} --help\``
   const unknown = Array.isArray(flags) && /^Nonexistent flag/.test(message) ? String(flags[0]) : null
   if (unknown === null) {
-    const [first = '', ...more] = message
+    const [first = '', ...more] = inOneSentence(message)
       .split('\n')
       .filter(line => line && !line.startsWith('See more help'))
     return new UsageError([lowerFirst(first), ...more.map(line => line.trim())].join(' '), {
@@ -49,6 +49,15 @@ function inOurWords(error: unknown, config: Config, id: string): unknown {
   }
   const known = Object.keys(config.findCommand(id)?.flags ?? {}).map(name => `--${name}`)
   return new UsageError(`unknown flag ${unknown}`, {hint: suggestion(unknown, known) + see, cause: error})
+}
+
+/** What oclif says of flags that go together, or do not. */
+function inOneSentence(message: string): string {
+  const [, one, other] =
+    /(--[\w-]+)(?:=.*)? cannot also be provided when using (--[\w-]+)/.exec(message) ?? []
+  if (one) return `expected one of ${one}, ${other}, got both`
+  const [, flag, needed] = /must be provided when using (--[\w-]+): (--[\w-]+)/.exec(message) ?? []
+  return flag ? `${flag}: expected ${needed} with it` : message
 }
 
 function suggestion(word: string, known: readonly string[]): string {
