@@ -134,15 +134,16 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
     process.exitCode = await this.withQueue({...flags, durable: false}, queue =>
       runWorkCommand(queue, options, {
         json: this.jsonEnabled(),
-        debug: flags.debug ?? false,
+        debug: flags.debug ?? queue.settings.config.debug ?? false,
         logFile: flags.log,
       }),
     )
   }
 }
 
-function abilities(text: string | undefined): string[] | undefined {
-  if (text === undefined || text === ALL) return undefined
+function abilities(text: string | undefined): string[] | 'all' | undefined {
+  if (text === undefined) return undefined
+  if (text === ALL) return 'all'
   return [...new Set(text.split(',').map(name => checkFunc(name.trim(), '--abilities')))]
 }
 

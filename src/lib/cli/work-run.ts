@@ -49,7 +49,8 @@ function openLogFile(path: string): Sink {
 async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
   const {default: progress} = await import('cli-progress')
   const counts = await queue.counts()
-  const wanted = counts.filter(({func}) => abilities === undefined || abilities.includes(func))
+  const isAll = abilities === undefined || abilities === 'all'
+  const wanted = counts.filter(({func}) => isAll || abilities.includes(func))
   let total = wanted.reduce((sum, {ready}) => sum + ready, 0)
   const bar = new progress.SingleBar({
     format: '{bar} {value}/{total} jobs, {duration_formatted}, {running} running',
@@ -75,15 +76,19 @@ async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
 }
 
 async function painter(): Promise<(outcome: LoggedOutcome) => string> {
-  const {chalkStderr} = await import('chalk')
+  const {Chalk, supportsColorStderr} = await import('chalk')
+  // NO_COLOR is obeyed here: chalk leaves it to its users
+  const chalk = new Chalk({
+    level: !process.env.NO_COLOR && supportsColorStderr ? supportsColorStderr.level : 0,
+  })
   const colours = {
-    completed: chalkStderr.green,
-    replaced: chalkStderr.green,
-    failed: chalkStderr.red,
-    aborted: chalkStderr.red,
-    died: chalkStderr.red,
-    released: chalkStderr.yellow,
-    lost: chalkStderr.yellow,
+    completed: chalk.green,
+    replaced: chalk.green,
+    failed: chalk.red,
+    aborted: chalk.red,
+    died: chalk.red,
+    released: chalk.yellow,
+    lost: chalk.yellow,
   }
   return outcome => colours[outcome](outcome)
 }

@@ -23,8 +23,8 @@ import {SystemdNotifier} from './supervisor.ts'
 export interface WorkOptions
   extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'maxTimeMs' | 'onProgress'>,
     Undefinable<PoolOptions> {
-  /** Functions to work; undefined: every one that a worker is found for. */
-  abilities?: readonly string[] | undefined
+  /** Functions to work; `all`: every one that a worker is found for, as without the configuration's. */
+  abilities?: readonly string[] | 'all' | undefined
   /** The workers folder, absolute. Default: `workers` beside the configuration file, else here. */
   workersDir?: string | undefined
   /** `FUNC=COMMAND` words. */
@@ -109,7 +109,7 @@ export async function work(
 
 function handlersOf(options: WorkOptions, {config, folder}: Settings, log: JobLog): Handler[] {
   const handlers = findHandlers({
-    abilities: options.abilities ?? config.abilities,
+    abilities: options.abilities === 'all' ? undefined : (options.abilities ?? config.abilities),
     exec: options.exec,
     folder: options.workersDir ?? join(folder, config.workersDir ?? 'workers'),
     config,
