@@ -179,7 +179,10 @@ describe('an import without an end', {concurrency: 2}, () => {
     const said: string[] = []
     const log: JobLog = {
       ended() {},
-      output: (_job, _stream, line) => void said.push(line),
+      output: (_job, _stream, line) => {
+        said.push(line)
+        return null
+      },
       trouble() {},
       debug() {},
     }

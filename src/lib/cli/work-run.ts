@@ -1,7 +1,7 @@
 /** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
 import {UsageError} from '../errors.ts'
 import type {JobQueue} from '../queue.ts'
-import {type LoggedOutcome, openLog} from '../work/log.ts'
+import {droppedLines, type LoggedOutcome, openLog} from '../work/log.ts'
 import {FileSink, type Sink, streamSink} from '../work/sink.ts'
 import {type WorkOptions, type WorkResult, work} from '../work/work.ts'
 
@@ -11,7 +11,10 @@ export async function runWorkCommand(
   options: WorkOptions,
   {json, debug, logFile}: {json: boolean; debug: boolean; logFile?: string | undefined},
 ): Promise<number> {
-  const sink = logFile === undefined ? streamSink(json ? 1 : 2) : openLogFile(logFile)
+  const sink =
+    logFile === undefined
+      ? streamSink(json ? 1 : 2, count => droppedLines(count, json))
+      : openLogFile(logFile)
   const isTerminal = process.stderr.isTTY && !json && logFile === undefined
   const bar = isTerminal && options.mode === 'drain' ? await startBar(queue, options) : null
   const log = openLog({

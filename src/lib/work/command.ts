@@ -18,7 +18,7 @@ import {
 } from './executor.ts'
 import type {CommandHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
-import {LineReader, Tail} from './output.ts'
+import {LineReader, Tail, whenRead} from './output.ts'
 import {type Guardian, stopGroup} from './processes.ts'
 
 const ABORT_STATUS = 100
@@ -133,7 +133,7 @@ export class CommandExecutor implements Executor {
     child.on('error', () => {}) // of a signal that came too late
     child.once('exit', (code, signal) => {
       const finish = () => end(outcomeOf(code, signal, tail.text, retry()))
-      const timer = setTimeout(finish, OUTPUT_WAIT_MS)
+      const timer = setTimeout(() => whenRead(lines, finish), OUTPUT_WAIT_MS)
       child.once('close', () => {
         clearTimeout(timer)
         finish()

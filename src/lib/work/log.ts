@@ -12,7 +12,8 @@ export type LoggedOutcome = 'completed' | 'replaced' | 'failed' | 'aborted' | 'r
 
 export interface JobLog {
   ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void
-  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): void
+  /** @returns what the job's next line is to wait for, if it is to */
+  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): Promise<void> | null
   /** Something that a person should look at. */
   trouble(message: string): void
   debug(message: string): void
@@ -32,6 +33,12 @@ export function openLog(options: LogOptions): JobLog {
   return options.json ? new JsonLog(options) : new TextLog(options)
 }
 
+/** What stands in a log for lines that are missing. */
+export function droppedLines(count: number, json: boolean): string {
+  const message = `${count} lines of log were dropped`
+  return json ? jsonLine({event: 'trouble', message}) : textLine(`jobq: ${message}`)
+}
+
 class TextLog implements JobLog {
   readonly #options: LogOptions
 
@@ -46,8 +53,9 @@ class TextLog implements JobLog {
     )
   }
 
-  output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): void {
+  output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
     this.#line(`${job ? `${job.id} ${printable(job.func)}` : 'worker'} | ${line}`)
+    return this.#options.sink.room()
   }
 
   trouble(message: string): void {
@@ -60,7 +68,7 @@ class TextLog implements JobLog {
 
   #line(text: string): void {
     this.#options.beforeLine?.()
-    this.#options.sink.write(`${new Date().toISOString()} ${text}\n`)
+    this.#options.sink.write(textLine(text))
   }
 }
 
@@ -82,8 +90,9 @@ class JsonLog implements JobLog {
     })
   }
 
-  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): void {
+  output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
     this.#line({event: 'output', id: job?.id ?? null, func: job?.func ?? null, stream, line})
+    return this.#options.sink.room()
   }
 
   trouble(message: string): void {
@@ -95,8 +104,16 @@ class JsonLog implements JobLog {
   }
 
   #line(fields: Record<string, unknown>): void {
-    this.#options.sink.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
+    this.#options.sink.write(jsonLine(fields))
   }
+}
+
+function textLine(text: string): string {
+  return `${new Date().toISOString()} ${text}\n`
+}
+
+function jsonLine(fields: Record<string, unknown>): string {
+  return `${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`
 }
 
 function duration(ms: number): string {

@@ -8,20 +8,30 @@ import {StringDecoder} from 'node:string_decoder'
 const MAX_LINE = 16_384
 
 export class LineReader {
+  /** While the log has no room for more: when it has. */
+  waitsFor: Promise<void> | null = null
   #partial = ''
 
-  constructor(stream: Readable, onLine: (line: string) => void) {
+  /** @param onLine returns what the next line is to wait for, if it is to */
+  constructor(stream: Readable, onLine: (line: string) => Promise<void> | null) {
     const decoder = new StringDecoder('utf8')
     stream.on('data', (chunk: Buffer) => {
       const lines = (this.#partial + decoder.write(chunk)).split('\n')
       this.#partial = lines.pop()!
-      for (const line of lines) onLine(line)
+      let room: Promise<void> | null = null
+      for (const line of lines) room = onLine(line)
       if (this.#partial.length > MAX_LINE) this.flush()
+      if (room === null) return
+      stream.pause()
+      this.waitsFor = room.then(() => {
+        this.waitsFor = null
+        stream.resume()
+      })
     })
     this.#onLine = onLine
   }
 
-  readonly #onLine: (line: string) => void
+  readonly #onLine: (line: string) => Promise<void> | null
 
   /** Hands out what came after the last newline. */
   flush(): void {
@@ -30,6 +40,17 @@ export class LineReader {
     this.#partial = ''
     this.#onLine(line)
   }
+}
+
+/** Calls back, at once if it can, when all has been read that was printed before. */
+export function whenRead(readers: readonly LineReader[], done: () => void): void {
+  const waits = readers.flatMap(({waitsFor}) => waitsFor ?? [])
+  if (waits.length === 0) {
+    done()
+    return
+  }
+  const again = () => whenRead(readers, done)
+  void Promise.all(waits).then(() => setImmediate(() => setImmediate(again))) // one whole round: what is there is read
 }
 
 /** The last bytes of a stream. */

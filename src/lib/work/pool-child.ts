@@ -9,7 +9,7 @@ import type {JobRow} from '../job.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
 import type {ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
-import {LineReader, Tail} from './output.ts'
+import {LineReader, Tail, whenRead} from './output.ts'
 import {signalGroup, stopGroup} from './processes.ts'
 import {type FromChild, jobToWire, type LoadedWorker, outcomeFromWire, type ToChild} from './wire.ts'
 
@@ -137,13 +137,18 @@ export class PoolChild {
         if (this.#run) this.#run.retryIn = message.retryIn
         return
       case 'ended':
-        this.state = 'idle'
-        this.jobsDone++
-        this.rss = message.rss
-        if (message.broken) this.end()
-        this.#ended({kind: 'finished', outcome: outcomeFromWire(message.outcome)})
-        this.#onIdle(this)
+        whenRead(this.#readers, () => this.#finished(message))
     }
+  }
+
+  #finished({outcome, rss, broken}: Extract<FromChild, {kind: 'ended'}>): void {
+    if (this.state !== 'busy') return // it has died since
+    this.state = 'idle'
+    this.jobsDone++
+    this.rss = rss
+    if (broken) this.end()
+    this.#ended({kind: 'finished', outcome: outcomeFromWire(outcome)})
+    this.#onIdle(this)
   }
 
   #died(code: number | null, signal: NodeJS.Signals | null): void {

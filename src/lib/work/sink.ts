@@ -1,27 +1,37 @@
 /**
  * Where the log's lines go: a terminal, a pipe or file that stdout or stderr is, or a file of its own.
  *
- * A pipe whose reader has stalled must not stop the dispatcher, which has leases to keep: lines wait here, and beyond
- * MAX_WAITING bytes they are dropped and counted.
+ * A pipe whose reader is slow must not stop the dispatcher, which has leases to keep: lines wait here. From
+ * CROWDED_BYTES on, jobs that print are made to wait as well; not so when the reader has stalled altogether: what
+ * comes beyond MAX_WAITING bytes is then dropped and counted.
  */
 import {closeSync, openSync, write, writeSync} from 'node:fs'
 
+const CROWDED_BYTES = 4 << 20
 const MAX_WAITING = 8 << 20
+/** In one write: each that ends shows that the reader reads. */
+const WRITE_BYTES = 64 << 10
+const STALL_MS = 1000
 const FLUSH_MS = 2000
 
 export interface Sink {
   write(line: string): void
+  /** Null if there is room for more; else resolves when there is, or when waiting for it is in vain. */
+  room(): Promise<void> | null
   /** For logrotate: the file of that name, which may be another one by now. Nothing for a stream. */
   reopen(): void
   /** Resolves when all is written, or can't be within FLUSH_MS. */
   flush(): Promise<void>
 }
 
-/** @param fd 1 or 2 */
-export function streamSink(fd: 1 | 2): Sink {
+/**
+ * @param fd 1 or 2
+ * @param tellDropped what the log says in the place of so many lines
+ */
+export function streamSink(fd: 1 | 2, tellDropped: (lines: number) => string): Sink {
   const stream = fd === 1 ? process.stdout : process.stderr
-  if (!stream.isTTY) return new PipeSink(fd)
-  return {write: line => stream.write(line), reopen: () => {}, flush: async () => {}}
+  if (!stream.isTTY) return new PipeSink(fd, tellDropped)
+  return {write: line => stream.write(line), room: () => null, reopen: () => {}, flush: async () => {}}
 }
 
 export class FileSink implements Sink {
@@ -36,6 +46,10 @@ export class FileSink implements Sink {
 
   write(line: string): void {
     writeSync(this.#fd, line)
+  }
+
+  room(): null {
+    return null
   }
 
   reopen(): void {
@@ -55,9 +69,14 @@ class PipeSink implements Sink {
   #isWriting = false
   #isBroken = false
   #onDrained: (() => void) | null = null
+  readonly #tellDropped: (lines: number) => string
+  #room: PromiseWithResolvers<void> | null = null
+  #isStalled = false
+  #stall: NodeJS.Timeout | undefined
 
-  constructor(fd: number) {
+  constructor(fd: number, tellDropped: (lines: number) => string) {
     this.#fd = fd
+    this.#tellDropped = tellDropped
   }
 
   write(line: string): void {
@@ -72,6 +91,23 @@ class PipeSink implements Sink {
     this.#isWriting = true
   }
 
+  room(): Promise<void> | null {
+    if (this.#size < CROWDED_BYTES || this.#isStalled || this.#isBroken) return null
+    this.#room ??= Promise.withResolvers()
+    this.#stall ??= setTimeout(() => {
+      this.#isStalled = true
+      this.#makeRoom()
+    }, STALL_MS).unref()
+    return this.#room.promise
+  }
+
+  #makeRoom(): void {
+    clearTimeout(this.#stall)
+    this.#stall = undefined
+    this.#room?.resolve()
+    this.#room = null
+  }
+
   reopen(): void {}
 
   async flush(): Promise<void> {
@@ -84,11 +120,12 @@ class PipeSink implements Sink {
 
   /** One write at a time, in the thread pool: order is kept, and the event loop never waits. */
   #drain(): void {
-    const dropped = this.#dropped === 0 ? '' : `jobq: ${this.#dropped} lines of log were dropped\n`
+    const dropped = this.#dropped === 0 ? '' : this.#tellDropped(this.#dropped)
     const text = this.#waiting.join('') + dropped
     this.#waiting = []
     this.#size = 0
     this.#dropped = 0
+    this.#makeRoom()
     if (text !== '') {
       this.#writeAll(Buffer.from(text))
       return
@@ -97,9 +134,14 @@ class PipeSink implements Sink {
     this.#onDrained?.()
   }
 
-  #writeAll(bytes: Buffer): void {
-    write(this.#fd, bytes, (error, written) => {
-      if (error?.code === 'EAGAIN') setTimeout(() => this.#writeAll(bytes), 10)
+  #writeAll(bytes: Buffer, pauseMs = 1): void {
+    write(this.#fd, bytes, 0, Math.min(bytes.length, WRITE_BYTES), null, (error, written) => {
+      if (!error) {
+        this.#isStalled = false
+        this.#stall?.refresh()
+      }
+      if (error?.code === 'EAGAIN')
+        setTimeout(() => this.#writeAll(bytes, Math.min(pauseMs * 2, 50)), pauseMs)
       else if (!error && written < bytes.length) this.#writeAll(bytes.subarray(written))
       else {
         if (error) this.#isBroken = true // its reader is gone: no one is left to tell
