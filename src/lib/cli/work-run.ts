@@ -59,7 +59,11 @@ async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
     format: '{bar} {value}/{total} jobs, {duration_formatted}, {running} running',
     barCompleteChar: '█',
     barIncompleteChar: '░',
+    barsize: Math.max(10, Math.min(40, (process.stderr.columns || 80) - 45)),
     hideCursor: true,
+    linewrap: true, // lines of the log must not be cut
+    forceRedraw: true, // it comes back below them
+    clearOnComplete: true, // the summary says it all
     stream: process.stderr,
     gracefulExit: false,
   })
@@ -74,7 +78,10 @@ async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
       bar.update(ended, {running})
     },
     clear: () => process.stderr.write('\r\u001b[K'),
-    stop: () => bar.stop(),
+    stop: () => {
+      process.stderr.write('\u001b7') // it goes back to where it saved the cursor last, which is lines above at its start
+      bar.stop()
+    },
   }
 }
 
