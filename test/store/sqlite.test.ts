@@ -548,6 +548,25 @@ describe('a lock', () => {
     assert.equal((await store.counts('Work'))[0]?.ready, 2)
   })
 
+  test('met only at the commit is LOCKED for a bulk, which reads its source once', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    await (await openSqlite(path)).close()
+    const reader = new Sqlite(path)
+    t.after(() => reader.close())
+    reader.pragma('journal_mode = DELETE') // as some file systems need it: who reads keeps others from committing
+    const store = await open(t, path)
+    reader.exec('BEGIN; SELECT * FROM job')
+    setTimeout(() => reader.exec('COMMIT')) // after the first attempt, which blocks the event loop
+    let read = 0
+    const source = function* () {
+      for (let i = 0; i < 10; i++, read++) yield newJob()
+    }
+    await assert.rejects(store.enqueueMany(source()), isStoreError('LOCKED'))
+    assert.equal(read, 10)
+    assert.deepEqual(await store.counts(), [])
+    assert.equal(await store.enqueueMany(source()), 10)
+  })
+
   test('does not keep an idle dispatcher from looking', async t => {
     const {store, lock} = await lockable(t, {patience: 150})
     await store.enqueue(newJob('Work', {due: {in: 3600}}))

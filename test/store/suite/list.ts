@@ -241,6 +241,22 @@ export const streams: Tests = {
     assert.deepEqual(ids(await store.list({limit: 1500, offset: 1700})), ids(rows.slice(1700, 3200)))
   },
 
+  'megabytes of exceptions come in order and once, from any offset on': async ({store}) => {
+    const large = randomBytes(400_000)
+    for (let i = 0; i < 8; i++) await fail(store, newJob('Work', {arg: large}), `no ${i}`)
+    const all = ['no 7', 'no 6', 'no 5', 'no 4', 'no 3', 'no 2', 'no 1', 'no 0']
+    for (const offset of [0, 1, 5])
+      for (const limit of [100, 4]) {
+        const page = {limit, offset}
+        const wanted = all.slice(offset, offset + limit)
+        for (const rows of [await collect(store.eachException(page)), await store.exceptions(page)])
+          assert.deepEqual(
+            rows.map(({message}) => message),
+            wanted,
+          )
+      }
+  },
+
   'who reads may change what it reads': async ({store}) => {
     for (let i = 0; i < 5; i++) await fail(store, newJob('Work', {arg: String(i)}), `no ${i}`)
     const seen = []
