@@ -172,7 +172,7 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
   })
 })
 
-describe('an import without an end', {concurrency: 2}, () => {
+describe('an import without an end', () => {
   test('is ended after half a minute, and named', async t => {
     const site = new Workplace(t)
     const file = site.write('workers/Loop.mjs', `console.log('looping'); for (;;) {}`)

@@ -96,6 +96,7 @@ export class PoolChild {
       since: performance.now(),
       onEnd,
       retryIn: retryDelay === null ? null : retryIn(maxRetries, job.retryCnt, retryDelay),
+      isStopped: false,
       callOffKill: () => {},
     }
     this.#run = run
@@ -104,6 +105,7 @@ export class PoolChild {
     return {
       settings,
       stop: () => {
+        run.isStopped = true
         this.#say({kind: 'stop'})
         run.callOffKill = stopGroup(this.process)
       },
@@ -146,7 +148,8 @@ export class PoolChild {
     this.state = 'idle'
     this.jobsDone++
     this.rss = rss
-    if (broken) this.end()
+    // What a job that was stopped has left behind goes with its child
+    if (broken || this.#run?.isStopped) this.end()
     this.#ended({kind: 'finished', outcome: outcomeFromWire(outcome)})
     this.#onIdle(this)
   }
@@ -196,5 +199,6 @@ interface CurrentRun {
   since: number
   onEnd: (ended: Ended) => void
   retryIn: number | null
+  isStopped: boolean
   callOffKill: () => void
 }

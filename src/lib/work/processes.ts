@@ -45,19 +45,27 @@ export class Guardian {
   }
 }
 
-/** Sends a signal to a process's whole group; nothing happens if none of it is left. */
-export function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined) return
+/** Sends a signal to a process's whole group. @returns whether any of it is left */
+export function signalGroup(child: ChildProcess, signal: NodeJS.Signals | 0): boolean {
+  if (child.pid === undefined) return false
   try {
-    process.kill(-child.pid, signal)
+    return process.kill(-child.pid, signal)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    const {code} = error as NodeJS.ErrnoException
+    if (code === 'EPERM') return true // it runs as another user by now: `sudo` in a worker
+    if (code === 'ESRCH') return false
+    throw error
   }
 }
 
-/** TERM now, KILL after the grace. @returns how to call the KILL off */
+/**
+ * TERM now, KILL after the grace.
+ * @returns to be called when the process has ended: calls the KILL off, unless some of its group is still there
+ */
 export function stopGroup(child: ChildProcess): () => void {
   signalGroup(child, 'SIGTERM')
   const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), STOP_GRACE_MS)
-  return () => clearTimeout(timer)
+  return () => {
+    if (!signalGroup(child, 0)) clearTimeout(timer)
+  }
 }
