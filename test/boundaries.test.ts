@@ -36,11 +36,23 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack']},
 
   {of: 'lib/store/store', may: ['type lib/job']},
+  {of: 'lib/store/keys', may: ['type lib/job']},
   {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
   {
     of: 'lib/store/open',
-    may: ['lib/errors', 'lib/store/address', 'type lib/store/store', ...drivers('await')],
+    may: [
+      'lib/errors',
+      'lib/store/address',
+      'type lib/store/store',
+      'await lib/store/several',
+      ...drivers('await'),
+    ],
   },
+  {
+    of: 'lib/store/several',
+    may: ['lib/errors', 'lib/job', 'lib/store/merge', 'type lib/store/store'],
+  },
+  {of: 'lib/store/merge', may: ['lib/job']},
   driver('sqlite', 'better-sqlite3'),
   driver('mysql', 'mysql2*'),
   driver('postgres', 'pg*'),
@@ -95,7 +107,15 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
 function driver(name: string, itsPackage: string) {
   return {
     of: `lib/store/${name}*`,
-    may: ['lib/errors', 'lib/job', 'type lib/store/store', `lib/store/${name}*`, itsPackage, 'node:*'],
+    may: [
+      'lib/errors',
+      'lib/job',
+      'lib/store/keys',
+      'type lib/store/store',
+      `lib/store/${name}*`,
+      itsPackage,
+      'node:*',
+    ],
   }
 }
 

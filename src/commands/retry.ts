@@ -3,7 +3,7 @@ import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {retryDocument, runRetries} from '../lib/cli/retry-run.ts'
 import {UsageError} from '../lib/errors.ts'
-import {parseWhole} from '../lib/names.ts'
+import {parseRef, parseWhole} from '../lib/names.ts'
 import {parseDuration, parseTime} from '../lib/time.ts'
 
 export default class Retry extends BaseCommand {
@@ -68,7 +68,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       )
     const choice = all
       ? {func: flags.func, since: since(flags.since)}
-      : {ids: ids.map(id => parseWhole(id, 'EXCEPTION_ID', 1, Number.MAX_SAFE_INTEGER))}
+      : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
     const options = {
       dryRun: flags['dry-run'] ?? false,
       priority: parseWhole(flags.priority ?? '0', '--priority'),
@@ -77,7 +77,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     const result = await this.withQueue(flags, queue =>
       runRetries(queue, choice, options, text => this.print(text)),
     )
-    process.exitCode = result.exitCode
+    if (result.exitCode !== 0) process.exitCode = result.exitCode
     return retryDocument(result)
   }
 }

@@ -4,6 +4,7 @@
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
+import {EXIT} from './errors.ts'
 import {JobQueue, type QueueOptions} from './queue.ts'
 import {toJson} from './render.ts'
 
@@ -29,7 +30,11 @@ export abstract class BaseCommand extends Command {
 
   /** Opens the queue, hands it over, and closes it whatever happens. */
   protected async withQueue<T>(options: QueueOptions, use: (queue: JobQueue) => Promise<T>): Promise<T> {
-    const queue = await JobQueue.open(options)
+    const onTrouble = (message: string) => {
+      process.exitCode = EXIT.failed // what is shown is not all there is
+      process.stderr.write(`jobq: ${message}\n`)
+    }
+    const queue = await JobQueue.open({onTrouble, ...options})
     try {
       return await use(queue)
     } finally {

@@ -62,6 +62,8 @@ export class DuplicateJobError extends JobqError {
   readonly uniqkey: string
   /** The id of the job that is there; null if it left the table meanwhile. */
   readonly existingId: number | null
+  /** Which of several databases it is in. */
+  existingDb?: number
 
   constructor(func: string, uniqkey: string, existingId: number | null) {
     super(

@@ -18,6 +18,18 @@ export const ALL_FUNCS = ''
 /** An argument as it is stored: text as TEXT (so that it reads well in a shell), bytes as a BLOB. */
 export type StoredArg = string | Uint8Array | null
 
+/** What a row goes by: with several databases its id alone does not say where it is. */
+export interface RowRef {
+  id: number
+  /** Which of several databases it is in, the first being 1; not there where there is only one. */
+  db?: number
+}
+
+/** A row's id as people and scripts have it: `17`, or with several databases `2:17`. */
+export function idOf({id, db}: {id: number; db?: number | undefined}): number | string {
+  return db === undefined ? id : `${db}:${id}`
+}
+
 /** A job that is to be stored. */
 export interface NewJob {
   func: string
@@ -31,8 +43,7 @@ export interface NewJob {
 }
 
 /** What an enqueue wrote. */
-export interface EnqueuedJob {
-  id: number
+export interface EnqueuedJob extends RowRef {
   func: string
   uniqkey: string | null
   priority: number
@@ -44,8 +55,7 @@ export type JobState = 'ready' | 'delayed' | 'running'
 export const JOB_STATES: readonly JobState[] = ['ready', 'delayed', 'running']
 
 /** A row of `job`. */
-export interface JobRow {
-  id: number
+export interface JobRow extends RowRef {
   funcId: number
   func: string
   /** The bytes as stored, whatever storage class they have; null is SQL's NULL. */
@@ -67,14 +77,12 @@ export interface ListedJob extends JobRow {
  * The right to work a job and to settle it: it holds while the row still says this grabbedUntil.
  * Who has lost it (a Perl worker or another jobq took the job) changes nothing any more.
  */
-export interface Lease {
-  id: number
+export interface Lease extends RowRef {
   grabbedUntil: number
 }
 
 /** A row of `exception_log`: one for every failed attempt. */
-export interface ExceptionRow {
-  id: number
+export interface ExceptionRow extends RowRef {
   funcId: number
   func: string
   exceptionTime: number
@@ -88,8 +96,7 @@ export interface ExceptionRow {
 export type FinalStatus = 'completed' | 'failed' | 'abort'
 
 /** A row of `job_status`, written for functions whose worker asks for it (set_job_status). */
-export interface StatusRow {
-  id: number
+export interface StatusRow extends RowRef {
   funcId: number
   func: string
   arg: Uint8Array | null
@@ -152,6 +159,13 @@ export interface FuncTimes {
   took: [seconds: number, jobs: number][]
   /** Jobs that ended in each of the last 60 minutes, the current one last. */
   perMinute: number[]
+}
+
+/** Run times of several functions, or databases, as those of one. */
+export function addUp(parts: readonly FuncTimes['took'][]): FuncTimes['took'] {
+  const jobs = new Map<number, number>()
+  for (const [seconds, count] of parts.flat()) jobs.set(seconds, count + (jobs.get(seconds) ?? 0))
+  return [...jobs].sort(([a], [b]) => a - b)
 }
 
 /** The nearest-rank quantile of values that are counted and sorted; null of none. */

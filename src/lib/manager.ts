@@ -5,7 +5,7 @@ export interface Slot {
   state: 'none' | 'idle' | 'working'
   pid: number | null
   /** The job being worked. */
-  id: number | null
+  id: number | string | null
   func: string | null
   /** How long it has been worked, in seconds. */
   seconds: number | null

@@ -1,6 +1,6 @@
 /** What a function may be called, what a uniqkey, a priority or a size may say: checked once, at the door. */
 import {UsageError} from './errors.ts'
-import {MAX_NAME_LENGTH, MAX_UINT32} from './job.ts'
+import {MAX_NAME_LENGTH, MAX_UINT32, type RowRef} from './job.ts'
 
 /** A function is any name of 1–255 characters. @throws UsageError */
 export function checkFunc(name: string, what = 'function'): string {
@@ -23,6 +23,16 @@ export function parseWhole(text: string, what: string, min = 0, max = MAX_UINT32
   const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
   if (value >= min && value <= max) return value
   throw new UsageError(`${what}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+}
+
+/** A row's id as it was printed: `17`, or with several databases `2:17`. @throws UsageError */
+export function parseRef(text: string, what: string): RowRef {
+  const [, db, id] = /^(?:(\d+):)?(\d+)$/.exec(text) ?? []
+  if (id === undefined || Number(id) < 1 || !Number.isSafeInteger(Number(id)))
+    throw new UsageError(
+      `${what}: expected a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, got ${JSON.stringify(text)}`,
+    )
+  return db === undefined ? {id: Number(id)} : {id: Number(id), db: Number(db)}
 }
 
 /** Where Perl's default of 90000, which is no TCP port, arrives: the port that Qudo's clients connect to. */

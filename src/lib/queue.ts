@@ -19,7 +19,7 @@ import {type RetryChoice, type RetryOutcome, retryMany} from './retries.ts'
 import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
 import {type Stats, statsOf} from './stats.ts'
 import {addressText} from './store/address.ts'
-import {type OpenOptions, openStore, prepareStore} from './store/open.ts'
+import {type OpenOptions, openStores, prepareStore} from './store/open.ts'
 import type {Preparation, Store} from './store/store.ts'
 
 export interface QueueOptions extends OpenOptions {
@@ -88,13 +88,7 @@ export class JobQueue {
   static async open(options: QueueOptions = {}): Promise<JobQueue> {
     const db = typeof options.db === 'string' ? [options.db] : options.db
     const settings = await resolveSettings({db, config: options.config})
-    const [address, ...more] = settings.databases
-    if (more.length > 0)
-      throw new UsageError(`expected one database, got ${settings.databases.length}`, {
-        hint: 'give --db once; this version works on one database at a time',
-      })
-    const store = await openStore(address!, options.durable === undefined ? {} : {durable: options.durable})
-    return new JobQueue(store, settings)
+    return new JobQueue(await openStores(settings.databases, options), settings)
   }
 
   /**
@@ -146,9 +140,9 @@ export class JobQueue {
     return this.#open().enqueueMany(jobs)
   }
 
-  /** The waiting job of that id, null if there is none. */
-  find(id: number): Promise<ListedJob | null> {
-    return this.#open().find(id)
+  /** The waiting job of that id, null if there is none. @param db which of several databases, the first being 1 */
+  find(id: number, db?: number): Promise<ListedJob | null> {
+    return this.#open().find(id, db)
   }
 
   /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time. */
@@ -186,10 +180,12 @@ export class JobQueue {
 
   /**
    * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job.
+   * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
-  retry(exceptionId: number, options: RetryOptions = {}): Promise<EnqueuedJob> {
-    return this.#open().retry(exceptionId, {priority: options.priority ?? 0, due: options.due ?? {in: 0}})
+  retry(exceptionId: number, options: RetryOptions & {db?: number} = {}): Promise<EnqueuedJob> {
+    const {priority = 0, due = {in: 0}, db} = options
+    return this.#open().retry(exceptionId, {priority, due}, db)
   }
 
   /**

@@ -3,18 +3,18 @@
  * rest, and what is done stays done.
  */
 import {AlreadyRetriedError, DuplicateJobError, type JobqError, NotFoundError} from './errors.ts'
-import type {EnqueuedJob, ExceptionRow, NewJob} from './job.ts'
+import {type EnqueuedJob, type ExceptionRow, idOf, type NewJob, type RowRef} from './job.ts'
 import type {Store} from './store/store.ts'
 
 /** Some exceptions by id, or all that were not retried yet. */
 export type RetryChoice =
-  | {ids: readonly number[]}
+  | {ids: readonly RowRef[]}
   | {func?: string | undefined; since?: {at: number} | {ago: number} | undefined}
 
 /** A new job (null in a dry run: it would be enqueued), or why there is none. */
 export type RetryOutcome =
-  | {exceptionId: number; func: string; uniqkey: string | null; job: EnqueuedJob | null; refused: null}
-  | {exceptionId: number; refused: JobqError}
+  | {exception: RowRef; func: string; uniqkey: string | null; job: EnqueuedJob | null; refused: null}
+  | {exception: RowRef; refused: JobqError}
 
 interface NewRow {
   priority: number
@@ -29,27 +29,31 @@ export async function* retryMany(
   dryRun: boolean,
 ): AsyncGenerator<RetryOutcome> {
   const rehearsal = new Rehearsal(store)
-  const retry = (id: number, exception?: ExceptionRow) =>
-    orRefused(id, () => (dryRun ? rehearsal.retry(id, exception) : retryOne(store, id, row)))
+  const retry = (ref: RowRef, exception?: ExceptionRow) =>
+    orRefused(ref, () => (dryRun ? rehearsal.retry(ref, exception) : retryOne(store, ref, row)))
   if ('ids' in choice) {
-    for (const id of choice.ids) yield await retry(id)
+    for (const ref of choice.ids) yield await retry(ref)
     return
   }
   const all = {...choice, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
   for await (const exception of store.eachException(all)) {
-    const outcome = await retry(exception.id, exception)
+    const outcome = await retry(refOf(exception), exception)
     // Someone else has retried it or deleted it meanwhile: what was wanted of `all` is so
     const isGone = outcome.refused instanceof AlreadyRetriedError || outcome.refused instanceof NotFoundError
     if (!isGone) yield outcome
   }
 }
 
-async function retryOne(store: Store, exceptionId: number, row: NewRow): Promise<RetryOutcome> {
-  const job = await store.retry(exceptionId, row)
-  return {exceptionId, func: job.func, uniqkey: job.uniqkey, job, refused: null}
+function refOf({id, db}: RowRef): RowRef {
+  return db === undefined ? {id} : {id, db}
 }
 
-async function orRefused(exceptionId: number, retry: () => Promise<RetryOutcome>): Promise<RetryOutcome> {
+async function retryOne(store: Store, exception: RowRef, row: NewRow): Promise<RetryOutcome> {
+  const job = await store.retry(exception.id, row, exception.db)
+  return {exception, func: job.func, uniqkey: job.uniqkey, job, refused: null}
+}
+
+async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>): Promise<RetryOutcome> {
   try {
     return await retry()
   } catch (error) {
@@ -58,7 +62,7 @@ async function orRefused(exceptionId: number, retry: () => Promise<RetryOutcome>
       error instanceof DuplicateJobError ||
       error instanceof NotFoundError
     )
-      return {exceptionId, refused: error}
+      return {exception, refused: error}
     throw error
   }
 }
@@ -66,17 +70,17 @@ async function orRefused(exceptionId: number, retry: () => Promise<RetryOutcome>
 /** A dry run: says what each retry would, with those before it in mind, and only reads. */
 class Rehearsal {
   readonly #store: Store
-  readonly #retried = new Set<number>()
+  readonly #retried = new Set<number | string>()
   readonly #keys = new Set<string>()
 
   constructor(store: Store) {
     this.#store = store
   }
 
-  async retry(exceptionId: number, known?: ExceptionRow): Promise<RetryOutcome> {
-    const exception = known ?? (await this.#store.exceptions({id: exceptionId, limit: 1, offset: 0}))[0]
-    if (!exception) throw noException(exceptionId)
-    if (exception.retried || this.#retried.has(exceptionId)) throw new AlreadyRetriedError(exceptionId)
+  async retry(row: RowRef, known?: ExceptionRow): Promise<RetryOutcome> {
+    const exception = known ?? (await this.#store.exceptions({...row, limit: 1, offset: 0}))[0]
+    if (!exception) throw noException(row.id)
+    if (exception.retried || this.#retried.has(idOf(row))) throw new AlreadyRetriedError(row.id)
     const {func, uniqkey} = exception
     if (uniqkey !== null) {
       const key = JSON.stringify([func, uniqkey])
@@ -84,8 +88,8 @@ class Rehearsal {
       if (waiting || this.#keys.has(key)) throw new DuplicateJobError(func, uniqkey, waiting?.id ?? null)
       this.#keys.add(key)
     }
-    this.#retried.add(exceptionId)
-    return {exceptionId, func, uniqkey, job: null, refused: null}
+    this.#retried.add(idOf(row))
+    return {exception: row, func, uniqkey, job: null, refused: null}
   }
 }
 

@@ -1,5 +1,5 @@
 /** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
-import {ALL_FUNCS, type FuncCounts, type FuncTimes, quantile} from './job.ts'
+import {ALL_FUNCS, addUp, type FuncCounts, type FuncTimes, quantile} from './job.ts'
 
 export interface FuncStats extends FuncCounts {
   /** Run times over the last hour, in seconds; null where none is known. */
@@ -29,7 +29,7 @@ export function statsOf(
     const {median = null, p95 = null, perMinute = idle(count)} = byFunc.get(count.func) ?? {}
     return {...count, median, p95, perMinute, paused: allPaused || paused.includes(count.func)}
   })
-  const took = mergedCounts(times.map(time => time.took))
+  const took = addUp(times.map(time => time.took))
   return {
     funcs,
     total: {
@@ -64,10 +64,4 @@ function sum(
   key: Exclude<keyof FuncCounts, 'func' | 'oldestReadyAge'>,
 ): number {
   return counts.reduce((total, count) => total + count[key], 0)
-}
-
-function mergedCounts(parts: readonly FuncTimes['took'][]): FuncTimes['took'] {
-  const jobs = new Map<number, number>()
-  for (const [seconds, count] of parts.flat()) jobs.set(seconds, count + (jobs.get(seconds) ?? 0))
-  return [...jobs].sort(([a], [b]) => a - b)
 }

@@ -4,7 +4,7 @@
  */
 
 import {DuplicateJobError} from '../errors.ts'
-import type {NewJob} from '../job.ts'
+import {idOf, type NewJob} from '../job.ts'
 import {JobQueue} from '../queue.ts'
 import {type EnqueueRequest, readJob, readJobs} from './enqueue-request.ts'
 
@@ -34,13 +34,16 @@ export async function runEnqueue(flags: EnqueueFlags): Promise<EnqueueResult> {
 async function enqueueOne(queue: JobQueue, job: NewJob, ifAbsent: boolean): Promise<EnqueueResult> {
   for (;;) {
     try {
-      const {id, func, uniqkey, priority, runAfter} = await queue.add(job)
+      const row = await queue.add(job)
+      const {func, uniqkey, priority, runAfter} = row
+      const id = idOf(row)
       return result(id, {id, func, uniqkey, priority, run_after: runAfter, enqueued: true})
     } catch (error) {
       if (!(ifAbsent && error instanceof DuplicateJobError)) throw error
-      const waiting = error.existingId === null ? null : await queue.find(error.existingId)
+      const waiting = error.existingId === null ? null : await queue.find(error.existingId, error.existingDb)
       if (!waiting) continue // it left the queue in between: the key is free again
-      const {id, func, uniqkey, priority, runAfter} = waiting
+      const {func, uniqkey, priority, runAfter} = waiting
+      const id = idOf(waiting)
       return result(id, {id, func, uniqkey, priority, run_after: runAfter, enqueued: false})
     }
   }
@@ -57,6 +60,6 @@ async function enqueueMany(flags: EnqueueFlags): Promise<EnqueueResult> {
   }
 }
 
-function result(line: number, document: Record<string, unknown>): EnqueueResult {
+function result(line: number | string, document: Record<string, unknown>): EnqueueResult {
   return {line: String(line), document}
 }

@@ -1,6 +1,7 @@
 /** `jobq retry` once its words are known: tells each outcome as it comes, and adds up the exit status. */
 import {setImmediate as nextTurn} from 'node:timers/promises'
 import {EXIT, type JobqError} from '../errors.ts'
+import {idOf, type RowRef} from '../job.ts'
 import type {JobQueue, RetryOptions} from '../queue.ts'
 import {line} from '../render/listing.ts'
 import {oneLine} from '../render/text.ts'
@@ -23,9 +24,13 @@ export async function runRetries(
   for await (const outcome of queue.retryMany(choice, options)) {
     outcomes.push(outcome)
     if (outcome.refused !== null)
-      process.stderr.write(`jobq: ${complaint(outcome.exceptionId, outcome.refused)}\n`)
+      process.stderr.write(`jobq: ${complaint(outcome.exception, outcome.refused)}\n`)
     else
-      print(outcome.job ? String(outcome.job.id) : line([outcome.exceptionId, outcome.func, outcome.uniqkey]))
+      print(
+        outcome.job
+          ? String(idOf(outcome.job))
+          : line([idOf(outcome.exception), outcome.func, outcome.uniqkey]),
+      )
     await nextTurn() // for signals
     if (stop.signal.aborted) break
   }
@@ -39,26 +44,26 @@ export function retryDocument({outcomes}: RetryResult): Record<string, unknown> 
   return {
     retried: outcomes.flatMap(outcome => {
       if (outcome.refused !== null) return []
-      const {exceptionId, func, uniqkey, job} = outcome
+      const {exception, func, uniqkey, job} = outcome
       return {
-        exception_id: exceptionId,
-        id: job?.id ?? null,
+        exception_id: idOf(exception),
+        id: job && idOf(job),
         func,
         uniqkey,
         ...(job ? {priority: job.priority, run_after: job.runAfter} : {}),
       }
     }),
-    refused: outcomes.flatMap(({exceptionId, refused}) =>
-      refused === null ? [] : {exception_id: exceptionId, code: refused.code, message: refused.message},
+    refused: outcomes.flatMap(({exception, refused}) =>
+      refused === null ? [] : {exception_id: idOf(exception), code: refused.code, message: refused.message},
     ),
   }
 }
 
 /** The message, with the exception in it. */
-function complaint(exceptionId: number, {message}: JobqError): string {
-  const named = message.includes(`exception ${exceptionId}`)
+function complaint(exception: RowRef, {message}: JobqError): string {
+  const named = message.includes(`exception ${exception.id}`)
     ? message
-    : `exception ${exceptionId}: ${message}`
+    : `exception ${idOf(exception)}: ${message}`
   return oneLine(named)
 }
 

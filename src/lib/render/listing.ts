@@ -2,7 +2,7 @@
  * The rows that `jobq list` shows: as JSON documents with the columns' own names, as tab-separated lines, as rows of a
  * table. The columns of a line are a promise to scripts: new ones go to the end.
  */
-import type {ExceptionRow, ListedJob, StatusRow} from '../job.ts'
+import {type ExceptionRow, idOf, type ListedJob, type StatusRow} from '../job.ts'
 import {RawJson} from '../render.ts'
 import type {Cell, Column} from './table.ts'
 import {argLine, argText, duration, fromNow, isJson, NOTHING, oneLine} from './text.ts'
@@ -20,7 +20,7 @@ export interface Listing<Row> {
 
 export const JOBS: Listing<ListedJob> = {
   document: job => ({
-    id: job.id,
+    id: idOf(job),
     func_id: job.funcId,
     func: job.func,
     arg: argDocument(job.arg),
@@ -33,8 +33,8 @@ export const JOBS: Listing<ListedJob> = {
     state: job.state,
   }),
   fields: ['id', 'func', 'state', 'priority', 'run_after', 'retry_cnt', 'uniqkey', 'arg'],
-  line: ({id, func, state, priority, runAfter, retryCnt, uniqkey, arg}) =>
-    line([id, func, state, priority, runAfter, retryCnt, uniqkey], argLine(arg)),
+  line: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg}) =>
+    line([idOf({id, db}), func, state, priority, runAfter, retryCnt, uniqkey], argLine(arg)),
   columns: [
     {head: 'ID', align: 'right'},
     {head: 'FUNC', gives: true},
@@ -45,8 +45,8 @@ export const JOBS: Listing<ListedJob> = {
     {head: 'UNIQKEY', gives: true},
     {head: 'ARG', gives: true},
   ],
-  cells: ({id, func, state, priority, runAfter, retryCnt, uniqkey, arg}) => [
-    {text: String(id)},
+  cells: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg}) => [
+    {text: String(idOf({id, db}))},
     {text: oneLine(func)},
     {text: state, tone: state === 'running' ? 'busy' : state === 'ready' ? 'good' : 'waiting'},
     {text: String(priority)},
@@ -60,7 +60,7 @@ export const JOBS: Listing<ListedJob> = {
 
 export const EXCEPTIONS: Listing<ExceptionRow> = {
   document: exception => ({
-    id: exception.id,
+    id: idOf(exception),
     func_id: exception.funcId,
     func: exception.func,
     exception_time: exception.exceptionTime,
@@ -70,8 +70,8 @@ export const EXCEPTIONS: Listing<ExceptionRow> = {
     retried: Number(exception.retried),
   }),
   fields: ['id', 'func', 'exception_time', 'retried', 'uniqkey', 'message', 'arg'],
-  line: ({id, func, exceptionTime, retried, uniqkey, message, arg}) =>
-    line([id, func, exceptionTime, Number(retried), uniqkey, message], argLine(arg)),
+  line: ({id, db, func, exceptionTime, retried, uniqkey, message, arg}) =>
+    line([idOf({id, db}), func, exceptionTime, Number(retried), uniqkey, message], argLine(arg)),
   columns: [
     {head: 'ID', align: 'right'},
     {head: 'FUNC', gives: true},
@@ -81,8 +81,8 @@ export const EXCEPTIONS: Listing<ExceptionRow> = {
     {head: 'MESSAGE', gives: true},
     {head: 'ARG', gives: true},
   ],
-  cells: ({id, func, exceptionTime, retried, uniqkey, message, arg}) => [
-    {text: String(id)},
+  cells: ({id, db, func, exceptionTime, retried, uniqkey, message, arg}) => [
+    {text: String(idOf({id, db}))},
     {text: oneLine(func)},
     {text: fromNow(exceptionTime)},
     {text: retried ? 'yes' : 'no', tone: retried ? 'dim' : 'bad'},
@@ -95,7 +95,7 @@ export const EXCEPTIONS: Listing<ExceptionRow> = {
 
 export const STATUSES: Listing<StatusRow> = {
   document: status => ({
-    id: status.id,
+    id: idOf(status),
     func_id: status.funcId,
     func: status.func,
     arg: argDocument(status.arg),
@@ -105,8 +105,8 @@ export const STATUSES: Listing<StatusRow> = {
     job_end_time: status.jobEndTime,
   }),
   fields: ['id', 'func', 'status', 'job_start_time', 'job_end_time', 'uniqkey', 'arg'],
-  line: ({id, func, status, jobStartTime, jobEndTime, uniqkey, arg}) =>
-    line([id, func, status, jobStartTime, jobEndTime, uniqkey], argLine(arg)),
+  line: ({id, db, func, status, jobStartTime, jobEndTime, uniqkey, arg}) =>
+    line([idOf({id, db}), func, status, jobStartTime, jobEndTime, uniqkey], argLine(arg)),
   columns: [
     {head: 'ID', align: 'right'},
     {head: 'FUNC', gives: true},
@@ -116,8 +116,8 @@ export const STATUSES: Listing<StatusRow> = {
     {head: 'UNIQKEY', gives: true},
     {head: 'ARG', gives: true},
   ],
-  cells: ({id, func, status, jobStartTime, jobEndTime, uniqkey, arg}) => [
-    {text: String(id)},
+  cells: ({id, db, func, status, jobStartTime, jobEndTime, uniqkey, arg}) => [
+    {text: String(idOf({id, db}))},
     {text: oneLine(func)},
     {text: status, tone: status === 'completed' ? 'good' : 'bad'},
     {text: fromNow(jobEndTime)},

@@ -53,7 +53,7 @@ function cells({state, pid, id, func, seconds, jobs, memory}: Slot): Cell[] {
   ]
 }
 
-function orDash(number: number | null): Cell {
+function orDash(number: number | string | null): Cell {
   return number === null ? {text: '-', tone: 'dim'} : {text: String(number)}
 }
 

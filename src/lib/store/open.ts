@@ -1,9 +1,11 @@
 /** From a database's address to its driver. Only the driver that is named gets loaded. */
 import {StoreError} from '../errors.ts'
-import type {Address} from './address.ts'
+import {type Address, addressName} from './address.ts'
 import type {Preparation, Store} from './store.ts'
 
 export interface OpenOptions {
+  /** Told once when one of several databases is found to be out of reach, and when it is back. Default: no one. */
+  onTrouble?: (message: string) => void
   /** false: a commit may be lost by a power cut (never by a crash); for a dispatcher. Default true. */
   durable?: boolean
 }
@@ -15,7 +17,17 @@ export interface OpenOptions {
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
   if (address.driver !== 'sqlite') throw noDriver(address)
   const {openSqlite} = await import('./sqlite.ts')
-  return openSqlite(address.path, {makeFolder: address.isDefault, ...options})
+  const {durable = true} = options
+  return openSqlite(address.path, {makeFolder: address.isDefault, durable})
+}
+
+/** Opens all of them as one store, each when it is used: one that is out of reach does not stop the others. */
+export async function openStores(addresses: readonly Address[], options: OpenOptions = {}): Promise<Store> {
+  const [address, ...more] = addresses
+  if (address && more.length === 0) return openStore(address, options)
+  const {SeveralStores} = await import('./several.ts')
+  const members = addresses.map(each => ({name: addressName(each), open: () => openStore(each, options)}))
+  return new SeveralStores(members, {onTrouble: options.onTrouble ?? (() => {})})
 }
 
 /**

@@ -1,9 +1,6 @@
 /**
  * Listings and counts on SQLite, by the index jobq_lane: a page costs what it shows, not what waits.
  *
- * Lanes come one by one (function by function, priority by priority) and are merged here, since one SQL ORDER BY over
- * all of them would sort every waiting job.
- *
  * A listing is read in stretches, each from where the one before it ended (a key, not an offset: rows that come and go
  * meanwhile move nothing) and each small enough to hold, whatever the arguments' size. A stretch changes nothing here,
  * so that it can be repeated when it meets a lock.
@@ -11,6 +8,25 @@
 import type {Statement} from 'better-sqlite3'
 import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
 import {quantile} from '../job.ts'
+import {
+  byId,
+  byOrder,
+  byTime,
+  type JobPlace,
+  joined,
+  type Key,
+  type Keys,
+  LAST,
+  LISTED_STATES,
+  type LogPlace,
+  listed,
+  merged,
+  ORDERS,
+  STRETCH_BYTES,
+  STRETCH_ROWS,
+  type Stretch,
+  share,
+} from './keys.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
@@ -19,49 +35,6 @@ const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) 
   enqueue_time AS enqueueTime, grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
 const SELECT_KEY = 'SELECT id, priority, run_after AS runAfter FROM job WHERE func_id = ?'
 const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
-/** As they are listed: who works now, who is next, who is later. */
-const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed']
-const ORDERS: Record<JobState, Order> = {running: byId, ready: byOrder, delayed: byTime}
-
-/** The most keys, and about the most bytes of arguments and messages, in one stretch. */
-const STRETCH_ROWS = 1000
-const STRETCH_BYTES = 1 << 20
-const LAST = Number.MAX_SAFE_INTEGER
-
-interface Key {
-  id: number
-  priority: number
-  runAfter: number
-}
-
-/** Keys in order. Nothing is missing up to `end`; null: nothing comes behind them. */
-interface Keys {
-  keys: Key[]
-  end: Key | null
-}
-
-/** Rows of a listing, and where the next ones begin; null: these were the last. */
-export interface Stretch<Row, Place> {
-  rows: Row[]
-  next: Place | null
-}
-
-/** Where a listing of jobs goes on. Its states are those of one moment, however long it takes. */
-export interface JobPlace {
-  now: number
-  state: JobState
-  after: Key | null
-  skip: number
-  left: number
-}
-
-/** Where a listing of a log goes on: behind this id. Rows newer than `newest` came after it began. */
-export interface LogPlace {
-  newest: number
-  after: number | null
-  left: number
-}
-
 interface Func {
   id: number
   name: string
@@ -378,10 +351,6 @@ export class SqliteReads {
   }
 }
 
-function listed(row: JobRow, now: number): ListedJob {
-  return {...row, state: row.grabbedUntil > now ? 'running' : row.runAfter > now ? 'delayed' : 'ready'}
-}
-
 /** All stretches of a listing. */
 function all<Row, Place>(stretch: (place: Place | null) => Stretch<Row, Place>): Row[] {
   const rows: Row[] = []
@@ -392,44 +361,4 @@ function all<Row, Place>(stretch: (place: Place | null) => Stretch<Row, Place>):
     place = next
   } while (place)
   return rows
-}
-
-/** How many keys to read of each of several lanes: together some more than are wanted, and of each at least a few. */
-function share(wanted: number, lanes: number): number {
-  return lanes < 2 ? wanted : Math.min(wanted, Math.max(16, Math.ceil((2 * wanted) / lanes)))
-}
-
-/** Sorted parts as one. A part as long as the limit may have more: the whole is known up to its last key only. */
-function merged(parts: readonly Key[][], limit: number, order: Order): Keys {
-  return joined(
-    parts.map(keys => ({keys, end: keys.length === limit ? (keys.at(-1) ?? null) : null})),
-    order,
-  )
-}
-
-function joined(parts: readonly Keys[], order: Order): Keys {
-  const ends = parts.flatMap(({end}) => end ?? [])
-  const end = ends.reduce<Key | null>((first, key) => (first && order(first, key) <= 0 ? first : key), null)
-  const keys = parts.flatMap(part => part.keys).filter(key => end === null || order(key, end) <= 0)
-  return {keys: keys.sort(order), end}
-}
-
-type Order = (a: Key, b: Key) => number
-
-/** The order of work among ready jobs. */
-function byOrder(a: Key, b: Key): number {
-  return b.priority - a.priority || byTimeThenId(a, b)
-}
-
-/** The order in which delayed jobs come due. */
-function byTime(a: Key, b: Key): number {
-  return a.runAfter - b.runAfter || b.priority - a.priority || a.id - b.id
-}
-
-function byTimeThenId(a: Key, b: Key): number {
-  return a.runAfter - b.runAfter || a.id - b.id
-}
-
-function byId(a: Key, b: Key): number {
-  return a.id - b.id
 }

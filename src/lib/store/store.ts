@@ -14,6 +14,7 @@ import type {
   Lease,
   ListedJob,
   NewJob,
+  RowRef,
   Settlement,
   StatusRow,
 } from '../job.ts'
@@ -45,10 +46,14 @@ export interface Store {
    */
   turn(settlements: readonly Settlement[], want: Want): Promise<Turn>
 
+  /** What a turn would take first, without taking it: to choose between several stores. */
+  peek(want: Want): Promise<Peek>
+
   /** Extends the leases by `seconds` from now. @returns those that still hold, with their new end. */
   renew(leases: readonly Lease[], seconds: number): Promise<Lease[]>
 
-  find(id: number): Promise<ListedJob | null>
+  /** @param db which of several databases; a driver has only the one */
+  find(id: number, db?: number): Promise<ListedJob | null>
   /** Jobs as they would be worked: the running ones, the ready by priority, the delayed by their time. */
   list(page: JobPage): Promise<ListedJob[]>
   /** exception_log, newest first. */
@@ -69,7 +74,11 @@ export interface Store {
    * enqueue_from_failed_job: priority 0, no delay, unless told otherwise. The argument's bytes stay in the database.
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
-  retry(exceptionId: number, options: {priority: number; due: NewJob['due']}): Promise<EnqueuedJob>
+  retry(
+    exceptionId: number,
+    options: {priority: number; due: NewJob['due']},
+    db?: number,
+  ): Promise<EnqueuedJob>
 
   /** Stops handing out jobs of these functions on every host, until resumed; `ALL_FUNCS` is the whole store. */
   pause(funcs: readonly string[]): Promise<void>
@@ -112,6 +121,7 @@ export interface ExceptionPage extends Page {
   since?: {at: number} | {ago: number} | undefined
   /** Only this one. */
   id?: number | undefined
+  db?: number | undefined
   oldestFirst?: boolean | undefined
 }
 
@@ -144,7 +154,7 @@ export interface Turn {
   /** For each settlement, in order. */
   settled: SettleResult[]
   /** Jobs whose lease ran out once too often: they have failed for good. */
-  buried: {id: number; func: string; message: string}[]
+  buried: (RowRef & {func: string; message: string})[]
   /** The jobs taken, in the order in which they are to be started. */
   jobs: JobRow[]
   /**
@@ -156,7 +166,16 @@ export interface Turn {
   now: number
 }
 
+export interface Peek {
+  /** The best job that is ready: its priority, and for how many seconds it has been due. */
+  head: {priority: number; dueFor: number} | null
+  /** As in Turn, for where there is none; 0 if a turn has something else to do, such as a lease that ran out. */
+  nextDueIn: number | null
+}
+
 export interface SettleResult {
+  /** It could not be written now (its database is out of reach): to be settled again, by a later turn. */
+  isPending?: true
   /** Was the lease still ours, and so the outcome written? */
   held: boolean
   /** Written as failed instead, and why: the jobs of a `replaced` were refused, or it was the last death. */

@@ -4,7 +4,7 @@
  */
 import {type ChildProcess, spawn} from 'node:child_process'
 import type {Socket} from 'node:net'
-import type {JobRow} from '../job.ts'
+import {idOf, type JobRow} from '../job.ts'
 import {
   DEFAULT_GRAB_FOR,
   describeExit,
@@ -144,7 +144,7 @@ export class CommandExecutor implements Executor {
 
 function facts(job: JobRow): NodeJS.ProcessEnv {
   return {
-    JOBQ_ID: String(job.id),
+    JOBQ_ID: String(idOf(job)),
     JOBQ_FUNC: job.func,
     JOBQ_UNIQKEY: job.uniqkey ?? '',
     JOBQ_PRIORITY: String(job.priority),

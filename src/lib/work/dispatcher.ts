@@ -7,7 +7,7 @@
  * that a job does can keep it from these. It grabs no more than can start at once: priority stays strict.
  */
 import {StoreError} from '../errors.ts'
-import type {JobRow, Lease, Outcome, Settlement} from '../job.ts'
+import {idOf, type JobRow, type Lease, type Outcome, type Settlement} from '../job.ts'
 import type {SettleResult, Store, Turn} from '../store/store.ts'
 import type {Crew, Room} from './crew.ts'
 import type {Ended, Run} from './executor.ts'
@@ -74,9 +74,9 @@ export class Dispatcher {
   readonly #crew: Crew
   readonly #options: DispatcherOptions
   readonly #log: JobLog
-  readonly #running = new Map<number, Running>()
+  readonly #running = new Map<number | string, Running>()
   #finished: Finished[] = []
-  readonly #failedIds = new Set<number>()
+  readonly #failedIds = new Set<number | string>()
   readonly #counts = {completed: 0, failed: 0, aborted: 0, released: 0}
   #ended = 0
   #taken = 0
@@ -163,8 +163,13 @@ export class Dispatcher {
     const settlements = finished.map(settlementOf)
     const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
     const turn = await this.#persistently(() => this.#store.turn(settlements, want))
-    for (const [i, item] of finished.entries()) this.#settled(item, turn.settled[i]!)
-    for (const {id, func, message} of turn.buried) this.#log.ended({id, func}, 'failed', 0, message)
+    for (const [i, item] of finished.entries()) {
+      const result = turn.settled[i]!
+      // Its database is out of reach: it keeps its lease as long as that holds, and is settled by a later turn
+      if (result.isPending) this.#finished.push(item)
+      else this.#settled(item, result)
+    }
+    for (const {message, ...job} of turn.buried) this.#log.ended(job, 'failed', 0, message)
     for (const job of turn.jobs) this.#start(job, turn.now)
     if (limit > 0) this.#plan(turn, limit, isWhole)
   }
@@ -172,7 +177,7 @@ export class Dispatcher {
   #start(job: JobRow, now: number): void {
     this.#taken++
     this.#log.debug(
-      `grabbed ${job.id} ${job.func}, priority ${job.priority}, due for ${now - job.runAfter} s`,
+      `grabbed ${idOf(job)} ${job.func}, priority ${job.priority}, due for ${now - job.runAfter} s`,
     )
     const since = performance.now()
     const run = this.#crew.start(job, ended => this.#hasEnded(running, ended))
@@ -180,9 +185,9 @@ export class Dispatcher {
       () => this.#overruns(running),
       Math.min(run.settings.grabFor * 1000, 2 ** 31 - 1),
     )
-    const lease = {id: job.id, grabbedUntil: job.grabbedUntil}
+    const lease = leaseOf(job)
     const running: Running = {job, run, lease, since, startedAt: now, overrun, stopped: null}
-    this.#running.set(job.id, running)
+    this.#running.set(idOf(job), running)
   }
 
   /** When to look again, unless something is noticed before. */
@@ -213,7 +218,7 @@ export class Dispatcher {
 
   #hasEnded(running: Running, ended: Ended): void {
     clearTimeout(running.overrun)
-    this.#running.delete(running.job.id)
+    this.#running.delete(idOf(running.job))
     const durationMs = performance.now() - running.since
     this.#finished.push({running, outcome: this.#outcome(running, ended), durationMs})
     this.wake()
@@ -242,15 +247,15 @@ export class Dispatcher {
     else if (told.outcome === 'aborted') this.#counts.aborted++
     else if (told.outcome === 'failed') this.#counts.failed++
     else if (told.outcome === 'released') this.#counts.released++
-    if (['failed', 'aborted', 'died'].includes(told.outcome)) this.#failedIds.add(job.id)
-    else this.#failedIds.delete(job.id)
+    if (['failed', 'aborted', 'died'].includes(told.outcome)) this.#failedIds.add(idOf(job))
+    else this.#failedIds.delete(idOf(job))
     this.#options.onProgress?.(this.#ended, this.#running.size)
   }
 
   #overruns(running: Running): void {
     if (running.stopped) return
     running.stopped = 'overrun'
-    this.#log.debug(`${running.job.id} runs longer than its grab_for, stopping it`)
+    this.#log.debug(`${idOf(running.job)} runs longer than its grab_for, stopping it`)
     running.run.stop()
   }
 
@@ -267,11 +272,11 @@ export class Dispatcher {
         LEASE_SECONDS,
       ),
     )
-    const byId = new Map(renewed.map(lease => [lease.id, lease]))
+    const byId = new Map(renewed.map(lease => [idOf(lease), lease]))
     for (const running of held) {
-      const lease = byId.get(running.job.id)
+      const lease = byId.get(idOf(running.job))
       if (lease) running.lease = lease
-      else this.#log.trouble(`job ${running.job.id} was taken by someone else while it ran here`)
+      else this.#log.trouble(`job ${idOf(running.job)} was taken by someone else while it ran here`)
     }
   }
 
@@ -321,6 +326,10 @@ export class Dispatcher {
       }
     }
   }
+}
+
+function leaseOf({id, db, grabbedUntil}: JobRow): Lease {
+  return db === undefined ? {id, grabbedUntil} : {id, db, grabbedUntil}
 }
 
 function settlementOf({running, outcome, durationMs}: Finished): Settlement {

@@ -2,10 +2,10 @@
  * What `jobq work` tells of its jobs: one line a job, the lines they print, and what the dispatcher decides.
  * For people on stderr; as JSON lines on stdout; or in a file.
  */
-import type {JobRow} from '../job.ts'
+import {idOf, type JobRow, type RowRef} from '../job.ts'
 import type {Sink} from './sink.ts'
 
-type Subject = Pick<JobRow, 'id' | 'func'>
+type Subject = RowRef & Pick<JobRow, 'func'>
 
 /** How a job's attempt ended, as the log calls it. */
 export type LoggedOutcome = 'completed' | 'replaced' | 'failed' | 'aborted' | 'released' | 'died' | 'lost'
@@ -46,15 +46,15 @@ class TextLog implements JobLog {
     this.#options = options
   }
 
-  ended({id, func}: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
+  ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
     const word = this.#options.paint?.(outcome) ?? outcome
     this.#line(
-      `${id} ${printable(func)} ${word} ${duration(durationMs)}${message ? ` ${printable(firstLine(message))}` : ''}`,
+      `${idOf(job)} ${printable(job.func)} ${word} ${duration(durationMs)}${message ? ` ${printable(firstLine(message))}` : ''}`,
     )
   }
 
   output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
-    this.#line(`${job ? `${job.id} ${printable(job.func)}` : 'worker'} | ${line}`)
+    this.#line(`${job ? `${idOf(job)} ${printable(job.func)}` : 'worker'} | ${line}`)
     return this.#options.sink.room()
   }
 
@@ -79,11 +79,11 @@ class JsonLog implements JobLog {
     this.#options = options
   }
 
-  ended({id, func}: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
+  ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
     this.#line({
       event: 'job',
-      id,
-      func,
+      id: idOf(job),
+      func: job.func,
       outcome,
       duration_ms: Math.round(durationMs),
       ...(message ? {message} : {}),
@@ -91,7 +91,7 @@ class JsonLog implements JobLog {
   }
 
   output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
-    this.#line({event: 'output', id: job?.id ?? null, func: job?.func ?? null, stream, line})
+    this.#line({event: 'output', id: job && idOf(job), func: job?.func ?? null, stream, line})
     return this.#options.sink.room()
   }
 

@@ -3,6 +3,7 @@
  */
 import {readFileSync} from 'node:fs'
 import {hostname} from 'node:os'
+import {idOf} from '../job.ts'
 import type {ManagerStatus, Slot} from '../manager.ts'
 import type {Crew} from './crew.ts'
 import type {Dispatcher} from './dispatcher.ts'
@@ -58,7 +59,7 @@ function slotOf({state, pid, job, since, jobsDone}: WorkerView): Omit<Slot, 'mem
   return {
     state: state === 'busy' ? 'working' : 'idle',
     pid,
-    id: job?.id ?? null,
+    id: job && idOf(job),
     func: job?.func ?? null,
     seconds,
     jobs: jobsDone,
