@@ -40,8 +40,19 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
   {
     of: 'lib/store/open',
-    may: ['lib/errors', 'lib/store/address', 'type lib/store/store', ...drivers('await')],
+    may: [
+      'lib/errors',
+      'lib/store/address',
+      'type lib/store/store',
+      'await lib/store/several',
+      ...drivers('await'),
+    ],
   },
+  {
+    of: 'lib/store/several',
+    may: ['lib/errors', 'lib/job', 'lib/store/merge', 'type lib/store/store'],
+  },
+  {of: 'lib/store/merge', may: ['lib/job']},
   driver('sqlite', 'better-sqlite3'),
   driver('mysql', 'mysql2*'),
   driver('postgres', 'pg*'),

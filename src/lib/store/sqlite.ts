@@ -45,7 +45,7 @@ import {
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {SqliteReads} from './sqlite-reads.ts'
 import {initPlan, isPrepared, type SchemaStep, schemaPlan} from './sqlite-schema.ts'
-import type {ExceptionPage, JobPage, Page, SettleResult, Store, Turn, Want, Watch} from './store.ts'
+import type {ExceptionPage, JobPage, Page, Peek, SettleResult, Store, Turn, Want, Watch} from './store.ts'
 
 /** How long one attempt at a lock may block the event loop. */
 const BUSY_MS = 100
@@ -203,6 +203,16 @@ export class SqliteStore implements Store {
     })
     if (turn.settled.some(({held}) => held)) this.#notify()
     return turn
+  }
+
+  async peek(want: Want): Promise<Peek> {
+    return this.#read(() => {
+      const now = this.#now()
+      const head = this.#bestHead(this.#openFuncs(want, now), now)
+      const nextDueIn = this.#nextDueIn(this.#funcsOf(want.funcs), now, want, head)
+      const dueFor = 'id' in head ? now - head.runAfter : 0
+      return {head: 'id' in head ? {priority: head.priority, dueFor} : null, nextDueIn}
+    })
   }
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
