@@ -1,5 +1,7 @@
 /** What people and programs get to see, as strings: JSON documents, tables, sparklines. Knows job types only. */
 
+import {randomUUID} from 'node:crypto'
+
 /** JSON text that goes into a document as it is: an argument keeps its digits and its depth. */
 export class RawJson {
   readonly text: string
@@ -12,11 +14,12 @@ export class RawJson {
 /** A value as one JSON document. RawJson inside it is spliced in as text. */
 export function toJson(value: unknown): string {
   const raw: string[] = []
-  const mark = `raw-${Math.random().toString(36).slice(2)}-`
   const text = JSON.stringify(value, (_key, inner: unknown) =>
-    inner instanceof RawJson ? `${mark}${raw.push(inner.text) - 1}-` : inner,
+    inner instanceof RawJson ? `${MARK}${raw.push(inner.text) - 1}-` : inner,
   )
-  return raw.length === 0
-    ? text
-    : text.replace(new RegExp(`"${mark}(\\d+)-"`, 'g'), (_, i: string) => raw[Number(i)]!)
+  return raw.length === 0 ? text : text.replace(MARKED, (_, i: string) => raw[Number(i)]!)
 }
+
+/** Stands for a RawJson while the rest is written; random, so that no stored text can look like it. */
+const MARK = `raw-${randomUUID()}-`
+const MARKED = new RegExp(`"${MARK}(\\d+)-"`, 'g')

@@ -346,7 +346,8 @@ export class SqliteReads {
   }
 
   #jobRow(id: number): JobRow | undefined {
-    const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = ?`
+    // +? as in sqlite.ts: a long listing asks this for every row, and a bare ? would be prepared anew each time
+    const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = +?`
     return this.#sql(sql).get(id) as JobRow | undefined
   }
 }
