@@ -18,7 +18,11 @@ const LEASE_SECONDS = 60
 const RENEW_MS = 20_000
 /** Between attempts to reach a store that fails: doubled each time, up to the second. */
 const STORE_BACKOFF_MS = [100, 5000] as const
-/** For how long --once and --drain keep trying. */
+/** What may be over in a while. */
+const PASSING: readonly string[] = ['LOCKED', 'FULL', 'UNREACHABLE', 'READ_ONLY']
+/** How often what could not be settled is tried again. */
+const PENDING_MS = 1000
+/** For how long --once and --drain keep trying, and what was told to end. */
 const STORE_PATIENCE_MS = 30_000
 
 export interface DispatcherOptions {
@@ -82,6 +86,8 @@ export class Dispatcher {
   #taken = 0
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
   #signalled = false
+  #signalledAt = 0
+  #interrupt: (() => void) | null = null
   #exhausted = false
   #renewDue = false
   #awake = false
@@ -111,7 +117,9 @@ export class Dispatcher {
 
   /** A signal: finish what runs, for at most shutdownTimeoutMs. The second one: stop it and release the jobs. */
   end(): void {
+    if (!this.#signalled) this.#signalledAt = performance.now()
     this.#signalled = true
+    this.#interrupt?.()
     if (this.#ending === 'no') this.#finish()
     else this.#stopRunning()
   }
@@ -162,13 +170,18 @@ export class Dispatcher {
     this.#finished = []
     const settlements = finished.map(settlementOf)
     const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
-    const turn = await this.#persistently(() => this.#store.turn(settlements, want))
+    const turn = await this.#persistently(
+      () => this.#store.turn(settlements, want),
+      () => settlements.length === 0,
+    )
+    if (!turn) return
     for (const [i, item] of finished.entries()) {
       const result = turn.settled[i]!
       // Its database is out of reach: it keeps its lease as long as that holds, and is settled by a later turn
       if (result.isPending) this.#finished.push(item)
       else this.#settled(item, result)
     }
+    if (this.#finished.some(item => finished.includes(item))) this.#settleLater()
     for (const {message, ...job} of turn.buried) this.#log.ended(job, 'failed', 0, message)
     for (const job of turn.jobs) this.#start(job, turn.now)
     if (limit > 0) this.#plan(turn, limit, isWhole)
@@ -188,6 +201,14 @@ export class Dispatcher {
     const lease = leaseOf(job)
     const running: Running = {job, run, lease, since, startedAt: now, overrun, stopped: null}
     this.#running.set(idOf(job), running)
+  }
+
+  #settleLater(): void {
+    if (this.#signalled && performance.now() - this.#signalledAt > STORE_PATIENCE_MS)
+      throw new StoreError('UNREACHABLE', `${this.#finished.length} jobs could not be settled`, {
+        hint: 'their database is out of reach; they run again when their leases have run out',
+      })
+    setTimeout(this.wake, PENDING_MS).unref()
   }
 
   /** When to look again, unless something is noticed before. */
@@ -266,12 +287,9 @@ export class Dispatcher {
     // What has ended but is not settled yet needs its lease as well
     const held = [...this.#running.values(), ...this.#finished.map(({running}) => running)]
     if (held.length === 0) return
-    const renewed = await this.#persistently(() =>
-      this.#store.renew(
-        held.map(({lease}) => lease),
-        LEASE_SECONDS,
-      ),
-    )
+    const leases = held.map(({lease}) => lease)
+    const renewed = await this.#persistently(() => this.#store.renew(leases, LEASE_SECONDS))
+    if (!renewed) return
     const byId = new Map(renewed.map(lease => [idOf(lease), lease]))
     for (const running of held) {
       const lease = byId.get(idOf(running.job))
@@ -308,8 +326,12 @@ export class Dispatcher {
 
   // ---- the store
 
-  /** A store that can't be reached is tried again, with what has ended kept: told once, and once when it is back. */
-  async #persistently<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * A store that can't be reached is tried again, with what has ended kept: told once, and once when it is back.
+   * @returns null if it was told to end and nothing is left that the store should know
+   * @throws StoreError for what does not pass, or not in time
+   */
+  async #persistently<T>(work: () => Promise<T>, isIdle = () => false): Promise<T | null> {
     const since = performance.now()
     for (let attempt = 0; ; attempt++) {
       try {
@@ -317,14 +339,27 @@ export class Dispatcher {
         if (attempt > 0) this.#log.trouble('the database is back')
         return result
       } catch (error) {
-        const passing = error instanceof StoreError && ['LOCKED', 'FULL', 'UNREACHABLE'].includes(error.code)
+        if (!(error instanceof StoreError && PASSING.includes(error.code))) throw error
+        if (this.#signalled && isIdle() && this.#running.size === 0) return null
+        const patienceSince = this.#signalled ? Math.max(since, this.#signalledAt) : since
         const patient = this.#options.mode === 'forever' && !this.#signalled
-        if (!passing || (!patient && performance.now() - since > STORE_PATIENCE_MS)) throw error
+        if (!patient && performance.now() - patienceSince > STORE_PATIENCE_MS) throw error
         if (attempt === 0) this.#log.trouble(`${error.message}; trying again until it works`)
-        const pause = Math.min(STORE_BACKOFF_MS[0] * 2 ** attempt, STORE_BACKOFF_MS[1])
-        await new Promise(resolve => setTimeout(resolve, pause * (0.5 + Math.random() / 2)))
+        await this.#pause(Math.min(STORE_BACKOFF_MS[0] * 2 ** attempt, STORE_BACKOFF_MS[1]))
       }
     }
+  }
+
+  /** About so long, or until it is told to end. */
+  async #pause(ms: number): Promise<void> {
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, ms * (0.5 + Math.random() / 2))
+      this.#interrupt = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+    this.#interrupt = null
   }
 }
 
