@@ -53,7 +53,7 @@ function parse(
       continue
     }
     const value = inline ?? argv[++i]
-    if (value === undefined || (inline === undefined && value.startsWith('-') && value !== '-')) return null
+    if (value === undefined || (value.startsWith('-') && value !== '-')) return null
     if (flag.options && !flag.options.includes(value)) return null
     if (flag.multiple) flags[name] = [...((flags[name] as string[] | undefined) ?? []), value]
     else if (flags[name] === undefined) flags[name] = value

@@ -1,5 +1,6 @@
 /** oclif, with its parser's complaints in jobq's words: what was expected, what was got, what to do. */
 import {fileURLToPath} from 'node:url'
+import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
 import {run} from '@oclif/core/run'
 import {closest, distance} from 'fastest-levenshtein'
@@ -7,17 +8,15 @@ import {JobqError, UsageError} from '../errors.ts'
 
 export async function runOclif(argv: string[], root: URL): Promise<void> {
   const config = await Config.load({root: fileURLToPath(root)})
-  const [id = ''] = argv
-  if (id !== '' && id !== 'help' && !id.startsWith('-') && !config.findCommand(id))
-    throw new UsageError(`expected a command, got ${JSON.stringify(id)}`, {
-      hint: `${suggestion(id, config.commandIDs)}see \`jobq --help\``,
-    })
+  const words = argv[0] === 'help' ? helpFor(argv) : argv
+  const [id] = words
+  if (id !== undefined && !isHelpOrVersion(id)) checkFlags(commandOf(id, config), words)
   try {
-    await run(id === 'help' ? helpFor(argv) : argv, config)
+    await run(words, config)
   } catch (error) {
     const exit = (error as OclifError).oclif?.exit
     if ((error as OclifError).code === 'EEXIT') process.exitCode = exit ?? 0
-    else throw inOurWords(error, config, id)
+    else throw inOurWords(error, config, id ?? '')
   }
 }
 
@@ -32,23 +31,65 @@ function helpFor([, ...topic]: string[]): string[] {
   return [...topic, '--help']
 }
 
+function isHelpOrVersion(word: string): boolean {
+  return ['--help', '-h', '--version', '-v'].includes(word)
+}
+
+function commandOf(id: string, config: Config): Command.Loadable {
+  const command = config.findCommand(id)
+  if (command) return command
+  if (id.startsWith('-'))
+    throw new UsageError(`expected a command, got the flag ${id}`, {
+      hint: 'the command comes first, its flags after it; see `jobq --help`',
+    })
+  throw new UsageError(`expected a command, got ${JSON.stringify(id)}`, {
+    hint: `${suggestion(id, config.commandIDs)}see \`jobq --help\``,
+  })
+}
+
+/** What oclif's parser lets pass: it takes the value of `--json=true` for an argument, and --constructor for a flag. */
+function checkFlags(command: Command.Loadable, argv: readonly string[]): void {
+  const {id, flags} = command
+  const end = argv.indexOf('--')
+  const words = end < 0 ? argv : argv.slice(0, end)
+  const isValue = (i: number) => flags[words[i - 1]?.replace(/^--/, '') ?? '']?.type === 'option'
+  for (const [i, word] of words.entries()) {
+    const [, name = '', value] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? []
+    if (!(name in flags) || isValue(i)) continue
+    if (!Object.hasOwn(flags, name)) throw unknownFlag(word, command)
+    if (flags[name]?.type === 'boolean' && value !== undefined)
+      throw new UsageError(`--${name}: expected no value, got ${JSON.stringify(value)}`, {
+        hint: `give it alone or leave it out; see \`jobq ${id} --help\``,
+      })
+  }
+}
+
+function unknownFlag(word: string, command: Command.Loadable | undefined): UsageError {
+  const [unknown = ''] = word.split('=')
+  const known = Object.keys(command?.flags ?? {}).map(name => `--${name}`)
+  return new UsageError(`unknown flag ${unknown}`, {hint: suggestion(unknown, known) + seeHelp(command?.id)})
+}
+
+function seeHelp(id: string | undefined): string {
+  return `see \`jobq ${id === undefined ? '' : `${id} `}--help\``
+}
+
 function inOurWords(error: unknown, config: Config, id: string): unknown {
   if (error instanceof JobqError || !(error instanceof Error)) return error
   const {oclif, flags, message} = error as OclifError
   if (oclif?.exit !== 2) return error
-  const see = `see \`jobq ${id} --help\``
-  const unknown = Array.isArray(flags) && /^Nonexistent flag/.test(message) ? String(flags[0]) : null
-  if (unknown === null) {
-    const [first = '', ...more] = inOneSentence(message)
-      .split('\n')
-      .filter(line => line && !line.startsWith('See more help'))
-    return new UsageError([lowerFirst(first), ...more.map(line => line.trim())].join(' '), {
-      hint: see,
-      cause: error,
-    })
-  }
-  const known = Object.keys(config.findCommand(id)?.flags ?? {}).map(name => `--${name}`)
-  return new UsageError(`unknown flag ${unknown}`, {hint: suggestion(unknown, known) + see, cause: error})
+  const command = config.findCommand(id)
+  if (Array.isArray(flags) && message.startsWith('Nonexistent flag'))
+    return unknownFlag(String(flags[0]), command)
+  const lines = inOneSentence(message)
+    .split('\n')
+    .filter(line => line && !isOclifTalk(line))
+  const said = lines.map(line => line.trim()).join(' ')
+  return new UsageError(lowerFirst(said), {hint: seeHelp(command?.id), cause: error})
+}
+
+function isOclifTalk(line: string): boolean {
+  return line.startsWith('See more help') || line.startsWith('The following error')
 }
 
 /** What oclif says of flags that go together, or do not. */

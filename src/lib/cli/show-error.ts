@@ -21,8 +21,12 @@ function facts(error: unknown): {code: string; message: string; hint: string; ex
   }
 }
 
+/** What a name or a file says must neither break the line nor reach the terminal as a command. */
 function oneLine(text: string): string {
-  return text.replaceAll('\n', '\\n').replaceAll('\r', '\\r')
+  return text.replace(/[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu, char => {
+    const escaped = JSON.stringify(char).slice(1, -1)
+    return escaped === char ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : escaped
+  })
 }
 
 function withCauses(error: Error): string {

@@ -3,23 +3,62 @@
  * Every way out goes through here, so that errors look alike and the exit status is honest.
  */
 import {readFileSync} from 'node:fs'
-import {EXIT, UsageError} from '../errors.ts'
+import {EXIT, JobqError} from '../errors.ts'
+import {guardOutput} from './output-guard.ts'
 import {showError} from './show-error.ts'
 
 /** @param root the package's folder */
 export async function start(argv: readonly string[], root: URL): Promise<void> {
-  process.stdout.on('error', quietPipe)
-  process.stderr.on('error', quietPipe)
-  try {
-    if (argv[0] === '--version' && argv.length === 1) return printVersion(root)
-    if (argv[0] === 'enqueue') {
-      const {quickEnqueue} = await import('./quick-enqueue.ts')
-      if (await quickEnqueue(argv.slice(1), new URL('oclif.manifest.json', root))) return
-    }
-    const {runOclif} = await import('./run-oclif.ts')
-    await runOclif([...argv], root)
-  } catch (error) {
+  const fail = (error: unknown) => {
     process.exitCode = showError(error, wantsJson(argv))
+  }
+  const unfinished = () => fail(new UnfinishedError())
+  guardOutput()
+  quietWarnings()
+  process.once('beforeExit', unfinished)
+  process.on('uncaughtException', error => {
+    fail(error)
+    process.exit()
+  })
+  try {
+    await run(argv, root)
+  } catch (error) {
+    fail(error)
+  } finally {
+    process.off('beforeExit', unfinished)
+  }
+}
+
+/** Nothing is left that could go on, and yet the command is not done: exit status 0 would be a lie. */
+class UnfinishedError extends JobqError {
+  readonly code = 'UNFINISHED'
+  readonly exitCode = EXIT.failed
+
+  constructor() {
+    super('ended before it was done: it awaits something that never comes', {
+      hint: 'a configuration file that awaits for ever does this',
+    })
+  }
+}
+
+async function run(argv: readonly string[], root: URL): Promise<void> {
+  if (argv.some(word => word.includes('\uFFFD'))) (await import('./raw-words.ts')).checkWords(argv)
+  if (argv[0] === '--version' || argv[0] === '-v') return printVersion(root, wantsJson(argv))
+  if (argv[0] === 'enqueue') {
+    const {quickEnqueue} = await import('./quick-enqueue.ts')
+    if (await quickEnqueue(argv.slice(1), new URL('oclif.manifest.json', root))) return
+  }
+  const {runOclif} = await import('./run-oclif.ts')
+  await runOclif([...argv], root)
+}
+
+/** Node warns of a configuration in TypeScript where no package.json says that it is a module. It runs all the same. */
+function quietWarnings(): void {
+  const emit = process.emitWarning as (...said: unknown[]) => void
+  process.emitWarning = (...said: unknown[]) => {
+    const [, options] = said
+    const {code} = (typeof options === 'object' && options !== null ? options : {}) as {code?: string}
+    if (code !== 'MODULE_TYPELESS_PACKAGE_JSON') emit(...said)
   }
 }
 
@@ -29,13 +68,10 @@ function wantsJson(argv: readonly string[]): boolean {
   return argv.slice(0, end < 0 ? argv.length : end).includes('--json')
 }
 
-function printVersion(root: URL): void {
+function printVersion(root: URL, json: boolean): void {
   const {name, version} = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'))
-  process.stdout.write(`${name}/${version} ${process.platform}-${process.arch} node-${process.version}\n`)
-}
-
-/** `jobq list | head -1`: who reads no more wants no more. */
-function quietPipe(error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
-  throw new UsageError(`can't write the output (${error.message})`, {cause: error})
+  const platform = `${process.platform}-${process.arch}`
+  const text = `${name}/${version} ${platform} node-${process.version}`
+  const document = {name, version, platform, node: process.version}
+  process.stdout.write(`${json ? JSON.stringify(document) : text}\n`)
 }
