@@ -2,7 +2,6 @@ import {string as argument} from '@oclif/core/args'
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {runEnqueue} from '../lib/cli/enqueue-run.ts'
-import {UsageError} from '../lib/errors.ts'
 
 export default class Enqueue extends BaseCommand {
   static override summary = 'Store a job, to be worked soon; prints its id.'
@@ -55,10 +54,6 @@ The argument is JSON, checked and stored byte for byte as it was written. --args
 
   async run(): Promise<Record<string, unknown>> {
     const {args, flags} = await this.parse(Enqueue)
-    if (args.func === undefined && flags['args-from'] === undefined && flags.batch === undefined)
-      throw new UsageError('expected a function to enqueue, got none', {
-        hint: `write: jobq enqueue Notify --arg '{"to":"…"}'`,
-      })
     const {line, document} = await runEnqueue({...flags, func: args.func})
     this.print(line)
     return document

@@ -65,11 +65,23 @@ export class DuplicateJobError extends JobqError {
   /** Which of several databases it is in. */
   existingDb?: number
 
-  constructor(func: string, uniqkey: string, existingId: number | null) {
+  constructor(
+    func: string,
+    uniqkey: string,
+    existingId: number | null,
+    batch?: {line: number; isTwice: boolean},
+  ) {
+    const where = batch ? `line ${batch.line}: uniqkey: ` : ''
+    const which = `a ${func} job with uniqkey ${JSON.stringify(uniqkey)}`
     super(
-      `refused: a ${func} job with uniqkey ${JSON.stringify(uniqkey)} is already waiting` +
-        (existingId === null ? '' : ` (job ${existingId})`),
-      {hint: 'it can be enqueued again once that job has left the queue; --if-absent takes this for success'},
+      batch?.isTwice
+        ? `${where}refused: ${which} is in an earlier line`
+        : `${where}refused: ${which} is already waiting${existingId === null ? '' : ` (job ${existingId})`}`,
+      {
+        hint: batch
+          ? 'nothing was enqueued; take the line out and try again'
+          : 'it can be enqueued again once that job has left the queue; --if-absent takes this for success',
+      },
     )
     this.func = func
     this.uniqkey = uniqkey

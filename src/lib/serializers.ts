@@ -9,6 +9,9 @@ import {MAX_ARG_BYTES, type StoredArg} from './job.ts'
 export type SerializerName = 'json' | 'msgpack' | 'none'
 export const SERIALIZERS: readonly SerializerName[] = ['json', 'msgpack', 'none']
 
+/** What to do about an argument that is not JSON, where a shell is what usually mangled it. */
+const QUOTE_IT = 'quote it for the shell; --serializer none takes any text or bytes'
+
 /**
  * Turns an argument as a user wrote it into what is stored: JSON checked and kept byte for byte; for msgpack, the
  * JSON encoded; for none, the bytes themselves.
@@ -20,16 +23,24 @@ export async function storedFromInput(
   serializer: SerializerName,
   what: string,
 ): Promise<StoredArg> {
-  if (serializer === 'json') return jsonFromInput(input, what)
   if (serializer === 'none') return textOrBytes(checkSize(input, what))
-  return encodeMessagePack(parseJson(jsonFromInput(input, what), what), what)
+  const {text} = jsonFromInput(checkSize(input, what), what)
+  return serializer === 'json' ? text : jsonAsMessagePack(text, what)
 }
 
-/** Checks JSON and returns its text as it was written. Synchronous: bulk enqueues call it for every line. */
-export function jsonFromInput(input: string | Uint8Array, what: string): string {
-  const text = typeof input === 'string' ? input : utf8(input, what)
-  parseJson(checkSize(text, what), what)
-  return text
+/** JSON as it was written, checked, and its value. Synchronous: bulk enqueues call it for every line. */
+export function jsonFromInput(
+  input: string | Uint8Array,
+  what: string,
+  hint = QUOTE_IT,
+): {text: string; value: unknown} {
+  const text = typeof input === 'string' ? input : utf8(input, what, hint)
+  try {
+    return {text, value: JSON.parse(text) as unknown}
+  } catch (cause) {
+    const {phrase} = jsonMistake(text, cause as Error)
+    throw new ArgumentError(`${what}: expected JSON, got ${phrase}`, {cause, hint})
+  }
 }
 
 /** Encodes a value as JSON for an enqueue from a program. @throws ArgumentError for what JSON can't hold */
@@ -47,9 +58,14 @@ export function encodeJson(value: unknown, what: string): string {
 
 /** Encodes a value as Perl's Data::MessagePack does for the same small structures. */
 export async function encodeMessagePack(value: unknown, what: string): Promise<Uint8Array> {
+  return messagePack(() => value, what)
+}
+
+/** @param useBigInt64 bigints are whole numbers of 64 bits; then a large number is a double */
+async function messagePack(value: () => unknown, what: string, useBigInt64 = false): Promise<Uint8Array> {
   const {encode} = await import('@msgpack/msgpack')
   try {
-    return checkSize(encode(value), what)
+    return checkSize(encode(value(), {useBigInt64}), what)
   } catch (cause) {
     if (cause instanceof ArgumentError) throw cause
     throw new ArgumentError(`${what}: MessagePack can't hold it (${(cause as Error).message})`, {cause})
@@ -74,7 +90,7 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
       hint: `let Qudo's workers do these jobs, or enqueue them as JSON`,
     })
   try {
-    return JSON.parse(utf8(bytes, 'the argument'))
+    return JSON.parse(utf8(bytes, 'the argument', hint))
   } catch (cause) {
     throw new ArgumentError(`the argument is not JSON (${(cause as Error).message})`, {cause, hint})
   }
@@ -97,25 +113,50 @@ function isPlainText(bytes: Uint8Array): boolean {
   return isUtf8(bytes) && !bytes.includes(0)
 }
 
-function parseJson(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    const place = lineAndColumn(text, errorPosition(text, cause as SyntaxError))
-    const reason = (cause as Error).message
-      .replace(/ at position \d+.*$/s, '')
-      .replace(/, (?:\.\.\.)?".*is not valid JSON$/s, '')
-    throw new ArgumentError(`${what}: expected JSON, got ${reason} at ${place}`, {
-      cause,
-      hint: 'quote it for the shell; --serializer none takes any text',
+type Reviver = (key: string, value: unknown, context: {source?: string}) => unknown
+const parseWithSource = JSON.parse as (text: string, reviver: Reviver) => unknown // TypeScript's types lack the context
+
+/** MessagePack has whole numbers of 64 bits: they keep the digits that a double would lose. */
+async function jsonAsMessagePack(text: string, what: string): Promise<Uint8Array> {
+  const mayBeLarge = /\d{10}|[eE]/.test(text)
+  return messagePack(() => (mayBeLarge ? parseLarge(text, what) : JSON.parse(text)), what, mayBeLarge)
+}
+
+function parseLarge(text: string, what: string): unknown {
+  return parseWithSource(text, (_key, value, {source = ''}) => {
+    if (typeof value !== 'number' || Math.abs(value) < 2 ** 31) return value
+    const whole = /^-?\d+$/.test(source) ? BigInt(source) : null
+    if (whole === null ? Number.isFinite(value) : whole >= -(2n ** 63n) && whole < 2n ** 64n)
+      return whole ?? value
+    throw new ArgumentError(`${what}: expected a number that MessagePack can hold, got ${source}`, {
+      hint: 'give it as text, in quotes; --serializer json keeps all its digits',
     })
-  }
+  })
+}
+
+/** What is wrong with a text that is not JSON, as a phrase with the place. @param error JSON.parse's */
+export function jsonMistake(text: string, error: Error): {phrase: string; line: number} {
+  if (text.trim() === '') return {phrase: text === '' ? 'nothing' : 'blanks only', line: 1}
+  const position = errorPosition(text, error)
+  const before = text.slice(0, position)
+  const line = before.split('\n').length
+  const column = position - before.lastIndexOf('\n')
+  const place = text.trimEnd().includes('\n') ? `line ${line} column ${column}` : `column ${column}`
+  if (position >= text.trimEnd().length) return {phrase: `text that ends too early, at ${place}`, line}
+  const reason = error.message
+    .replace(/ at position \d+.*$/s, '')
+    .replace(/ in JSON$/, '')
+    .replace(/, (?:\.\.\.)?".*is not valid JSON$/s, '')
+    .replace(/^".*" is not valid JSON$/s, 'Unexpected word')
+    .replace(/[^ -~]/g, char => `U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`)
+  return {phrase: `a mistake at ${place}: ${reason.slice(0, 1).toLowerCase()}${reason.slice(1)}`, line}
 }
 
 /** V8 names the position in most of its messages; for the rest, the shortest prefix that fails in the same way. */
-function errorPosition(text: string, error: SyntaxError): number {
+function errorPosition(text: string, error: Error): number {
   const named = /at position (\d+)/.exec(error.message)?.[1]
   if (named !== undefined) return Number(named)
+  if (error.message.endsWith('" is not valid JSON') && !error.message.startsWith('Unexpected')) return 0
   if (!error.message.startsWith('Unexpected token')) return text.length
   let [good, bad] = [0, text.length]
   while (bad - good > 1) {
@@ -135,21 +176,14 @@ function failsAtToken(prefix: string): boolean {
   }
 }
 
-function lineAndColumn(text: string, position: number): string {
-  const before = text.slice(0, position)
-  const line = before.split('\n').length
-  return `line ${line} column ${position - before.lastIndexOf('\n')}`
-}
-
-function utf8(bytes: Uint8Array, what: string): string {
+function utf8(bytes: Uint8Array, what: string, hint: string): string {
   if (!isUtf8(bytes))
-    throw new ArgumentError(`${what}: expected JSON in UTF-8, got bytes that are not UTF-8`, {
-      hint: '--serializer none takes any bytes',
-    })
+    throw new ArgumentError(`${what}: expected JSON in UTF-8, got bytes that are not UTF-8`, {hint})
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
 }
 
-function checkSize<T extends string | Uint8Array>(arg: T, what: string): T {
+/** @throws ArgumentError for more bytes than an argument may have */
+export function checkSize<T extends string | Uint8Array>(arg: T, what: string): T {
   const bytes = typeof arg === 'string' ? Buffer.byteLength(arg) : arg.length
   if (bytes <= MAX_ARG_BYTES) return arg
   throw new ArgumentError(`${what}: expected an argument of at most ${MAX_ARG_BYTES} bytes, got ${bytes}`, {

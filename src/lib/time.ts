@@ -7,6 +7,7 @@ import {MAX_UINT32} from './job.ts'
 
 const SECONDS = {s: 1, m: 60, h: 3600, d: 86_400} as const
 const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h or 3d'
+const BEFORE_2106 = 'before 2106-02-07T06:28:16Z (the column is 32 bits wide)'
 const TIME_FORMS = 'a time such as 2026-12-24T18:00, @1798135200 or a duration from now (2h)'
 
 /** @param what the flag or key it stands in, for the message. @returns seconds */
@@ -18,12 +19,26 @@ export function parseDuration(text: string, what: string): number {
   return seconds
 }
 
+/** A duration from now, as the column can hold it. The database's clock is taken for near ours. @returns seconds */
+export function parseDelay(text: string, what: string): number {
+  const seconds = parseDuration(text, what)
+  if (Date.now() / 1000 + seconds > MAX_UINT32)
+    throw bad(what, `${DURATION_FORMS}, ending ${BEFORE_2106}`, text)
+  return seconds
+}
+
 /** @returns a point on the clock, or a distance from the database's now */
 export function parseTime(text: string, what: string): {at: number} | {in: number} {
   const unix = /^@(\d+)$/.exec(text)
   if (unix) return {at: checkTime(Number(unix[1]), what, text)}
-  if (/^\d+[smhd]?$/.test(text)) return {in: parseDuration(text, what)}
+  if (/^\d+[smhd]?$/.test(text)) return {in: parseDelay(text, what)}
   return {at: checkTime(parseIso(text, what), what, text)}
+}
+
+/** A time as a program writes it: whole Unix seconds. */
+export function unixTime(seconds: number, what: string): number {
+  if (Number.isInteger(seconds)) return checkTime(seconds, what, seconds)
+  throw bad(what, 'whole Unix seconds', seconds)
 }
 
 /** A date alone is its midnight, and what names no zone is local, as in `date` and `at`. */
@@ -36,16 +51,16 @@ function parseIso(text: string, what: string): number {
   const parsed = Date.parse(`${year}-${month}-${day}T${clock}${zone}`)
   // Date.parse lets the 30th of February pass as the 2nd of March
   const lastDay = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
-  if (Number.isNaN(parsed) || Number(day) > lastDay) throw bad(what, `${TIME_FORMS} that exists`, text)
+  if (Number.isNaN(parsed) || Number(day) > lastDay)
+    throw bad(what, 'a time that exists in the calendar and on the clock', text)
   return Math.floor(parsed / 1000)
 }
 
-function checkTime(seconds: number, what: string, text: string): number {
-  if (seconds < 0 || seconds > MAX_UINT32)
-    throw bad(what, 'a time between 1970 and 2106-02-07T06:28:15Z (the column is 32 bits wide)', text)
+function checkTime(seconds: number, what: string, got: string | number): number {
+  if (seconds < 0 || seconds > MAX_UINT32) throw bad(what, `a time from 1970 and ${BEFORE_2106}`, got)
   return seconds
 }
 
-function bad(what: string, expected: string, got: string): UsageError {
+function bad(what: string, expected: string, got: string | number): UsageError {
   return new UsageError(`${what}: expected ${expected}, got ${JSON.stringify(got)}`)
 }

@@ -6,12 +6,12 @@
 import {DuplicateJobError} from '../errors.ts'
 import {idOf, type NewJob} from '../job.ts'
 import {JobQueue} from '../queue.ts'
-import {type EnqueueRequest, readJob, readJobs} from './enqueue-request.ts'
+import {type EnqueueRequest, readJob} from './enqueue-request.ts'
+import {noteDone} from './output-guard.ts'
 
 export interface EnqueueFlags extends EnqueueRequest {
   db?: string[] | undefined
   config?: string | undefined
-  'if-absent'?: boolean | undefined
 }
 
 /** What `enqueue --json` prints, and the plain line. */
@@ -37,6 +37,7 @@ async function enqueueOne(queue: JobQueue, job: NewJob, ifAbsent: boolean): Prom
       const row = await queue.add(job)
       const {func, uniqkey, priority, runAfter} = row
       const id = idOf(row)
+      noteDone(`job ${id} is stored all the same`)
       return result(id, {id, func, uniqkey, priority, run_after: runAfter, enqueued: true})
     } catch (error) {
       if (!(ifAbsent && error instanceof DuplicateJobError)) throw error
@@ -50,14 +51,29 @@ async function enqueueOne(queue: JobQueue, job: NewJob, ifAbsent: boolean): Prom
 }
 
 async function enqueueMany(flags: EnqueueFlags): Promise<EnqueueResult> {
-  using source = await readJobs(flags)
+  const {openJobs} = await import('./bulk-request.ts')
+  using source = await openJobs(flags)
   const queue = await JobQueue.open(flags)
   try {
     const count = await queue.addMany(source.jobs)
+    noteDone(`${count} jobs are stored all the same`)
     return result(count, {enqueued: count})
+  } catch (error) {
+    throw error instanceof DuplicateJobError ? await inLine(error, source.line(), queue) : error
   } finally {
     await queue.close()
   }
+}
+
+/** Nothing is stored now: a job that still waits was there before, any other was in an earlier line. */
+async function inLine(error: DuplicateJobError, line: number, queue: JobQueue): Promise<DuplicateJobError> {
+  const {func, uniqkey, existingId, existingDb} = error
+  const waiting = existingId === null ? null : await queue.find(existingId, existingDb)
+  const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
+  const isTwice = !isWaiting && existingId !== null
+  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {line, isTwice})
+  if (isWaiting && existingDb !== undefined) told.existingDb = existingDb
+  return told
 }
 
 function result(line: number | string, document: Record<string, unknown>): EnqueueResult {

@@ -3,42 +3,41 @@
  * lock held. Lines that are not UTF-8 come as their bytes.
  */
 import {isUtf8} from 'node:buffer'
-import {closeSync, openSync, readSync} from 'node:fs'
+import {readSync} from 'node:fs'
 import {ArgumentError} from '../errors.ts'
 
 const BLOCK = 1 << 20
 const NEWLINE = 10
 
-/** @param limit the most bytes a line may have. @throws ArgumentError for a longer one; the system's errors */
-export function* readLines(path: string, limit: number): Generator<string | Buffer> {
-  const fd = openSync(path, 'r')
-  try {
-    const block = Buffer.allocUnsafe(BLOCK)
-    let kept: Buffer = Buffer.alloc(0)
-    let number = 0
-    for (;;) {
-      const size = readSync(fd, block)
-      if (size === 0) break
-      const read = block.subarray(0, size)
-      const end = read.lastIndexOf(NEWLINE)
-      if (end < 0) {
-        kept = Buffer.concat([kept, read])
-        if (kept.length > limit)
-          throw new ArgumentError(`line ${number + 1}: expected at most ${limit} bytes, got more`, {
-            hint: 'store the data in a file or a table and enqueue its name',
-          })
-        continue
-      }
-      for (const line of split(Buffer.concat([kept, read.subarray(0, end)]))) {
-        number++
-        yield line
-      }
-      kept = Buffer.from(read.subarray(end + 1))
+/**
+ * @param fd an open file, read from where it stands
+ * @param limit the most bytes a line may have
+ * @throws ArgumentError for a longer one; the system's errors
+ */
+export function* readLines(fd: number, limit: number): Generator<string | Buffer> {
+  const block = Buffer.allocUnsafe(BLOCK)
+  let kept: Buffer = Buffer.alloc(0)
+  let number = 0
+  for (;;) {
+    const size = readSync(fd, block)
+    if (size === 0) break
+    const read = block.subarray(0, size)
+    const end = read.lastIndexOf(NEWLINE)
+    if (end < 0) {
+      kept = Buffer.concat([kept, read])
+      if (kept.length > limit)
+        throw new ArgumentError(`line ${number + 1}: expected at most ${limit} bytes, got more`, {
+          hint: 'store the data in a file or a table and enqueue its name',
+        })
+      continue
     }
-    if (kept.length > 0) yield* split(kept)
-  } finally {
-    closeSync(fd)
+    for (const line of split(Buffer.concat([kept, read.subarray(0, end)]))) {
+      number++
+      yield line
+    }
+    kept = Buffer.from(read.subarray(end + 1))
   }
+  if (kept.length > 0) yield* split(kept)
 }
 
 function split(lines: Buffer): Iterable<string | Buffer> {
