@@ -68,6 +68,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       'lib/config*',
       'lib/store/address',
       'await lib/self-import',
+      'await lib/load-error',
       'node:*',
       'valibot',
       'fastest-levenshtein',

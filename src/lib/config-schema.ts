@@ -6,7 +6,7 @@ import {closest} from 'fastest-levenshtein'
 import * as v from 'valibot'
 import {ConfigError} from './errors.ts'
 import {MAX_UINT32} from './job.ts'
-import {parseSize} from './names.ts'
+import {checkFunc, parsePort, parseSize} from './names.ts'
 import {SERIALIZERS} from './serializers.ts'
 import {parseDuration} from './time.ts'
 
@@ -38,7 +38,16 @@ const size = v.pipe(
     }
   }),
 )
-const name = v.pipe(v.string(), v.minLength(1), v.maxLength(255))
+const name = v.pipe(
+  v.string(),
+  v.check(text => {
+    try {
+      return checkFunc(text) !== ''
+    } catch {
+      return false
+    }
+  }, 'a function name of 1 to 255 characters'),
+)
 
 const FuncSettingsSchema = v.strictObject({
   maxRetries: v.optional(count(0, MAX_UINT32)),
@@ -50,7 +59,12 @@ const FuncSettingsSchema = v.strictObject({
 })
 
 const ConfigSchema = v.strictObject({
-  db: v.optional(v.union([v.string(), v.array(v.string())], 'a database, or an array of them')),
+  db: v.optional(
+    v.union(
+      [v.string(), v.pipe(v.array(v.string()), v.nonEmpty('at least one database'))],
+      'a database, or an array of them',
+    ),
+  ),
   abilities: v.optional(v.array(name)),
   workersDir: v.optional(v.string()),
   workers: v.optional(v.record(name, v.string())),
@@ -79,33 +93,87 @@ export type JobqConfigInput = v.InferInput<typeof ConfigSchema>
 
 /**
  * @param source the file's text, to find the line of what is wrong
- * @throws ConfigError that names the key and its line
+ * @throws ConfigError that names the key, as it was written, and its line
  */
 export function validateConfig(value: unknown, file: string, source: string): JobqConfig {
+  const wrong = (keys: readonly string[], says: (key: string) => string, hint = '') => {
+    const line = lineOf(source, keys)
+    const place = line === null ? file : `${file}:${line}`
+    return new ConfigError(`${place}: ${says(keys.join('.') || 'the configuration')}`, {hint})
+  }
+  const list = findList(value)
+  if (list) throw wrong(list, key => `${key}: expected an object, got an array`)
   const result = v.safeParse(ConfigSchema, camelCaseKeys(value), {abortEarly: true})
   if (result.success) return result.output
-  const issue = result.issues[0]
+  const [issue] = result.issues
   const path = issue.path?.map(item => String(item.key)) ?? []
-  const key = path.at(-1)
-  const place = key === undefined ? file : `${file}${lineOf(source, key)}`
-  if (issue.type === 'strict_object' && key !== undefined && issue.expected === 'never') {
-    const known =
-      path.length > 1 ? Object.keys(FuncSettingsSchema.entries) : Object.keys(ConfigSchema.entries)
-    throw new ConfigError(`${place}: unknown key ${path.join('.')}`, {
-      hint: `did you mean ${closest(key, known)}? Known are ${known.join(', ')}`,
-    })
+  const keys = asWritten(value, path)
+  if (issue.type === 'strict_object' && issue.expected === 'never') {
+    const known = Object.keys((path.length > 1 ? FuncSettingsSchema : ConfigSchema).entries)
+    const hint = `did you mean ${closest(path.at(-1)!, known)}? Known are ${known.join(', ')}`
+    throw wrong(keys, key => `unknown key ${key}`, hint)
   }
-  const expected = issue.kind === 'schema' && issue.expected ? issue.expected : issue.message
-  throw new ConfigError(
-    `${place}: ${path.join('.') || 'the default export'}: expected ${expected}, got ${issue.received}`,
-  )
+  const mismatch = `expected ${expectation(issue)}, got ${received(issue)}`
+  throw wrong(keys, key => `${key}: ${mismatch}`, portHint(issue))
+}
+
+function expectation({type, requirement, expected, message}: v.BaseIssue<unknown>): string {
+  if (type === 'min_value') return `at least ${requirement}`
+  if (type === 'max_value') return `at most ${requirement}`
+  if (type === 'picklist') return `one of ${expected?.replace(/[()]/g, '').replaceAll(' |', ',')}`
+  return KINDS[type] ?? message
+}
+
+function received({received, type, input}: v.BaseIssue<unknown>): string {
+  if (type === 'non_empty') return 'none'
+  if (Array.isArray(input)) return 'an array'
+  if (typeof input === 'function') return 'a function'
+  return isObject(input) ? 'an object' : received
+}
+
+/** Settings are copied over from Perl, port 90000 and all. */
+function portHint({path, input}: v.BaseIssue<unknown>): string | undefined {
+  if (path?.[0]?.key !== 'adminPort') return undefined
+  try {
+    parsePort(String(input), '')
+  } catch (error) {
+    return (error as ConfigError).hint
+  }
+  return undefined
+}
+
+const KINDS: Record<string, string> = {
+  string: 'text',
+  number: 'a number',
+  boolean: 'true or false',
+  array: 'an array',
+  record: 'an object',
+  strict_object: 'an object',
+}
+
+/** Where an array stands for an object, which valibot lets pass. @returns its path, null if nowhere */
+function findList(config: unknown): string[] | null {
+  if (Array.isArray(config)) return []
+  if (!isObject(config)) return null
+  for (const key of ['funcs', 'workers'] as const) {
+    const inner = config[key]
+    if (Array.isArray(inner)) return [key]
+    if (!isObject(inner)) continue
+    const list = Object.keys(inner).find(name => Array.isArray(inner[name]))
+    if (list !== undefined) return [key, list]
+  }
+  return null
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
 }
 
 function camelCaseKeys(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  if (!isObject(value)) return value
   const entries = Object.entries(value).map(([key, inner]) => [
     camelCase(key),
-    key === 'funcs' && typeof inner === 'object' && inner !== null
+    key === 'funcs' && isObject(inner)
       ? Object.fromEntries(Object.entries(inner).map(([func, settings]) => [func, camelCaseKeys(settings)]))
       : inner,
   ])
@@ -113,12 +181,32 @@ function camelCaseKeys(value: unknown): unknown {
 }
 
 function camelCase(key: string): string {
-  return key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+  return key.replace(/(?<=[a-z0-9])_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 }
 
-/** `:7` for the first line that has the key, in camelCase or snake_case; nothing if none has. */
-function lineOf(source: string, key: string): string {
-  const snake = key.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
-  const index = source.split('\n').findIndex(line => line.includes(key) || line.includes(snake))
-  return index < 0 ? '' : `:${index + 1}`
+/** A path of camelCase keys in the keys that the file has. */
+function asWritten(config: unknown, path: readonly string[]): string[] {
+  let at = config
+  return path.map(key => {
+    const inner = isObject(at) ? at : {}
+    const written = Object.hasOwn(inner, key) ? key : Object.keys(inner).find(own => camelCase(own) === key)
+    at = inner[written ?? key]
+    return written ?? key
+  })
+}
+
+/** The line of the last key of a path, each looked for behind the one before; null if they are not in the text. */
+function lineOf(source: string, keys: readonly string[]): number | null {
+  if (keys.length === 0) return null
+  let index = 0
+  for (const key of keys) {
+    const escaped = key.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+    const isLast = key === keys.at(-1)
+    const found = new RegExp(`(?<![\\w$])["']?${escaped}["']?\\s*(?=:${isLast ? '|[,}]' : ''})`).exec(
+      source.slice(index),
+    )
+    if (!found) return null
+    index += found.index
+  }
+  return source.slice(0, index).split('\n').length
 }

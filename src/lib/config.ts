@@ -8,7 +8,8 @@ import {existsSync, readFileSync, statSync} from 'node:fs'
 import {dirname, join, resolve} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import type {JobqConfig, JobqConfigInput} from './config-schema.ts'
-import {ConfigError} from './errors.ts'
+import {ConfigError, UsageError} from './errors.ts'
+import {jsonMistake} from './serializers.ts'
 import {type Address, addressName, defaultAddress, parseAddress} from './store/address.ts'
 
 const FILES = ['jobq.config.ts', 'jobq.config.mts', 'jobq.config.js', 'jobq.config.mjs', 'jobq.config.json']
@@ -23,6 +24,8 @@ export interface Settings {
   folder: string
 }
 
+const MEND = 'mend the file, or name another with --config'
+
 /** For `export default defineConfig({…})` in jobq.config.ts: checks the keys while they are typed. */
 export function defineConfig(config: JobqConfigInput): JobqConfigInput {
   return config
@@ -33,10 +36,10 @@ export async function resolveSettings(given: {
   db?: readonly string[] | undefined
   config?: string | undefined
 }): Promise<Settings> {
-  const file = configFile(given.config ?? process.env.JOBQ_CONFIG)
+  const file = configFile(given.config)
   const config = file ? await loadConfig(file) : {}
   const folder = file ? dirname(file) : process.cwd()
-  return {databases: databases(given.db, config, folder), config, file, folder}
+  return {databases: databases(given.db, config, {file, folder}), config, file, folder}
 }
 
 /** The databases as a message may name them: no password. */
@@ -44,15 +47,31 @@ export function databasesName({databases}: Settings): string {
   return databases.map(addressName).join(', ')
 }
 
-function databases(flags: readonly string[] | undefined, config: JobqConfig, folder: string): Address[] {
-  const environment = process.env.JOBQ_DB ? process.env.JOBQ_DB.split(',') : undefined
-  const here = flags?.length ? flags : environment
-  if (here) return here.map(text => parseAddress(text.trim()))
-  const configured = typeof config.db === 'string' ? [config.db] : config.db
-  return configured?.length ? configured.map(text => parseAddress(text, folder)) : [defaultAddress()]
+function databases(
+  flags: readonly string[] | undefined,
+  config: JobqConfig,
+  {file, folder}: {file: string | null; folder: string},
+): Address[] {
+  if (flags?.length) return addresses(flags, '--db')
+  const environment = process.env.JOBQ_DB
+  if (environment) return addresses(environment.split(','), 'JOBQ_DB')
+  if (config.db === undefined) return [defaultAddress()]
+  return addresses([config.db].flat(), `${file}: db`, folder)
 }
 
-function configFile(named: string | undefined): string | null {
+function addresses(texts: readonly string[], what: string, folder?: string): Address[] {
+  return texts.map(text => {
+    try {
+      return parseAddress(text.trim(), folder)
+    } catch (cause) {
+      if (!(cause instanceof UsageError)) throw cause
+      throw new UsageError(`${what}: ${cause.message}`, {hint: cause.hint, cause})
+    }
+  })
+}
+
+function configFile(flag: string | undefined): string | null {
+  const named = flag ?? process.env.JOBQ_CONFIG
   if (named) {
     const file = resolve(named)
     if (existsSync(file)) return file
@@ -60,6 +79,10 @@ function configFile(named: string | undefined): string | null {
       hint: 'check --config and JOBQ_CONFIG',
     })
   }
+  if (flag === '')
+    throw new ConfigError('--config: expected a file, got an empty name', {
+      hint: 'leave it out for the file of this folder or one above',
+    })
   for (let folder = process.cwd(); ; folder = dirname(folder)) {
     const found = FILES.map(name => join(folder, name)).find(file => existsSync(file))
     if (found) return found
@@ -69,26 +92,38 @@ function configFile(named: string | undefined): string | null {
 
 async function loadConfig(file: string): Promise<JobqConfig> {
   const {validateConfig} = await import('./config-schema.ts')
-  let source: string
-  let value: unknown
-  try {
-    source = readFileSync(file, 'utf8')
-    value = file.endsWith('.json') ? JSON.parse(source) : await importDefault(file)
-  } catch (cause) {
-    if (cause instanceof ConfigError) throw cause
-    throw new ConfigError(`${file} can't be read: ${(cause as Error).message.split('\n')[0]}`, {cause})
-  }
+  const source = readSource(file)
+  const value = file.endsWith('.json') ? parseConfig(source, file) : await importDefault(file)
   return validateConfig(value, file, source)
+}
+
+function readSource(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
+  } catch (cause) {
+    throw new ConfigError(`${file} can't be read (${(cause as Error).message})`, {hint: MEND, cause})
+  }
+}
+
+function parseConfig(source: string, file: string): unknown {
+  try {
+    return JSON.parse(source)
+  } catch (cause) {
+    const {line, phrase} = jsonMistake(source, cause as Error)
+    throw new ConfigError(`${file}:${line}: expected JSON, got ${phrase}`, {hint: MEND, cause})
+  }
 }
 
 async function importDefault(file: string): Promise<unknown> {
   const {makeJobqImportable} = await import('./self-import.ts')
   makeJobqImportable()
-  const module = (await import(`${pathToFileURL(file).href}?${statSync(file).mtimeMs}`)) as {
-    default?: unknown
-  }
+  const url = `${pathToFileURL(file).href}?${statSync(file).mtimeMs}` // as it is now, where it was loaded before
+  const module: {default?: unknown} = await import(url).catch(async cause => {
+    const {loadErrorMessage} = await import('./load-error.ts')
+    throw new ConfigError(loadErrorMessage(file, cause), {hint: MEND, cause})
+  })
   if (module.default !== undefined) return module.default
-  throw new ConfigError(`${file} has no default export`, {
+  throw new ConfigError(`${file}: expected a default export, got none`, {
     hint: `write: import {defineConfig} from 'jobq'; export default defineConfig({…})`,
   })
 }

@@ -1,0 +1,34 @@
+/** Why a user's file (a configuration, a worker) can't be loaded, and where in it. */
+import {spawnSync} from 'node:child_process'
+import {pathToFileURL} from 'node:url'
+
+/** @returns `FILE:LINE can't be loaded: why`; without the line where nothing tells it */
+export function loadErrorMessage(file: string, error: unknown): string {
+  const {stack = '', message = String(error)} = error instanceof Error ? error : {}
+  const line =
+    placeOfSyntax(stack) ??
+    frameIn(file, stack) ??
+    (error instanceof SyntaxError ? placeOfSyntax(nodeCheck(file)) : null)
+  const [why = ''] = message.split('\n')
+  return `${file}${line === null ? '' : `:${line}`} can't be loaded: ${why}`
+}
+
+/** A syntax error's place is no part of its message: TypeScript's is the first line of the stack. */
+function placeOfSyntax(report: string): string | null {
+  return /^(?:file:|\/|[A-Z]:).*:(\d+)\n/.exec(report)?.[1] ?? null
+}
+
+/** The innermost frame of this file, for what it throws. */
+function frameIn(file: string, stack: string): string | null {
+  for (const name of [pathToFileURL(file).href, file]) {
+    const [, frame] = stack.split(name, 2)
+    const line = frame === undefined ? undefined : /^(?:\?[^:]*)?:(\d+):\d+/.exec(frame)?.[1]
+    if (line !== undefined) return line
+  }
+  return null
+}
+
+/** JavaScript's is told only by `node --check`. */
+function nodeCheck(file: string): string {
+  return spawnSync(process.execPath, ['--check', file], {encoding: 'utf8'}).stderr
+}
