@@ -2,7 +2,7 @@
  * A database's address: what --db, JOBQ_DB and the config file may say, Perl's DSNs included.
  */
 import {homedir} from 'node:os'
-import {join, resolve} from 'node:path'
+import {isAbsolute, join, resolve} from 'node:path'
 import {StoreError, UsageError} from '../errors.ts'
 
 export type Address = SqliteAddress | ServerAddress
@@ -36,7 +36,7 @@ export function parseAddress(text: string, folder: string = process.cwd()): Addr
     case undefined:
       return sqlite(text, folder)
     case 'sqlite':
-      return sqlite(text.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, ''), folder)
+      return sqlite(pathOf(text.slice('sqlite:'.length)), folder)
     case 'mysql':
     case 'mariadb':
       return {driver: 'mysql', url: text}
@@ -55,8 +55,19 @@ export function parseAddress(text: string, folder: string = process.cwd()): Addr
 
 /** `$XDG_DATA_HOME/jobq/jobq.db`, else `~/.local/share/jobq/jobq.db`. */
 export function defaultAddress(): SqliteAddress {
-  const data = process.env.XDG_DATA_HOME || join(homedir(), '.local', 'share')
+  const named = process.env.XDG_DATA_HOME ?? ''
+  // A relative one is to be ignored, by the XDG specification
+  const data = isAbsolute(named) ? named : join(homedir(), '.local', 'share')
   return {driver: 'sqlite', path: join(data, 'jobq', 'jobq.db'), isDefault: true}
+}
+
+/** sqlite:path and sqlite:///path name files; sqlite://path would be a host. */
+function pathOf(rest: string): string {
+  if (/^\/\/(?!\/)/.test(rest))
+    throw new UsageError('expected a SQLite file, got a URL with a host', {
+      hint: 'write sqlite:jobs.db, or sqlite:///folder/jobs.db for a path from the root',
+    })
+  return rest.replace(/^\/\//, '')
 }
 
 function sqlite(path: string, folder: string): SqliteAddress {
