@@ -339,6 +339,32 @@ describe('several processes', () => {
   })
 })
 
+describe('what a store remembers', () => {
+  test('passes with the time: a delayed job goes first once it is due', async t => {
+    let now = WRITTEN
+    const store = await open(t, join(tempFolder(t), 'jobs.db'), {clock: () => now * 1000})
+    await store.enqueueMany([newJob(), newJob(), newJob('Work', {priority: 9, due: {in: 10}}), newJob()])
+    const priorities = []
+    for (now of [WRITTEN, WRITTEN + 9, WRITTEN + 10, WRITTEN + 11]) {
+      const {jobs} = await store.turn([], {funcs: ['Work'], limit: 1, lease: 60})
+      priorities.push(...jobs.map(({priority}) => priority))
+    }
+    assert.deepEqual(priorities, [0, 0, 9, 0])
+  })
+
+  test('of deaths goes with the next one, once their jobs are gone', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path)
+    const deaths = () => reader(t, path).prepare('SELECT count(*) FROM jobq_death').pluck().get()
+    for (let i = 0; i < 5; i++) {
+      await store.enqueue(newJob())
+      await endOne(store, 'Work', {kind: 'died', how: 'x'})
+      assert.equal(deaths(), 1)
+      await endOne(store, 'Work', {kind: 'completed'})
+    }
+  })
+})
+
 describe('a watch', () => {
   test('follows a symbolic link to where the database is', async t => {
     const folder = tempFolder(t)
@@ -623,6 +649,28 @@ describe('what a grab costs', () => {
     assert.equal(lots.length - lanes(lots), few.length - lanes(few))
     // … and each of them seeks
     assert.deepEqual(slowPlans(t, path, new Set([...few, ...lots])), [])
+  })
+
+  test('does not grow with priorities at which nothing is due', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path, {durable: false})
+    await store.enqueueMany(
+      Array.from({length: 100}, (_, i) => newJob('Work', {priority: 1 + i, due: {in: 3600}})),
+    )
+    await store.enqueueMany(many(20, newJob()))
+    const trace = await traced(path, async traced => {
+      const want = {funcs: ['Work'], limit: 1, lease: 60}
+      let {jobs} = await traced.turn([], want)
+      for (let i = 0; i < 10; i++)
+        jobs = (
+          await traced.turn(
+            jobs.map(lease => ({lease, outcome: {kind: 'completed'}})),
+            want,
+          )
+        ).jobs
+    })
+    const lanes = trace.filter(sql => /priority < /.test(sql)).length
+    assert.ok(lanes < 101 + 20, `${lanes} lanes in 11 turns`)
   })
 
   test('nor does a page of a listing', async t => {

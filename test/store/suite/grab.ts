@@ -6,6 +6,7 @@ import {
   assertBytes,
   BYTES,
   countOf,
+  fail,
   HOUR,
   ids,
   LEASE,
@@ -88,6 +89,57 @@ export const order: Tests = {
     await takeOne(store)
     const high = await other.enqueue(newJob('Work', {priority: 5}))
     assert.deepEqual(ids(await take(store, 'Work', 1)), [high.id])
+  },
+
+  'a job that comes in above others is taken next, by whatever way it came': async ({db, store, another}) => {
+    const other = await another()
+    const high = {priority: 5}
+    const delayed = await store.enqueue(newJob('Work', {priority: 9, due: {in: HOUR}}))
+    await store.enqueueMany(Array.from({length: 40}, () => newJob()))
+    const [exception] = await fail(store, newJob('Failed'))
+    const ways: Record<string, () => Promise<unknown>> = {
+      'enqueued here': () => store.enqueue(newJob('Work', high)),
+      'enqueued in bulk': () => store.enqueueMany([newJob('Work', high)]),
+      'enqueued elsewhere': () => other.enqueue(newJob('Work', high)),
+      'enqueued by Perl': () => perlEnqueue(db, {func: 'Work', ...high}),
+      'as a replacement': async () =>
+        settle(store, await takeOne(store), {
+          kind: 'replaced',
+          jobs: [newJob('Work', high)],
+          retryIn: null,
+        }),
+      'retried from an exception': () => store.retry(exception!.id, {...high, due: {in: 0}}),
+      released: async () => {
+        await store.enqueue(newJob('Work', high))
+        const job = await takeOne(store)
+        await takeOne(store)
+        await settle(store, job, {kind: 'released'})
+      },
+      failed: async () => {
+        await store.enqueue(newJob('Work', high))
+        const job = await takeOne(store)
+        await takeOne(store)
+        await settle(store, job, {kind: 'failed', message: 'x', retryIn: 0})
+      },
+      died: async () => {
+        await store.enqueue(newJob('Work', high))
+        const job = await takeOne(store)
+        await takeOne(store)
+        await settle(store, job, {kind: 'died', how: 'x'})
+      },
+      'its lease ran out': async () => {
+        await store.enqueue(newJob('Work', high))
+        const {id} = await takeOne(store)
+        await takeOne(store)
+        await db.run('UPDATE job SET grabbed_until = ? WHERE id = ?', (await db.now()) - 5, id)
+      },
+      'it came due': () => db.run('UPDATE job SET run_after = 1, priority = 5 WHERE id = ?', delayed.id),
+    }
+    for (const [way, come] of Object.entries(ways)) {
+      assert.equal((await takeOne(store, ['Work', 'Failed'])).priority, 0, `before ${way}`)
+      await come()
+      assert.equal((await takeOne(store, ['Work', 'Failed'])).priority, 5, way)
+    }
   },
 
   'only the functions that are wanted': async ({store}) => {
