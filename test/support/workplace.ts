@@ -2,13 +2,23 @@
  * A place to work in: a folder of its own with a database and a workers folder, and jobq as a user there has it,
  * with no settings of the machine's. Whatever was started is killed and the folder removed when the test is over.
  */
-import {chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import type {TestContext} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
 import {type EnqueueOptions, JobQueue} from '../../src/lib/index.ts'
+import {isAlive} from './alive.ts'
 import {type Finished, Started} from './started.ts'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -23,6 +33,8 @@ export interface Options {
   env?: NodeJS.ProcessEnv
   input?: string | Uint8Array
   cwd?: string
+  /** In a process group of its own, as a shell starts what is typed. */
+  detached?: boolean
 }
 
 export interface Exception {
@@ -76,14 +88,8 @@ export class Workplace {
   }
 
   /** Any jobq command on this database. */
-  start(args: readonly string[], {env, input, cwd}: Options = {}): Started {
-    const started = new Started(process.execPath, [JOBQ, ...args], {
-      cwd: cwd ?? this.folder,
-      env: {...this.env, ...env},
-    })
-    started.child.stdin!.end(input)
-    this.#started.push(started)
-    return started
+  start(args: readonly string[], options: Options = {}): Started {
+    return this.spawn(process.execPath, [JOBQ, ...args], options)
   }
 
   run(args: readonly string[], options: Options = {}): Promise<Finished> {
@@ -91,8 +97,9 @@ export class Workplace {
   }
 
   /** Some other program, in the same surroundings. */
-  spawn(command: string, args: readonly string[], {env, input, cwd}: Options = {}): Started {
-    const started = new Started(command, args, {cwd: cwd ?? this.folder, env: {...this.env, ...env}})
+  spawn(command: string, args: readonly string[], options: Options = {}): Started {
+    const {env, input, cwd = this.folder, detached = false} = options
+    const started = new Started(command, args, {cwd, env: {...this.env, ...env}, detached})
     started.child.stdin!.end(input)
     this.#started.push(started)
     return started
@@ -153,6 +160,14 @@ export class Workplace {
     return this.exceptions().map(({message}) => message)
   }
 
+  /** Processes started from here, by whomever, that are still there. */
+  survivors(): number[] {
+    const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name))
+    return pids
+      .map(Number)
+      .filter(pid => isAlive(pid) && environmentOf(pid).includes(`HOME=${this.folder}\0`))
+  }
+
   /** What workers have noted, in the order in which they did. */
   notes<Note = Record<string, unknown>>(): (Note & {at: number})[] {
     const file = this.path('notes')
@@ -176,5 +191,13 @@ export class Workplace {
       JOBQ_DB: this.db,
       NOTES: this.path('notes'),
     }
+  }
+}
+
+function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1')
+  } catch {
+    return '' // gone
   }
 }
