@@ -1,0 +1,27 @@
+/** The store's turns, one by one: each settles the job before and grabs the next. */
+type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
+
+/** @returns each turn's time in ms; the jobs are gone afterwards */
+export async function timeTurns(
+  queue: Queue,
+  func: string | readonly string[],
+  count: number,
+): Promise<number[]> {
+  const want = {funcs: typeof func === 'string' ? [func] : func, limit: 1, lease: 60}
+  const times: number[] = []
+  let turn = await queue.store.turn([], want)
+  for (let i = 0; i < count - 1; i++) {
+    const [job] = turn.jobs
+    if (!job) throw new Error(`expected ${count} jobs, got ${i}`)
+    const {id, grabbedUntil} = job
+    const start = performance.now()
+    turn = await queue.store.turn([{lease: {id, grabbedUntil}, outcome: {kind: 'completed'}}], want)
+    times.push(performance.now() - start)
+  }
+  const last = turn.jobs.map(({id, grabbedUntil}) => ({
+    lease: {id, grabbedUntil},
+    outcome: {kind: 'completed'} as const,
+  }))
+  await queue.store.turn(last, {...want, limit: 0})
+  return times
+}

@@ -1,0 +1,29 @@
+/** All of them, in the order of the report. */
+import type {Scenario} from './lib/scenario.ts'
+import {bulk} from './scenarios/bulk.ts'
+import {commandsByDepth} from './scenarios/commands-by-depth.ts'
+import {enqueue} from './scenarios/enqueue.ts'
+import {executables} from './scenarios/executables.ts'
+import {grabByDepth} from './scenarios/grab-by-depth.ts'
+import {grabByLanes} from './scenarios/grab-by-lanes.ts'
+import {idle} from './scenarios/idle.ts'
+import {latency} from './scenarios/latency.ts'
+import {manyWorkers} from './scenarios/many-workers.ts'
+import {startUp} from './scenarios/start-up.ts'
+import {workInline} from './scenarios/work-inline.ts'
+import {workPool} from './scenarios/work-pool.ts'
+
+export const SCENARIOS: readonly Scenario[] = [
+  startUp,
+  commandsByDepth,
+  bulk,
+  enqueue,
+  workInline,
+  workPool,
+  executables,
+  grabByDepth,
+  grabByLanes,
+  latency,
+  idle,
+  manyWorkers,
+]

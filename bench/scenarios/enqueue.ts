@@ -1,0 +1,84 @@
+/** One process that enqueues: one by one, and many at the same time. */
+import {ARG, Floor, FUNC, makeDatabase} from '../lib/floor.ts'
+import {type Contender, interleave, named, perSecond, ratio} from '../lib/measure.ts'
+import {ifAvailable} from '../lib/peers.ts'
+import type {Scenario} from '../lib/scenario.ts'
+import {openLiteque} from '../peers/liteque.ts'
+import {openPlainjob} from '../peers/plainjob.ts'
+
+const CONCURRENT = 1000
+
+export const enqueue: Scenario = {
+  name: 'enqueue',
+  title: 'Enqueueing from an application',
+  about: `\`await queue.enqueue()\` one after the other, a commit each, and ${CONCURRENT} at a time
+(\`Promise.all\`). FULL: a job that is acknowledged survives a power cut (jobq's default). NORMAL: it survives a crash of
+the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORMAL only.`,
+  async run({jobq, folder, pick, defer}) {
+    const leftOut: string[] = []
+    const contenders: Contender[] = []
+    for (const synchronous of ['FULL', 'NORMAL'] as const) {
+      const count = synchronous === 'FULL' ? pick(3000, 1000) : pick(20_000, 5000)
+      const floor = new Floor(await makeDatabase(jobq, folder()), synchronous)
+      const db = await makeDatabase(jobq, folder())
+      const queue = await jobq.queue.JobQueue.open({db, durable: synchronous === 'FULL'})
+      defer(() => floor.close())
+      defer(() => queue.close())
+      contenders.push(
+        {
+          name: `floor, ${synchronous}`,
+          unit: 'jobs/s',
+          run: () => perSecond(count, () => floor.enqueue(count)),
+        },
+        {
+          name: `jobq, ${synchronous}`,
+          unit: 'jobs/s',
+          run: () =>
+            perSecond(count, async () => {
+              for (let i = 0; i < count; i++) await queue.enqueue(FUNC, {arg: ARG})
+            }),
+        },
+        {
+          name: `jobq, ${CONCURRENT} at a time, ${synchronous}`,
+          unit: 'jobs/s',
+          run: () =>
+            perSecond(pick(5, 2) * CONCURRENT, async () => {
+              for (let i = 0; i < pick(5, 2); i++)
+                await Promise.all(Array.from({length: CONCURRENT}, () => queue.enqueue(FUNC, {arg: ARG})))
+            }),
+        },
+      )
+    }
+    const peers = {plainjob: openPlainjob, liteque: openLiteque}
+    for (const [name, open] of Object.entries(peers)) {
+      const peer = await ifAvailable(name, leftOut, () => open(folder()))
+      if (!peer) continue
+      defer(() => peer.close())
+      const count = pick(10_000, 3000)
+      contenders.push({
+        name: `${name}, NORMAL`,
+        unit: 'jobs/s',
+        run: () => perSecond(count, () => peer.enqueue(count)),
+      })
+    }
+    const series = await interleave(pick(7, 3), contenders)
+    return {
+      series,
+      leftOut,
+      goals: [
+        ...(['FULL', 'NORMAL'] as const).map(synchronous => ({
+          what: `JobQueue.enqueue one by one / floor, ${synchronous}`,
+          ...ratio(named(series, `jobq, ${synchronous}`), named(series, `floor, ${synchronous}`)),
+          is: '>=' as const,
+          bound: 0.85,
+        })),
+        {
+          what: '1,000 concurrent JobQueue.enqueue, FULL / one by one, FULL',
+          ...ratio(named(series, `jobq, ${CONCURRENT} at a time, FULL`), named(series, 'jobq, FULL')),
+          is: '>=',
+          bound: 10,
+        },
+      ],
+    }
+  },
+}
