@@ -352,6 +352,33 @@ describe('what a store remembers', () => {
     assert.deepEqual(priorities, [0, 0, 9, 0])
   })
 
+  test('passes with a lease that ends', async t => {
+    let now = WRITTEN
+    const store = await open(t, join(tempFolder(t), 'jobs.db'), {clock: () => now * 1000})
+    await store.enqueueMany([newJob('Work', {priority: 9}), newJob('Work', {priority: 8, due: {in: 3600}})])
+    await store.enqueueMany(many(3, newJob()))
+    const priorities = []
+    for (now of [WRITTEN, WRITTEN + 59, WRITTEN + 60, WRITTEN + 61]) {
+      const {jobs} = await store.turn([], {funcs: ['Work'], limit: 1, lease: 60})
+      priorities.push(...jobs.map(({priority}) => priority))
+    }
+    assert.deepEqual(priorities, [9, 0, 9, 0])
+  })
+
+  test('is dropped with a transaction that failed', async t => {
+    const {store, reader} = await rollbackMode(t)
+    await store.enqueueMany([newJob('Work', {priority: 9}), newJob('Work', {priority: 9, due: {in: 3600}})])
+    await store.enqueueMany(many(3, newJob()))
+    reader.exec('BEGIN; SELECT * FROM job')
+    setTimeout(() => reader.exec('COMMIT')) // after the first attempt, which blocks the event loop
+    const ended = {lease: {id: 0, grabbedUntil: 1}, outcome: {kind: 'completed'}} as const
+    const {jobs} = await store.turn([ended], {funcs: ['Work'], limit: 2, lease: 60})
+    assert.deepEqual(
+      jobs.map(({priority}) => priority),
+      [9, 0],
+    )
+  })
+
   test('of deaths goes with the next one, once their jobs are gone', async t => {
     const path = join(tempFolder(t), 'jobs.db')
     const store = await open(t, path)
@@ -575,12 +602,7 @@ describe('a lock', () => {
   })
 
   test('met only at the commit is LOCKED for a bulk, which reads its source once', async t => {
-    const path = join(tempFolder(t), 'jobs.db')
-    await (await openSqlite(path)).close()
-    const reader = new Sqlite(path)
-    t.after(() => reader.close())
-    reader.pragma('journal_mode = DELETE') // as some file systems need it: who reads keeps others from committing
-    const store = await open(t, path)
+    const {store, reader} = await rollbackMode(t)
     reader.exec('BEGIN; SELECT * FROM job')
     setTimeout(() => reader.exec('COMMIT')) // after the first attempt, which blocks the event loop
     let read = 0
@@ -795,6 +817,16 @@ async function lockable(t: TestContext, options: SqliteOptions = {}) {
     return () => other.exec('COMMIT')
   }
   return {path, store, lock}
+}
+
+/** A store without WAL, as some file systems need it: who reads keeps others from committing. */
+async function rollbackMode(t: TestContext) {
+  const path = join(tempFolder(t), 'jobs.db')
+  await (await openSqlite(path)).close()
+  const reader = new Sqlite(path)
+  t.after(() => reader.close())
+  reader.pragma('journal_mode = DELETE')
+  return {store: await open(t, path), reader}
 }
 
 async function endOne(store: SqliteStore, func: string, outcome: Outcome): Promise<void> {
