@@ -79,12 +79,12 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
   if (serializer === 'msgpack') {
     const {decode} = await import('@msgpack/msgpack')
     try {
-      return decode(bytes)
+      return decode(bytes, {mapKeyConverter})
     } catch (cause) {
       throw new ArgumentError(`the argument is not MessagePack (${(cause as Error).message})`, {cause})
     }
   }
-  const hint = `read job.argOrigin (the bytes), or set serializer: 'none' or 'msgpack' for this function`
+  const hint = `set serializer: 'msgpack' for this function, or 'none' for its bytes`
   if (isStorable(bytes))
     throw new ArgumentError(`the argument is Perl's Storable format, which only Perl reads`, {
       hint: `let Qudo's workers do these jobs, or enqueue them as JSON`,
@@ -94,6 +94,13 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
   } catch (cause) {
     throw new ArgumentError(`the argument is not JSON (${(cause as Error).message})`, {cause, hint})
   }
+}
+
+/** Perl's Data::MessagePack writes the keys of a hash as bytes, unless they are flagged as characters. */
+function mapKeyConverter(key: unknown): string | number {
+  if (key instanceof Uint8Array) return Buffer.from(key).toString('utf8')
+  if (typeof key === 'string' || typeof key === 'number') return key
+  throw new Error(`a map's key should be text or a number, but is ${key === null ? 'null' : typeof key}`)
 }
 
 /** Storable's freeze and nfreeze begin with a version byte pair; `pst0` is its file form. */
