@@ -11,10 +11,9 @@ export async function runWorkCommand(
   options: WorkOptions,
   {json, debug, logFile}: {json: boolean; debug: boolean; logFile?: string | undefined},
 ): Promise<number> {
+  const tellDropped = (lines: number) => droppedLines(lines, json)
   const sink =
-    logFile === undefined
-      ? streamSink(json ? 1 : 2, count => droppedLines(count, json))
-      : openLogFile(logFile)
+    logFile === undefined ? streamSink(json ? 1 : 2, tellDropped) : openLogFile(logFile, tellDropped)
   const isTerminal = process.stderr.isTTY && !json && logFile === undefined
   const bar = isTerminal && options.mode === 'drain' ? await startBar(queue, options) : null
   const log = openLog({
@@ -27,9 +26,13 @@ export async function runWorkCommand(
   const since = performance.now()
   let result: WorkResult
   try {
-    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log, () =>
-      sink.reopen(),
-    )
+    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log, () => {
+      try {
+        sink.reopen()
+      } catch (error) {
+        log.trouble(`the log could not be opened anew (${(error as Error).message})`)
+      }
+    })
   } finally {
     bar?.stop()
   }
@@ -38,9 +41,9 @@ export async function runWorkCommand(
   return result.exitCode
 }
 
-function openLogFile(path: string): Sink {
+function openLogFile(path: string, tellDropped: (lines: number) => string): Sink {
   try {
-    return new FileSink(path)
+    return new FileSink(path, tellDropped)
   } catch (cause) {
     throw new UsageError(`can't write the log ${JSON.stringify(path)} (${(cause as Error).message})`, {
       hint: 'check --log and the permissions of its folder',

@@ -18,7 +18,10 @@ export interface Sink {
   write(line: string): void
   /** Null if there is room for more; else resolves when there is, or when waiting for it is in vain. */
   room(): Promise<void> | null
-  /** For logrotate: the file of that name, which may be another one by now. Nothing for a stream. */
+  /**
+   * For logrotate: the file of that name, which may be another one by now. Nothing for a stream.
+   * @throws the system's errors, and goes on with the file it has
+   */
   reopen(): void
   /** Resolves when all is written, or can't be within FLUSH_MS. */
   flush(): Promise<void>
@@ -36,16 +39,26 @@ export function streamSink(fd: 1 | 2, tellDropped: (lines: number) => string): S
 
 export class FileSink implements Sink {
   readonly #path: string
+  readonly #tellDropped: (lines: number) => string
   #fd: number
+  #dropped = 0
 
   /** @throws the system's errors */
-  constructor(path: string) {
+  constructor(path: string, tellDropped: (lines: number) => string) {
     this.#path = path
+    this.#tellDropped = tellDropped
     this.#fd = openSync(path, 'a', 0o640)
   }
 
+  /** A disk that is full costs lines of log, and no jobs. */
   write(line: string): void {
-    writeSync(this.#fd, line)
+    try {
+      if (this.#dropped > 0) writeSync(this.#fd, this.#tellDropped(this.#dropped))
+      this.#dropped = 0
+      writeSync(this.#fd, line)
+    } catch {
+      this.#dropped++
+    }
   }
 
   room(): null {
