@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {execFile, spawnSync} from 'node:child_process'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -28,12 +29,25 @@ const WORKER = `
   })
 `
 
+interface Lock {
+  packages: Record<
+    string,
+    {
+      dev?: boolean
+      hasInstallScript?: boolean
+      gypfile?: boolean
+      optionalDependencies?: Record<string, string>
+    }
+  >
+}
+
 interface Manifest {
   commands: Record<string, {flags: Record<string, unknown>; examples?: unknown[]}>
 }
 
 const project = join(temp, 'project')
 const installed = join(project, 'node_modules/jobq')
+const lock: Lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'))
 let tarball = ''
 /** The package's files, below its root. */
 let files: string[] = []
@@ -89,16 +103,38 @@ describe('the packed package', () => {
     assert.deepEqual(naming, [])
   })
 
-  test('has no dependency with an install script', () => {
-    const lock: {packages: Record<string, {dev?: boolean; hasInstallScript?: boolean}>} = JSON.parse(
-      readFileSync(join(root, 'package-lock.json'), 'utf8'),
-    )
+  test('has no dependency that builds or downloads something when it is installed', () => {
     const shipped = Object.entries(lock.packages).filter(([path, {dev}]) => path !== '' && !dev)
     assert.ok(shipped.length > 5)
+    const withScript = shipped.filter(([, {hasInstallScript}]) => hasInstallScript)
     assert.deepEqual(
-      shipped.filter(([, {hasInstallScript}]) => hasInstallScript).map(([path]) => path),
+      withScript.map(([path]) => path),
       [],
     )
+    const withGyp = shipped.filter(([path]) => existsSync(join(root, path, 'binding.gyp')))
+    for (const [path] of withGyp)
+      assert.equal(JSON.parse(readFileSync(join(root, path, 'package.json'), 'utf8')).gypfile, false, path)
+  })
+})
+
+describe('npm ci in a checkout', () => {
+  /** npm 10 builds what has a binding.gyp, unless the lock file says not to: it does not read the package's own word. */
+  test('builds nothing, with an old npm, too', () => {
+    const withGyp = Object.entries(lock.packages).filter(([path]) =>
+      existsSync(join(root, path, 'binding.gyp')),
+    )
+    for (const [path, {gypfile}] of withGyp)
+      assert.equal(
+        gypfile,
+        false,
+        `package-lock.json: add "gypfile": false to ${path}; npm install has removed it`,
+      )
+  })
+
+  test('finds every platform of its tools in the lock file', () => {
+    for (const [path, {optionalDependencies = {}}] of Object.entries(lock.packages))
+      for (const name of Object.keys(optionalDependencies))
+        assert.ok(isLocked(name, path), `package-lock.json lacks ${name}, which ${path} may need`)
   })
 })
 
@@ -184,6 +220,14 @@ describe('installed globally', () => {
     assert.equal(readFileSync(join(elsewhere, 'written'), 'utf8'), 'worked')
   })
 })
+
+/** As Node resolves it: beside the package that asks, or further out. */
+function isLocked(name: string, from: string): boolean {
+  const folders = from
+    .split('/node_modules/')
+    .map((_, i, parts) => parts.slice(0, i + 1).join('/node_modules/'))
+  return ['', ...folders].some(folder => `${folder && `${folder}/`}node_modules/${name}` in lock.packages)
+}
 
 /** Packing builds: that must not touch this checkout's own build, which other tests are using. */
 function copyCheckout(): void {
