@@ -9,6 +9,9 @@ import {grabByLanes} from './scenarios/grab-by-lanes.ts'
 import {idle} from './scenarios/idle.ts'
 import {latency} from './scenarios/latency.ts'
 import {manyWorkers} from './scenarios/many-workers.ts'
+import {mariadb} from './scenarios/mariadb.ts'
+import {postgres} from './scenarios/postgres.ts'
+import {redis} from './scenarios/redis.ts'
 import {startUp} from './scenarios/start-up.ts'
 import {workInline} from './scenarios/work-inline.ts'
 import {workPool} from './scenarios/work-pool.ts'
@@ -26,4 +29,7 @@ export const SCENARIOS: readonly Scenario[] = [
   latency,
   idle,
   manyWorkers,
+  postgres,
+  mariadb,
+  redis,
 ]

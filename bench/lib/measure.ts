@@ -18,16 +18,20 @@ export interface Series {
   values: number[]
 }
 
-/** @param warm rounds that are run and forgotten: caches fill, code gets compiled */
+/**
+ * @param warm rounds that are run and forgotten: caches fill, code gets compiled
+ * @param keepOrder for contenders of which one leaves what the next one needs
+ */
 export async function interleave(
   rounds: number,
   contenders: readonly Contender[],
   warm = 1,
+  {keepOrder = false} = {},
 ): Promise<Series[]> {
   const series = contenders.map(({name, unit}) => ({name, unit, values: [] as number[]}))
   for (let round = -warm; round < rounds; round++)
     for (let turn = 0; turn < contenders.length; turn++) {
-      const i = (turn + round + warm) % contenders.length
+      const i = keepOrder ? turn : (turn + round + warm) % contenders.length
       const value = await contenders[i]!.run(round)
       if (round >= 0) series[i]!.values.push(value)
     }

@@ -8,11 +8,12 @@ import {connect} from 'node:net'
 import {join} from 'node:path'
 import {BENCH, cleanEnvironment} from './jobq.ts'
 
-/** Works no-op jobs one by one through a queue; each method does `count` of them. */
+/** No-op jobs through a queue; each method does `count` of them. */
 export interface PeerQueue {
   enqueue?(count: number): Promise<void> | void
   enqueueMany?(count: number): Promise<void> | void
-  work?(count: number): Promise<void> | void
+  /** @returns jobs a second, starting the worker left out */
+  work?(count: number): Promise<number>
   close(): Promise<void> | void
 }
 

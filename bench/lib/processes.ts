@@ -46,10 +46,18 @@ export function family(pid: number): number[] {
   return found
 }
 
-/** CPU time used so far, in ms. */
+/** CPU time used so far by all its threads, in ms. */
 export function cpuTime(pid: number): number {
-  const fields = statFields(pid)
-  return (Number(fields[11]) + Number(fields[12])) * 10 // in ticks of 10 ms
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`)
+    const nanoseconds = threads.map(id =>
+      Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0]),
+    )
+    return nanoseconds.reduce((sum, one) => sum + one, 0) / 1e6
+  } catch {
+    const fields = statFields(pid)
+    return (Number(fields[11]) + Number(fields[12])) * 10 // in ticks of 10 ms
+  }
 }
 
 /** In MB. VmRSS, VmHWM (the most so far); Pss counts what is shared by its share. */

@@ -1,11 +1,12 @@
 /** The store's turns, one by one: each settles the job before and grabs the next. */
 type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
 
-/** @returns each turn's time in ms; the jobs are gone afterwards */
+/** @param between called before each turn, untimed. @returns each turn's time in ms; the jobs are gone afterwards */
 export async function timeTurns(
   queue: Queue,
   func: string | readonly string[],
   count: number,
+  between: () => unknown = () => {},
 ): Promise<number[]> {
   const want = {funcs: typeof func === 'string' ? [func] : func, limit: 1, lease: 60}
   const times: number[] = []
@@ -14,6 +15,7 @@ export async function timeTurns(
     const [job] = turn.jobs
     if (!job) throw new Error(`expected ${count} jobs, got ${i}`)
     const {id, grabbedUntil} = job
+    between()
     const start = performance.now()
     turn = await queue.store.turn([{lease: {id, grabbedUntil}, outcome: {kind: 'completed'}}], want)
     times.push(performance.now() - start)

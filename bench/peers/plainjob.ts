@@ -1,6 +1,7 @@
 /** plainjob: a queue on better-sqlite3, WAL and synchronous NORMAL; done jobs stay in its table. */
 import Sqlite from 'better-sqlite3'
 import {ARG, FUNC} from '../lib/floor.ts'
+import {perSecond} from '../lib/measure.ts'
 import {load, type PeerQueue} from '../lib/peers.ts'
 
 interface Plainjob {
@@ -38,9 +39,12 @@ export async function openPlainjob(folder: string): Promise<Required<PeerQueue>>
       const done = Promise.withResolvers<void>()
       const onCompleted = () => --left === 0 && done.resolve()
       const worker = defineWorker(FUNC, nothing, {queue, logger, onCompleted})
-      void worker.start()
-      await done.promise
+      const rate = await perSecond(count, () => {
+        void worker.start()
+        return done.promise
+      })
       await worker.stop()
+      return rate
     },
     close: () => queue.close(),
   }

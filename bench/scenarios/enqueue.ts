@@ -18,7 +18,7 @@ the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORM
     const leftOut: string[] = []
     const contenders: Contender[] = []
     for (const synchronous of ['FULL', 'NORMAL'] as const) {
-      const count = synchronous === 'FULL' ? pick(3000, 1000) : pick(20_000, 5000)
+      const count = synchronous === 'FULL' ? pick(3000, 500) : pick(20_000, 3000)
       const floor = new Floor(await makeDatabase(jobq, folder()), synchronous)
       const db = await makeDatabase(jobq, folder())
       const queue = await jobq.queue.JobQueue.open({db, durable: synchronous === 'FULL'})
@@ -42,8 +42,8 @@ the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORM
           name: `jobq, ${CONCURRENT} at a time, ${synchronous}`,
           unit: 'jobs/s',
           run: () =>
-            perSecond(pick(5, 2) * CONCURRENT, async () => {
-              for (let i = 0; i < pick(5, 2); i++)
+            perSecond(pick(5, 1) * CONCURRENT, async () => {
+              for (let i = 0; i < pick(5, 1); i++)
                 await Promise.all(Array.from({length: CONCURRENT}, () => queue.enqueue(FUNC, {arg: ARG})))
             }),
         },
@@ -54,7 +54,7 @@ the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORM
       const peer = await ifAvailable(name, leftOut, () => open(folder()))
       if (!peer) continue
       defer(() => peer.close())
-      const count = pick(10_000, 3000)
+      const count = pick(10_000, 1000)
       contenders.push({
         name: `${name}, NORMAL`,
         unit: 'jobs/s',

@@ -14,7 +14,7 @@ export const executables: Scenario = {
 script that does nothing but spawn ${COMMAND} with the same pipes, process group and environment, the argument on its
 stdin and its output read, so many at once.`,
   async run({jobq, folder, pick}) {
-    const count = pick(1500, 400)
+    const count = pick(1000, 150)
     const place = workplace(jobq, folder(), {})
     const db = await makeDatabase(jobq, place.folder)
     const {spawnMany} = await import(program('spawn-many.ts'))

@@ -22,7 +22,7 @@ databases that hold ${BASE.toLocaleString('en')} ready jobs of priority 5 and so
 priority, delayed ones of higher priority, jobs of another function, leased jobs. Side by side with the database that
 holds nothing else.`,
   async run({jobq, folder, pick, defer}) {
-    const depths = pick([10_000, 100_000, 1_000_000, 5_000_000], [10_000, 1_000_000])
+    const depths = pick([10_000, 100_000, 1_000_000, 5_000_000], [10_000, 300_000])
     const open = async () => {
       const db = await makeDatabase(jobq, folder())
       const queue = await jobq.queue.JobQueue.open({db, durable: false})

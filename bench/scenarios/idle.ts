@@ -13,7 +13,7 @@ export const idle: Scenario = {
   name: 'idle',
   title: 'Idle',
   about: `\`jobq work\` with its defaults and one child, once it has worked a job and waits: CPU time of both processes
-over some seconds (/proc/PID/stat), and their memory, beside a bare Node that has better-sqlite3 and the database open.
+over some seconds (/proc/PID/task/*/schedstat), and their memory, beside a bare Node that has better-sqlite3 and the database open.
 RSS counts pages that processes share (Node's own code) once for each, PSS by their share.`,
   async run({jobq, folder, pick, defer}) {
     const seconds = pick(20, 4)
@@ -41,7 +41,7 @@ RSS counts pages that processes share (Node's own code) once for each, PSS by th
       await queue.enqueue(FUNC)
       await queue.close()
       await until(() => / completed /.test(readFileSync(log, 'utf8')), 'the first job', work)
-      await sleep(pick(6000, 3000)) // what the commit has set off has calmed down
+      await sleep(6000) // what the commit has set off has calmed down
       const pids = family(work.pid!)
       const before = sum(pids, cpuTime)
       await sleep(seconds * 1000)

@@ -50,7 +50,7 @@ does the same with three statements on the same table and index: delete, grab, c
         unit: 'jobs/s',
         run: () => {
           peer.enqueueMany(count)
-          return perSecond(count, () => peer.work(count))
+          return peer.work(count)
         },
       })
     }

@@ -1,0 +1,96 @@
+/** jobq on MariaDB beside the statements that Qudo sends, in a loop. */
+import {createConnection} from 'mysql2/promise'
+import {ARG, FUNC} from '../lib/floor.ts'
+import {type Contender, perSecond, ratio} from '../lib/measure.ts'
+import {ifAvailable, needServer, SERVERS} from '../lib/peers.ts'
+import type {Bench, Goal, Scenario} from '../lib/scenario.ts'
+import {openServerJobq} from '../lib/servers.ts'
+import {measureQueues, withLatency} from './postgres.ts'
+
+export const mariadb: Scenario = {
+  name: 'mariadb',
+  title: 'On MariaDB',
+  about: `jobq's store, turn by turn, beside the statements of Qudo in the same server, sent by mysql2 in a loop: read 30
+candidates by priority, ask for the time, grab the first by compare-and-swap, delete it, a commit each. (Qudo itself, in
+Perl, polls, and is slower.)`,
+  async run(bench) {
+    const leftOut: string[] = []
+    const url = await ifAvailable('MariaDB', leftOut, () => emptyDatabase(bench, 'jobq'))
+    if (url === null) return {series: [], leftOut}
+    const jobq = await ifAvailable('jobq on MariaDB', leftOut, () => openServerJobq(bench, url))
+    const qudo = await qudoLoop(bench)
+    const result = await measureQueues(bench, {jobq}, [qudo])
+    const goals: Goal[] = []
+    const [strict, loop] = ['jobq: work', qudo.name].map(name => result.series.find(one => one.name === name))
+    if (strict && loop)
+      goals.push({
+        what: 'MariaDB: strict / the statements that Qudo sends, in a loop',
+        ...ratio(strict, loop),
+        is: '>=',
+        bound: 4,
+      })
+    return withLatency(bench, {...result, leftOut, goals}, 'MariaDB', jobq, 15)
+  },
+}
+
+async function qudoLoop(bench: Bench): Promise<Contender> {
+  const count = bench.pick(500, 150)
+  const connection = await createConnection(await emptyDatabase(bench, 'qudo'))
+  bench.defer(() => connection.end())
+  for (const sql of QUDO_TABLES) await connection.query(sql)
+  const fill = `INSERT INTO job (func_id, arg, enqueue_time, grabbed_until, run_after, priority)
+    SELECT 1, ?, UNIX_TIMESTAMP(), 0, UNIX_TIMESTAMP(), 0 FROM seq_1_to_${count}`
+  const find = `SELECT job.id, job.arg, job.uniqkey, job.func_id, job.grabbed_until, job.retry_cnt, job.priority
+    FROM job, func WHERE job.func_id = func.id AND job.grabbed_until <= UNIX_TIMESTAMP()
+    AND job.run_after <= UNIX_TIMESTAMP() AND func.name IN (?) ORDER BY job.priority DESC LIMIT 30`
+  const grab = `UPDATE job SET grabbed_until = ?, enqueue_time = ?, run_after = ? WHERE grabbed_until = ? AND id = ?`
+  return {
+    name: 'the statements of Qudo, in a loop: work',
+    unit: 'jobs/s',
+    run: async () => {
+      await connection.execute(fill, [JSON.stringify(ARG)])
+      return perSecond(count, async () => {
+        for (let i = 0; i < count; i++) {
+          const [rows] = await connection.execute(find, [FUNC])
+          const [job] = rows as {id: number; grabbed_until: number}[]
+          const [[clock]] = (await connection.query('SELECT UNIX_TIMESTAMP() AS now')) as unknown as [
+            {now: number}[],
+          ]
+          const {now} = clock!
+          await connection.execute(grab, [now + 3600, now, now, job!.grabbed_until, job!.id])
+          await connection.execute('DELETE FROM job WHERE id = ?', [job!.id])
+        }
+      })
+    },
+  }
+}
+
+/** @returns its address; dropped when the scenario ends */
+async function emptyDatabase({defer}: Bench, purpose: string): Promise<string> {
+  await needServer(SERVERS.mariadb)
+  const name = `jobq_bench_${purpose}_${process.pid}`
+  const run = async (sql: string) => {
+    const connection = await createConnection(SERVERS.mariadb)
+    try {
+      await connection.query(sql)
+    } finally {
+      await connection.end()
+    }
+  }
+  await run(`CREATE DATABASE ${name}`)
+  defer(() => run(`DROP DATABASE ${name}`))
+  const url = new URL(SERVERS.mariadb)
+  url.pathname = `/${name}`
+  return url.href
+}
+
+const QUDO_TABLES = [
+  'CREATE TABLE func (id INT UNSIGNED PRIMARY KEY AUTO_INCREMENT, name VARCHAR(255) NOT NULL, UNIQUE(name))',
+  `CREATE TABLE job (
+    id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT, func_id INT UNSIGNED NOT NULL, arg MEDIUMBLOB,
+    uniqkey VARCHAR(255) NULL, enqueue_time INTEGER UNSIGNED, grabbed_until INTEGER UNSIGNED NOT NULL,
+    run_after INTEGER UNSIGNED NOT NULL DEFAULT 0, retry_cnt INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    priority INTEGER UNSIGNED NOT NULL DEFAULT 0, UNIQUE(func_id, uniqkey), KEY priority (priority)
+  ) ENGINE = InnoDB`,
+  `INSERT INTO func (name) VALUES ('${FUNC}')`,
+]
