@@ -4,7 +4,7 @@ import {BaseCommand} from '../lib/base-command.ts'
 import {retryDocument, runRetries} from '../lib/cli/retry-run.ts'
 import {UsageError} from '../lib/errors.ts'
 import {parseRef, parseWhole} from '../lib/names.ts'
-import {parseDuration, parseTime} from '../lib/time.ts'
+import {parseDelay, parseTime} from '../lib/time.ts'
 
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
@@ -72,7 +72,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     const options = {
       dryRun: flags['dry-run'] ?? false,
       priority: parseWhole(flags.priority ?? '0', '--priority'),
-      due: {in: parseDuration(flags.delay ?? '0', '--delay')},
+      due: {in: parseDelay(flags.delay ?? '0', '--delay')},
     }
     const result = await this.withQueue(flags, queue =>
       runRetries(queue, choice, options, text => this.print(text)),

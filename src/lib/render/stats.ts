@@ -54,7 +54,7 @@ function fields(stats: FuncStats): (string | number | null)[] {
 }
 
 const COLUMNS: readonly Column[] = [
-  {head: 'FUNC', gives: true},
+  {head: 'FUNC', gives: 'hardly'},
   {head: 'READY', align: 'right'},
   {head: 'DELAYED', align: 'right'},
   {head: 'RUNNING', align: 'right'},

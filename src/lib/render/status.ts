@@ -21,7 +21,7 @@ const COLUMNS: readonly Column[] = [
   {head: 'SLOT'},
   {head: 'PID', align: 'right'},
   {head: 'JOB', align: 'right'},
-  {head: 'FUNC', gives: true},
+  {head: 'FUNC', gives: 'hardly'},
   {head: 'FOR', align: 'right'},
   {head: 'JOBS', align: 'right'},
   {head: 'MEMORY', align: 'right'},

@@ -10,8 +10,8 @@ import Table from 'cli-table3'
 export interface Column {
   head: string
   align?: 'right'
-  /** May be cut where the terminal is too narrow. */
-  gives?: boolean
+  /** May be cut where the terminal is too narrow: gladly is before hardly, while there is more than a few words. */
+  gives?: 'gladly' | 'hardly'
 }
 
 export interface Cell {
@@ -22,6 +22,7 @@ export interface Cell {
 export type Tone = 'good' | 'bad' | 'busy' | 'waiting' | 'dim' | 'strong'
 
 const GAP = '  '
+const FEW_WORDS = 16
 const LEAST_WIDTH = 8
 
 /** Draws tables of one shape below each other: their columns have the widths of the first. */
@@ -57,14 +58,21 @@ export class TableDrawer {
     const widths = this.#columns.map(({head}, k) =>
       rows.reduce((widest, row) => Math.max(widest, displayWidth(row[k]!)), head.length),
     )
-    const giving = this.#columns.flatMap(({gives}, k) => (gives ? [k] : []))
     const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
     for (let over = sum(widths) + GAP.length * (widths.length - 1) - this.#width; over > 0; over--) {
-      const widest = giving.reduce((best, k) => (widths[k]! > widths[best]! ? k : best), giving[0] ?? 0)
-      if (widths[widest]! <= LEAST_WIDTH) break
+      const widest = this.#widestOf('gladly', widths, FEW_WORDS) ?? this.#widestOf('any', widths, LEAST_WIDTH)
+      if (widest === null) break
       widths[widest]!--
     }
     return widths
+  }
+
+  /** The widest of the columns that may be cut, if it is wider than that. */
+  #widestOf(giving: 'gladly' | 'any', widths: readonly number[], than: number): number | null {
+    return this.#columns.reduce<number | null>((widest, {gives}, k) => {
+      if (gives === undefined || (giving === 'gladly' && gives !== 'gladly')) return widest
+      return widths[k]! > (widest === null ? than : widths[widest]!) ? k : widest
+    }, null)
   }
 }
 

@@ -1,0 +1,99 @@
+/**
+ * jobq as a user runs it: a real process of bin/run.js in a folder of its own, with nothing of this machine's settings.
+ *
+ *   const jobq = jobqIn(t)
+ *   const {stdout, stderr, code, signal} = await jobq(['list', '--json'])
+ *
+ * Its default database is `jobq.db`, a path that need not exist yet.
+ */
+import {chownSync, mkdirSync} from 'node:fs'
+import {join} from 'node:path'
+import type {TestContext} from 'node:test'
+import {fileURLToPath} from 'node:url'
+import {type Finished, Started} from './started.ts'
+import {tempFolder} from './temp.ts'
+
+export const RUN_JS = fileURLToPath(new URL('../../bin/run.js', import.meta.url))
+
+export interface RunOptions {
+  /** On top of an environment without settings; undefined takes a variable away. */
+  env?: Record<string, string | undefined>
+  /** What it can read, default nothing. `open`: no end until `child.stdin.end()`. */
+  stdin?: string | Uint8Array | 'open'
+  /** Default: its folder. */
+  cwd?: string
+  /** As another user (needs root); its folder is given to that one. */
+  uid?: number
+  /**
+   * On a terminal. `all`: with all three streams, and what it writes to stderr comes in stdout, too. `stdout`: stderr
+   * stays a pipe. Lines end in \n all the same. Ctrl-C is `child.stdin.write('\x03')`, with stdin: 'open'.
+   */
+  tty?: 'all' | 'stdout'
+  /** The terminal's size; default 80 × 24. */
+  columns?: number
+  rows?: number
+}
+
+export interface Jobq {
+  (args: readonly string[], options?: RunOptions): Promise<Finished>
+  /** Does not wait for its end. */
+  start(args: readonly string[], options?: RunOptions): Started
+  readonly folder: string
+  readonly db: string
+}
+
+export function jobqIn(t: TestContext): Jobq {
+  const running: Started[] = []
+  t.after(async () => {
+    for (const process of running) if (!process.hasExited) process.kill('SIGKILL')
+    await Promise.allSettled(running.map(process => process.exited))
+  })
+  const folder = tempFolder(t) // its removal comes after the last process's end
+  const db = join(folder, 'data', 'jobq', 'jobq.db')
+  mkdirSync(join(folder, 'data', 'jobq'), {recursive: true})
+  const start = (args: readonly string[], options: RunOptions = {}) => {
+    if (options.uid !== undefined) chownSync(folder, options.uid, options.uid)
+    const started = spawned([process.execPath, RUN_JS, ...args], folder, options)
+    running.push(started)
+    if (options.stdin !== 'open') started.child.stdin!.end(options.stdin)
+    return started
+  }
+  const run = async (args: readonly string[], options: RunOptions = {}) => {
+    const finished = await start(args, options).exited
+    return options.tty ? {...finished, stdout: finished.stdout.replaceAll('\r\n', '\n')} : finished
+  }
+  return Object.assign(run, {start, folder, db})
+}
+
+function spawned(command: readonly string[], folder: string, options: RunOptions): Started {
+  const {cwd = folder, uid, tty} = options
+  const spawnOptions = {
+    cwd,
+    env: environment(folder, options.env),
+    ...(uid === undefined ? {} : {uid, gid: uid}),
+  }
+  if (tty === undefined) return new Started(command[0]!, command.slice(1), spawnOptions)
+  const {columns = 80, rows = 24} = options
+  const inner = `stty cols ${columns} rows ${rows}; exec ${command.map(quoted).join(' ')}${tty === 'stdout' ? ' 2>&3' : ''}`
+  return new Started(
+    '/bin/sh',
+    ['-c', `exec 3>&2; exec script -qefc ${quoted(inner)} /dev/null`],
+    spawnOptions,
+  )
+}
+
+function environment(folder: string, more: RunOptions['env'] = {}): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env.PATH,
+    HOME: folder,
+    XDG_DATA_HOME: join(folder, 'data'),
+    TMPDIR: folder,
+    TERM: 'xterm-256color',
+    TZ: 'UTC',
+    ...more,
+  }
+}
+
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`
+}
