@@ -24,6 +24,8 @@ export interface TestDatabase {
   now(): Promise<number>
   /** How Perl hands over the bytes of an argument: SQL around a `?`. */
   readonly perlBytes: string
+  /** What job_status keeps of a job without an argument, where Qudo's schema has no NULL for it. Default null. */
+  readonly noStatusArg?: Uint8Array
   /** The greatest time and priority that the columns hold. */
   readonly maxNumber: number
   /** All stores are closed by then. */

@@ -25,6 +25,7 @@ import {
   SPAN,
   settle,
   snapshot,
+  type TestDatabase,
   type Tests,
   take,
   takeOne,
@@ -46,7 +47,7 @@ export const outcomes: Tests = {
     assert.equal(await bench.store.find(job.id), null)
     const {exceptions, statuses} = await logs(bench.store)
     assert.deepEqual(exceptions, [])
-    await assertStatus(statuses, job, 'completed')
+    await assertStatus(bench.db, statuses, job, 'completed')
   },
 
   'failed with retries left: the row stays and costs one, and is due after the delay': async bench => {
@@ -67,7 +68,7 @@ export const outcomes: Tests = {
 
   'failed with retries left, with a status': async bench => {
     const {job} = await attempt(bench, {kind: 'failed', message: 'boom', retryIn: 0}, SPAN)
-    await assertStatus((await logs(bench.store)).statuses, job, 'failed')
+    await assertStatus(bench.db, (await logs(bench.store)).statuses, job, 'failed')
     assert.equal((await takeOne(bench.store)).retryCnt, 1)
   },
 
@@ -83,7 +84,7 @@ export const outcomes: Tests = {
   'failed for good, with a status': async bench => {
     const {job} = await attempt(bench, {kind: 'failed', message: 'boom', retryIn: null}, SPAN)
     assert.equal(await bench.store.find(job.id), null)
-    await assertStatus((await logs(bench.store)).statuses, job, 'failed')
+    await assertStatus(bench.db, (await logs(bench.store)).statuses, job, 'failed')
   },
 
   'aborted: the row goes, the reason is logged': async bench => {
@@ -97,7 +98,7 @@ export const outcomes: Tests = {
 
   'aborted, with a status': async bench => {
     const {job} = await attempt(bench, {kind: 'aborted', reason: 'no such device'}, SPAN)
-    await assertStatus((await logs(bench.store)).statuses, job, 'abort')
+    await assertStatus(bench.db, (await logs(bench.store)).statuses, job, 'abort')
   },
 
   'released: the row is as it was, nothing is logged': async ({db, store}) => {
@@ -213,7 +214,7 @@ export const deaths: Tests = {
 // ---- replaced
 
 export const replacing: Tests = {
-  'the old job goes and the new ones come': async ({store}) => {
+  'the old job goes and the new ones come': async ({db, store}) => {
     await store.enqueue(newJob('Work', {uniqkey: 'k'}))
     const jobs = [
       newJob('Next', {arg: '1', priority: 3}),
@@ -236,7 +237,7 @@ export const replacing: Tests = {
     assertBytes(listed[2]!.arg, BYTES)
     const {exceptions, statuses} = await logs(store)
     assert.deepEqual(exceptions, [])
-    await assertStatus(statuses, old, 'completed')
+    await assertStatus(db, statuses, old, 'completed')
   },
 
   'by nothing is completed': async ({db, store}) => {
@@ -263,7 +264,7 @@ export const replacing: Tests = {
       exceptions.map(({message}) => message),
       [result.failed],
     )
-    await assertStatus(statuses, old, 'failed')
+    await assertStatus(db, statuses, old, 'failed')
   },
 
   'refused without retries left: the row goes with an exception': async ({db, store}) => {
@@ -433,6 +434,7 @@ function assertException(
 }
 
 async function assertStatus(
+  db: TestDatabase,
   statuses: Awaited<ReturnType<Store['statuses']>>,
   job: JobRow,
   status: string,
@@ -441,5 +443,5 @@ async function assertStatus(
   const {id: _, arg, ...rest} = statuses[0]!
   const {funcId, func, uniqkey} = job
   assert.deepEqual(rest, {funcId, func, uniqkey, status, jobStartTime: SPAN.start, jobEndTime: SPAN.end})
-  assertArg(arg, job.arg, 'the status')
+  assertArg(arg, job.arg ?? db.noStatusArg ?? null, 'the status')
 }

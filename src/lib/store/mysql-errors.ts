@@ -1,0 +1,137 @@
+/** The server's and the network's errors in a user's words; never with a password, whatever they came with. */
+import {ArgumentError, JobqError, StoreError} from '../errors.ts'
+
+/** What mysql2 throws: the server's errno, or the system's or the protocol's code. */
+export interface MysqlError extends Error {
+  code?: string
+  errno?: number
+  /** The connection is gone. */
+  fatal?: boolean
+}
+
+export const ERRNO = {
+  columnIsNull: 1048,
+  duplicate: 1062,
+  lockWait: 1205,
+  deadlock: 1213,
+  outOfRange: 1264,
+} as const
+
+const OUT_OF_REACH = new Set([
+  1040, 1042, 1043, 1044, 1045, 1049, 1053, 1080, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1251,
+  1698, 1927, 2006, 2013, 3118, 4031, 4151,
+])
+const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
+const READ_ONLY = new Set([1036, 1290, 1792, 1836])
+const FULL = new Set([1021, 1114])
+const NOT_GRANTED = new Set([1142, 1143, 1227, 1370, 1410])
+
+/** Raised again if repeating the whole transaction may help: nothing of it was written. */
+export function isPassing(error: unknown): boolean {
+  const {errno} = error as MysqlError
+  return errno === ERRNO.deadlock || errno === ERRNO.lockWait
+}
+
+/** The connection ended before an answer came: what was sent may have been done. */
+export function isLost(error: unknown): boolean {
+  const {code, errno, fatal} = error as MysqlError
+  if (errno !== undefined && [1053, 1927, 2006, 2013, 4031].includes(errno)) return true
+  return fatal === true || /^(PROTOCOL_|ECONN|EPIPE|ETIMEDOUT)/.test(code ?? '')
+}
+
+export function hasErrno(error: unknown, errno: number): boolean {
+  return (error as MysqlError | null)?.errno === errno
+}
+
+/** What is neither the server's nor the system's is a defect and stays as it is. */
+export function explain(name: string, error: unknown): unknown {
+  if (error instanceof JobqError) return error
+  const {code, errno = 0, message} = error as MysqlError
+  const cause = error
+  if (typeof code !== 'string') return error
+  const failed = (kind: StoreError['code'], what: string, hint: string) =>
+    new StoreError(kind, what, {hint, cause})
+  if (LOCKED.has(errno))
+    return failed(
+      'LOCKED',
+      `${name} stayed locked by another transaction`,
+      'find it (SHOW FULL PROCESSLIST) and try again',
+    )
+  if (READ_ONLY.has(errno))
+    return failed(
+      'READ_ONLY',
+      `${name} can only be read (${message})`,
+      'it may be a replica: give the address of the server that is written to',
+    )
+  if (FULL.has(errno) || /errno: 28\b/.test(message))
+    return failed(
+      'FULL',
+      `no room left at ${name} (${message}); nothing was stored`,
+      'free some space on the server and try again',
+    )
+  if (errno === 1146 || errno === 1054)
+    return failed(
+      'FOREIGN',
+      `${name} is not prepared for jobq (${message})`,
+      'run `jobq init` on it once, as a user who may make tables',
+    )
+  if (NOT_GRANTED.has(errno))
+    return failed(
+      'DATABASE',
+      `${name}: ${message}`,
+      'docs/servers.md names the GRANTs that each command needs',
+    )
+  if (errno === 1366)
+    return new ArgumentError(`${name} can't hold this text (${message})`, {
+      hint: 'its tables have an old character set; with nothing at work: ALTER TABLE job CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, likewise func, exception_log, job_status',
+      cause,
+    })
+  if (errno === 1153)
+    return failed(
+      'DATABASE',
+      `${name}: an argument is larger than the server takes at once (${message})`,
+      'raise max_allowed_packet on the server, up to 32M',
+    )
+  if (errno === 1665)
+    return failed('DATABASE', `${name}: ${message}`, 'set binlog_format = ROW (or MIXED) on the server')
+  if (isOutOfReach(code, errno))
+    return failed('UNREACHABLE', `can't reach ${name} (${reasonOf(code, message)})`, hintOf(code, errno))
+  if (errno > 0) return failed('DATABASE', `${name}: ${message} (${code})`, '')
+  return error
+}
+
+/** @param what such as `the job` */
+export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
+  return new StoreError(
+    'UNREACHABLE',
+    `the connection to ${name} broke before it answered: ${what} may have been stored`,
+    {hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice', cause},
+  )
+}
+
+function isOutOfReach(code: string, errno: number): boolean {
+  return (
+    OUT_OF_REACH.has(errno) ||
+    /^(E[A-Z_]+|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*|HANDSHAKE)$/.test(
+      code,
+    )
+  )
+}
+
+function reasonOf(code: string, message: string): string {
+  return message === '' ? code : message.includes(code) ? message : `${message}; ${code}`
+}
+
+function hintOf(code: string, errno: number): string {
+  if (errno === 1045 || errno === 1698) return 'check the user and the password in the address'
+  if (errno === 1049)
+    return 'make it (CREATE DATABASE), then run `jobq init`; or check the name in the address'
+  if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
+  if (errno === 1040 || errno === 1203 || errno === 1226)
+    return 'the server has no connection left for this user: raise max_connections, or try again'
+  if (/CERT|VERIFY|TLS|SSL|HANDSHAKE/.test(code))
+    return 'give the authority that signed its certificate: ?ssl-ca=FILE; or ssl-verify=false to trust anyone'
+  if (code === 'ECONNREFUSED') return 'start the server, or check the host and port in the address'
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'check the host in the address'
+  return 'the server has gone away, or the network has; try again'
+}

@@ -1,0 +1,78 @@
+/** Databases of a test's own on a MySQL server, and another program's way into them. */
+import {randomBytes} from 'node:crypto'
+import {type Connection, createConnection, type ResultSetHeader} from 'mysql2/promise'
+import {MAX_UINT32} from '../../src/lib/job.ts'
+import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql.ts'
+
+export class MysqlDatabase {
+  readonly url: string
+  readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
+  readonly #perl: Connection
+  readonly #pool: MysqlDatabase[] | undefined
+
+  private constructor(url: string, perl: Connection, pool: MysqlDatabase[] | undefined) {
+    this.#pool = pool
+    this.url = Object.assign(new URL(url), {pathname: `/${this.name}`}).href
+    this.#perl = perl
+  }
+
+  /**
+   * A new one; or with a pool one from there, which goes back empty: making tables takes longer than most tests.
+   */
+  static async create(server: string, pool?: MysqlDatabase[]): Promise<MysqlDatabase> {
+    const used = pool?.pop()
+    if (used) return used
+    const perl = await createConnection({
+      uri: server,
+      charset: 'UTF8MB4_BIN',
+      flags: ['FOUND_ROWS'], // as Perl's DBD::mysql
+      multipleStatements: true,
+    })
+    const database = new MysqlDatabase(server, perl, pool)
+    await perl.query(`CREATE DATABASE ${database.name}`)
+    await perl.query(`USE ${database.name}`)
+    return database
+  }
+
+  async query(sql: string, ...values: unknown[]): Promise<Record<string, unknown>[]> {
+    const [rows] = await this.#perl.query(sql, values.map(bound))
+    return rows as Record<string, unknown>[]
+  }
+
+  async run(sql: string, ...values: unknown[]): Promise<number> {
+    const [result] = await this.#perl.query(sql, values.map(bound))
+    return (result as ResultSetHeader).affectedRows
+  }
+
+  async now(): Promise<number> {
+    return Number((await this.query('SELECT UNIX_TIMESTAMP() AS now'))[0]!.now)
+  }
+
+  readonly perlBytes = '?'
+  readonly noStatusArg = new Uint8Array()
+  readonly maxNumber = MAX_UINT32
+
+  store(options: MysqlOptions = {}): MysqlStore {
+    return new MysqlStore(this.url, this.name, options)
+  }
+
+  async connect(): Promise<MysqlStore> {
+    return this.store()
+  }
+
+  async remove(): Promise<void> {
+    if (!this.#pool) return this.drop()
+    const tables = ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause']
+    await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
+    this.#pool.push(this)
+  }
+
+  async drop(): Promise<void> {
+    await this.#perl.query(`DROP DATABASE ${this.name}`)
+    await this.#perl.end()
+  }
+}
+
+function bound(value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value) : value
+}
