@@ -15,6 +15,10 @@ export interface OpenOptions {
  * @throws StoreError if it can't be opened
  */
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
+  if (address.driver === 'mysql') {
+    const {openMysql} = await import('./mysql.ts')
+    return openMysql(address.url, addressName(address))
+  }
   if (address.driver !== 'sqlite') throw noDriver(address)
   const {openSqlite} = await import('./sqlite.ts')
   const {durable = true} = options
@@ -35,6 +39,10 @@ export async function openStores(addresses: readonly Address[], options: OpenOpt
  * @throws StoreError
  */
 export async function prepareStore(address: Address, dryRun: boolean): Promise<Preparation> {
+  if (address.driver === 'mysql') {
+    const {prepareMysql} = await import('./mysql.ts')
+    return prepareMysql(address.url, addressName(address), {dryRun})
+  }
   if (address.driver !== 'sqlite') throw noDriver(address)
   const {prepareSqlite} = await import('./sqlite-init.ts')
   return prepareSqlite(address.path, {makeFolder: address.isDefault, dryRun})
