@@ -161,7 +161,7 @@ describe('a job that runs longer than its grabFor', {concurrency: 4}, () => {
     assert.match(site.notes<Note>()[0]!.reason, /told to stop/)
     for (const message of site.messages()) assert.match(message, OVERRUN)
     const [row] = site.rows<{retry_cnt: number; wait: number}>(
-      'SELECT retry_cnt, run_after - (SELECT max(exception_time) FROM exception_log) AS wait FROM job',
+      'SELECT retry_cnt, run_after - (SELECT exception_time FROM exception_log AS log WHERE log.func_id = job.func_id) AS wait FROM job',
     )
     assert.deepEqual(row, {retry_cnt: 1, wait: 40})
   })
