@@ -389,6 +389,18 @@ describe('what a job prints', {concurrency: 2}, () => {
     }
   })
 
+  test('says nothing to the terminal, and forges no line', async t => {
+    const site = new Workplace(t, {
+      Forges: worker(`console.log('a\\tb\\r2026 7 Forges completed\\u001b[2J\\u009b1m\\u007f\\0')`),
+    })
+    await site.enqueue(['Forges'])
+    const {stderr} = await site.drain()
+    assert.match(
+      stderr,
+      /^\S+ 1 Forges \| a\tb\\u000d2026 7 Forges completed\\u001b\[2J\\u009b1m\\u007f\\u0000$/m,
+    )
+  })
+
   test('100 MB of it: whole lines, nothing blocked, flat memory', async t => {
     const site = new Workplace(t, {
       Floods: worker(`

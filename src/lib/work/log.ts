@@ -54,7 +54,7 @@ class TextLog implements JobLog {
   }
 
   output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
-    this.#line(`${job ? `${idOf(job)} ${printable(job.func)}` : 'worker'} | ${line}`)
+    this.#line(`${job ? `${idOf(job)} ${printable(job.func)}` : 'worker'} | ${printable(line)}`)
     return this.#options.sink.room()
   }
 
@@ -125,7 +125,10 @@ function firstLine(text: string): string {
   return text.split('\n', 1)[0]!
 }
 
-/** A name or message that may hold anything stays on its line. */
+/** What may hold anything stays on its line, and says nothing to a terminal. */
 function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f]/g, char => JSON.stringify(char).slice(1, -1))
+  return text.replace(
+    /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g,
+    char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
