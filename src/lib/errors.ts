@@ -137,6 +137,19 @@ export class ServerError extends JobqError {
   readonly exitCode = EXIT.failed
 }
 
+/** The system has no room for one more process. */
+export class ProcessError extends JobqError {
+  readonly code = 'NO_PROCESS'
+  readonly exitCode = EXIT.failed
+
+  constructor(cause?: unknown) {
+    super(`can't start a process for the workers${cause instanceof Error ? ` (${cause.message})` : ''}`, {
+      hint: 'check the limits of this user: ulimit -n, ulimit -u',
+      cause,
+    })
+  }
+}
+
 /** The JobQueue was closed before this call. */
 export class ClosedError extends JobqError {
   readonly code = 'CLOSED'

@@ -168,7 +168,7 @@ describe('--json', {concurrency: 2}, () => {
         {event: 'job', id: 2, func: 'Bad', outcome: 'failed', message: 'Error: no'},
         {event: 'output', id: 3, func: 'Raw', stream: 'stdout', line: 'a\u001b[1m\ufffd"b'},
         {event: 'job', id: 3, func: 'Raw', outcome: 'completed'},
-        {event: 'summary', taken: 3, completed: 2, failed: 1, aborted: 0, released: 0},
+        {event: 'summary', taken: 3, completed: 2, failed: 1, aborted: 0, released: 0, died: 0, lost: 0},
       ],
     )
     assert.ok(shown.some(({stream, line}) => stream === 'stderr' && line === 'and more'))

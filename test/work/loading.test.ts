@@ -172,6 +172,31 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
   })
 })
 
+test('a worker that breaks in the midst of a drain ends it; one that waits for more goes on waiting', async t => {
+  const site = new Workplace(t, {
+    'Breaks.mjs': `import {rmSync} from 'node:fs'
+      export default {work() { rmSync(import.meta.filename); process.exit(1) }}`,
+    Shell: '#!/bin/sh\n',
+  })
+  await site.enqueue(['Breaks', {priority: 1}], ['Shell'])
+  const drain = await site.drain()
+  assert.equal(drain.code, 2)
+  assert.match(drain.stderr, /^jobq: \S+Breaks\.mjs can't be loaded: Cannot find module/m)
+  assert.match(drain.stderr, /1 Breaks died/)
+  assert.deepEqual(site.column('SELECT grabbed_until FROM job WHERE priority = 1'), [0])
+  site.worker(
+    'Breaks.mjs',
+    `import {rmSync} from 'node:fs'
+    export default {work() { rmSync(import.meta.filename); process.exit(1) }}`,
+  )
+  const work = site.work()
+  await work.prints(/Breaks\.mjs can't be loaded: .*; trying again later/)
+  site.worker('Breaks.mjs', 'export default {work() {}}')
+  await work.prints(/1 Breaks completed/)
+  work.kill('SIGTERM')
+  assert.equal((await work.exited).code, 0)
+})
+
 describe('an import without an end', () => {
   test('is ended after half a minute, and named', async t => {
     const site = new Workplace(t)

@@ -212,7 +212,9 @@ describe('killed', {concurrency: 2}, () => {
       await until('nothing of it is left', () => site.survivors().length === 0)
       site.rows('UPDATE job SET grabbed_until = 1')
     }
-    await site.drain()
+    const {code, stdout} = await site.drain()
+    assert.equal(code, 5)
+    assert.match(stdout, /^1 failed/)
     assert.equal(site.count('job'), 0)
     assert.match(site.messages()[0]!, /^its worker died 3 times: 1\. its lease ran out/)
   })

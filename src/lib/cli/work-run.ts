@@ -107,13 +107,14 @@ async function painter(): Promise<(outcome: LoggedOutcome) => string> {
 }
 
 function summarize(result: WorkResult, seconds: number, jsonSink: Sink | null): void {
-  const {completed, failed, aborted, released, taken} = result
+  const {taken, completed, failed, aborted, released, died, lost} = result
+  const counts = {completed, failed, aborted, released, died, lost}
   if (jsonSink) {
-    const fields = {event: 'summary', taken, completed, failed, aborted, released}
+    const fields = {event: 'summary', taken, ...counts}
     jsonSink.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
     return
   }
-  const parts = Object.entries({completed, failed, aborted, released}).filter(([, count]) => count > 0)
+  const parts = Object.entries(counts).filter(([, count]) => count > 0)
   const what = parts.map(([word, count]) => `${count} ${word}`).join(', ')
-  process.stdout.write(taken === 0 ? 'nothing was ready\n' : `${what} in ${seconds.toFixed(1)} s\n`)
+  process.stdout.write(parts.length === 0 ? 'nothing was ready\n' : `${what} in ${seconds.toFixed(1)} s\n`)
 }

@@ -64,6 +64,11 @@ export class Crew {
     return [...this.#pool.workers, ...this.#commands.workers]
   }
 
+  /** Why no module can be worked, at the moment. */
+  get failure(): Error | null {
+    return this.#pool.failure
+  }
+
   /** @throws WorkerError if a worker can't be loaded */
   async ready(): Promise<void> {
     await this.#pool.ready()

@@ -49,6 +49,10 @@ export interface Summary {
   failed: number
   aborted: number
   released: number
+  /** Attempts whose process died; these jobs run again. */
+  died: number
+  /** Attempts whose job someone else had taken meanwhile. */
+  lost: number
   /** Jobs whose last attempt here did not complete. */
   notDone: number
   /** Was it told to end while there was work left for it (a drain cut short, jobs released)? */
@@ -81,7 +85,7 @@ export class Dispatcher {
   readonly #running = new Map<number | string, Running>()
   #finished: Finished[] = []
   readonly #failedIds = new Set<number | string>()
-  readonly #counts = {completed: 0, failed: 0, aborted: 0, released: 0}
+  readonly #counts = {completed: 0, failed: 0, aborted: 0, released: 0, died: 0, lost: 0}
   #ended = 0
   #taken = 0
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
@@ -152,6 +156,7 @@ export class Dispatcher {
       const room = this.#room()
       if (this.#finished.length > 0 || room.limit > 0) await this.#turn(room)
       if (this.#isDone()) return
+      this.#giveUpIfStuck()
       if (!this.#awake) await new Promise<void>(resolve => (this.#resume = resolve))
     }
   }
@@ -182,7 +187,11 @@ export class Dispatcher {
       else this.#settled(item, result)
     }
     if (this.#finished.some(item => finished.includes(item))) this.#settleLater()
-    for (const {message, ...job} of turn.buried) this.#log.ended(job, 'failed', 0, message)
+    for (const {message, ...job} of turn.buried) {
+      this.#log.ended(job, 'failed', 0, message)
+      this.#counts.failed++
+      this.#failedIds.add(idOf(job))
+    }
     for (const job of turn.jobs) this.#start(job, turn.now)
     if (limit > 0) this.#plan(turn, limit, isWhole)
   }
@@ -235,6 +244,13 @@ export class Dispatcher {
     return mode !== 'forever' && this.#exhausted && !this.#awake
   }
 
+  /** Who only drains does not wait for workers to be mended. */
+  #giveUpIfStuck(): void {
+    const {failure} = this.#crew
+    if (failure && this.#options.mode !== 'forever' && this.#running.size + this.#finished.length === 0)
+      throw failure
+  }
+
   // ---- a job's end
 
   #hasEnded(running: Running, ended: Ended): void {
@@ -264,10 +280,7 @@ export class Dispatcher {
     this.#ended++
     const told = tell(outcome, result)
     this.#log.ended(job, told.outcome, durationMs, told.message)
-    if (told.outcome === 'completed' || told.outcome === 'replaced') this.#counts.completed++
-    else if (told.outcome === 'aborted') this.#counts.aborted++
-    else if (told.outcome === 'failed') this.#counts.failed++
-    else if (told.outcome === 'released') this.#counts.released++
+    this.#counts[told.outcome === 'replaced' ? 'completed' : told.outcome]++
     if (['failed', 'aborted', 'died'].includes(told.outcome)) this.#failedIds.add(idOf(job))
     else this.#failedIds.delete(idOf(job))
     this.#options.onProgress?.(this.#ended, this.#running.size)

@@ -4,7 +4,7 @@
 import {type ChildProcess, fork} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
 import {fileURLToPath} from 'node:url'
-import {WorkerError} from '../errors.ts'
+import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobRow} from '../job.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
 import type {ModuleHandler} from './handlers.ts'
@@ -46,17 +46,15 @@ export class PoolChild {
   #speaker: JobRow | null = null
   #loading = ''
 
-  /** @param onIdle called when it can take a job, and when it is broken and can't */
+  /**
+   * @param onIdle called when it can take a job, and when it is broken and can't
+   * @throws ProcessError if no process can be started
+   */
   constructor(handlers: readonly ModuleHandler[], log: JobLog, onIdle: (child: PoolChild) => void) {
     this.#onIdle = onIdle
     this.#load = Promise.withResolvers<void>()
     this.loaded = this.#load.promise
-    this.process = fork(CHILD, {
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      serialization: 'json',
-      env: {...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env.NODE_COMPILE_CACHE},
-    })
+    this.process = forkChild(log)
     const {stdout, stderr} = this.process
     this.#stderr = new Tail(stderr!, STDERR_TAIL_BYTES)
     this.#readers = ([stdout!, stderr!] as const).map(
@@ -64,7 +62,6 @@ export class PoolChild {
         new LineReader(stream, line => log.output(this.#speaker, i === 0 ? 'stdout' : 'stderr', line)),
     )
     this.process.on('message', (message: FromChild) => this.#hear(message))
-    this.process.on('error', error => log.debug(`child ${this.process.pid}: ${error.message}`))
     this.gone = new Promise(done =>
       this.process.once('exit', (code, signal) => done(this.#died(code, signal))),
     )
@@ -158,7 +155,7 @@ export class PoolChild {
     this.state = 'ending'
     const how = describeExit(code, signal)
     this.#load.reject(
-      new WorkerError(`${this.#loading} can't be loaded: its process ${how} meanwhile`, {
+      new WorkerError(`${this.#loading || 'the workers'} can't be loaded: its process ${how} meanwhile`, {
         hint: this.#stderr.text.split('\n').at(-1) ?? '',
       }),
     )
@@ -192,6 +189,23 @@ export class PoolChild {
   #say(message: ToChild): void {
     if (this.process.connected) this.process.send(message)
   }
+}
+
+function forkChild(log: JobLog): ChildProcess {
+  let child: ChildProcess
+  try {
+    child = fork(CHILD, {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      serialization: 'json',
+      env: {...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env.NODE_COMPILE_CACHE},
+    })
+  } catch (cause) {
+    throw new ProcessError(cause)
+  }
+  child.on('error', error => log.debug(`child ${child.pid}: ${error.message}`))
+  if (child.pid === undefined) throw new ProcessError()
+  return child
 }
 
 interface CurrentRun {

@@ -38,9 +38,10 @@ export class Pool implements Executor {
   #handlers: readonly ModuleHandler[]
   #isClosing = false
   #failures = 0
+  #lastFailure: Error | null = null
   #restart: NodeJS.Timeout | undefined
 
-  /** @param onRoom called when a child has become idle */
+  /** @param onRoom called when a child has become idle, or could not be started */
   constructor(
     handlers: readonly ModuleHandler[],
     options: PoolOptions,
@@ -69,6 +70,13 @@ export class Pool implements Executor {
 
   get room(): number {
     return this.#idle().length
+  }
+
+  /** Why there is no child to work, and none that starts. */
+  get failure(): Error | null {
+    return this.#restart && [...this.#children].every(({state}) => state === 'ending')
+      ? this.#lastFailure
+      : null
   }
 
   get limits(): ReadonlyMap<string, Limits> {
@@ -156,7 +164,13 @@ export class Pool implements Executor {
   }
 
   #startReplacement(): void {
-    const child = this.#startChild()
+    let child: PoolChild
+    try {
+      child = this.#startChild()
+    } catch (error) {
+      this.#backOff(error as Error)
+      return
+    }
     child.loaded.then(
       () => {
         this.#failures = 0
@@ -193,10 +207,12 @@ export class Pool implements Executor {
   #backOff(error: Error): void {
     if (this.#isClosing || this.#restart) return
     if (this.#failures === 0) this.#log.trouble(`${error.message}; trying again later`)
+    this.#lastFailure = error
     const pause = Math.min(BACKOFF_MS[0] * 2 ** this.#failures++, BACKOFF_MS[1])
     this.#restart = setTimeout(() => {
       this.#restart = undefined
       this.#balance()
     }, pause)
+    this.#onRoom() // whoever waits for room may want to know
   }
 }

@@ -6,6 +6,7 @@
  * it was told of when the pipe ends, however the dispatcher has died. A child in a busy loop could not do that itself.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
+import {ProcessError} from '../errors.ts'
 import {STOP_GRACE_MS} from './executor.ts'
 
 const GUARDIAN = `trap '' HUP INT TERM
@@ -26,6 +27,8 @@ export class Guardian {
   constructor(file: string) {
     const words = ['-c', GUARDIAN, 'jobq-guardian', file]
     this.#shell = spawn('/bin/sh', words, {detached: true, stdio: ['pipe', 'ignore', 'ignore']})
+    this.#shell.on('error', () => {})
+    if (this.#shell.pid === undefined) throw new ProcessError()
     this.#shell.stdin!.on('error', () => {}) // it can only be gone: then there is no one to tell
     this.#shell.unref()
   }
