@@ -3,9 +3,14 @@ import {StoreError} from '../errors.ts'
 import {type Address, addressName} from './address.ts'
 import type {Preparation, Store} from './store.ts'
 
+/** Between attempts to reach a server: doubled each time, up to the second. */
+const OPEN_BACKOFF_MS = [100, 5000] as const
+
 export interface OpenOptions {
-  /** Told once when one of several databases is found to be out of reach, and when it is back. Default: no one. */
+  /** Told once when a database is found to be out of reach, and when it is back. Default: no one. */
   onTrouble?: (message: string) => void
+  /** Wait for a server that can't be reached, however long. Default false. */
+  patient?: boolean
   /** false: a commit may be lost by a power cut (never by a crash); for a dispatcher. Default true. */
   durable?: boolean
 }
@@ -17,7 +22,7 @@ export interface OpenOptions {
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
   if (address.driver === 'mysql') {
     const {openMysql} = await import('./mysql.ts')
-    return openMysql(address.url, addressName(address))
+    return reachable(() => openMysql(address.url, addressName(address)), options)
   }
   if (address.driver !== 'sqlite') throw noDriver(address)
   const {openSqlite} = await import('./sqlite.ts')
@@ -25,12 +30,31 @@ export async function openStore(address: Address, options: OpenOptions = {}): Pr
   return openSqlite(address.path, {makeFolder: address.isDefault, durable})
 }
 
+/** Opens a server's store, now or, if that was asked for, when it can be reached. */
+async function reachable(open: () => Promise<Store>, {patient, onTrouble}: OpenOptions): Promise<Store> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const store = await open()
+      if (attempt > 0) onTrouble?.(`${store.name} is back`)
+      return store
+    } catch (error) {
+      if (!(patient && error instanceof StoreError && error.code === 'UNREACHABLE')) throw error
+      if (attempt === 0) onTrouble?.(`${error.message}; trying again until it works`)
+      const pause = Math.min(OPEN_BACKOFF_MS[0] * 2 ** attempt, OPEN_BACKOFF_MS[1])
+      await new Promise(resolve => setTimeout(resolve, pause))
+    }
+  }
+}
+
 /** Opens all of them as one store, each when it is used: one that is out of reach does not stop the others. */
 export async function openStores(addresses: readonly Address[], options: OpenOptions = {}): Promise<Store> {
   const [address, ...more] = addresses
   if (address && more.length === 0) return openStore(address, options)
   const {SeveralStores} = await import('./several.ts')
-  const members = addresses.map(each => ({name: addressName(each), open: () => openStore(each, options)}))
+  const members = addresses.map(each => ({
+    name: addressName(each),
+    open: () => openStore(each, {...options, patient: false}),
+  }))
   return new SeveralStores(members, {onTrouble: options.onTrouble ?? (() => {})})
 }
 
