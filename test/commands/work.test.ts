@@ -96,8 +96,8 @@ describe('--drain', {concurrency: 2}, () => {
     const onTerminal = async (env: NodeJS.ProcessEnv = {}, flags = '') => {
       await site.enqueue(['Good'], ['Bad'], ['Slow'])
       const command = `jobq work --drain ${flags}`
-      return site.spawn('script', ['-qefc', command, '/dev/null'], {env: {TERM: 'xterm-256color', ...env}})
-        .exited
+      const terminal = {TERM: 'xterm-256color', CI: undefined} // CI=true: no colours
+      return site.spawn('script', ['-qefc', command, '/dev/null'], {env: {...terminal, ...env}}).exited
     }
     const coloured = await onTerminal()
     assert.equal(coloured.code, 5)
