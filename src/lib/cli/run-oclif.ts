@@ -1,13 +1,15 @@
 /** oclif, with its parser's complaints in jobq's words: what was expected, what was got, what to do. */
+import {readFile} from 'node:fs/promises'
 import {fileURLToPath} from 'node:url'
 import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
+import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
 import {closest, distance} from 'fastest-levenshtein'
 import {JobqError, UsageError} from '../errors.ts'
 
 export async function runOclif(argv: string[], root: URL): Promise<void> {
-  const config = await Config.load({root: fileURLToPath(root)})
+  const config = await Config.load({root: fileURLToPath(root), ...(await sources(root))})
   const words = argv[0] === 'help' ? helpFor(argv) : argv
   const [id] = words
   if (id !== undefined && !isHelpOrVersion(id)) checkFlags(commandOf(id, config), words)
@@ -20,6 +22,13 @@ export async function runOclif(argv: string[], root: URL): Promise<void> {
   }
 }
 
+/** From its sources (bin/dev.js) jobq has its commands where they are written, and no manifest that tells of them. */
+async function sources(root: URL): Promise<{pjson?: PJSON; ignoreManifest?: boolean}> {
+  if (!import.meta.url.endsWith('.ts')) return {}
+  const pjson = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as PJSON
+  return {pjson: {...pjson, oclif: {...pjson.oclif, commands: './src/commands'}}, ignoreManifest: true}
+}
+
 interface OclifError extends Error {
   code?: string
   oclif?: {exit?: number}
@@ -28,7 +37,7 @@ interface OclifError extends Error {
 
 /** `jobq help work` is `jobq work --help`: oclif's own help command is a plugin of its own. */
 function helpFor([, ...topic]: string[]): string[] {
-  return [...topic, '--help']
+  return [...topic.filter(word => !word.startsWith('-')), '--help']
 }
 
 function isHelpOrVersion(word: string): boolean {

@@ -7,6 +7,9 @@ import {EXIT, JobqError} from '../errors.ts'
 import {guardOutput} from './output-guard.ts'
 import {showError} from './show-error.ts'
 
+/** From the sources (bin/dev.js) a manifest would tell of the last build's flags: then all goes through oclif. */
+const isSource = import.meta.url.endsWith('.ts')
+
 /** @param root the package's folder */
 export async function start(argv: readonly string[], root: URL): Promise<void> {
   const fail = (error: unknown) => {
@@ -44,7 +47,7 @@ class UnfinishedError extends JobqError {
 async function run(argv: readonly string[], root: URL): Promise<void> {
   if (argv.some(word => word.includes('\uFFFD'))) (await import('./raw-words.ts')).checkWords(argv)
   if (argv[0] === '--version' || argv[0] === '-v') return printVersion(root, wantsJson(argv))
-  if (argv[0] === 'enqueue') {
+  if (argv[0] === 'enqueue' && !isSource) {
     const {quickEnqueue} = await import('./quick-enqueue.ts')
     if (await quickEnqueue(argv.slice(1), new URL('oclif.manifest.json', root))) return
   }
