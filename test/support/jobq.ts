@@ -6,6 +6,7 @@
  *
  * Its default database is `jobq.db`, a path that need not exist yet.
  */
+import type {StdioOptions} from 'node:child_process'
 import {chownSync, mkdirSync} from 'node:fs'
 import {join} from 'node:path'
 import type {TestContext} from 'node:test'
@@ -22,6 +23,10 @@ export interface RunOptions {
   stdin?: string | Uint8Array | 'open'
   /** Default: its folder. */
   cwd?: string
+  /** What is run instead of node and bin/run.js. */
+  command?: readonly string[]
+  /** The file that its output goes to, open. */
+  stdout?: number
   /** As another user (needs root); its folder is given to that one. */
   uid?: number
   /**
@@ -42,7 +47,7 @@ export interface Jobq {
   readonly db: string
 }
 
-export function jobqIn(t: TestContext): Jobq {
+export function jobqIn(t: Pick<TestContext, 'after'>): Jobq {
   const running: Started[] = []
   t.after(async () => {
     for (const process of running) if (!process.hasExited) process.kill('SIGKILL')
@@ -53,7 +58,7 @@ export function jobqIn(t: TestContext): Jobq {
   mkdirSync(join(folder, 'data', 'jobq'), {recursive: true})
   const start = (args: readonly string[], options: RunOptions = {}) => {
     if (options.uid !== undefined) chownSync(folder, options.uid, options.uid)
-    const started = spawned([process.execPath, RUN_JS, ...args], folder, options)
+    const started = spawned([...(options.command ?? [process.execPath, RUN_JS]), ...args], folder, options)
     running.push(started)
     if (options.stdin !== 'open') started.child.stdin!.end(options.stdin)
     return started
@@ -66,10 +71,11 @@ export function jobqIn(t: TestContext): Jobq {
 }
 
 function spawned(command: readonly string[], folder: string, options: RunOptions): Started {
-  const {cwd = folder, uid, tty} = options
+  const {cwd = folder, uid, tty, stdout} = options
   const spawnOptions = {
     cwd,
     env: environment(folder, options.env),
+    ...(stdout === undefined ? {} : {stdio: ['pipe', stdout, 'pipe'] satisfies StdioOptions}),
     ...(uid === undefined ? {} : {uid, gid: uid}),
   }
   if (tty === undefined) return new Started(command[0]!, command.slice(1), spawnOptions)
