@@ -83,8 +83,9 @@ class Rehearsal {
     if (exception.retried || this.#retried.has(idOf(row))) throw new AlreadyRetriedError(row.id)
     const {func, uniqkey} = exception
     if (uniqkey !== null) {
-      const key = JSON.stringify([func, uniqkey])
-      const [waiting] = await this.#store.list({func, uniqkey, limit: 1, offset: 0})
+      const key = JSON.stringify([row.db, func, uniqkey])
+      const everywhere = await this.#store.list({func, uniqkey, limit: Number.MAX_SAFE_INTEGER, offset: 0})
+      const waiting = everywhere.find(job => job.db === row.db)
       if (waiting || this.#keys.has(key)) throw new DuplicateJobError(func, uniqkey, waiting?.id ?? null)
       this.#keys.add(key)
     }

@@ -93,7 +93,6 @@ function environment(folder: string, more: RunOptions['env'] = {}): NodeJS.Proce
     PATH: process.env.PATH,
     HOME: folder,
     XDG_DATA_HOME: join(folder, 'data'),
-    TMPDIR: folder,
     TERM: 'xterm-256color',
     TZ: 'UTC',
     ...more,

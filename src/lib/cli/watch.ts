@@ -2,6 +2,7 @@
  * `--watch`: a frame again and again until INT or TERM. On a terminal each is drawn over the one before, on its other
  * screen, and the last one stays when it ends; elsewhere they follow each other.
  */
+import {once} from 'node:events'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {Stop} from './stop.ts'
 
@@ -19,11 +20,17 @@ export async function watch(seconds: number, frame: () => Promise<string>, isDra
     const text = await frame()
     if (screen) screen.draw(text)
     else process.stdout.write(text)
-    await Promise.race([
-      sleep(seconds * 1000, undefined, {signal: stop.signal}).catch(() => {}),
-      ...(screen ? [screen.resized()] : []),
-    ])
+    await pause(seconds, stop.signal)
   }
+}
+
+/** Until it is time, the terminal has another size, or the watch is stopped. */
+async function pause(seconds: number, stopped: AbortSignal): Promise<void> {
+  const over = new AbortController()
+  const signal = AbortSignal.any([stopped, over.signal])
+  const waits = [sleep(seconds * 1000, undefined, {signal}), once(process.stdout, 'resize', {signal})]
+  await Promise.race(waits.map(wait => wait.catch(() => {})))
+  over.abort()
 }
 
 class Screen implements Disposable {
@@ -44,12 +51,7 @@ class Screen implements Disposable {
     process.stdout.write(HOME + lines.map(line => line + CLEAR_LINE).join('\n') + CLEAR_BELOW)
   }
 
-  resized(): Promise<void> {
-    return new Promise(resolve => process.stdout.once('resize', resolve))
-  }
-
   [Symbol.dispose](): void {
-    process.stdout.removeAllListeners('resize')
     process.stdout.write(MAIN_SCREEN + this.#last)
   }
 }
