@@ -3,7 +3,7 @@
  */
 import {homedir} from 'node:os'
 import {isAbsolute, join, resolve} from 'node:path'
-import {StoreError, UsageError} from '../errors.ts'
+import {UsageError} from '../errors.ts'
 
 export type Address = SqliteAddress | ServerAddress
 
@@ -39,10 +39,10 @@ export function parseAddress(text: string, folder: string = process.cwd()): Addr
       return sqlite(pathOf(text.slice('sqlite:'.length)), folder)
     case 'mysql':
     case 'mariadb':
-      return {driver: 'mysql', url: text}
+      return server('mysql', text)
     case 'postgres':
     case 'postgresql':
-      return {driver: 'postgres', url: text}
+      return server('postgres', text)
     default:
       throw new UsageError(
         `expected a database, got one of an unknown kind, ${JSON.stringify(`${scheme}:`)}`,
@@ -75,6 +75,18 @@ function sqlite(path: string, folder: string): SqliteAddress {
   return {driver: 'sqlite', path: path === ':memory:' ? path : resolve(folder, path), isDefault: false}
 }
 
+/** Checked here, where it is a word of the user's; what it says is never repeated: it may hold a password. */
+function server(driver: ServerAddress['driver'], url: string): ServerAddress {
+  try {
+    const {username, password, pathname} = new URL(url)
+    for (const part of [username, password, pathname]) decodeURIComponent(part)
+    if (/^[a-z]+:\/\//i.test(url)) return {driver, url}
+  } catch {} // told below
+  throw new UsageError(`expected a URL of ${driver}, got one that can't be read`, {
+    hint: `write ${driver}://user:password@host:port/database, with %-escapes in user and password`,
+  })
+}
+
 /** `dbi:SQLite:dbname=…`, `dbi:mysql:database=…;host=…`, `dbi:Pg:dbname=…`, as Qudo's users have them. */
 function parseDsn(text: string, folder: string): Address {
   const [, driver = '', rest = ''] = /^dbi:(\w+)(?:\([^)]*\))?:(.*)$/is.exec(text) ?? []
@@ -89,7 +101,7 @@ function parseDsn(text: string, folder: string): Address {
   if (kind === 'sqlite') return sqlite(database ?? '', folder)
   if (kind !== 'mysql' && kind !== 'mariadb' && kind !== 'pg')
     throw new UsageError(
-      `expected a DSN of SQLite, mysql, MariaDB or Pg, got ${JSON.stringify(text.slice(0, 20))}`,
+      `expected a DSN of SQLite, mysql, MariaDB or Pg, got ${JSON.stringify(`dbi:${driver}:`)}`,
       {
         hint: `give ${FORMS}`,
       },
@@ -112,15 +124,9 @@ export function addressText(address: Address): string {
 /** How messages name an address: never with a password. */
 export function addressName(address: Address): string {
   if (address.driver === 'sqlite') return address.path
-  try {
-    const url = new URL(address.url)
-    if (url.password) url.password = '***'
-    for (const key of [...url.searchParams.keys()])
-      if (/pass|secret|key/i.test(key)) url.searchParams.set(key, '***')
-    return url.href
-  } catch {
-    throw new StoreError('UNREACHABLE', `the ${address.driver} URL can't be read`, {
-      hint: 'write it as scheme://user:password@host:port/database, with %-escapes in user and password',
-    })
-  }
+  const url = new URL(address.url)
+  if (url.password) url.password = '***'
+  for (const key of [...url.searchParams.keys()])
+    if (/pass|secret|key|ssl|token|cert/i.test(key)) url.searchParams.set(key, '***')
+  return url.href
 }
