@@ -337,6 +337,22 @@ describe('what a worker throws', {concurrency: 2}, () => {
     )
   })
 
+  test('an abort in a timer, or in a promise that nobody awaits, is an abort', async t => {
+    const site = new Workplace(t, {
+      Timer: worker(`setTimeout(() => job.abort('in a timer'), 1); await sleep(60_000)`, 'maxRetries: 1'),
+      Promised: worker(
+        `void (async () => job.abort('in a promise'))(); await sleep(60_000)`,
+        'maxRetries: 1',
+      ),
+    })
+    await site.enqueue(['Timer'], ['Promised'])
+    const {code, stdout} = await site.drain()
+    assert.equal(code, 5)
+    assert.match(stdout, /^2 aborted/)
+    assert.deepEqual(site.messages(), ['in a timer', 'in a promise'])
+    assert.equal(site.count('job'), 0)
+  })
+
   test('a timer that goes off when its job is long done ends its child, and no job is lost', async t => {
     const site = new Workplace(t, {
       Late: worker(`setTimeout(() => { throw new Error('too late') }, 20)`),

@@ -5,9 +5,16 @@
 import {spawnSync} from 'node:child_process'
 import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
-import type {Outcome} from '../job.ts'
 import {makeJobqImportable} from '../self-import.ts'
-import {messageOf, nextTry, type ReadyWorker, RunningJob, readyWorker, runJob} from './run-job.ts'
+import {
+  messageOf,
+  nextTry,
+  type ReadyWorker,
+  RunningJob,
+  readyWorker,
+  runJob,
+  strayOutcome,
+} from './run-job.ts'
 import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type WireJob} from './wire.ts'
 
 // A worker's process.send would speak to the pool, in words that are not the pool's
@@ -35,7 +42,7 @@ process.on('uncaughtException', error => {
     process.stderr.write(`${messageOf(error)}\n`)
     process.exit(1)
   }
-  const outcome: Outcome = {kind: 'failed', message: messageOf(error), retryIn: running.retryIn}
+  const outcome = outcomeToWire(strayOutcome(error, running.retryIn))
   send({kind: 'ended', outcome, rss: 0, broken: true})
   running = null
 })

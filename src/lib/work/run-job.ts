@@ -148,6 +148,12 @@ export class RunningJob implements Job {
 /** What abort() throws to leave work(); the job counts as aborted even if work() swallows it. */
 class AbortedJob extends Error {}
 
+/** The outcome of what was thrown where no work() could catch it: in a timer, in a promise that nobody awaits. */
+export function strayOutcome(error: unknown, retryIn: number | null): Outcome {
+  if (error instanceof AbortedJob) return {kind: 'aborted', reason: error.message}
+  return {kind: 'failed', message: messageOf(error), retryIn}
+}
+
 function failure(worker: ReadyWorker, job: Job, error: unknown): Outcome {
   const message = messageOf(error)
   try {
