@@ -146,6 +146,23 @@ describe('an end that was asked for', {concurrency: 2}, () => {
   })
 })
 
+test('times beyond what a timer holds are long, not over at once; a work delay of 0 is no busy loop', async t => {
+  const site = new Workplace(t, {'Good.mjs': GOOD})
+  const long = site.work('--max-time', '30d', '--work-delay', '30d', '--shutdown-timeout', '30d', '--debug')
+  await long.prints(/nothing ready, looking again in 2147483647 ms/)
+  await site.enqueue(['Good'])
+  await long.prints(/1 Good completed[\s\S]*nothing ready/)
+  const looks = long.stderr.match(/nothing ready/g)!.length
+  assert.ok(looks < 10, `${looks} looks`)
+  assert.doesNotMatch(long.stderr, /Warning|ending/)
+  long.kill('SIGTERM')
+  assert.equal((await long.exited).code, 0)
+  const short = site.work('--work-delay', '0', '--debug')
+  await short.prints(/nothing ready, looking again in 10 ms/)
+  short.kill('SIGTERM')
+  assert.equal((await short.exited).code, 0)
+})
+
 describe('--json', {concurrency: 2}, () => {
   test('every line of stdout is a document, and stderr is silent', async t => {
     const site = new Workplace(t, {

@@ -24,6 +24,10 @@ const PASSING: readonly string[] = ['LOCKED', 'FULL', 'UNREACHABLE', 'READ_ONLY'
 const PENDING_MS = 1000
 /** For how long --once and --drain keep trying, and what was told to end. */
 const STORE_PATIENCE_MS = 30_000
+/** Node's longest timer, 24.8 days: a longer one would go off at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+/** A work_delay of 0 is no busy loop. */
+const MIN_PAUSE_MS = 10
 
 export interface DispatcherOptions {
   /** `forever` waits for more, `drain` ends when nothing is ready, `once` after one job. */
@@ -136,7 +140,10 @@ export class Dispatcher {
       this.wake()
     }, RENEW_MS)
     const {maxTimeMs} = this.#options
-    const maxTime = maxTimeMs === undefined ? undefined : setTimeout(() => this.#finish(), maxTimeMs)
+    const maxTime =
+      maxTimeMs === undefined
+        ? undefined
+        : setTimeout(() => this.#finish(), Math.min(maxTimeMs, MAX_TIMER_MS))
     try {
       await this.#loop()
     } finally {
@@ -190,7 +197,7 @@ export class Dispatcher {
     for (const {message, ...job} of turn.buried) {
       this.#log.ended(job, 'failed', 0, message)
       this.#counts.failed++
-      this.#failedIds.add(idOf(job))
+      this.#keepAccount(job, true)
     }
     for (const job of turn.jobs) this.#start(job, turn.now)
     if (limit > 0) this.#plan(turn, limit, isWhole)
@@ -205,7 +212,7 @@ export class Dispatcher {
     const run = this.#crew.start(job, ended => this.#hasEnded(running, ended))
     const overrun = setTimeout(
       () => this.#overruns(running),
-      Math.min(run.settings.grabFor * 1000, 2 ** 31 - 1),
+      Math.min(run.settings.grabFor * 1000, MAX_TIMER_MS),
     )
     const lease = leaseOf(job)
     const running: Running = {job, run, lease, since, startedAt: now, overrun, stopped: null}
@@ -231,7 +238,7 @@ export class Dispatcher {
     // Due times are whole seconds: the next look is just behind the second's turn
     const intoSecond = Date.now() % 1000
     const due = nextDueIn === null ? Infinity : Math.max(10, nextDueIn * 1000 - intoSecond + 5)
-    const pause = Math.min(due, this.#options.workDelayMs)
+    const pause = Math.max(MIN_PAUSE_MS, Math.min(due, this.#options.workDelayMs, MAX_TIMER_MS))
     this.#log.debug(`nothing ready, looking again in ${Math.round(pause)} ms or when something changes`)
     this.#timer = setTimeout(this.wake, pause)
   }
@@ -281,9 +288,15 @@ export class Dispatcher {
     const told = tell(outcome, result)
     this.#log.ended(job, told.outcome, durationMs, told.message)
     this.#counts[told.outcome === 'replaced' ? 'completed' : told.outcome]++
-    if (['failed', 'aborted', 'died'].includes(told.outcome)) this.#failedIds.add(idOf(job))
-    else this.#failedIds.delete(idOf(job))
+    this.#keepAccount(job, ['failed', 'aborted', 'died'].includes(told.outcome))
     this.#options.onProgress?.(this.#ended, this.#running.size)
+  }
+
+  /** Only of a drain that is asked for it: else the account would grow for ever. */
+  #keepAccount(job: Parameters<typeof idOf>[0], hasFailed: boolean): void {
+    if (this.#options.mode === 'forever') return
+    if (hasFailed) this.#failedIds.add(idOf(job))
+    else this.#failedIds.delete(idOf(job))
   }
 
   #overruns(running: Running): void {
@@ -317,7 +330,8 @@ export class Dispatcher {
     if (this.#ending !== 'no') return
     this.#ending = 'finishing'
     this.#log.debug(`ending: ${this.#running.size} running`)
-    const timer = setTimeout(() => this.#stopRunning(), this.#options.shutdownTimeoutMs)
+    const timeout = Math.min(this.#options.shutdownTimeoutMs, MAX_TIMER_MS)
+    const timer = setTimeout(() => this.#stopRunning(), timeout)
     timer.unref()
     this.wake()
   }
