@@ -1,31 +1,36 @@
 /**
- * Another process on the same SQLite file: `process.ts FILE`. Says 'ready', then does what it is told, one message
+ * Another process on the same database: `process.ts ADDRESS`. Says 'ready', then does what it is told, one message
  * after the other, and answers each.
  */
 import type {JobRow, Settlement} from '../../src/lib/job.ts'
-import {openSqlite} from '../../src/lib/store/sqlite.ts'
+import {parseAddress} from '../../src/lib/store/address.ts'
+import {openStore} from '../../src/lib/store/open.ts'
 import type {Store} from '../../src/lib/store/store.ts'
 
 export type Order =
   | {do: 'open'; durable?: boolean}
   | {do: 'enqueue'; func: string; count: number}
+  | {do: 'init'}
   | {do: 'work'; func: string}
   /** Ends by SIGKILL with a bulk enqueue half done. */
   | {do: 'die enqueueing'; func: string}
 
-const [path = ''] = process.argv.slice(2)
+const [address = ''] = process.argv.slice(2)
 let store: Store
 
 async function obey(order: Order): Promise<number[]> {
   switch (order.do) {
     case 'open':
-      store = await openSqlite(path, {durable: order.durable ?? false})
+      store = await openStore(parseAddress(address), {durable: order.durable ?? false})
       return []
     case 'enqueue': {
       const ids = []
       for (let i = 0; i < order.count; i++) ids.push((await store.enqueue(job(order.func))).id)
       return ids
     }
+    case 'init':
+      await store.init()
+      return []
     case 'work':
       return work(order.func)
     case 'die enqueueing': {

@@ -112,7 +112,7 @@ export function mayBeStored(name: string, what: string, cause: unknown): StoreEr
 function isOutOfReach(code: string, errno: number): boolean {
   return (
     OUT_OF_REACH.has(errno) ||
-    /^(E[A-Z_]+|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*|HANDSHAKE)$/.test(
+    /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*)$/.test(
       code,
     )
   )
@@ -129,6 +129,7 @@ function hintOf(code: string, errno: number): string {
   if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
   if (errno === 1040 || errno === 1203 || errno === 1226)
     return 'the server has no connection left for this user: raise max_connections, or try again'
+  if (code === 'HANDSHAKE_NO_SSL_SUPPORT') return 'set TLS up on the server, or leave ssl out of the address'
   if (/CERT|VERIFY|TLS|SSL|HANDSHAKE/.test(code))
     return 'give the authority that signed its certificate: ?ssl-ca=FILE; or ssl-verify=false to trust anyone'
   if (code === 'ECONNREFUSED') return 'start the server, or check the host and port in the address'

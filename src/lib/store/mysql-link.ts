@@ -7,13 +7,7 @@
  */
 import {readFileSync} from 'node:fs'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {
-  type Connection,
-  type ConnectionOptions,
-  createConnection,
-  type QueryOptions,
-  escape as quoted,
-} from 'mysql2'
+import {type Connection, type ConnectionOptions, createConnection, escape as quoted} from 'mysql2'
 import {StoreError} from '../errors.ts'
 import {explain, isLost, isPassing} from './mysql-errors.ts'
 
@@ -65,6 +59,7 @@ export function textOrNull(value: unknown): string | null {
 export class Link {
   readonly #connection: Connection
   readonly #patience: number
+  #giveUp: ((error: unknown) => void) | null = null
   isDead = false
   usedAt = performance.now()
   names: TextColumn = UNICODE
@@ -105,15 +100,14 @@ export class Link {
   }
 
   /** Statements in one round trip. The first that fails ends the batch, and its transaction is still to be ended. */
-  async batch(statements: readonly string[], timeout = ANSWER_MS): Promise<Reply[]> {
+  async batch(statements: readonly string[], patience = ANSWER_MS): Promise<Reply[]> {
     const text = statements.join(';\n')
     if (text.length > this.maxBytes && Buffer.byteLength(text) > this.maxBytes)
       throw Object.assign(new Error(`${Buffer.byteLength(text)} bytes, max_allowed_packet is less`), {
         code: 'ER_NET_PACKET_TOO_LARGE',
         errno: 1153,
       })
-    const answer = await this.#query({sql: text, timeout})
-    this.usedAt = performance.now()
+    const answer = await this.#answer(patience, done => this.#connection.query(text, done))
     return statements.length === 1 ? [reply(answer)] : (answer as unknown[]).map(reply)
   }
 
@@ -124,30 +118,39 @@ export class Link {
   /** One statement with large values in the binary protocol, where a byte is a byte. */
   async execute(statement: string, values: Value[]): Promise<Reply> {
     const bound = values.map(value => (value instanceof Uint8Array ? Buffer.from(value) : value))
-    return new Promise((resolve, reject) =>
-      this.#connection.execute({sql: statement, timeout: ANSWER_MS}, bound, (error, answer) =>
-        error ? reject(this.#seen(error)) : resolve(reply(answer)),
-      ),
-    )
-  }
-
-  #query(options: QueryOptions): Promise<unknown> {
-    return new Promise((resolve, reject) =>
-      this.#connection.query(options, (error, answer) =>
-        error ? reject(this.#seen(error)) : resolve(answer),
-      ),
-    )
-  }
-
-  #seen(error: unknown): unknown {
-    if (isLost(error)) this.isDead = true
-    return error
+    return reply(await this.#answer(ANSWER_MS, done => this.#connection.execute(statement, bound, done)))
   }
 
   end(): void {
     this.isDead = true
-    this.#connection.removeAllListeners('end')
     this.#connection.destroy()
+    this.#giveUp?.(
+      Object.assign(new Error('Connection closed'), {code: 'PROTOCOL_CONNECTION_LOST', fatal: true}),
+    )
+  }
+
+  /** One question at a time: its answer, or the end of the connection. */
+  #answer(
+    patience: number,
+    ask: (done: (error: unknown, answer: unknown) => void) => void,
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) => {
+        clearTimeout(timer)
+        this.#giveUp = null
+        if (isLost(error)) this.isDead = true
+        reject(error)
+      }
+      const timer = setTimeout(() => this.end(), patience)
+      this.#giveUp = fail
+      ask((error, answer) => {
+        if (error) return fail(error)
+        clearTimeout(timer)
+        this.#giveUp = null
+        this.usedAt = performance.now()
+        resolve(answer)
+      })
+    })
   }
 }
 
