@@ -120,9 +120,16 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
   })
 
   test('an executable without its run bit, or without its interpreter', async t => {
-    const site = new Workplace(t, {Script: '#!/bin/sh\n', 'Other.sh': '#!/no/such/shell -e\n'})
+    const site = new Workplace(t, {
+      Script: '#!/bin/sh\n',
+      'Other.sh': '#!/no/such/shell -e\n',
+      'Env.py': '#!/usr/bin/env no-such-python\n',
+      'Split.py': '#!/usr/bin/env -S no-such-python -u\n',
+      'Windows.sh': '#!/bin/sh\r\n',
+    })
     chmodSync(site.path('workers/Script'), 0o644)
-    await site.enqueue(['Script'], ['Other'])
+    const funcs = ['Script', 'Other', 'Env', 'Split', 'Windows']
+    await site.enqueue(...funcs.map((func): [string] => [func]))
     const cases: [string[], RegExp][] = [
       [
         ['--abilities', 'Script'],
@@ -132,6 +139,12 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
         ['--abilities', 'Other'],
         /expected \S+Other\.sh to be runnable, but its interpreter \/no\/such\/shell is missing/,
       ],
+      [['--abilities', 'Env'], /Env\.py to be runnable, but its interpreter no-such-python is missing/],
+      [['--abilities', 'Split'], /Split\.py to be runnable, but its interpreter no-such-python is missing/],
+      [
+        ['--abilities', 'Windows'],
+        /Windows\.sh to be runnable, but its first line ends in a carriage return/,
+      ],
       [[], /(no run bit|interpreter)/],
     ]
     for (const [flags, said] of cases) {
@@ -140,7 +153,20 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       assert.match(stderr, said)
       assert.equal(stderr.trim().split('\n').length, 1)
     }
-    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0, 0])
+    assert.deepEqual(site.column('SELECT DISTINCT grabbed_until FROM job'), [0])
+  })
+
+  test('an interpreter that env finds is fine, whatever env is told before', async t => {
+    const site = new Workplace(t, {
+      A: '#!/usr/bin/env sh\n',
+      B: '#!/usr/bin/env -S sh -e\n',
+      C: '#! /usr/bin/env -S X=1 sh\n',
+      D: '#!/bin/sh -eu\n',
+    })
+    await site.enqueue(['A'], ['B'], ['C'], ['D'])
+    const {code, stdout, stderr} = await site.drain()
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^4 completed/)
   })
 
   test('a setting in an executable’s head that is none', async t => {

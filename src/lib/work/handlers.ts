@@ -206,12 +206,32 @@ function notExecutable(file: string): WorkerError {
   return new WorkerError(`expected an executable, but ${file} has no run bit`, {hint: `chmod +x ${file}`})
 }
 
+/** The kernel's own word for all of this would be "no such file", said of the script. */
 function checkInterpreter(file: string): void {
-  const interpreter = /^#!\s*(\S+)/.exec(headOf(file))?.[1]
-  if (interpreter === undefined || existsSync(interpreter)) return
-  throw new WorkerError(`expected ${file} to be runnable, but its interpreter ${interpreter} is missing`, {
-    hint: `install it, or mend the first line of the file`,
-  })
+  const [line = ''] = headOf(file).split('\n', 1)
+  if (!line.startsWith('#!')) return
+  if (line.endsWith('\r'))
+    throw new WorkerError(`expected ${file} to be runnable, but its first line ends in a carriage return`, {
+      hint: `sed -i 's/\\r$//' ${file}`,
+    })
+  const missing = missingInterpreter(line)
+  if (missing !== null)
+    throw new WorkerError(`expected ${file} to be runnable, but its interpreter ${missing} is missing`, {
+      hint: 'install it, or mend the first line of the file',
+    })
+}
+
+/** What the line names, directly or through env, if it is not there. */
+function missingInterpreter(line: string): string | null {
+  const [, interpreter = '', argument = ''] = /^#!\s*(\S+)\s*(.*)$/.exec(line) ?? []
+  if (!existsSync(interpreter)) return interpreter
+  if (basename(interpreter) !== 'env') return null
+  const program = /^(?:-S\s+)?([\w.+][\w.+-]*)(?=\s|$)/.exec(argument)?.[1]
+  return program === undefined || isOnPath(program) ? null : program
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? '').split(':').some(folder => isExecutable(join(folder, program)))
 }
 
 /** Settings of an executable: a line `# jobq: max-retries=3 retry-delay=10s grab-for=5m set-job-status`. */
