@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
+import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
 import {describe, test} from 'node:test'
 import {stripVTControlCharacters} from 'node:util'
 import {jobqIn, RUN_JS} from '../support/jobq.ts'
@@ -414,6 +416,29 @@ describe('list on a terminal', () => {
     )
     const finished = await jobq(['list', '--finished'], {tty: 'all', env})
     assert.match(finished.stdout, /\n 1 {2}Notify {2}completed {2}1\ds ago {2}1h 1m {2}- +\{\}\n$/)
+  })
+})
+
+describe('list without a terminal', () => {
+  test('loads neither tables nor colours', async t => {
+    const {jobq, db} = await prepared(t)
+    seedJob(db)
+    const told = join(jobq.folder, 'loaded')
+    const hook = `import {appendFileSync} from 'node:fs'; import {registerHooks} from 'node:module'
+      registerHooks({load: (url, context, next) => { appendFileSync('${told}', url + '\\n'); return next(url, context) }})`
+    const env = {NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}`}
+    for (const args of [['list'], ['list', '--json'], ['stats'], ['stats', '--json'], ['retry', '--all']]) {
+      assert.equal((await jobq(args, {env})).stderr, '')
+      const loaded = readFileSync(told, 'utf8')
+      assert.match(loaded, /better-sqlite3/)
+      assert.doesNotMatch(loaded, /cli-table3|chalk|cli-progress/)
+    }
+    await jobq(['list'], {env, tty: 'all'})
+    assert.match(
+      readFileSync(told, 'utf8'),
+      /cli-table3[\s\S]*chalk|chalk[\s\S]*cli-table3/,
+      'the hook sees it',
+    )
   })
 })
 

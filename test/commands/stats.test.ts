@@ -204,7 +204,7 @@ describe('stats --watch', () => {
   test('on a terminal it is drawn on the other screen, and the last picture stays', async t => {
     const {jobq, db} = await prepared(t)
     seedJob(db)
-    const watch = jobq.start(['stats', '--watch', '0.1'], {tty: 'stdout', stdin: 'open', columns: 110})
+    const watch = jobq.start(['stats', '--watch', '0.1'], {tty: 'stdout', stdin: 'open'})
     await watch.prints(/\u001b\[\?1049h/)
     const frame = /\u001b\[H\d\d:\d\d:\d\d {2}every 0.1 s, Ctrl-C ends\u001b\[K/g
     for (let frames = 0; frames < 15; ) {
@@ -248,12 +248,23 @@ describe('stats on a terminal', () => {
     assert.equal(lines.length, 5)
   })
 
-  test('fits a narrow terminal', async t => {
+  test('on a narrow one, the times come below the counts', async t => {
     const {jobq, db} = await prepared(t)
     seedAll(db)
-    seedJob(db, {func: 'MyApp::Worker::Image::Thumbnail::Large::AndMore'})
-    const {stdout} = await jobq(['stats'], {tty: 'all', columns: 100, env: {NO_COLOR: '1'}})
-    for (const line of stdout.trimEnd().split('\n')) assert.ok(line.length <= 100, line)
+    const {stdout} = await jobq(['stats'], {tty: 'all', columns: 80, env: {NO_COLOR: '1'}})
+    const [counts, times] = stdout.split('\n\n')
+    assert.match(counts!, /^FUNC .* OLDEST\nIdle .*\nNotify .*\nOther .*\ntotal [^\n]*$/)
+    assert.match(times!, /^FUNC +MEDIAN +P95 +PER MIN +LAST HOUR\nNotify .*█\nOther .*█\ntotal .*█[^\n]*\n$/)
+  })
+
+  test('fits, whatever a function is called', async t => {
+    const {jobq, db} = await prepared(t)
+    seedAll(db)
+    seedStatus(db, {func: 'MyApp::Worker::Image::Thumbnail::Large::AndMore'})
+    for (const columns of [80, 100, 131, 132, 150]) {
+      const {stdout} = await jobq(['stats'], {tty: 'all', columns, env: {NO_COLOR: '1'}})
+      for (const line of stdout.trimEnd().split('\n')) assert.ok(line.length <= columns, line)
+    }
   })
 
   test('an empty queue is a friendly word on stderr', async t => {

@@ -59,12 +59,10 @@ export function retryDocument({outcomes}: RetryResult): Record<string, unknown> 
   }
 }
 
-/** The message, with the exception in it. */
+/** The message, with the exception in it as the user knows it. */
 function complaint(exception: RowRef, {message}: JobqError): string {
-  const named = message.includes(`exception ${exception.id}`)
-    ? message
-    : `exception ${idOf(exception)}: ${message}`
-  return oneLine(named)
+  const [plain, known] = [`exception ${exception.id}`, `exception ${idOf(exception)}`]
+  return oneLine(message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`)
 }
 
 /** 3 only if nothing was amiss but waiting keys. */

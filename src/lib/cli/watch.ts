@@ -6,8 +6,9 @@ import {once} from 'node:events'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {Stop} from './stop.ts'
 
-const OTHER_SCREEN = '\u001b[?1049h\u001b[?25l'
-const MAIN_SCREEN = '\u001b[?25h\u001b[?1049l'
+/** Without a cursor, and with long lines cut instead of wrapped. */
+const OTHER_SCREEN = '\u001b[?1049h\u001b[?25l\u001b[?7l'
+const MAIN_SCREEN = '\u001b[?7h\u001b[?25h\u001b[?1049l'
 const HOME = '\u001b[H'
 const CLEAR_LINE = '\u001b[K'
 const CLEAR_BELOW = '\u001b[J'

@@ -53,8 +53,7 @@ function fields(stats: FuncStats): (string | number | null)[] {
   ]
 }
 
-const COLUMNS: readonly Column[] = [
-  {head: 'FUNC', gives: 'hardly'},
+const COUNT_COLUMNS: readonly Column[] = [
   {head: 'READY', align: 'right'},
   {head: 'DELAYED', align: 'right'},
   {head: 'RUNNING', align: 'right'},
@@ -62,35 +61,53 @@ const COLUMNS: readonly Column[] = [
   {head: 'COMPLETED', align: 'right'},
   {head: 'ABORTED', align: 'right'},
   {head: 'OLDEST', align: 'right'},
+]
+const TIME_COLUMNS: readonly Column[] = [
   {head: 'MEDIAN', align: 'right'},
   {head: 'P95', align: 'right'},
   {head: 'PER MIN', align: 'right'},
+  {head: 'LAST HOUR'},
 ]
 
-/** The columns without the sparkline, at least; with a narrow function name. */
-const NARROW = 100
-const SPARK_WIDTHS = [60, 30, 20, 15]
+/** From here on all columns go beside each other, with a name and a curve of some use. */
+const WIDE = 132
+const CURVES = [60, 30, 20]
 
+/** One table, or on a terminal as most are, two: the counts, and below them the times of those that have some. */
 export async function statsTable({funcs, total}: Stats, width: number): Promise<string> {
   const {TableDrawer} = await import('./table.ts')
-  const spark = SPARK_WIDTHS.find(wanted => wanted <= width - NARROW) ?? 0
-  const columns = spark > 0 ? [...COLUMNS, {head: 'LAST HOUR'}] : COLUMNS
-  const rows = [...funcs.map(func => cells(func, spark)), ...totalRow({funcs, total}, spark)]
-  return new TableDrawer(columns, width).draw(rows)
+  const all = funcs.length === 1 ? funcs : [...funcs, {func: 'total', ...total}]
+  const table = (
+    columns: readonly Column[],
+    rows: readonly FuncStats[],
+    cells: (stats: FuncStats) => Cell[],
+  ) => {
+    const drawer = new TableDrawer([{head: 'FUNC', gives: 'hardly'}, ...columns], width)
+    return drawer.draw(
+      rows.map((stats, i) => {
+        const row = [{text: oneLine(stats.func) + (stats.paused ? ' (paused)' : '')}, ...cells(stats)]
+        return funcs.length > 1 && i === rows.length - 1 ? row.map(({text}) => ({text, tone: 'strong'})) : row
+      }),
+    )
+  }
+  if (width >= WIDE) {
+    const curve = CURVES.find(wanted => wanted <= width - WIDE + 20)!
+    return table([...COUNT_COLUMNS, ...TIME_COLUMNS], all, stats => [
+      ...countCells(stats),
+      ...timeCells(stats, curve),
+    ])
+  }
+  const timed = all.filter(({perMinute}) => perMinute !== null)
+  const curve = width < 80 ? 15 : 30
+  return (
+    table(COUNT_COLUMNS, all, countCells) +
+    (timed.length > 0 ? `\n${table(TIME_COLUMNS, timed, stats => timeCells(stats, curve))}` : '')
+  )
 }
 
-function totalRow({funcs, total}: Stats, spark: number): Cell[][] {
-  if (funcs.length === 1) return []
-  const [, ...row] = cells({func: '', ...total}, spark)
-  const name = total.paused ? 'total (all paused)' : 'total'
-  return [[{text: name}, ...row].map(({text}) => ({text, tone: 'strong'}))]
-}
-
-function cells(stats: FuncStats, spark: number): Cell[] {
-  const {func, ready, delayed, running, failed, completed, aborted, oldestReadyAge, median, p95} = stats
-  const perMinute = jobsPerMinute(stats)
+function countCells(stats: FuncStats): Cell[] {
+  const {ready, delayed, running, failed, completed, aborted, oldestReadyAge} = stats
   return [
-    {text: oneLine(func) + (stats.paused ? ' (paused)' : '')},
     count(ready, 'good'),
     count(delayed, 'waiting'),
     count(running, 'busy'),
@@ -98,10 +115,17 @@ function cells(stats: FuncStats, spark: number): Cell[] {
     count(completed),
     count(aborted, 'bad'),
     orDash(oldestReadyAge === null ? null : duration(oldestReadyAge)),
+  ]
+}
+
+function timeCells(stats: FuncStats, curve: number): Cell[] {
+  const {median, p95} = stats
+  const perMinute = jobsPerMinute(stats)
+  return [
     orDash(median === null ? null : duration(median)),
     orDash(p95 === null ? null : duration(p95)),
     orDash(perMinute === null ? null : String(perMinute)),
-    ...(spark > 0 ? [{text: sparkline(stats.perMinute ?? [], spark), tone: 'busy' as const}] : []),
+    {text: sparkline(stats.perMinute ?? [], curve), tone: 'busy'},
   ]
 }
 
