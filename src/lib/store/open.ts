@@ -20,14 +20,17 @@ export interface OpenOptions {
  * @throws StoreError if it can't be opened
  */
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
+  const {durable = true} = options
+  if (address.driver === 'sqlite') {
+    const {openSqlite} = await import('./sqlite.ts')
+    return openSqlite(address.path, {makeFolder: address.isDefault, durable})
+  }
   if (address.driver === 'mysql') {
     const {openMysql} = await import('./mysql.ts')
     return reachable(() => openMysql(address.url, addressName(address)), options)
   }
-  if (address.driver !== 'sqlite') throw noDriver(address)
-  const {openSqlite} = await import('./sqlite.ts')
-  const {durable = true} = options
-  return openSqlite(address.path, {makeFolder: address.isDefault, durable})
+  const {openPostgres} = await import('./postgres.ts')
+  return reachable(() => openPostgres(address.url, addressName(address), {durable}), options)
 }
 
 /** Opens a server's store, now or, if that was asked for, when it can be reached. */
@@ -63,17 +66,14 @@ export async function openStores(addresses: readonly Address[], options: OpenOpt
  * @throws StoreError
  */
 export async function prepareStore(address: Address, dryRun: boolean): Promise<Preparation> {
+  if (address.driver === 'sqlite') {
+    const {prepareSqlite} = await import('./sqlite-init.ts')
+    return prepareSqlite(address.path, {makeFolder: address.isDefault, dryRun})
+  }
   if (address.driver === 'mysql') {
     const {prepareMysql} = await import('./mysql.ts')
     return prepareMysql(address.url, addressName(address), {dryRun})
   }
-  if (address.driver !== 'sqlite') throw noDriver(address)
-  const {prepareSqlite} = await import('./sqlite-init.ts')
-  return prepareSqlite(address.path, {makeFolder: address.isDefault, dryRun})
-}
-
-function noDriver({driver}: Address): StoreError {
-  return new StoreError('NO_DRIVER', `this version of jobq has no driver for ${driver}`, {
-    hint: 'use a SQLite file: --db jobs.db',
-  })
+  const {preparePostgres} = await import('./postgres-init.ts')
+  return preparePostgres(address.url, addressName(address), {dryRun})
 }

@@ -1,0 +1,472 @@
+/**
+ * Listings and counts on PostgreSQL, by the index jobq_lane: a page costs what it shows, not what waits.
+ *
+ * A listing is read in stretches, each of one moment (a snapshot of its own), from where the one before it ended, and
+ * small enough to hold: keys first, with the sizes of what they stand for, then as many rows as fit.
+ */
+import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
+import {quantile} from '../job.ts'
+import {
+  byId,
+  byOrder,
+  byTime,
+  type JobPlace,
+  joined,
+  type Key,
+  type Keys,
+  LAST,
+  LISTED_STATES,
+  type LogPlace,
+  listed,
+  merged,
+  ORDERS,
+  STRETCH_BYTES,
+  STRETCH_ROWS,
+  type Stretch,
+  share,
+} from './keys.ts'
+import {numbersArray, type Send, type Statement, type Value} from './postgres-link.ts'
+import type {ExceptionPage, JobPage, Page} from './store.ts'
+
+export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
+
+/** An id that is not to be found in func is shown as it is: a row is never hidden. */
+const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
+const JOB_COLUMNS = `job.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, enqueue_time AS "enqueueTime",
+  grabbed_until AS "grabbedUntil", run_after AS "runAfter", retry_cnt AS "retryCnt", priority`
+
+const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
+const FUNCS = {name: 'jobq_funcs', text: 'SELECT id, name FROM func ORDER BY name COLLATE "C"'}
+const FIND = {
+  name: 'jobq_find',
+  text: `SELECT ${JOB_COLUMNS}, ${NOW} AS now FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = $1`,
+}
+const SIZES = {
+  name: 'jobq_sizes',
+  text: 'SELECT id, coalesce(octet_length(arg), 0) AS size FROM job WHERE id = ANY ($1::BIGINT[])',
+}
+const JOBS = {
+  name: 'jobq_jobs',
+  text: `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = ANY ($1::BIGINT[])`,
+}
+const WITH_UNIQKEY = {
+  name: 'jobq_with_uniqkey',
+  text: `SELECT ${JOB_COLUMNS} FROM job JOIN func ON func.id = func_id
+    WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2`,
+}
+/** The priorities at which functions have jobs that no one holds: one seek each. */
+const LANES = {
+  name: 'jobq_lanes',
+  text: `WITH RECURSIVE lane (func_id, priority) AS (
+    SELECT f.id, (SELECT j.priority FROM job j WHERE j.func_id = f.id AND j.grabbed_until = 0
+      ORDER BY j.priority DESC LIMIT 1) FROM unnest($1::INTEGER[]) AS f (id)
+    UNION ALL
+    SELECT l.func_id, (SELECT j.priority FROM job j WHERE j.func_id = l.func_id AND j.grabbed_until = 0
+      AND j.priority < l.priority ORDER BY j.priority DESC LIMIT 1) FROM lane l WHERE l.priority IS NOT NULL)
+  SELECT func_id AS "funcId", priority FROM lane WHERE priority IS NOT NULL`,
+}
+/** $1 functions, $2 their lanes' priorities, $3 and $4 behind which time and id each, $5 how many of each, $6 now. */
+const inLanes = (due: string) => `SELECT lane.nth, j.id, j.priority, j.run_after AS "runAfter"
+  FROM unnest($1::INTEGER[], $2::INTEGER[], $3::BIGINT[], $4::BIGINT[])
+    WITH ORDINALITY AS lane (func_id, priority, run_after, id, nth)
+  CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
+    WHERE func_id = lane.func_id AND grabbed_until = 0 AND priority = lane.priority
+      AND (run_after, id) > (lane.run_after, lane.id) AND ${due}
+    ORDER BY run_after, id LIMIT $5) j`
+const READY = {name: 'jobq_ready', text: inLanes('run_after <= $6')}
+const DELAYED = {name: 'jobq_delayed', text: inLanes('run_after > $6')}
+/** Jobs that are in no lane, by function. $1 functions, $2 now, $3 how many of each, then the place. */
+const besides = (
+  condition: string,
+  order: string,
+) => `SELECT f.nth, j.id, j.priority, j.run_after AS "runAfter"
+  FROM unnest($1::INTEGER[]) WITH ORDINALITY AS f (func_id, nth)
+  CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
+    WHERE func_id = f.func_id AND ${condition} ORDER BY ${order} LIMIT $3) j`
+const RUNNING = {name: 'jobq_running', text: besides('grabbed_until > $2 AND id > $4', 'id')}
+const READY_STRAYS = {
+  name: 'jobq_ready_strays',
+  text: besides(
+    `grabbed_until BETWEEN 1 AND $2 AND run_after <= $2
+      AND (-priority::BIGINT, run_after, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
+    'priority DESC, run_after, id',
+  ),
+}
+const DELAYED_STRAYS = {
+  name: 'jobq_delayed_strays',
+  text: besides(
+    `grabbed_until BETWEEN 1 AND $2 AND run_after > $2
+      AND (run_after, -priority::BIGINT, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
+    'run_after, priority DESC, id',
+  ),
+}
+const COUNTS = {
+  name: 'jobq_counts',
+  text: `SELECT func_id AS "funcId",
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS ready,
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after > $2) AS delayed,
+      count(*) FILTER (WHERE grabbed_until > $2) AS running,
+      min(run_after) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS oldest
+    FROM job WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id`,
+}
+const FAILED = {
+  name: 'jobq_failed',
+  text: `SELECT func_id AS "funcId", count(*) AS failed FROM exception_log
+    WHERE func_id = ANY ($1::INTEGER[]) AND retried = 0 GROUP BY func_id`,
+}
+const ENDED = {
+  name: 'jobq_ended',
+  text: `SELECT func_id AS "funcId", count(*) FILTER (WHERE status = 'completed') AS completed,
+      count(*) FILTER (WHERE status = 'abort') AS aborted
+    FROM job_status WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id`,
+}
+/** $1 functions, $2 since when. */
+const ended = (
+  columns: string,
+) => `SELECT func_id AS "funcId", ${columns} AS value, count(*) AS jobs FROM job_status
+  WHERE func_id = ANY ($1::INTEGER[]) AND status IN ('completed', 'failed', 'abort') AND job_end_time >= $2
+  GROUP BY 1, 2 ORDER BY 1, 2`
+const TOOK = {name: 'jobq_took', text: ended('greatest(0, job_end_time - job_start_time)')}
+const MINUTES = {name: 'jobq_minutes', text: ended('least(59, (job_end_time - $2) / 60)')}
+
+interface Func {
+  id: number
+  name: string
+}
+
+/** Reads within one transaction. */
+export class PostgresReads {
+  readonly #send: Send
+
+  constructor(send: Send) {
+    this.#send = send
+  }
+
+  async find(id: number): Promise<ListedJob | null> {
+    const [found] = await this.#rows<JobRow & {now: number}>(FIND, [id])
+    if (!found) return null
+    const {now, ...row} = found
+    return listed(row, now)
+  }
+
+  async funcs(): Promise<Func[]> {
+    return this.#rows<Func>(FUNCS)
+  }
+
+  async jobs(page: JobPage, place: JobPlace | null): Promise<Stretch<ListedJob, JobPlace>> {
+    const {func, state: only, uniqkey, limit, offset} = page
+    const [funcs, time] = await Promise.all([this.#chosen(func), this.#now()])
+    const ids = funcs.map(({id}) => id)
+    if (uniqkey !== undefined) {
+      const rows = await this.#withUniqkey(uniqkey, ids, only, time)
+      return {rows: rows.slice(offset, offset + limit), next: null}
+    }
+    const states = LISTED_STATES.filter(state => only === undefined || state === only)
+    const here = place ?? {now: time, state: states[0]!, after: null, skip: offset, left: limit}
+    const {now, state, after} = here
+    const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
+    const {keys, end} = await this.#keys(state, ids, after, wanted, now)
+    const shown = keys.slice(here.skip, here.skip + here.left)
+    const {kept, isCut} = await this.#asManyAsFit(shown)
+    const rows = (await this.#jobRows(kept)).map(row => listed(row, now))
+    const next = isCut ? kept.at(-1)! : end
+    const left = here.left - rows.length
+    const skip = Math.max(0, here.skip - keys.length)
+    if (left === 0) return {rows, next: null}
+    if (next) return {rows, next: {now, state, after: next, skip, left}}
+    const following = states[states.indexOf(state) + 1]
+    return {rows, next: following ? {now, state: following, after: null, skip, left} : null}
+  }
+
+  async exceptionLog(page: ExceptionPage, place: LogPlace | null): Promise<Stretch<ExceptionRow, LogPlace>> {
+    const {id, unretried, since, oldestFirst = false} = page
+    const conditions = new Conditions(page)
+    if (id !== undefined) conditions.add('exception_log.id =', id)
+    if (unretried) conditions.add('retried =', 0)
+    if (since !== undefined)
+      conditions.add('exception_time >=', 'at' in since ? since.at : (await this.#now()) - since.ago)
+    const columns = `exception_log.id, func_id AS "funcId", ${FUNC_NAME}, exception_time AS "exceptionTime", message,
+      uniqkey, arg, retried`
+    type Stored = Omit<ExceptionRow, 'message' | 'retried'> & {message: Buffer | null; retried: number}
+    const size = 'coalesce(octet_length(arg), 0) + coalesce(octet_length(message), 0)'
+    const {rows, next} = await this.#log<Stored>(
+      {table: 'exception_log', columns, size},
+      conditions,
+      {...page, oldestFirst},
+      place,
+    )
+    return {
+      rows: rows.map(row => ({
+        ...row,
+        message: row.message?.toString('utf8') ?? '',
+        retried: row.retried !== 0,
+      })),
+      next,
+    }
+  }
+
+  async statusLog(page: Page, place: LogPlace | null): Promise<Stretch<StatusRow, LogPlace>> {
+    const columns = `job_status.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, status,
+      job_start_time AS "jobStartTime", job_end_time AS "jobEndTime"`
+    return this.#log<StatusRow>(
+      {table: 'job_status', columns, size: 'coalesce(octet_length(arg), 0)'},
+      new Conditions(page),
+      {...page, oldestFirst: false},
+      place,
+    )
+  }
+
+  async counts(only?: string): Promise<FuncCounts[]> {
+    const [funcs, now] = await Promise.all([this.#chosen(only), this.#now()])
+    const ids = numbersArray(funcs.map(({id}) => id))
+    type Counted = Record<'funcId' | 'ready' | 'delayed' | 'running', number> & {oldest: number | null}
+    const [jobs, failed, ended] = await Promise.all([
+      this.#rows<Counted>(COUNTS, [ids, now]),
+      this.#rows<{funcId: number; failed: number}>(FAILED, [ids]),
+      this.#rows<{funcId: number; completed: number; aborted: number}>(ENDED, [ids]),
+    ])
+    return funcs.map(({id, name}) => {
+      const counted = jobs.find(({funcId}) => funcId === id)
+      const ends = ended.find(({funcId}) => funcId === id)
+      const oldest = counted?.oldest ?? null
+      return {
+        func: name,
+        ready: counted?.ready ?? 0,
+        delayed: counted?.delayed ?? 0,
+        running: counted?.running ?? 0,
+        failed: failed.find(({funcId}) => funcId === id)?.failed ?? 0,
+        completed: ends?.completed ?? 0,
+        aborted: ends?.aborted ?? 0,
+        oldestReadyAge: oldest === null ? null : Math.max(0, now - oldest),
+      }
+    })
+  }
+
+  async times(only?: string): Promise<FuncTimes[]> {
+    const [funcs, now] = await Promise.all([this.#chosen(only), this.#now()])
+    const hourAgo = (Math.floor(now / 60) - 59) * 60
+    const ids = numbersArray(funcs.map(({id}) => id))
+    type Counted = Record<'funcId' | 'value' | 'jobs', number>
+    const [tooks, minutes] = await Promise.all([
+      this.#rows<Counted>(TOOK, [ids, hourAgo]),
+      this.#rows<Counted>(MINUTES, [ids, hourAgo]),
+    ])
+    const [tooksOf, minutesOf] = [tooks, minutes].map(rows => Map.groupBy(rows, ({funcId}) => funcId))
+    return funcs.flatMap(({id, name}) => {
+      const took = (tooksOf!.get(id) ?? []).map(({value, jobs}): [number, number] => [value, jobs])
+      if (took.length === 0) return []
+      const perMinute = Array.from({length: 60}, () => 0)
+      for (const {value, jobs} of minutesOf!.get(id) ?? []) perMinute[value] = jobs
+      return [{func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute}]
+    })
+  }
+
+  /** A stretch of exception_log or job_status, by id: ids and sizes first, then as many rows as fit. */
+  async #log<Row extends {id: number}>(
+    {table, columns, size}: {table: string; columns: string; size: string},
+    conditions: Conditions,
+    {limit, offset, oldestFirst}: {limit: number; offset: number; oldestFirst: boolean},
+    place: LogPlace | null,
+  ): Promise<Stretch<Row, LogPlace>> {
+    const newest = place?.newest ?? (await this.#newest(table))
+    const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
+    const left = place?.left ?? limit
+    const wanted = Math.min(STRETCH_ROWS, left)
+    conditions.add(`${table}.id ${oldestFirst ? '>' : '<'}`, after)
+    if (oldestFirst) conditions.add(`${table}.id <=`, newest)
+    const order = `ORDER BY ${table}.id ${oldestFirst ? 'ASC' : 'DESC'}`
+    const sized = await this.#rows<Sized>(
+      `SELECT id, ${size} AS size FROM ${table} WHERE ${conditions} ${order} LIMIT ${wanted} OFFSET ${place ? 0 : offset}`,
+      conditions.values,
+    )
+    const ids = fitting(sized)
+    const rows = await this.#rows<Row>(
+      `SELECT ${columns} FROM ${table} LEFT JOIN func ON func.id = func_id
+       WHERE ${table}.id = ANY ($1::BIGINT[]) ${order}`,
+      [numbersArray(ids)],
+    )
+    const isCut = sized.length === wanted || ids.length < sized.length
+    const more = rows.length > 0 && isCut && left > rows.length
+    return {rows, next: more ? {newest, after: rows.at(-1)!.id, left: left - rows.length} : null}
+  }
+
+  async #newest(table: string): Promise<number> {
+    const [row] = await this.#rows<{id: number}>(`SELECT coalesce(max(id), 0) AS id FROM ${table}`)
+    return row!.id
+  }
+
+  async #chosen(only: string | undefined): Promise<Func[]> {
+    return (await this.funcs()).filter(({name}) => only === undefined || name === only)
+  }
+
+  /** A (func, uniqkey) is unique: at most one row a function. */
+  async #withUniqkey(
+    uniqkey: string,
+    funcIds: readonly number[],
+    state: JobState | undefined,
+    now: number,
+  ): Promise<ListedJob[]> {
+    return (await this.#rows<JobRow>(WITH_UNIQKEY, [numbersArray(funcIds), uniqkey]))
+      .map(row => listed(row, now))
+      .filter(job => state === undefined || job.state === state)
+      .sort(
+        (a, b) => LISTED_STATES.indexOf(a.state) - LISTED_STATES.indexOf(b.state) || ORDERS[a.state](a, b),
+      )
+  }
+
+  /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
+  async #keys(
+    state: JobState,
+    funcIds: readonly number[],
+    after: Key | null,
+    wanted: number,
+    now: number,
+  ): Promise<Keys> {
+    if (wanted === 0 || funcIds.length === 0) return {keys: [], end: null}
+    const funcs = numbersArray(funcIds)
+    if (state === 'running') {
+      const parts = await this.#parts(RUNNING, [funcs, now, wanted, after?.id ?? -1], funcIds.length, byId)
+      return merged(parts, wanted, byId)
+    }
+    const lanes = await this.#rows<Lane>(LANES, [funcs])
+    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
+    if (state === 'ready') {
+      const place = [-from.priority, from.runAfter, from.id]
+      const strays = await this.#parts(READY_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byOrder)
+      return joined(
+        [await this.#readyKeys(lanes, from, wanted, now), merged(strays, wanted, byOrder)],
+        byOrder,
+      )
+    }
+    const place = [from.runAfter, -from.priority, from.id]
+    const strays = await this.#parts(DELAYED_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byTime)
+    // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
+    const behind = (priority: number) =>
+      priority === from.priority ? from.id : priority > from.priority ? LAST : -1
+    const limit = share(wanted, lanes.length)
+    const places = lanes.map(({priority}) => ({runAfter: from.runAfter, id: behind(priority)}))
+    const parts = await this.#lanes(DELAYED, lanes, places, limit, now, byTime)
+    return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
+  }
+
+  /** From the highest priority down, of all functions: one lane at first, then twice as many at once each time. */
+  async #readyKeys(all: readonly Lane[], from: Key, wanted: number, now: number): Promise<Keys> {
+    const lanes = all.filter(lane => lane.priority <= from.priority).sort((a, b) => b.priority - a.priority)
+    const keys: Key[] = []
+    for (let at = 0, size = 1; at < lanes.length; size *= 2) {
+      const limit = wanted - keys.length
+      if (limit <= 0) return {keys, end: {priority: lanes[at - 1]!.priority, runAfter: LAST, id: LAST}}
+      let until = Math.min(lanes.length, at + size)
+      while (lanes[until]?.priority === lanes[until - 1]!.priority) until++ // no priority is cut in two
+      const some = lanes.slice(at, until)
+      const places = some.map(({priority}) => (priority === from.priority ? from : {runAfter: -1, id: -1}))
+      const part = merged(await this.#lanes(READY, some, places, limit, now, byOrder), limit, byOrder)
+      keys.push(...part.keys)
+      if (part.end) return {keys, end: part.end}
+      at = until
+    }
+    return {keys, end: null}
+  }
+
+  #lanes(
+    statement: Statement,
+    lanes: readonly Lane[],
+    places: readonly {runAfter: number; id: number}[],
+    limit: number,
+    now: number,
+    order: (a: Key, b: Key) => number,
+  ): Promise<Key[][]> {
+    const values = [
+      numbersArray(lanes.map(({funcId}) => funcId)),
+      numbersArray(lanes.map(({priority}) => priority)),
+      numbersArray(places.map(({runAfter}) => runAfter)),
+      numbersArray(places.map(({id}) => id)),
+      limit,
+      now,
+    ]
+    return this.#parts(statement, values, lanes.length, order)
+  }
+
+  /** Keys by the lane or function that they are of, each part in order. */
+  async #parts(
+    statement: Statement,
+    values: readonly Value[],
+    count: number,
+    order: (a: Key, b: Key) => number,
+  ): Promise<Key[][]> {
+    const parts = Array.from({length: count}, (): Key[] => [])
+    for (const {nth, ...key} of await this.#rows<Key & {nth: number}>(statement, values))
+      parts[nth - 1]!.push(key)
+    for (const keys of parts) keys.sort(order)
+    return parts
+  }
+
+  async #asManyAsFit(keys: readonly Key[]): Promise<{kept: readonly Key[]; isCut: boolean}> {
+    const sizes = await this.#rows<Sized>(SIZES, [numbersArray(keys.map(({id}) => id))])
+    const sizeOf = new Map(sizes.map(({id, size}) => [id, size]))
+    const {length} = fitting(keys.map(({id}) => ({id, size: sizeOf.get(id) ?? 0})))
+    return {kept: keys.slice(0, length), isCut: length < keys.length}
+  }
+
+  async #jobRows(keys: readonly Key[]): Promise<JobRow[]> {
+    if (keys.length === 0) return []
+    const rows = await this.#rows<JobRow>(JOBS, [numbersArray(keys.map(({id}) => id))])
+    const rowOf = new Map(rows.map(row => [row.id, row]))
+    return keys.map(({id}) => rowOf.get(id)!)
+  }
+
+  async #now(): Promise<number> {
+    const [row] = await this.#rows<{now: number}>(NOW_IS)
+    return row!.now
+  }
+
+  async #rows<Row>(statement: Statement | string, values: readonly Value[] = []): Promise<Row[]> {
+    return (await this.#send(statement, values)).rows as Row[]
+  }
+}
+
+interface Lane {
+  funcId: number
+  priority: number
+}
+
+interface Sized {
+  id: number
+  size: number
+}
+
+/** The first ids whose rows are small enough together, at least one. */
+function fitting(sized: readonly Sized[]): number[] {
+  const ids: number[] = []
+  let bytes = 0
+  for (const {id, size} of sized) {
+    ids.push(id)
+    bytes += size
+    if (bytes >= STRETCH_BYTES) break
+  }
+  return ids
+}
+
+/** A WHERE, and the values that it names. */
+class Conditions {
+  readonly #terms: string[] = []
+  readonly values: Value[] = []
+
+  constructor({func, uniqkey}: Page) {
+    if (func !== undefined) {
+      this.values.push(func)
+      this.#terms.push(`func_id = (SELECT func.id FROM func WHERE func.name = $${this.values.length})`)
+    }
+    if (uniqkey !== undefined) this.add('uniqkey =', uniqkey)
+  }
+
+  /** @param condition SQL up to its operator */
+  add(condition: string, value: Value): void {
+    this.values.push(value)
+    this.#terms.push(`${condition} $${this.values.length}`)
+  }
+
+  toString(): string {
+    return this.#terms.join(' AND ')
+  }
+}

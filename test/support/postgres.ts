@@ -1,0 +1,99 @@
+/** Databases of a test's own on a PostgreSQL server, and another program's way into them. */
+import {randomBytes} from 'node:crypto'
+import pg from 'pg'
+import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres.ts'
+import type {LinkOptions} from '../../src/lib/store/postgres-link.ts'
+
+/** Can this URL be connected to? */
+export async function answersPostgres(url: string): Promise<boolean> {
+  const client = new pg.Client({connectionString: url, connectionTimeoutMillis: 3000})
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+export class PostgresDatabase {
+  readonly url: string
+  readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
+  readonly #server: string
+  readonly #perl: pg.Client
+  readonly #pool: PostgresDatabase[] | undefined
+
+  private constructor(server: string, pool: PostgresDatabase[] | undefined) {
+    this.#server = server
+    this.#pool = pool
+    this.url = Object.assign(new URL(server), {pathname: `/${this.name}`}).href
+    this.#perl = new pg.Client(this.url)
+    this.#perl.on('error', () => {}) // the server is restarted, or the connection ended, by a test
+  }
+
+  /** A new one; or with a pool one from there, which goes back empty: making one takes longer than most tests. */
+  static async create(server: string, pool?: PostgresDatabase[]): Promise<PostgresDatabase> {
+    const used = pool?.pop()
+    if (used) return used
+    const database = new PostgresDatabase(server, pool)
+    await database.#onServer(`CREATE DATABASE ${database.name}`)
+    await database.#onServer(`ALTER DATABASE ${database.name} SET synchronous_commit = off`)
+    await database.#perl.connect()
+    return database
+  }
+
+  async query(sql: string, ...values: unknown[]): Promise<Record<string, unknown>[]> {
+    return (await this.#perl.query<Record<string, unknown>>(numbered(sql), values)).rows
+  }
+
+  async run(sql: string, ...values: unknown[]): Promise<number> {
+    return (await this.#perl.query(numbered(sql), values)).rowCount ?? 0
+  }
+
+  async now(): Promise<number> {
+    return Number((await this.query('SELECT floor(extract(epoch FROM clock_timestamp())) AS now'))[0]!.now)
+  }
+
+  readonly perlBytes = '?'
+  readonly maxNumber = 2 ** 31 - 1
+
+  store(options: LinkOptions = {}): PostgresStore {
+    return postgresStore(this.url, this.name, options)
+  }
+
+  async connect(): Promise<PostgresStore> {
+    return this.store()
+  }
+
+  async remove(): Promise<void> {
+    if (!this.#pool || !(await this.#isPrepared())) return this.drop()
+    for (const table of ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause'])
+      await this.query(`DELETE FROM ${table}`) // a TRUNCATE waits for the disk
+    this.#pool.push(this)
+  }
+
+  async #isPrepared(): Promise<boolean> {
+    const [row] = await this.query(`SELECT to_regclass('jobq_pause') AS made`)
+    return row!.made !== null
+  }
+
+  async drop(): Promise<void> {
+    await this.#perl.end()
+    await this.#onServer(`DROP DATABASE IF EXISTS ${this.name} WITH (FORCE)`)
+  }
+
+  async #onServer(sql: string): Promise<void> {
+    const client = new pg.Client(this.#server)
+    await client.connect()
+    await client.query(sql)
+    await client.end()
+  }
+}
+
+/** `?` as Perl writes it, `$1` as the server wants it. */
+function numbered(sql: string): string {
+  let nth = 0
+  return sql.replaceAll('?', () => `$${++nth}`)
+}
