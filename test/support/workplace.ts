@@ -187,7 +187,7 @@ export class Workplace {
       PATH: `${this.path('bin')}:${process.env.PATH}`,
       HOME: this.folder,
       TMPDIR: this.path('tmp'),
-      NODE_COMPILE_CACHE: join(tmpdir(), 'jobq-test-compile-cache'),
+      NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
       JOBQ_DB: this.db,
       NOTES: this.path('notes'),
     }
