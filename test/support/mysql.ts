@@ -73,6 +73,14 @@ export class MysqlDatabase {
   }
 }
 
+/** SQL of a table of so many rows, a power of ten, in any MySQL. */
+export function rowsOf(count: number): string {
+  const digits =
+    '(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)'
+  const places = Math.round(Math.log10(count))
+  return Array.from({length: places}, (_, i) => `${digits} d${i}`).join(', ')
+}
+
 function bound(value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value) : value
 }

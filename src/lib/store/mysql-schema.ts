@@ -103,10 +103,10 @@ const OWN_TABLES: Record<string, string> = {
 ) ${TAIL}`,
 }
 
-/** A statement of the schema, and the table or index that it makes (`table job`), if it makes one. */
+/** A statement of the schema, and the tables and indexes that it makes, such as `table job`. */
 export interface SchemaStep {
   sql: string
-  makes: string | null
+  makes: string[]
 }
 
 /** Makes what is missing, one process at a time. @returns what was made */
@@ -162,21 +162,23 @@ export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]
   const present = new Set(indexes!.rows.map(({t, i}) => `${textOf(t)}.${textOf(i)}`))
   const steps: SchemaStep[] = []
   for (const [table, {sql}] of Object.entries(QUDO_TABLES))
-    if (!engines.has(table)) steps.push({sql: withIndex(table, sql), makes: `table ${table}`})
+    if (!engines.has(table)) steps.push(newTable(table, sql))
   for (const {table, name: index, columns} of INDEXES)
     if (engines.has(table) && !present.has(`${table}.${index}`))
-      steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: `index ${index}`})
+      steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
   for (const [table, sql] of Object.entries(OWN_TABLES))
-    if (!engines.has(table)) steps.push({sql, makes: `table ${table}`})
+    if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
   if (version === undefined)
-    steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: null})
+    steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: []})
   return steps
 }
 
 /** A table that is made now has jobq's index from the start. */
-function withIndex(table: string, sql: string): string {
+function newTable(table: string, sql: string): SchemaStep {
   const index = INDEXES.find(each => each.table === table)
-  return index ? sql.replace('\n) ENGINE', `,\n    KEY ${index.name} (${index.columns})\n) ENGINE`) : sql
+  if (!index) return {sql, makes: [`table ${table}`]}
+  const key = `,\n    KEY ${index.name} (${index.columns})\n) ENGINE`
+  return {sql: sql.replace('\n) ENGINE', key), makes: [`table ${table}`, `index ${index.name}`]}
 }
 
 async function schemaVersion(link: Link): Promise<number | undefined> {

@@ -66,7 +66,7 @@ export async function prepareMysql(
   const store = new MysqlStore(url, name)
   try {
     const steps = await (dryRun ? store.plan() : store.prepare())
-    return {database: name, made: steps.flatMap(({makes}) => makes ?? []), sql: steps.map(({sql}) => sql)}
+    return {database: name, made: steps.flatMap(({makes}) => makes), sql: steps.map(({sql}) => sql)}
   } finally {
     await store.close()
   }

@@ -1,0 +1,91 @@
+/** What a turn reads on MySQL, counted by the server, with a million rows that are not its own or not due. */
+import assert from 'node:assert/strict'
+import {after, describe, test} from 'node:test'
+import type {NewJob} from '../../src/lib/job.ts'
+import {MysqlLanes} from '../../src/lib/store/mysql-lanes.ts'
+import {connectionOptions, type Link, Links} from '../../src/lib/store/mysql-link.ts'
+import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
+import {mysqlServer} from '../support/servers.ts'
+
+const MILLION = 1_000_000
+/** More than a look and a take ever read of one function with two lanes, less than a hundredth of a lane. */
+const HANDFUL = 40
+const WANT = {funcs: ['Work'], limit: 1, lease: 60}
+
+const server = await mysqlServer()
+
+if ('missing' in server) test('what a turn costs on MySQL', {skip: server.missing})
+else {
+  after(() => server.stop())
+
+  describe('what a turn costs on MySQL', () => {
+    test('a handful of reads, whatever waits, is delayed, is leased or is not its own', async t => {
+      const db = await MysqlDatabase.create(server.url)
+      t.after(() => db.drop())
+      const links = new Links(connectionOptions(db.url, db.name), db.name, 1, 1000)
+      t.after(() => links.close())
+      const store = db.store()
+      t.after(() => store.close())
+      await store.init()
+      await store.enqueueMany([newJob('Other'), newJob('Work', {due: {in: 9999}, priority: 9})])
+      await store.enqueueMany(Array.from({length: 100}, (_, i) => newJob('Work', {priority: i % 2})))
+      const few = await links.lend(link => readsOfTurn(link))
+      assert.ok(few < HANDFUL, `${few} reads at 100 jobs`)
+      const now = await db.now()
+      const fills = {
+        foreign: `(SELECT id FROM func WHERE name = 'Other'), 0, ${now - 10}, 50`,
+        'delayed on top': `(SELECT id FROM func WHERE name = 'Work'), 0, ${now + 9999}, 9`,
+        leased: `(SELECT id FROM func WHERE name = 'Work'), ${now + 9999}, ${now - 10}, 1`,
+        waiting: `(SELECT id FROM func WHERE name = 'Work'), 0, ${now - 10}, 1`,
+      }
+      for (const [what, values] of Object.entries(fills)) {
+        const rows = what === 'leased' ? MILLION / 10 : MILLION
+        await db.run(
+          `INSERT INTO job (func_id, grabbed_until, run_after, priority) SELECT ${values} FROM ${rowsOf(rows)}`,
+        )
+        const reads = await links.lend(link => readsOfTurn(link))
+        assert.ok(reads < HANDFUL, `${reads} reads at ${rows} ${what}, ${few} without`)
+      }
+      // Qudo's own query walks through them all: so the count is known to tell
+      const qudo = `SELECT id FROM job FORCE INDEX (priority) WHERE grabbed_until <= ${now} AND run_after <= ${now}
+        AND func_id = (SELECT id FROM func WHERE name = 'Work') ORDER BY priority DESC LIMIT 30`
+      const slow = await links.lend(link => counted(link, () => link.run(qudo)))
+      assert.ok(slow > MILLION, `${slow} reads`)
+    })
+  })
+}
+
+/** A look, and a take that gets a job. */
+async function readsOfTurn(link: Link): Promise<number> {
+  const lanes = new MysqlLanes()
+  await lanes.look(link, WANT) // what it has not seen yet costs a little more
+  return counted(link, async () => {
+    const look = await lanes.look(link, WANT)
+    assert.ok(look.best)
+    const statements = [
+      'START TRANSACTION',
+      'SET @now = UNIX_TIMESTAMP()',
+      ...lanes.takes(link, WANT, 1, new Map()),
+    ]
+    const {jobs} = lanes.taken(await link.batch(statements), WANT)
+    assert.equal(jobs.length, 1)
+    await link.run('ROLLBACK')
+  })
+}
+
+/** Rows and index entries that this connection's statements read. */
+async function counted(link: Link, work: () => Promise<unknown>): Promise<number> {
+  const before = await handlerReads(link)
+  await work()
+  const own = (await handlerReads(link)) - (await handlerReads(link)) // reading the counters counts as well
+  return (await handlerReads(link)) - before + 3 * own
+}
+
+async function handlerReads(link: Link): Promise<number> {
+  const {rows} = await link.run(`SHOW SESSION STATUS LIKE 'Handler_read%'`)
+  return rows.reduce((sum, row) => sum + Number(row.Value), 0)
+}
+
+function newJob(func: string, more: Partial<NewJob> = {}): NewJob {
+  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
+}
