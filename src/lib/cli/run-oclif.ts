@@ -37,7 +37,7 @@ interface OclifError extends Error {
 
 /** `jobq help work` is `jobq work --help`: oclif's own help command is a plugin of its own. */
 function helpFor([, ...topic]: string[]): string[] {
-  return [...topic.filter(word => !word.startsWith('-')), '--help']
+  return [...topic.filter(word => !word.startsWith('-') && word !== 'help'), '--help']
 }
 
 function isHelpOrVersion(word: string): boolean {
