@@ -1,0 +1,304 @@
+/**
+ * What a start loads, that the quick lane of an enqueue and oclif's way behave alike, help and version, and what an
+ * older Node does.
+ */
+import assert from 'node:assert/strict'
+import {execFileSync} from 'node:child_process'
+import {once} from 'node:events'
+import {accessSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync} from 'node:fs'
+import {dirname, join} from 'node:path'
+import {describe, test} from 'node:test'
+import {Home, printed} from './support/home.ts'
+import {RUN_JS} from './support/jobq.ts'
+import {assertOneLine} from './support/refusal.ts'
+import {until} from './support/until.ts'
+
+const DEV_JS = join(dirname(RUN_JS), 'dev.js')
+const {version} = JSON.parse(readFileSync(join(dirname(RUN_JS), '../package.json'), 'utf8')) as {
+  version: string
+}
+
+describe('what is loaded', {concurrency: 4}, () => {
+  /** Packages, and modules of jobq by their place in dist/. */
+  async function loads(home: Home, words: string[]): Promise<{packages: string[]; modules: string[]}> {
+    const hook = `import {writeFileSync} from 'node:fs'
+      import {registerHooks} from 'node:module'
+      const urls = []
+      registerHooks({load: (url, context, next) => (urls.push(url), next(url, context))})
+      process.on('exit', () => writeFileSync('loaded', urls.join('\\n')))`
+    const env = {NODE_OPTIONS: `--import ${home.write('hook.mjs', hook)}`}
+    assert.equal((await home.jobq(words, {env})).code, 0)
+    const urls = home.read('loaded').toString().split('\n')
+    const packages = urls.flatMap(url => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])
+    const modules = urls.flatMap(url => /^(?!.*\/node_modules\/).*\/dist\/(.*)\.js$/.exec(url)?.[1] ?? [])
+    assert.ok(modules.includes('lib/cli/start'), 'the hook sees what is loaded')
+    return {packages: [...new Set(packages)].sort(), modules}
+  }
+
+  test('by --version: no package, and of jobq what shows it', async t => {
+    const {packages, modules} = await loads(new Home(t), ['--version'])
+    assert.deepEqual(packages, [])
+    const shown = ['lib/cli/output-guard', 'lib/cli/show-error', 'lib/cli/start', 'lib/errors']
+    assert.deepEqual(modules.sort(), shown)
+  })
+
+  for (const [what, words] of [
+    ['one argument', ['--arg', '{}', '--priority', '5', '--uniqkey', 'k', '--delay', '5m', '--json']],
+    ['a file', ['--arg-file', 'arg', '--if-absent', '--uniqkey=k']],
+  ] as const)
+    test(`by an enqueue of ${what}: better-sqlite3, and nothing that only others need`, async t => {
+      const home = new Home(t)
+      home.write('arg', '{}')
+      const {packages, modules} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...words])
+      assert.deepEqual(packages, ['better-sqlite3'])
+      const others = /^commands\/|^lib\/(work|render|base-command|config-schema|self-import|load-error|index)/
+      const ways =
+        /^lib\/cli\/(run-oclif|bulk|line|json|raw|list|stats|work)|^lib\/store\/(mysql|postgres|several)/
+      assert.deepEqual(
+        modules.filter(module => others.test(module) || ways.test(module)),
+        [],
+      )
+    })
+
+  test('by an enqueue with MessagePack: that, too', async t => {
+    const words = ['enqueue', 'F', '--db', 'jobs.db', '--serializer', 'msgpack', '--arg', '{}']
+    assert.deepEqual((await loads(new Home(t), words)).packages, ['@msgpack/msgpack', 'better-sqlite3'])
+  })
+
+  test('by help: no database', async t => {
+    const {packages} = await loads(new Home(t), ['enqueue', '--help'])
+    assert.ok(packages.includes('@oclif/core') && !packages.includes('better-sqlite3'), packages.join())
+  })
+})
+
+describe("the quick lane and oclif's way", {concurrency: 4}, () => {
+  const vectors: string[][] = [
+    ['F'],
+    ['F', '--arg', '{"a": 1.0}'],
+    ['F', '--arg={"a":"="}'],
+    ['--arg', '1', 'F'],
+    ['F', '--arg='],
+    ['F', '--arg', ''],
+    ['F', '--arg', '-1'],
+    ['F', '--arg=-1'],
+    ['F', '--arg-file', '-'],
+    ['F', '--arg', '"--json"'],
+    ['F', '--json'],
+    ['--json', 'F', '--at', '@1798135200', '--priority', '9'],
+    ['F', '--json', '--json'],
+    ['F', '--uniqkey', 'k'],
+    ['F', '--uniqkey', 'waits'],
+    ['F', '--uniqkey', 'waits', '--json'],
+    ['F', '--uniqkey', 'waits', '--if-absent'],
+    ['F', '--uniqkey', 'waits', '--if-absent', '--json'],
+    ['F', '--if-absent'],
+    ['F', '--priority', '5', '--delay', '5m', '--serializer', 'none', '--arg', 'text'],
+    ['F', '--serializer', 'msgpack', '--arg', '[12345678901234567890]'],
+    ['F', '--priority', '-1'],
+    ['F', '--priority', 'high', '--json'],
+    ['F', '--priority='],
+    ['F', '--priority', '5', '--priority', '6'],
+    ['F', '--arg', '{', '--json'],
+    ['F', 'G'],
+    ['F', '--', 'G'],
+    ['--', 'F'],
+    ['--', '--json'],
+    [''],
+    [],
+    ['-5'],
+    ['F', '-'],
+    ['-'],
+    ['F', '--at'],
+    ['F', '--at', '--json'],
+    ['F', '--frobnicate'],
+    ['F', '-x'],
+    ['F', '--ARG', '1'],
+    ['F', '--json=true'],
+    ['F', '--no-json'],
+    ['F', '--constructor'],
+    ['F', '--serializer', 'xml'],
+    ['F', '--args-from', '-'],
+    ['--batch', '-'],
+    ['--db', 'other.db', 'F'],
+    ['F', '--db', 'nowhere/jobs.db', '--json'],
+    ['F', '--config', 'nope.json'],
+    ['F', '--help'],
+  ]
+  for (const vector of vectors)
+    test(`alike: ${vector.map(word => JSON.stringify(word)).join(' ')}`, async t => {
+      const run = async (command?: string[]) => {
+        const home = new Home(t)
+        await home.jobq(['enqueue', 'F', '--uniqkey', 'waits', '--at', '@1798135200', '--db', 'jobs.db'])
+        const stdin = vector.includes('--batch') ? '{"func":"F"}\n' : '[1]\n'
+        const env = {JOBQ_DB: 'jobs.db'}
+        const ended = await home.jobq(['enqueue', ...vector], {stdin, env, ...(command ? {command} : {})})
+        const jobs = (file: string) => (existsSync(home.path(file)) ? home.jobs(file) : [])
+        const stored = [...jobs('jobs.db'), ...jobs('other.db')].map(
+          ({run_after: runAfter, enqueue_time: enqueued, ...job}) => ({
+            ...job,
+            due: runAfter === 1_798_135_200 ? 'then' : runAfter - enqueued,
+          }),
+        )
+        const plain = (text: string) =>
+          text.replaceAll(home.folder, 'HOME').replace(/"run_after":(?!1798135200)\d+/, '"run_after":now')
+        return {...ended, stdout: plain(ended.stdout), stderr: plain(ended.stderr), stored}
+      }
+      assert.deepEqual(await run(), await run([process.execPath, DEV_JS]))
+    })
+})
+
+describe('help and version', {concurrency: 4}, () => {
+  for (const words of [[], ['help'], ['--help'], ['-h'], ['help', 'help']])
+    test(`jobq ${words.join(' ')}: every command with its summary`, async t => {
+      const {code, stdout, stderr} = await new Home(t).jobq(words)
+      assert.deepEqual([code, stderr], [0, ''])
+      assert.match(stdout, /USAGE\n {2}\$ jobq \[COMMAND\]/)
+      for (const command of ['enqueue', 'work', 'list', 'retry', 'stats', 'init'])
+        assert.match(stdout, new RegExp(`^  ${command} +\\S`, 'm'))
+    })
+
+  for (const words of [
+    ['help', 'enqueue'],
+    ['enqueue', '--help'],
+    ['enqueue', '-h'],
+    ['enqueue', 'F', '--arg', '1', '--help'],
+  ])
+    test(`jobq ${words.join(' ')}: every flag`, async t => {
+      const home = new Home(t)
+      const {code, stdout, stderr} = await home.jobq(words)
+      assert.deepEqual([code, stderr, home.files()], [0, '', {}])
+      const flags = [
+        'arg',
+        'arg-file',
+        'args-from',
+        'batch',
+        'serializer',
+        'uniqkey',
+        'priority',
+        'delay',
+        'at',
+      ]
+      for (const flag of [...flags, 'if-absent', 'json', 'db', 'config'])
+        assert.match(stdout, new RegExp(`--${flag}\\b`))
+    })
+
+  for (const words of [['--version'], ['-v']])
+    test(`jobq ${words.join(' ')}`, async t => {
+      const home = new Home(t)
+      const platform = `${process.platform}-${process.arch}`
+      assert.deepEqual(await home.jobq(words), printed(`jobq/${version} ${platform} node-${process.version}`))
+      const {stdout} = await home.jobq([...words, '--json'])
+      assert.deepEqual(JSON.parse(stdout), {name: 'jobq', version, platform, node: process.version})
+    })
+})
+
+/** Nodes that are too old: this one with another version number, and one that really is, where there is one. */
+const oldNodes: [what: string, command: string[]][] = [
+  ['a Node that says it is older', [process.execPath, '--import', posing('20.20.2')]],
+]
+const reallyOld = (process.env.PATH ?? '')
+  .split(':')
+  .map(folder => join(folder, 'node'))
+  .find(isOld)
+if (reallyOld)
+  oldNodes.push([`${execFileSync(reallyOld, ['--version'], {encoding: 'utf8'}).trim()}`, [reallyOld]])
+
+for (const [what, node] of oldNodes)
+  describe(`${what}: the checkout's own takes over`, {concurrency: 4}, () => {
+    const command = [...node, RUN_JS]
+
+    test('with words, standard input, output and exit status', async t => {
+      const home = new Home(t)
+      const words = ['enqueue', 'F', '--db', 'jobs.db', '--uniqkey', 'a b "c" $d', '--arg-file', '-']
+      assert.deepEqual(await home.jobq(words, {command, stdin: '{"a":1.0}'}), printed(1))
+      const [job] = home.jobs()
+      assert.deepEqual([job?.uniqkey, job?.bytes?.toString()], ['a b "c" $d', '{"a":1.0}'])
+      assertOneLine(await home.jobq(words, {command, stdin: '1'}), {exit: 3, says: ['is already waiting']})
+      assertOneLine(await home.jobq(words, {command, stdin: '{'}), {exit: 2, says: ['expected JSON']})
+      assert.equal((await home.jobq(['--version'], {command})).code, 0)
+    })
+
+    test('with words that are not UTF-8', async t => {
+      const home = new Home(t)
+      const script = 'exec "$@" "$(printf "caf\\\\351")"'
+      const words = ['enqueue', 'F', '--db', 'jobs.db', '--serializer', 'none', '--arg']
+      assert.deepEqual(await home.jobq(words, {command: ['sh', '-c', script, 'sh', ...command]}), printed(1))
+      assert.deepEqual(home.jobs()[0]?.bytes, Buffer.from('caf\xe9', 'latin1'))
+    })
+
+    for (const signal of ['SIGTERM', 'SIGINT'] as const)
+      test(`with ${signal}`, async t => {
+        const home = new Home(t)
+        const worker = await working(home, command)
+        worker.kill(signal)
+        home.write('go', '')
+        const [code] = await once(worker.child, 'close')
+        assert.deepEqual([code, existsSync(home.path('finished'))], [0, true])
+      })
+
+    test('with Ctrl-C on a terminal, once', async t => {
+      const home = new Home(t)
+      const worker = await working(home, command, {tty: 'all', stdin: 'open'})
+      worker.child.stdin!.write('\x03')
+      await worker.prints(/ending: 1 running/)
+      // What the older Node hands on it hands on in order: a second INT would have come before this
+      process.kill(childOf(worker.pid), 'SIGHUP')
+      await worker.prints(/reloading/)
+      home.write('go', '')
+      const [code] = await once(worker.child, 'close')
+      assert.deepEqual([code, existsSync(home.path('finished'))], [0, true], worker.stdout)
+    })
+
+    test('with the signal that ends it', async t => {
+      const home = new Home(t)
+      const worker = await working(home, command)
+      process.kill(childOf(worker.pid), 'SIGKILL')
+      assert.deepEqual(await once(worker.child, 'close'), [null, 'SIGKILL'])
+      home.write('go', '')
+    })
+
+    test('without one: one clear line', async t => {
+      const home = new Home(t)
+      mkdirSync(home.path('bin'))
+      copyFileSync(RUN_JS, home.path('bin/run.js'))
+      home.write('package.json', '{"type": "module"}')
+      const alone = [...node, home.path('bin/run.js')]
+      const says = [/expected Node\.js 22\.18 or later, got \d+\.\d+\.\d+ \(install a current Node\.js/]
+      assertOneLine(await home.jobq(['enqueue', 'F'], {command: alone}), {exit: 1, says})
+      const {code, stdout, stderr} = await home.jobq(['enqueue', 'F', '--json'], {command: alone})
+      assert.deepEqual([code, stderr, JSON.parse(stdout).error.code], [1, '', 'NODE_TOO_OLD'])
+    })
+  })
+
+/** `jobq work` with a job that has begun and ends once there is a file `go`. */
+async function working(home: Home, command: string[], options: Parameters<Home['start']>[1] = {}) {
+  assert.equal((await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])).code, 0)
+  const script = 'touch begun; while [ ! -e go ] && [ -d "$PWD" ]; do sleep 0.01; done; touch finished'
+  const worker = home.start(['work', '--debug', '--db', 'jobs.db', '--exec', `F=${script}`], {
+    ...options,
+    command,
+  })
+  await until('the job has begun', () => existsSync(home.path('begun')))
+  return worker
+}
+
+function childOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim())
+}
+
+function posing(old: string): string {
+  const code = `Object.defineProperty(process, 'versions', {value: {...process.versions, node: '${old}'}})`
+  return `data:text/javascript,${encodeURIComponent(code)}`
+}
+
+function isOld(node: string): boolean {
+  try {
+    accessSync(node, constants.X_OK)
+    const [major = 0, minor = 0] = execFileSync(node, ['-p', 'process.versions.node'], {encoding: 'utf8'})
+      .split('.')
+      .map(Number)
+    return major >= 18 && (major < 22 || (major === 22 && minor < 18))
+  } catch {
+    return false
+  }
+}
