@@ -27,7 +27,7 @@ export default {
 
 export class Site {
   readonly folder: string
-  readonly db: string
+  db: string
   readonly env: NodeJS.ProcessEnv
   readonly #t: TestContext
 

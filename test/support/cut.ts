@@ -1,0 +1,46 @@
+/** A TCP proxy on 127.0.0.1 in front of a server, that can be cut: connections break, new ones are refused. */
+import {once} from 'node:events'
+import {type AddressInfo, connect, createServer, type Server, type Socket} from 'node:net'
+
+export class CutLine {
+  readonly #host: string
+  readonly #port: number
+  readonly #sockets = new Set<Socket>()
+  #server: Server | null = null
+  port = 0
+
+  constructor(host: string, port: number) {
+    this.#host = host
+    this.#port = port
+  }
+
+  /** Listens, each time on the same port. */
+  async mend(): Promise<void> {
+    this.#server = createServer(near => {
+      const far = connect(this.#port, this.#host)
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(from)
+        from.on('error', () => to.destroy())
+        from.on('close', () => {
+          this.#sockets.delete(from)
+          to.destroy()
+        })
+        from.pipe(to)
+      }
+    })
+    this.#server.listen(this.port, '127.0.0.1')
+    await once(this.#server, 'listening')
+    this.port = (this.#server.address() as AddressInfo).port
+  }
+
+  async cut(): Promise<void> {
+    const closed = this.#server && once(this.#server, 'close')
+    this.#server?.close()
+    this.#server = null
+    for (const socket of this.#sockets) socket.resetAndDestroy()
+    await closed
+  }
+}

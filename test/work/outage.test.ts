@@ -1,0 +1,168 @@
+/** Servers that are not there yet, go away in the midst of work and come back: seen by real processes over real sockets. */
+import assert from 'node:assert/strict'
+import {randomUUID} from 'node:crypto'
+import {after, describe, type TestContext, test} from 'node:test'
+import {setTimeout as sleep} from 'node:timers/promises'
+import {createConnection} from 'mysql2/promise'
+import {Client} from 'pg'
+import {CutLine} from '../support/cut.ts'
+import {NAP, Site} from '../support/manager.ts'
+import {mysqlServer, type NoServer, postgresServer, type TestServer} from '../support/servers.ts'
+import {until} from '../support/until.ts'
+
+interface Kind {
+  name: string
+  server(): Promise<TestServer | NoServer>
+  run(url: string, sql: string): Promise<void>
+}
+
+const KINDS: Kind[] = [
+  {
+    name: 'MySQL',
+    server: mysqlServer,
+    run: async (url, sql) => {
+      const connection = await createConnection(url)
+      await connection.query(sql)
+      await connection.end()
+    },
+  },
+  {
+    name: 'PostgreSQL',
+    server: () => postgresServer(answersPostgres),
+    run: async (url, sql) => {
+      const client = new Client(url)
+      await client.connect()
+      await client.query(sql)
+      await client.end()
+    },
+  },
+]
+
+async function answersPostgres(url: string): Promise<boolean> {
+  const client = new Client({connectionString: url, connectionTimeoutMillis: 3000})
+  try {
+    await client.connect()
+    await client.end()
+    return true
+  } catch {
+    return false
+  }
+}
+
+for (const kind of KINDS)
+  describe(`an outage of ${kind.name}`, async () => {
+    const found = await kind.server()
+    if ('missing' in found) {
+      test('is not tried', t => t.skip(found.missing))
+      return
+    }
+    const server: TestServer = found
+    after(() => server.stop())
+
+    /** A prepared database behind a line that can be cut. */
+    async function scene(t: TestContext): Promise<{site: Site; line: CutLine; direct: string}> {
+      const name = `jobq_test_${randomUUID().slice(0, 8)}`
+      await kind.run(server.url, `CREATE DATABASE ${name}`)
+      const url = new URL(server.url)
+      const line = new CutLine(url.hostname, Number(url.port))
+      await line.mend()
+      url.pathname = name
+      const direct = url.href
+      url.port = String(line.port)
+      const site = new Site(t, {'workers/Nap.js': NAP})
+      site.db = url.href
+      site.env.JOBQ_DB = url.href
+      t.after(async () => {
+        await line.cut()
+        await kind.run(
+          server.url,
+          `DROP DATABASE ${name}${kind.name === 'PostgreSQL' ? ' WITH (FORCE)' : ''}`,
+        )
+      })
+      assert.equal(await site.run('init').exit(), 0)
+      return {site, line, direct}
+    }
+
+    test('that lasts since before the start is waited out, and told once', async t => {
+      const {site, line} = await scene(t)
+      await site.enqueue('Nap', 1)
+      await line.cut()
+      const manager = site.work()
+      await manager.logs(/trying again until it works/)
+      await line.mend()
+      await until('the job is done', () => site.record.length === 2)
+      assert.equal(manager.log.match(/trying again/g)?.length, 1)
+      assert.match(manager.log, /is back/)
+      assert.equal(await manager.end(), 0)
+    })
+
+    test('again and again under load: every job once, what a user saw is two lines each', async t => {
+      const {site, line, direct} = await scene(t)
+      await site.enqueue('Nap', 300, {ms: 20})
+      const managers = [1, 2].map(() => site.work('--max-workers', '3'))
+      for (let round = 0; round < 6; round++) {
+        const before = site.record.length
+        await until('jobs get on', () => site.record.length > before + 20 || site.record.length >= 600)
+        await line.cut()
+        await sleep(Math.random() * 300) // how long it lasts is not what is tested
+        await line.mend()
+      }
+      await until('all are done, or leased by a turn whose answer was lost', async () => {
+        const before = site.record.length
+        await sleep(1000)
+        return site.record.length === before
+      })
+      await kind.run(direct, 'UPDATE job SET grabbed_until = 1 WHERE grabbed_until > 0') // a minute has passed
+      await until('all are done', () => site.record.filter(({word}) => word === 'end').length >= 300, 60_000)
+      for (const manager of managers) assert.equal(await manager.end(), 0)
+      const ends = site.record.filter(({word}) => word === 'end').map(({id}) => id)
+      assert.deepEqual([...new Set(ends)].length, 300)
+      assert.equal(ends.length, 300, 'some ran twice')
+      await using queue = await site.queue()
+      const [counts] = await queue.counts()
+      assert.deepEqual(
+        {...counts, oldestReadyAge: null},
+        {
+          func: 'Nap',
+          ready: 0,
+          delayed: 0,
+          running: 0,
+          failed: 0,
+          completed: 0,
+          aborted: 0,
+          oldestReadyAge: null,
+        },
+      )
+    })
+
+    test('a job that ends meanwhile is settled when it is over', async t => {
+      const {site, line} = await scene(t)
+      const manager = site.work()
+      await site.enqueue('Nap', 1, {ms: 300})
+      await until('it has begun', () => site.record.length === 1)
+      await line.cut()
+      await until('it has ended', () => site.record.length === 2)
+      await manager.logs(/trying again/)
+      await line.mend()
+      await manager.logs(/1 Nap completed/)
+      await using queue = await site.queue()
+      assert.deepEqual(await queue.list(), [])
+      assert.equal(await manager.end(), 0)
+    })
+
+    test('an idle worker that is told to end meanwhile ends; an enqueue says it in one line', async t => {
+      const {site, line} = await scene(t)
+      const manager = site.work('--work-delay', '1')
+      await site.enqueue('Nap', 1)
+      await manager.logs(/1 Nap completed/)
+      await line.cut()
+      await manager.logs(/trying again/)
+      assert.equal(await manager.end(), 0)
+      const secret = new URL(site.db)
+      secret.password = 'sekret'
+      const enqueue = site.run('enqueue', 'Nap', '--db', secret.href)
+      assert.equal(await enqueue.exit(), 1)
+      assert.equal(enqueue.log.trim().split('\n').length, 1)
+      assert.doesNotMatch(enqueue.log, /sekret/)
+    })
+  })
