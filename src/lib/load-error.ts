@@ -1,16 +1,21 @@
 /** Why a user's file (a configuration, a worker) can't be loaded, and where in it. */
 import {spawnSync} from 'node:child_process'
 import {pathToFileURL} from 'node:url'
+import {inspect} from 'node:util'
 
 /** @returns `FILE:LINE can't be loaded: why`; without the line where nothing tells it */
 export function loadErrorMessage(file: string, error: unknown): string {
-  const {stack = '', message = String(error)} = error instanceof Error ? error : {}
+  const {stack = '', message} = error instanceof Error ? error : {message: text(error)}
   const line =
     placeOfSyntax(stack) ??
     frameIn(file, stack) ??
     (error instanceof SyntaxError ? placeOfSyntax(nodeCheck(file)) : null)
-  const [why = ''] = message.split('\n')
-  return `${file}${line === null ? '' : `:${line}`} can't be loaded: ${why}`
+  return `${file}${line === null ? '' : `:${line}`} can't be loaded: ${message}`
+}
+
+/** Anything may be thrown. */
+function text(thrown: unknown): string {
+  return typeof thrown === 'string' ? thrown : inspect(thrown)
 }
 
 /** A syntax error's place is no part of its message: TypeScript's is the first line of the stack. */

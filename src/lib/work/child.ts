@@ -2,9 +2,9 @@
  * A pool's child: loads the workers' files, then runs one job at a time, as the pool says. It owns no database
  * connection; whatever a job does here harms this process only.
  */
-import {spawnSync} from 'node:child_process'
 import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
+import {loadErrorMessage} from '../load-error.ts'
 import {makeJobqImportable} from '../self-import.ts'
 import {
   messageOf,
@@ -75,20 +75,8 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
-    const {stack = '', message} = cause instanceof Error ? cause : new Error(messageOf(cause))
-    const line = lineIn(stack) ?? (cause instanceof SyntaxError ? lineIn(check(file)) : null)
-    throw new WorkerError(`${file}${line ? `:${line}` : ''} can't be loaded: ${message}`, {cause})
+    throw new WorkerError(loadErrorMessage(file, cause), {cause})
   }
-}
-
-/** The place of a syntax error is no part of its message: TypeScript's is the first line of the stack. */
-function lineIn(report: string): string | null {
-  return /^\S+:(\d+)\n/.exec(report)?.[1] ?? null
-}
-
-/** JavaScript's is told only by `node --check`. */
-function check(file: string): string {
-  return spawnSync(process.execPath, ['--check', file], {encoding: 'utf8'}).stderr
 }
 
 async function run(wire: WireJob): Promise<void> {
