@@ -32,4 +32,7 @@ for (const cleanup of cleanups.reverse())
     await cleanup()
   } catch {} // what is gone already
 rmSync(top, {recursive: true, force: true, maxRetries: 5})
-process.send?.(said, () => process.exit(0))
+if (process.send) process.send(said, () => process.exit(0))
+else {
+  process.stdout.write(`${JSON.stringify(said, null, 1)}\n`, () => process.exit(0))
+}

@@ -71,9 +71,9 @@ function bars(results: readonly Finished[], unit: Series['unit']): object | null
       least: Math.min(...values),
       most: Math.max(...values),
     }))
-    const y = {field: 'name', type: 'nominal', sort: null, title: null}
+    const y = {field: 'name', type: 'nominal', sort: null, title: null, axis: {labelLimit: 330}}
     return {
-      title: {text: title, anchor: 'start', fontSize: 12},
+      title: {text: title, anchor: 'start', frame: 'group', fontSize: 12},
       data: {values},
       width: 420,
       height: {step: 20},
@@ -109,7 +109,7 @@ function distribution(results: readonly Finished[]): object | null {
     Object.entries(result?.samples ?? {}).flatMap(([line, samples]) =>
       samples
         .toSorted((a, b) => a - b)
-        .map((ms, i) => ({line, ms: Math.max(ms, 0.01), share: (i + 1) / samples.length})),
+        .map((ms, i) => ({line, ms: Math.max(ms, 0.1), share: (i + 1) / samples.length})),
     ),
   )
   if (values.length === 0) return null

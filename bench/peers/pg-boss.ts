@@ -1,4 +1,4 @@
-/** pg-boss on PostgreSQL: fetch and complete, one by one. */
+/** pg-boss on PostgreSQL: fetch and complete, one by one or 100 at a time. */
 import {ARG} from '../lib/floor.ts'
 import {perSecond} from '../lib/measure.ts'
 import {load, type PeerQueue} from '../lib/peers.ts'
@@ -14,11 +14,15 @@ interface Boss {
   createQueue(name: string): Promise<void>
   send(name: string, data: object): Promise<unknown>
   insert(name: string, jobs: {data: object}[]): Promise<unknown>
-  fetch(name: string): Promise<{id: string}[]>
-  complete(name: string, id: string): Promise<unknown>
+  fetch(name: string, options?: {batchSize: number}): Promise<{id: string}[]>
+  complete(name: string, id: string | string[]): Promise<unknown>
 }
 
-export async function openPgBoss(connectionString: string): Promise<Required<PeerQueue>> {
+const BATCH = 100
+
+export async function openPgBoss(
+  connectionString: string,
+): Promise<Required<PeerQueue> & {workMany(count: number): Promise<number>}> {
   const {PgBoss} = await load<PgBossModule>('pg-boss')
   const boss = new PgBoss({connectionString, supervise: false, schedule: false})
   boss.on('error', () => {})
@@ -39,6 +43,17 @@ export async function openPgBoss(connectionString: string): Promise<Required<Pee
         for (let i = 0; i < count; i++) {
           const [job] = await boss.fetch('bench')
           if (job) await boss.complete('bench', job.id)
+        }
+      }),
+    workMany: count =>
+      perSecond(count, async () => {
+        for (let done = 0; done < count; ) {
+          const jobs = await boss.fetch('bench', {batchSize: BATCH})
+          await boss.complete(
+            'bench',
+            jobs.map(({id}) => id),
+          )
+          done += jobs.length
         }
       }),
     close: () => boss.stop({graceful: false}),

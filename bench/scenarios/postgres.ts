@@ -15,14 +15,14 @@ interface Pg {
   }
 }
 
-type Rounds = PeerQueue & {workMany?(count: number): Promise<number>}
+type Rounds = Required<PeerQueue> & {workMany(count: number): Promise<number>}
 
 export const postgres: Scenario = {
   name: 'postgres',
   title: 'On PostgreSQL',
   about: `Everything in one server, with its own settings. Enqueued one by one and in one call; worked one by one with one
 connection (jobq: the store's turns, settle and grab in one transaction; graphile-worker: its defaults; pg-boss: fetch and
-complete), and in numbers (jobq: turns of 100; graphile-worker: a local queue of 500, 24 at once).`,
+complete), and in numbers (jobq and pg-boss: 100 at a time; graphile-worker: a local queue of 500, 24 at once).`,
   async run(bench) {
     const leftOut: string[] = []
     const url = await ifAvailable('PostgreSQL', leftOut, () => emptyDatabase(bench))
@@ -63,28 +63,21 @@ export async function measureQueues(
     const unit: Unit = 'jobs/s'
     // In this order: what is enqueued by the one is worked by the other
     contenders.push(
-      {name: `${name}: enqueue`, unit, run: () => perSecond(few, () => queue.enqueue!(few))},
-      {name: `${name}: work`, unit, run: () => queue.work!(few)},
+      {name: `${name}: enqueue`, unit, run: () => perSecond(few, () => queue.enqueue(few))},
+      {name: `${name}: work`, unit, run: () => queue.work(few)},
       {
         name: `${name}: enqueue in one call`,
         unit,
-        run: () => perSecond(many, () => queue.enqueueMany!(many)),
+        run: () => perSecond(many, () => queue.enqueueMany(many)),
       },
       {
         name: `${name}: work in numbers`,
         unit,
-        run: () => (queue.workMany ? queue.workMany(many) : workFew(queue, many)),
+        run: () => queue.workMany(many),
       },
     )
   }
-  const series = await interleave(pick(5, 2), [...contenders, ...more], 1, {keepOrder: true})
-  return {series: series.filter(({values}) => values.every(value => !Number.isNaN(value)))}
-}
-
-/** Who has no way to work many at once works them all the same, uncounted. */
-async function workFew(queue: PeerQueue, count: number): Promise<number> {
-  await queue.work!(count)
-  return Number.NaN
+  return {series: await interleave(pick(5, 2), [...contenders, ...more], 1, {keepOrder: true})}
 }
 
 export async function withLatency(
