@@ -155,3 +155,15 @@ export class ClosedError extends JobqError {
   readonly code = 'CLOSED'
   readonly exitCode = EXIT.failed
 }
+
+/** Nothing is left that could go on, and yet the command is not done: exit status 0 would be a lie. */
+export class UnfinishedError extends JobqError {
+  readonly code = 'UNFINISHED'
+  readonly exitCode = EXIT.failed
+
+  constructor() {
+    super('ended before it was done: it awaits something that never comes', {
+      hint: 'a configuration file that awaits for ever does this',
+    })
+  }
+}

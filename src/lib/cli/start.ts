@@ -3,7 +3,7 @@
  * Every way out goes through here, so that errors look alike and the exit status is honest.
  */
 import {readFileSync} from 'node:fs'
-import {EXIT, JobqError} from '../errors.ts'
+import {UnfinishedError} from '../errors.ts'
 import {guardOutput} from './output-guard.ts'
 import {showError} from './show-error.ts'
 
@@ -29,18 +29,6 @@ export async function start(argv: readonly string[], root: URL): Promise<void> {
     fail(error)
   } finally {
     process.off('beforeExit', unfinished)
-  }
-}
-
-/** Nothing is left that could go on, and yet the command is not done: exit status 0 would be a lie. */
-class UnfinishedError extends JobqError {
-  readonly code = 'UNFINISHED'
-  readonly exitCode = EXIT.failed
-
-  constructor() {
-    super('ended before it was done: it awaits something that never comes', {
-      hint: 'a configuration file that awaits for ever does this',
-    })
   }
 }
 
