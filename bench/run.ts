@@ -4,13 +4,13 @@
  * It builds jobq from src, installs the peers, runs, and writes what it found to bench/results.md, results.json and
  * plots/ (under --quick to bench/quick/, so that the figures of a full run stay). A named scenario replaces its part.
  */
-import {fork} from 'node:child_process'
+import {fork, spawnSync} from 'node:child_process'
 import {mkdirSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {parseArgs} from 'node:util'
-import {BENCH, Jobq} from './lib/jobq.ts'
+import {BENCH, Jobq, ROOT} from './lib/jobq.ts'
 import {describeMachine} from './lib/machine.ts'
 import {installPeers} from './lib/peers.ts'
 import {drawPlots} from './lib/plots.ts'
@@ -47,6 +47,7 @@ for (const scenario of SCENARIOS.filter(({name}) => positionals.length === 0 || 
   process.stdout.write(`${tableOf(results.at(-1)!)}\n`)
   writeResults(out, inOrder(results))
 }
+tidy(join(out, 'results.json'))
 await drawPlots(out, inOrder(results), say)
 say(`${Math.round((performance.now() - began) / 1000)} s in all; written: ${join(out, 'results.md')}`)
 // A goal that is missed is no failure; a scenario that could not be run at all is
@@ -56,6 +57,11 @@ function inOrder(all: readonly Finished[]): Finished[] {
   return all
     .filter(({name}) => names.includes(name))
     .toSorted((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
+}
+
+/** As the linter wants it: it is kept in the repository. */
+function tidy(file: string): void {
+  spawnSync(process.execPath, [join(ROOT, 'node_modules/.bin/biome'), 'format', '--write', file], {cwd: ROOT})
 }
 
 /** In a process of its own: no scenario's garbage, caches or compiled code are another's. */
