@@ -10,9 +10,15 @@
  * index, also by a plan that was made when the table was empty.
  */
 
-/** Its rows are told apart by `what`: job, buried, head (of a mere look), and last `now` with the time of the next. */
+/**
+ * A turn: ends what was completed (the n-th of `done`, if its lease still holds), then takes the next jobs. With a lease
+ * of NULL it only looks. A function is found by its id, or by its name where that is not known.
+ *
+ * Rows are told apart by `what`: done, job, buried, head (of a mere look), and last `now` with the time of the next.
+ */
 const GRAB = `CREATE OR REPLACE FUNCTION jobq_grab_1(
-    names TEXT[], held BOOLEAN[], most INTEGER[], served BIGINT[],
+    done BIGINT[], done_until INTEGER[],
+    known INTEGER[], names TEXT[], held BOOLEAN[], most INTEGER[], served BIGINT[],
     wanted INTEGER, lease INTEGER, max_deaths INTEGER
 ) RETURNS TABLE (
     what TEXT, job_id BIGINT, job_func_id INTEGER, job_func TEXT, job_arg BYTEA, job_uniqkey TEXT,
@@ -33,13 +39,22 @@ DECLARE
     due_at INTEGER; lease_end INTEGER; was_locked BOOLEAN := FALSE; is_held BOOLEAN := FALSE;
     ended RECORD; death RECORD;
 BEGIN
-    SELECT array_agg(f.id ORDER BY n.nth), array_agg(f.name::TEXT ORDER BY n.nth), array_agg(n.held ORDER BY n.nth),
-           array_agg(n.most ORDER BY n.nth), array_agg(n.served ORDER BY n.nth)
-      INTO ids, func_names, func_held, func_most, func_served
-      FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS n (name, held, most, served, nth) JOIN func f ON f.name = n.name;
-    IF ids IS NULL THEN
-        RETURN QUERY SELECT 'now', NULL::BIGINT, NULL::INTEGER, NULL, NULL::BYTEA, NULL, now_s, NULL::INTEGER, NULL::INTEGER,
-            NULL::INTEGER, NULL::INTEGER;
+    FOR i IN 1..cardinality(done) LOOP
+        DELETE FROM job j WHERE j.id = done[i] AND j.grabbed_until = done_until[i];
+        IF FOUND THEN what := 'done'; job_id := i; RETURN NEXT; END IF;
+    END LOOP;
+
+    ids := known; func_names := names; func_held := held; func_most := most; func_served := served;
+    IF array_position(known, NULL) IS NOT NULL THEN
+        SELECT array_agg(f.id ORDER BY n.nth), array_agg(f.name::TEXT ORDER BY n.nth), array_agg(n.held ORDER BY n.nth),
+               array_agg(n.most ORDER BY n.nth), array_agg(n.served ORDER BY n.nth)
+          INTO ids, func_names, func_held, func_most, func_served
+          FROM unnest(names, held, most, served) WITH ORDINALITY AS n (name, held, most, served, nth)
+          JOIN func f ON f.name = n.name;
+    END IF;
+    IF wanted = 0 OR ids IS NULL OR cardinality(ids) = 0 THEN
+        what := 'now'; job_id := NULL; job_enqueue_time := now_s;
+        RETURN NEXT;
         RETURN;
     END IF;
 
@@ -63,8 +78,9 @@ BEGIN
                 SELECT d.failed INTO death FROM jobq_die_1(ended.id, ended.grabbed_until,
                     'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, max_deaths) d;
                 IF death.failed IS NOT NULL THEN
-                    RETURN QUERY SELECT 'buried', ended.id, ids[i], func_names[i], convert_to(death.failed, 'UTF8'), NULL,
-                        NULL::INTEGER, NULL::INTEGER, NULL::INTEGER, NULL::INTEGER, NULL::INTEGER;
+                    what := 'buried'; job_id := ended.id; job_func := func_names[i];
+                    job_arg := convert_to(death.failed, 'UTF8');
+                    RETURN NEXT;
                 END IF;
             END LOOP;
         END LOOP;
@@ -121,8 +137,8 @@ BEGIN
         END LOOP;
         EXIT WHEN best IS NULL;
         IF only_look THEN
-            RETURN QUERY SELECT 'head', heads[best], ids[best], NULL, NULL::BYTEA, NULL, NULL::INTEGER, NULL::INTEGER,
-                times[best], NULL::INTEGER, lanes[best];
+            what := 'head'; job_id := heads[best]; job_run_after := times[best]; job_priority := lanes[best];
+            RETURN NEXT;
             due_at := now_s;
             EXIT;
         END IF;
@@ -153,8 +169,8 @@ BEGIN
         -- Whoever holds a lock may give its job back without a word
         IF was_locked THEN due_at := least(due_at, now_s + 1); END IF;
     END IF;
-    RETURN QUERY SELECT 'now', NULL::BIGINT, NULL::INTEGER, NULL, NULL::BYTEA, NULL, now_s, NULL::INTEGER, due_at,
-        NULL::INTEGER, NULL::INTEGER;
+    what := 'now'; job_id := NULL; job_enqueue_time := now_s; job_run_after := due_at;
+    RETURN NEXT;
 END
 $body$`
 

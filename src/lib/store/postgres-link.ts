@@ -14,6 +14,8 @@ const MAX_CONNECTIONS = 4
 /** An answer that takes longer will not come: the network is taken for dead. Bulk inserts are many statements. */
 const ANSWER_MS = 120_000
 const CONNECT_MS = 10_000
+/** How long one attempt waits for a row that is locked. */
+const LOCK_MS = 5000
 /** How long deadlocks and locked rows are tried again, all attempts together. */
 const PATIENCE_MS = 30_000
 
@@ -58,7 +60,7 @@ export class Link {
     this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
     // Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes
     // the planner take for dear would be compiled: 80 ms for a listing of ten jobs.
-    const setUp = `SET default_transaction_isolation = 'read committed'; SET lock_timeout = '5s';
+    const setUp = `SET default_transaction_isolation = 'read committed'; SET lock_timeout = ${Math.max(1, Math.min(LOCK_MS, patience))};
       SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
       ${durable ? '' : 'SET synchronous_commit = off'}`
     this.#pool.on('connect', client => void client.query(setUp).catch(() => {}))
@@ -122,15 +124,24 @@ export class Link {
     onCommit = () => {},
   ): Promise<T> {
     const begun = send(client, begin)
+    let first: unknown
+    const sendFirst: Send = (statement, values) => {
+      const reply = send(client, statement, values)
+      reply.catch(error => {
+        first ??= error
+      })
+      return reply
+    }
     try {
-      const result = await work((statement, values) => send(client, statement, values))
+      const result = await work(sendFirst)
       await begun
       onCommit()
       await send(client, COMMIT)
       return result
     } catch (error) {
       await send(client, 'ROLLBACK').catch(() => {})
-      throw error
+      // Of several that were under way, the one that failed tells why, not those that were ignored then
+      throw (error as {code?: unknown}).code === IN_FAILED_TRANSACTION ? (first ?? error) : error
     }
   }
 
@@ -181,6 +192,7 @@ export class Link {
   }
 }
 
+const IN_FAILED_TRANSACTION = '25P02'
 const BEGIN = {name: 'jobq_begin', text: 'BEGIN'}
 const BEGIN_READ = {name: 'jobq_begin_read', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'}
 const COMMIT = {name: 'jobq_commit', text: 'COMMIT'}

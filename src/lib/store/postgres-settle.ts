@@ -35,12 +35,6 @@ export const END = {
   SELECT nth FROM held`,
 }
 
-/** The same for the one that most turns have: completed, without a status. */
-export const COMPLETE = {
-  name: 'jobq_complete',
-  text: 'DELETE FROM job WHERE id = $1::BIGINT AND grabbed_until = $2::INTEGER RETURNING 1 AS nth',
-}
-
 export const DIE = {
   name: 'jobq_die',
   text: `SELECT held, failed FROM jobq_die_1($1, $2, $3, $4, $5, ${MAX_DEATHS})`,
@@ -54,6 +48,15 @@ export type Step =
   | {kind: 'ends'; statement: {name: string; text: string}; values: Value[]; count: number}
   | {kind: 'died'; statement: {name: string; text: string}; values: Value[]; count: 1}
   | {kind: 'replaced'; settlement: Settlement; count: 1}
+
+/** What needs no more than the row's deletion, each job once: a grab does that on its way. */
+export function areDone(settlements: readonly Settlement[]): boolean {
+  const ids = new Set(settlements.map(({lease}) => lease.id))
+  return (
+    ids.size === settlements.length &&
+    settlements.every(({outcome, span}) => outcome.kind === 'completed' && !span)
+  )
+}
 
 /** In their order; an id that comes twice is settled by the first. */
 export function stepsOf(settlements: readonly Settlement[]): Step[] {
@@ -86,9 +89,6 @@ export function stepsOf(settlements: readonly Settlement[]): Step[] {
 }
 
 function endStep(plain: readonly Plain[]): Step {
-  const [only] = plain
-  if (plain.length === 1 && only!.outcome.kind === 'completed' && !only!.span)
-    return {kind: 'ends', statement: COMPLETE, values: [only!.lease.id, only!.lease.grabbedUntil], count: 1}
   return {kind: 'ends', statement: END, values: endValues(plain), count: plain.length}
 }
 

@@ -39,7 +39,7 @@ import {
 } from './postgres-link.ts'
 import {NOW, PostgresReads} from './postgres-reads.ts'
 import {PRESENT, type Present, type SchemaStep, schemaPlan, TABLE_NAMES} from './postgres-schema.ts'
-import {leaseValues, RENEW, replace, resultsOf, type Step, stepsOf} from './postgres-settle.ts'
+import {areDone, leaseValues, RENEW, replace, resultsOf, type Step, stepsOf} from './postgres-settle.ts'
 import {Listener} from './postgres-watch.ts'
 import type {ExceptionPage, JobPage, Page, Peek, SettleResult, Store, Turn, Want, Watch} from './store.ts'
 
@@ -51,7 +51,7 @@ const GRAB = {
   text: `SELECT what, job_id AS id, job_func_id AS "funcId", job_func AS func, job_arg AS arg, job_uniqkey AS uniqkey,
     job_enqueue_time AS "enqueueTime", job_grabbed_until AS "grabbedUntil", job_run_after AS "runAfter",
     job_retry_cnt AS "retryCnt", job_priority AS priority
-  FROM jobq_grab_1($1, $2, $3, $4, $5, $6, ${MAX_DEATHS})`,
+  FROM jobq_grab_1($1, $2, $3, $4, $5, $6, $7, $8, $9, ${MAX_DEATHS})`,
 }
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const LOCK_EXCEPTION = {
@@ -115,6 +115,8 @@ export class PostgresStore implements Store {
   readonly #watches = new Set<Watch>()
   /** For fair grabs: when each function was last taken from, counted in jobs. */
   readonly #lastServed = new Map<string, number>()
+  /** Of functions whose jobs were taken here: their rows are committed. */
+  readonly #funcIds = new Map<string, number>()
   #served = 0
 
   constructor(link: Link, listener: Listener) {
@@ -223,9 +225,18 @@ export class PostgresStore implements Store {
   }
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
-    const steps = stepsOf(settlements)
-    const grab: [Statement, Value[]] = want.limit > 0 ? this.#grab(want, want.lease) : [NOW_IS, []]
-    const {settled, reply} = await this.#explained(this.#settleAnd(steps, grab))
+    if (areDone(settlements)) {
+      const leases = settlements.map(({lease}) => lease)
+      const {rows} = await this.#run(...this.#grab(want, {leases, lease: want.lease}))
+      const held = new Set(rows.filter(({what}) => what === 'done').map(({id}) => id))
+      return this.#turnOf(
+        settlements.map((_, i) => ({held: held.has(i + 1)})),
+        rows,
+        want,
+      )
+    }
+    const grab = this.#grab(want, {leases: [], lease: want.lease})
+    const {settled, reply} = await this.#explained(this.#settleAnd(stepsOf(settlements), grab))
     return this.#turnOf(settled, reply.rows, want)
   }
 
@@ -233,7 +244,6 @@ export class PostgresStore implements Store {
     steps: readonly Step[],
     grab: [Statement, Value[]],
   ): Promise<{settled: SettleResult[]; reply: Reply}> {
-    if (steps.length === 0) return {settled: [], reply: await this.#link.run(...grab)}
     const settled: SettleResult[] = []
     if (steps.some(step => step.kind === 'replaced')) {
       const reply = await this.#link.transaction(async send => {
@@ -254,11 +264,16 @@ export class PostgresStore implements Store {
     return {settled, reply: replies.at(-1)!}
   }
 
-  /** @param lease null: only look */
-  #grab({funcs, held, maxRunning, fair, limit}: Want, lease: number | null): [Statement, Value[]] {
+  /** @param leases of completed jobs. @param lease null: only look */
+  #grab(
+    {funcs, held, maxRunning, fair, limit}: Want,
+    {leases, lease}: {leases: readonly Lease[]; lease: number | null},
+  ): [Statement, Value[]] {
     return [
       GRAB,
       [
+        ...leaseValues(leases),
+        numbersArray(funcs.map(func => this.#funcIds.get(func) ?? null)),
         textArray(funcs),
         `{${funcs.map(func => held?.has(func) ?? false)}}`,
         numbersArray(funcs.map(func => maxRunning?.get(func) ?? 0)),
@@ -269,24 +284,24 @@ export class PostgresStore implements Store {
     ]
   }
 
-  #turnOf(settled: SettleResult[], rows: readonly Row[], want: Want): Turn {
-    if (want.limit === 0) return {settled, buried: [], jobs: [], nextDueIn: null, now: Number(rows[0]!.now)}
+  #turnOf(settled: SettleResult[], rows: readonly Row[], {fair}: Want): Turn {
     const jobs: JobRow[] = []
     const buried: Turn['buried'] = []
     for (const {what, ...row} of rows as unknown as readonly (JobRow & {what: string})[]) {
       if (what === 'job') jobs.push(row)
       if (what === 'buried') buried.push({id: row.id, func: row.func, message: String(row.arg)})
     }
-    for (const {func} of jobs) if (want.fair) this.#lastServed.set(func, ++this.#served)
-    const {enqueueTime: now, runAfter: next} = rows.at(-1) as unknown as {
-      enqueueTime: number
-      runAfter: number | null
+    for (const {func, funcId} of jobs) {
+      this.#funcIds.set(func, funcId)
+      if (fair) this.#lastServed.set(func, ++this.#served)
     }
+    const last = rows.at(-1) as unknown as {enqueueTime: number; runAfter: number | null}
+    const {enqueueTime: now, runAfter: next} = last
     return {settled, buried, jobs, nextDueIn: next === null ? null : Math.max(0, next - now), now}
   }
 
   async peek(want: Want): Promise<Peek> {
-    const {rows} = await this.#run(...this.#grab({...want, limit: 1}, null), true)
+    const {rows} = await this.#run(...this.#grab({...want, limit: 1}, {leases: [], lease: null}), true)
     const {now, nextDueIn} = this.#turnOf([], rows, {...want, limit: 1})
     const head = rows.find(({what}) => what === 'head') as {priority: number; runAfter: number} | undefined
     return {head: head ? {priority: head.priority, dueFor: now - head.runAfter} : null, nextDueIn}

@@ -1,0 +1,627 @@
+/** What only the store on PostgreSQL does: connections that end, several processes, the schema, rights, a million jobs. */
+import assert from 'node:assert/strict'
+import {fork} from 'node:child_process'
+import {once} from 'node:events'
+import {type AddressInfo, connect, createServer, type Socket} from 'node:net'
+import {describe, type TestContext, test} from 'node:test'
+import {fileURLToPath} from 'node:url'
+import pg from 'pg'
+import {ArgumentError, StoreError, type StoreErrorCode, UsageError} from '../../src/lib/errors.ts'
+import type {NewJob} from '../../src/lib/job.ts'
+import {openPostgres, type PostgresStore, postgresStore} from '../../src/lib/store/postgres.ts'
+import {preparePostgres} from '../../src/lib/store/postgres-init.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {postgresServer} from '../support/servers.ts'
+import {until} from '../support/until.ts'
+
+const CHILD = fileURLToPath(new URL('./postgres-process.ts', import.meta.url))
+const MILLION = 1_000_000
+const server = await postgresServer(answersPostgres)
+
+if ('missing' in server) test('the PostgreSQL driver', {skip: server.missing})
+else {
+  const {url} = server
+
+  async function prepared(t: TestContext): Promise<{db: PostgresDatabase; store: PostgresStore}> {
+    const db = await PostgresDatabase.create(url)
+    const store = db.store()
+    t.after(async () => {
+      await store.close()
+      await db.remove()
+    })
+    await store.init()
+    return {db, store}
+  }
+
+  describe('PostgreSQL: connections', () => {
+    test('one that was ended is made anew by the next call', async t => {
+      const {db, store} = await prepared(t)
+      for (let i = 0; i < 3; i++) {
+        await store.enqueue(job())
+        await endConnections(db)
+        await store.enqueue(job())
+      }
+      assert.equal((await store.counts())[0]?.ready, 6)
+    })
+
+    test('a turn whose connection ends midway is not half done', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueue(job())
+      const [taken] = (await store.turn([], want())).jobs
+      await db.query('BEGIN')
+      await db.query('SELECT FROM job FOR UPDATE')
+      const end = {lease: taken!, outcome: {kind: 'failed', message: 'x', retryIn: null}} as const
+      const settled = store.turn([end], want())
+      await until('the turn waits', async () => (await waiting(db)) === 1)
+      const failed = assert.rejects(settled, hasCode('UNREACHABLE'))
+      await endConnections(db)
+      // The second attempt waits as the first did
+      await until('it tries again', async () => (await waiting(db)) === 1)
+      await endConnections(db)
+      await failed
+      await db.query('COMMIT')
+      assert.deepEqual((await store.turn([end], want())).settled, [{held: true}])
+      assert.equal((await store.exceptions({limit: 9, offset: 0})).length, 1)
+    })
+
+    test('a watch listens again after its connection was ended, and rings then', async t => {
+      const {db, store} = await prepared(t)
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      for (let i = 0; i < 3; i++) {
+        await until('it rings for being connected', () => rung > 0)
+        const before = rung
+        await endConnections(db, 'jobq listen')
+        await until('it rings for being connected again', () => rung > before)
+        rung = 0
+        await db.run(`INSERT INTO func (name) VALUES ('Psql') ON CONFLICT DO NOTHING`)
+        await db.run('INSERT INTO job (func_id, grabbed_until) SELECT id, 0 FROM func')
+        await until('it rings for an insert', () => rung > 0)
+      }
+      watch.close()
+    })
+
+    test('one transaction rings once, a grab and a renewal not at all', async t => {
+      const {db, store} = await prepared(t)
+      const listener = new pg.Client(db.url)
+      await listener.connect()
+      t.after(() => listener.end())
+      let rung = 0
+      listener.on('error', () => {}) // the database is dropped
+      listener.on('notification', () => rung++)
+      await listener.query('LISTEN jobq_public')
+      const heard = async () => {
+        await listener.query('SELECT 1') // what was sent before has come by then
+        return rung
+      }
+      await store.enqueueMany(Array.from({length: 5000}, () => job()))
+      assert.equal(await heard(), 1)
+      const {jobs} = await store.turn([], want(2))
+      await store.renew(jobs, 900)
+      assert.equal(await heard(), 1)
+    })
+
+    test('out of reach: in one line, without the password', async () => {
+      const port = await freePort()
+      const cases: [string, StoreErrorCode, RegExp][] = [
+        [`postgres://u:s3cret@127.0.0.1:${port}/x`, 'UNREACHABLE', /ECONNREFUSED/],
+        [url.replace(/\/[^/]*$/, '/no_such_database'), 'UNREACHABLE', /no_such_database/],
+        [url.replace(/\/\/[^@]*@/, '//no_such_user:s3cret@'), 'UNREACHABLE', /no_such_user/],
+        ['postgres://u:s3cret@no-such-host.invalid/x', 'UNREACHABLE', /no-such-host/],
+      ]
+      for (const [address, code, words] of cases)
+        await assert.rejects(openPostgres(address, address.replace('s3cret', '***')), error => {
+          assert.ok(error instanceof StoreError, String(error))
+          assert.equal(error.code, code)
+          assert.match(error.message, words)
+          assert.notEqual(error.hint, '')
+          assert.doesNotMatch(`${error.message} ${error.hint}`, /s3cret|\n/)
+          return true
+        })
+    })
+
+    test('too many connections are told, and waited for by no one here', async t => {
+      const {db} = await prepared(t)
+      await db.run(`ALTER DATABASE ${db.name} CONNECTION LIMIT 0`)
+      const [user] = await db.query('SELECT rolsuper FROM pg_roles WHERE rolname = current_user')
+      if (user!.rolsuper) await assert.doesNotReject(openPostgres(db.url, 'db').then(store => store.close()))
+      const role = await newRole(t, db)
+      await assert.rejects(openPostgres(role, 'db'), hasCode('UNREACHABLE', /too many connections/))
+    })
+
+    test('TLS is verified if the URL asks for it, and a mode that is none is refused', async t => {
+      const {db} = await prepared(t)
+      await assert.rejects(
+        openPostgres(`${db.url}?sslmode=require`, 'db'),
+        hasCode('UNREACHABLE', /SSL|certificate/i),
+      )
+      assert.throws(() => postgresStore(`${db.url}?sslmode=prefer`, 'db'), UsageError)
+      await (await openPostgres(`${db.url}?sslmode=disable`, 'db')).close()
+    })
+
+    test('a database that can only be read is listed, not written', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueue(job())
+      await db.run(`ALTER DATABASE ${db.name} SET default_transaction_read_only = on`)
+      const readOnly = db.store()
+      t.after(() => readOnly.close())
+      await assert.rejects(readOnly.enqueue(job()), hasCode('READ_ONLY'))
+      assert.equal((await readOnly.list({limit: 5, offset: 0})).length, 1)
+    })
+  })
+
+  describe('PostgreSQL: an insert whose answer is lost', () => {
+    test('is found again by its key, and told of without one', async t => {
+      const {db, store} = await prepared(t)
+      const {port, loseAnswer, close} = await proxy(new URL(db.url))
+      t.after(close)
+      const through = new URL(db.url)
+      through.host = `127.0.0.1:${port}`
+      const far = postgresStore(through.href, 'db')
+      t.after(() => far.close())
+      await far.enqueue(job('Warm'))
+      loseAnswer()
+      const enqueued = await far.enqueue(job('Work', {uniqkey: 'k', arg: 'mine'}))
+      assert.equal((await store.find(enqueued.id))?.uniqkey, 'k')
+      loseAnswer()
+      await assert.rejects(far.enqueue(job('Work')), hasCode('DATABASE', /may have been stored/))
+      assert.equal((await store.counts('Work'))[0]?.ready, 2)
+    })
+  })
+
+  describe('PostgreSQL: locks', () => {
+    test('a job that someone has locked is passed over, and comes later', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueueMany([job('Work', {priority: 9}), job('Work', {priority: 1})])
+      await db.query('BEGIN')
+      await db.query('SELECT FROM job WHERE priority = 9 FOR UPDATE')
+      const first = await store.turn([], want(2))
+      assert.deepEqual(
+        first.jobs.map(({priority}) => priority),
+        [1],
+      )
+      assert.ok(first.nextDueIn! <= 1)
+      await db.query('ROLLBACK')
+      assert.equal((await store.turn([], want())).jobs[0]?.priority, 9)
+    })
+
+    test('deadlocks are repeated until they pass', async t => {
+      const {store} = await prepared(t)
+      const names = ['A', 'B', 'C', 'D']
+      const enqueueAll = (funcs: string[]) =>
+        Promise.all(Array.from({length: 20}, (_, i) => store.enqueue(job(funcs[i % 4]!, {uniqkey: `k${i}`}))))
+      await enqueueAll(names)
+      const {jobs} = await store.turn([], {...want(20), funcs: names})
+      const reversed = [...jobs].reverse()
+      const [a, b] = await Promise.all([store.renew(jobs, 100), store.renew(reversed, 100)])
+      assert.equal(a.length + b.length >= 20, true)
+    })
+
+    test('a lock that stays is told after the patience', async t => {
+      const {db, store} = await prepared(t)
+      const hasty = db.store({patience: 50})
+      t.after(() => hasty.close())
+      await store.enqueue(job())
+      const {jobs} = await store.turn([], want())
+      await db.query('BEGIN')
+      await db.query('SELECT FROM job FOR UPDATE')
+      await assert.rejects(hasty.renew(jobs, 5), hasCode('LOCKED'))
+      await db.query('ROLLBACK')
+    })
+
+    test('processes that race get each job once, each in order', async t => {
+      const {db, store} = await prepared(t)
+      const count = 3000
+      await store.enqueueMany(Array.from({length: count}, (_, i) => job('Work', {priority: i % 7})))
+      const taken = await Promise.all([1, 2, 3].map(() => workedBy(db.url)))
+      assert.equal(new Set(taken.flat().map(([id]) => id)).size, count)
+      assert.equal(taken.flat().length, count)
+      for (const jobs of taken) {
+        const priorities = jobs.map(([, priority]) => priority)
+        assert.deepEqual(
+          priorities,
+          [...priorities].sort((a, b) => b - a),
+        )
+      }
+    })
+
+    test('no more run than may, over processes that race', async t => {
+      const {store, db} = await prepared(t)
+      await store.enqueueMany(Array.from({length: 50}, () => job()))
+      const stores = Array.from({length: 4}, () => db.store())
+      t.after(() => Promise.all(stores.map(each => each.close())))
+      const limited = {...want(5), maxRunning: new Map([['Work', 3]])}
+      for (let round = 0; round < 10; round++) {
+        const turns = await Promise.all(stores.map(each => each.turn([], limited)))
+        const jobs = turns.flatMap(turn => turn.jobs)
+        assert.equal(jobs.length, 3)
+        await store.turn(
+          jobs.map(lease => ({lease, outcome: {kind: 'released'}})),
+          want(0),
+        )
+      }
+    })
+  })
+
+  describe('PostgreSQL: the schema', () => {
+    test('Qudo’s columns to the letter', async t => {
+      const {db} = await prepared(t)
+      const columns = await db.query(
+        `SELECT table_name || '.' || column_name || ' ' || upper(data_type) || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END AS line
+         FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'jobq%'
+         ORDER BY table_name, ordinal_position`,
+      )
+      assert.deepEqual(
+        columns.map(({line}) => line),
+        [
+          'exception_log.id BIGINT NOT NULL',
+          'exception_log.func_id INTEGER NOT NULL',
+          'exception_log.exception_time INTEGER NOT NULL',
+          'exception_log.message BYTEA',
+          'exception_log.uniqkey CHARACTER VARYING',
+          'exception_log.arg BYTEA',
+          'exception_log.retried SMALLINT NOT NULL',
+          'func.id INTEGER NOT NULL',
+          'func.name CHARACTER VARYING NOT NULL',
+          'job.id BIGINT NOT NULL',
+          'job.func_id INTEGER NOT NULL',
+          'job.arg BYTEA',
+          'job.uniqkey CHARACTER VARYING',
+          'job.enqueue_time INTEGER',
+          'job.grabbed_until INTEGER NOT NULL',
+          'job.run_after INTEGER NOT NULL',
+          'job.retry_cnt INTEGER NOT NULL',
+          'job.priority INTEGER NOT NULL',
+          'job_status.id BIGINT NOT NULL',
+          'job_status.func_id INTEGER NOT NULL',
+          'job_status.arg BYTEA',
+          'job_status.uniqkey CHARACTER VARYING',
+          'job_status.status CHARACTER VARYING',
+          'job_status.job_start_time INTEGER NOT NULL',
+          'job_status.job_end_time INTEGER NOT NULL',
+        ],
+      )
+    })
+
+    test('a dry run tells what init then does, and the second time there is nothing to do', async t => {
+      const db = await PostgresDatabase.create(url)
+      t.after(() => db.drop())
+      const told = await preparePostgres(db.url, 'db', {dryRun: true})
+      assert.deepEqual(await preparePostgres(db.url, 'db', {dryRun: true}), told)
+      assert.ok(told.made.includes('table job') && told.made.includes('index jobq_lane'))
+      assert.deepEqual(await preparePostgres(db.url, 'db', {dryRun: false}), told)
+      const again = await preparePostgres(db.url, 'db', {dryRun: false})
+      assert.deepEqual([again.made, again.sql], [[], []])
+    })
+
+    test('what the dry run prints is what psql needs', async t => {
+      const db = await PostgresDatabase.create(url)
+      t.after(() => db.drop())
+      const {sql} = await preparePostgres(db.url, 'db', {dryRun: true})
+      for (const statement of sql) await db.query(statement)
+      assert.deepEqual((await preparePostgres(db.url, 'db', {dryRun: true})).made, [])
+    })
+
+    test('several inits at once make it once', async t => {
+      const db = await PostgresDatabase.create(url)
+      t.after(() => db.drop())
+      const done = await Promise.all(
+        Array.from({length: 5}, () => preparePostgres(db.url, 'db', {dryRun: false})),
+      )
+      assert.equal(done.filter(({made}) => made.length > 0).length, 1)
+    })
+
+    test('tables that Perl made are adopted, with Perl at work on them', async t => {
+      const db = await PostgresDatabase.create(url)
+      t.after(() => db.drop())
+      const {sql} = await preparePostgres(db.url, 'db', {dryRun: true})
+      for (const statement of sql.filter(each => /^CREATE TABLE (?!jobq_)/.test(each)))
+        await db.query(statement)
+      await db.run(`INSERT INTO func (name) VALUES ('Perl')`)
+      await db.run('INSERT INTO job (func_id, grabbed_until) VALUES (1, 0)')
+      const store = db.store()
+      t.after(() => store.close())
+      assert.deepEqual((await store.list({limit: 9, offset: 0})).length, 1) // can be looked at before
+      await assert.rejects(store.turn([], want()), hasCode('FOREIGN', /not prepared/))
+      let isDone = false
+      const init = store.prepare().finally(() => {
+        isDone = true
+      })
+      let perl = 1
+      for (; !isDone; perl++) await db.run('INSERT INTO job (func_id, grabbed_until) VALUES (1, 0)')
+      const steps = await init
+      assert.ok(steps.some(({sql}) => sql.startsWith('CREATE INDEX CONCURRENTLY jobq_lane')))
+      const {jobs} = await store.turn([], {...want(perl + 5), funcs: ['Perl']})
+      assert.equal(jobs.length, perl)
+    })
+
+    test('an index whose making was cut short is made anew', async t => {
+      const {db, store} = await prepared(t)
+      await db.run(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jobq_lane'::regclass`)
+      assert.deepEqual(
+        (await store.prepare()).map(({sql}) => sql.split(' ON ')[0]),
+        ['DROP INDEX CONCURRENTLY jobq_lane', 'CREATE INDEX CONCURRENTLY jobq_lane'],
+      )
+      assert.deepEqual(await store.prepare(), [])
+    })
+
+    test('tables of these names that are something else are left alone', async t => {
+      const db = await PostgresDatabase.create(url)
+      const store = db.store()
+      t.after(async () => {
+        await store.close()
+        await db.drop()
+      })
+      await db.query('CREATE TABLE job (id INT, title TEXT)')
+      for (const call of [() => store.init(), () => store.plan()])
+        await assert.rejects(call(), hasCode('FOREIGN', /table job has no column func_id/))
+      await assert.rejects(store.enqueue(job()), hasCode('FOREIGN'))
+    })
+
+    test('a schema that is missing is told with what to do', async t => {
+      const db = await PostgresDatabase.create(url)
+      const store = db.store()
+      t.after(async () => {
+        await store.close()
+        await db.drop()
+      })
+      for (const call of [
+        () => store.enqueue(job()),
+        () => store.list({limit: 1, offset: 0}),
+        () => store.turn([], want()),
+      ])
+        await assert.rejects(
+          call(),
+          error => error instanceof StoreError && error.code === 'FOREIGN' && /jobq init/.test(error.hint),
+        )
+    })
+
+    test('a newer jobq’s is refused', async t => {
+      const {db, store} = await prepared(t)
+      await db.run('UPDATE jobq_schema SET version = 99')
+      await assert.rejects(store.init(), hasCode('FOREIGN', /newer jobq/))
+    })
+
+    test('all is in the first schema of the search_path', async t => {
+      const {db, store} = await prepared(t)
+      await db.query('CREATE SCHEMA other')
+      const role = `?options=${encodeURIComponent('-c search_path=other')}`
+      const other = postgresStore(db.url + role, 'db')
+      t.after(() => other.close())
+      await other.init()
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      await until('it listens', () => rung > 0)
+      const {id} = await other.enqueue(job())
+      assert.equal((await other.turn([], want())).jobs[0]?.id, id)
+      assert.deepEqual(await store.list({limit: 1, offset: 0}), [])
+      assert.equal(rung, 1)
+      watch.close()
+    })
+  })
+
+  describe('PostgreSQL: what its columns hold', () => {
+    test('what they do not is a clear error', async t => {
+      const {store} = await prepared(t)
+      const bad: NewJob[] = [
+        job('Wo\0rk'),
+        job('Work', {uniqkey: 'a\0b'}),
+        job('Work', {priority: 2 ** 31}),
+        job('Work', {due: {at: 2 ** 31}}),
+        job('Work', {due: {in: 2 ** 31}}),
+        job('x'.repeat(256)),
+      ]
+      for (const each of bad) {
+        await assert.rejects(store.enqueue(each), ArgumentError)
+        await assert.rejects(store.enqueueMany([job(), each]), ArgumentError)
+      }
+      assert.deepEqual(await store.funcs(), [])
+    })
+  })
+
+  describe('PostgreSQL: least privilege', () => {
+    const USE = (tables: string) =>
+      tables.split(', ').map(table => `GRANT USAGE ON SEQUENCE ${table}_id_seq TO`)
+    const ENQUEUE = ['GRANT SELECT, INSERT ON func, job TO', ...USE('func, job')]
+    const WORK = [
+      ...ENQUEUE,
+      'GRANT UPDATE, DELETE ON job TO',
+      'GRANT SELECT, INSERT ON exception_log, job_status TO',
+      'GRANT SELECT, INSERT, DELETE ON jobq_death TO',
+      'GRANT SELECT ON jobq_pause TO',
+      ...USE('exception_log, job_status, jobq_death'),
+    ]
+
+    async function roleWith(t: TestContext, grants: readonly string[]) {
+      const {db, store} = await prepared(t)
+      const role = await newRole(t, db)
+      for (const grant of grants) await db.query(`${grant} ${new URL(role).username}`)
+      const mine = postgresStore(role, 'db')
+      t.after(() => mine.close())
+      return {mine, store}
+    }
+
+    test('enqueue', async t => {
+      const {mine} = await roleWith(t, ENQUEUE)
+      await mine.enqueue(job('Work', {uniqkey: 'k'}))
+      await assert.rejects(mine.enqueue(job('Work', {uniqkey: 'k'})), {code: 'DUPLICATE'})
+      await mine.enqueueMany([job('Other')])
+      await assert.rejects(mine.turn([], want()), hasCode('DATABASE', /permission denied/))
+    })
+
+    test('work', async t => {
+      const {mine, store} = await roleWith(t, WORK)
+      const outcomes = [
+        {kind: 'completed'},
+        {kind: 'failed', message: 'x', retryIn: 5},
+        {kind: 'failed', message: 'x', retryIn: null},
+        {kind: 'aborted', reason: 'x'},
+        {kind: 'released'},
+        {kind: 'died', how: 'x'},
+        {kind: 'replaced', jobs: [job('New')], retryIn: null},
+      ] as const
+      await mine.enqueueMany(outcomes.map(() => job()))
+      const {jobs} = await mine.turn([], {...want(9), maxRunning: new Map([['Work', 9]])})
+      await mine.renew(jobs.slice(0, 1), 1)
+      const span = {start: 1, end: 2}
+      const {settled} = await mine.turn(
+        outcomes.slice(1).map((outcome, i) => ({lease: jobs[i + 1]!, outcome, span})),
+        want(9),
+      )
+      assert.ok(settled.every(({held}) => held))
+      let rung = 0
+      const watch = mine.watch(() => rung++)
+      await until('it listens', () => rung > 0)
+      watch.close()
+      await assert.rejects(mine.init(), hasCode('DATABASE', /permission denied/))
+      assert.equal((await store.exceptions({limit: 9, offset: 0})).length, 3)
+    })
+
+    test('init', async t => {
+      const db = await PostgresDatabase.create(url)
+      t.after(() => db.drop())
+      const role = await newRole(t, db)
+      const {username} = new URL(role)
+      await assert.rejects(preparePostgres(role, 'db', {dryRun: false}), hasCode('DATABASE', /permission/))
+      await db.query(`GRANT CREATE ON SCHEMA public TO ${username}`)
+      const {made} = await preparePostgres(role, 'db', {dryRun: false})
+      assert.ok(made.includes('table job'))
+    })
+  })
+
+  describe('PostgreSQL: a million jobs', () => {
+    const heaps: [what: string, func: string, priority: string, runAfter: string][] = [
+      ['waiting', 'Work', '0', '1'],
+      ['delayed on top', 'Work', '9', '2000000000'],
+      ['of another function', 'Other', '9', '1'],
+      ['in a hundred delayed lanes on top', 'Work', '1 + n % 100', '2000000000'],
+    ]
+    for (const [what, func, priority, runAfter] of heaps)
+      test(`${what}: a grab reads a handful of rows`, {timeout: 300_000}, async t => {
+        const {db, store} = await prepared(t)
+        await db.query('ALTER TABLE job SET UNLOGGED') // a million rows sooner
+        await store.enqueueMany([job('Other'), ...Array.from({length: 9}, () => job())])
+        for (let i = 0; i < 8; i++) await store.turn([], want()) // planned while the table was as good as empty
+        await db.query(
+          `INSERT INTO job (func_id, grabbed_until, priority, run_after)
+           SELECT (SELECT id FROM func WHERE name = '${func}'), 0, ${priority}, ${runAfter}
+           FROM generate_series(1, ${MILLION}) AS n`,
+        )
+        const read = async () => {
+          const [row] = await db.query(
+            `SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = 'job')
+               + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'job') AS rows`,
+          )
+          return Number(row!.rows)
+        }
+        await db.query('SELECT pg_stat_force_next_flush()')
+        const before = await read()
+        const {jobs} = await store.turn([], want())
+        assert.equal(jobs.length, 1)
+        await store.close() // its counters are told when a connection ends, those of the first turns, too
+        let after = before
+        await until('they are', async () => {
+          after = await read()
+          return after > before
+        })
+        const most = what.includes('hundred') ? 600 : 300
+        assert.ok(after - before < most, `read ${after - before} rows`)
+      })
+  })
+
+  /** A role of its own that may connect and no more. @returns its URL */
+  async function newRole(t: TestContext, db: PostgresDatabase): Promise<string> {
+    const role = `${db.name}_role`
+    await db.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`)
+    t.after(async () => {
+      const admin = new pg.Client(url)
+      await admin.connect()
+      await admin.query(`DROP ROLE IF EXISTS ${role}`)
+      await admin.end()
+    })
+    return Object.assign(new URL(db.url), {username: role, password: 'secret'}).href
+  }
+
+  /** The ids and priorities of the jobs that another process got, working until nothing is ready. */
+  async function workedBy(address: string): Promise<[id: number, priority: number][]> {
+    const child = fork(CHILD, [address])
+    const [jobs] = await once(child, 'message')
+    await once(child, 'exit')
+    return jobs as [number, number][]
+  }
+}
+
+function job(func = 'Work', more: Partial<NewJob> = {}): NewJob {
+  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
+}
+
+function want(limit = 1) {
+  return {funcs: ['Work'], limit, lease: 60}
+}
+
+function hasCode(code: StoreErrorCode, words = /./): (error: unknown) => boolean {
+  return error => {
+    assert.ok(error instanceof StoreError, String(error))
+    assert.equal(error.code, code, error.message)
+    assert.match(error.message, words)
+    return true
+  }
+}
+
+async function endConnections(db: PostgresDatabase, application = 'jobq'): Promise<void> {
+  await db.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ? AND application_name = ?',
+    db.name,
+    application,
+  )
+}
+
+/** How many connections wait for a lock. */
+async function waiting(db: PostgresDatabase): Promise<number> {
+  await db.query('SELECT pg_stat_clear_snapshot()')
+  const rows = await db.query(
+    `SELECT pid FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
+    db.name,
+  )
+  return rows.length
+}
+
+/** In front of a server. @returns `loseAnswer`: the next answer is kept back, and its connection broken */
+async function proxy({hostname, port}: URL) {
+  let isLosing = false
+  const sockets = new Set<Socket>()
+  const front = createServer(near => {
+    const far = connect(Number(port || 5432), hostname)
+    near.pipe(far)
+    far.on('data', answer => {
+      if (!isLosing) near.write(answer)
+      else near.resetAndDestroy()
+      isLosing = false
+    })
+    for (const socket of [near, far]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => [near, far].map(each => each.destroy()))
+    }
+  }).listen(0, '127.0.0.1')
+  await once(front, 'listening')
+  return {
+    port: (front.address() as AddressInfo).port,
+    loseAnswer: () => {
+      isLosing = true
+    },
+    close: () => {
+      front.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1')
+  await once(probe, 'listening')
+  const {port} = probe.address() as AddressInfo
+  probe.close()
+  await once(probe, 'close')
+  return port
+}
