@@ -1,29 +1,27 @@
 #!/usr/bin/env bash
-# Makes sure that the tests find MariaDB and PostgreSQL: what is missing is installed (Debian, Ubuntu). Nothing needs to
-# be running: test/support/servers.ts uses servers on the usual local ports, or starts its own from these binaries.
+# The programs that the tests need besides Node.js, from Debian's packages where they are missing: MariaDB and PostgreSQL,
+# which the tests start for themselves if none runs on its usual port.
 set -euo pipefail
 
-has() {
-  local name
-  for name in "$@"; do
-    command -v "$name" >/dev/null && return
-    compgen -G "/usr/sbin/$name" >/dev/null && return
-    compgen -G "/usr/lib/postgresql/*/bin/$name" >/dev/null && return
+have() {
+  local folder
+  for folder in ${PATH//:/ } /usr/sbin /usr/libexec /usr/local/sbin /usr/local/bin /usr/lib/postgresql/*/bin; do
+    [ -x "$folder/$1" ] && return 0
   done
   return 1
 }
 
-missing=()
-[ -n "${JOBQ_TEST_MYSQL_URL:-}" ] || has mariadbd mysqld || missing+=(mariadb-server)
-[ -n "${JOBQ_TEST_POSTGRES_URL:-}" ] || has postgres || missing+=(postgresql)
-[ ${#missing[@]} -gt 0 ] || exit 0
+packages=()
+have mariadbd || have mysqld || packages+=(mariadb-server)
+{ have postgres && have initdb; } || packages+=(postgresql)
+have perl || packages+=(perl)
+have sqlite3 || packages+=(sqlite3)
+[ ${#packages[@]} -eq 0 ] && exit 0
 
-if ! command -v apt-get >/dev/null; then
-  echo "install ${missing[*]}, or name servers in JOBQ_TEST_MYSQL_URL and JOBQ_TEST_POSTGRES_URL" >&2
+if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+  echo "the tests need ${packages[*]}: install them, or run this as root on Debian" >&2
   exit 1
 fi
-as_root=()
-[ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
 export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get update -q
-"${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${packages[@]}"
