@@ -37,8 +37,11 @@ export function unreadable(file: string, cause: unknown): UsageError {
   return new UsageError(`can't read ${name} (${(cause as Error).message})`, {cause, hint: 'check the path'})
 }
 
-/** The file has no name any more when this returns: whatever ends the process, nothing stays behind. */
-async function spool(input: NodeJS.ReadableStream): Promise<number> {
+/**
+ * Keeps what is read in a temporary file, open for reading from its start, without a name: whatever ends the process,
+ * nothing stays behind.
+ */
+export async function spool(input: NodeJS.ReadableStream): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'jobq-lines-'))
   const path = join(folder, 'lines')
   let fd: number
