@@ -1,7 +1,8 @@
 /** `jobq init` on SQLite: what is missing is made, or told. A dry run does not even make the file. */
 import {existsSync} from 'node:fs'
 import {dirname} from 'node:path'
-import {noFolder, openSqlite} from './sqlite.ts'
+import {openSqlite} from './sqlite.ts'
+import {noFolder} from './sqlite-file.ts'
 import type {Preparation} from './store.ts'
 
 export async function prepareSqlite(

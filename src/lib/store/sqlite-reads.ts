@@ -5,57 +5,44 @@
  * meanwhile move nothing) and each small enough to hold, whatever the arguments' size. A stretch changes nothing here,
  * so that it can be repeated when it meets a lock.
  */
-import type {Statement} from 'better-sqlite3'
 import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
 import {quantile} from '../job.ts'
 import {
-  byId,
-  byOrder,
-  byTime,
   type JobPlace,
-  joined,
-  type Key,
-  type Keys,
-  LAST,
   LISTED_STATES,
   type LogPlace,
   listed,
-  merged,
   ORDERS,
   STRETCH_BYTES,
   STRETCH_ROWS,
   type Stretch,
-  share,
 } from './keys.ts'
+import {type Func, SqliteKeys} from './sqlite-keys.ts'
+import type {SqliteLink} from './sqlite-link.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
 const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
 const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey,
   enqueue_time AS enqueueTime, grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
-const SELECT_KEY = 'SELECT id, priority, run_after AS runAfter FROM job WHERE func_id = ?'
 const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
-interface Func {
-  id: number
-  name: string
-}
 
 export class SqliteReads {
-  readonly #sql: (sql: string) => Statement<unknown[]>
-  readonly #now: () => number
+  readonly #link: SqliteLink
+  readonly #keys: SqliteKeys
 
-  constructor(sql: (sql: string) => Statement<unknown[]>, now: () => number) {
-    this.#sql = sql
-    this.#now = now
+  constructor(link: SqliteLink) {
+    this.#link = link
+    this.#keys = new SqliteKeys(link)
   }
 
   funcs(): Func[] {
-    return this.#sql('SELECT id, name FROM func ORDER BY name').all() as Func[]
+    return this.#link.sql('SELECT id, name FROM func ORDER BY name').all() as Func[]
   }
 
   find(id: number): ListedJob | null {
     const row = this.#jobRow(id)
-    return row ? listed(row, this.#now()) : null
+    return row ? listed(row, this.#link.now()) : null
   }
 
   list = (page: JobPage) => all((place: JobPlace | null) => this.jobs(page, place))
@@ -67,10 +54,10 @@ export class SqliteReads {
     if (uniqkey !== undefined)
       return {rows: this.#withUniqkey(uniqkey, func, only).slice(offset, offset + limit), next: null}
     const states = LISTED_STATES.filter(state => only === undefined || state === only)
-    const here = place ?? {now: this.#now(), state: states[0]!, after: null, skip: offset, left: limit}
+    const here = place ?? {now: this.#link.now(), state: states[0]!, after: null, skip: offset, left: limit}
     const {now, state, after} = here
     const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
-    const {keys, end} = this.#keys(state, this.#chosen(func), after, wanted, now)
+    const {keys, end} = this.#keys.next(state, this.#chosen(func), after, wanted, now)
     const rows: ListedJob[] = []
     let bytes = 0
     let next = end
@@ -102,7 +89,7 @@ export class SqliteReads {
       ...(unretried ? {'retried = 0': {}} : {}),
       ...(since === undefined
         ? {}
-        : {'exception_time >= $since': {since: 'at' in since ? since.at : this.#now() - since.ago}}),
+        : {'exception_time >= $since': {since: 'at' in since ? since.at : this.#link.now() - since.ago}}),
     }
     type Row = Omit<ExceptionRow, 'message' | 'retried'> & {message: Buffer; retried: number}
     const toRow = ({message, retried, ...row}: Row): ExceptionRow => ({
@@ -132,19 +119,20 @@ export class SqliteReads {
   }
 
   counts(only?: string): FuncCounts[] {
-    const now = this.#now()
+    const now = this.#link.now()
     return this.#chosen(only).map(({id, name}) => {
       const {ready, delayed, oldest} = this.#countWaiting(id, now)
-      const ended = this.#sql(
-        'SELECT status, count(*) FROM job_status WHERE func_id = ? GROUP BY status',
-      ).raw()
+      const ended = this.#link
+        .sql('SELECT status, count(*) FROM job_status WHERE func_id = ? GROUP BY status')
+        .raw()
       const byStatus = new Map(ended.all(id) as [string, number][])
       return {
         func: name,
         ready,
         delayed,
         running: this.#count('func_id = ? AND grabbed_until > ?', id, now),
-        failed: this.#sql('SELECT count(*) FROM exception_log WHERE func_id = ? AND retried = 0')
+        failed: this.#link
+          .sql('SELECT count(*) FROM exception_log WHERE func_id = ? AND retried = 0')
           .pluck()
           .get(id) as number,
         completed: byStatus.get('completed') ?? 0,
@@ -155,16 +143,19 @@ export class SqliteReads {
   }
 
   times(only?: string): FuncTimes[] {
-    const now = this.#now()
+    const now = this.#link.now()
     const hourAgo = (Math.floor(now / 60) - 59) * 60
     const ended = `FROM job_status
       WHERE func_id = ? AND status IN ('completed', 'failed', 'abort') AND job_end_time >= ?`
-    const byTime = this.#sql(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
-      GROUP BY took ORDER BY took`).raw()
+    const byTime = this.#link
+      .sql(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
+      GROUP BY took ORDER BY took`)
+      .raw()
     // A bound number is a REAL, and a minute must be whole
-    const byMinute =
-      this.#sql(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
-      GROUP BY minute`).raw()
+    const byMinute = this.#link
+      .sql(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
+      GROUP BY minute`)
+      .raw()
     return this.#chosen(only).flatMap(({id, name}) => {
       const took = byTime.all(id, hourAgo) as FuncTimes['took']
       if (took.length === 0) return []
@@ -185,7 +176,7 @@ export class SqliteReads {
     toShown: (row: Row) => Shown,
   ): Stretch<Shown, LogPlace> {
     const newest =
-      place?.newest ?? (this.#sql(`SELECT coalesce(max(id), 0) FROM ${table}`).pluck().get() as number)
+      place?.newest ?? (this.#link.sql(`SELECT coalesce(max(id), 0) FROM ${table}`).pluck().get() as number)
     const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
     const left = place?.left ?? limit
     const wanted = Math.min(STRETCH_ROWS, left)
@@ -198,7 +189,7 @@ export class SqliteReads {
     const rows: Shown[] = []
     let bytes = 0
     let last: number | null = null
-    for (const row of this.#sql(sql).iterate(named) as Iterable<Row>) {
+    for (const row of this.#link.sql(sql).iterate(named) as Iterable<Row>) {
       last = row.id
       bytes += (row.arg?.length ?? 0) + (row.message?.length ?? 0)
       rows.push(toShown(row))
@@ -215,10 +206,10 @@ export class SqliteReads {
 
   /** A (func, uniqkey) is unique: at most one row a function. */
   #withUniqkey(uniqkey: string, func: string | undefined, state: JobState | undefined): ListedJob[] {
-    const now = this.#now()
+    const now = this.#link.now()
     const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE func_id = ? AND uniqkey = ?`
     return this.#chosen(func)
-      .flatMap(({id}) => (this.#sql(sql).get(id, uniqkey) as JobRow | undefined) ?? [])
+      .flatMap(({id}) => (this.#link.sql(sql).get(id, uniqkey) as JobRow | undefined) ?? [])
       .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
       .sort(
@@ -226,111 +217,21 @@ export class SqliteReads {
       )
   }
 
-  /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
-  #keys(state: JobState, funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    if (wanted === 0 || funcs.length === 0) return {keys: [], end: null}
-    if (state === 'running') return this.#runningKeys(funcs, after, wanted, now)
-    return state === 'ready'
-      ? this.#readyKeys(funcs, after, wanted, now)
-      : this.#delayedKeys(funcs, after, wanted, now)
-  }
-
-  #runningKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const sql = `${SELECT_KEY} AND grabbed_until > ? AND id > ? ORDER BY id LIMIT ?`
-    const parts = funcs.map(({id}) => this.#sql(sql).all(id, now, after?.id ?? -1, wanted) as Key[])
-    return merged(parts, wanted, byId)
-  }
-
-  /** Priority by priority from the highest down, all functions' lanes of one priority together. */
-  #readyKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
-    const lane = this.#sql(
-      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after <= ?
-       ORDER BY run_after, id LIMIT ?`,
-    )
-    const heads = funcs.map(({id}) => ({id, priority: this.#nextPriority(id, from.priority + 1)}))
-    const parts: Keys[] = []
-    for (let found = 0; found < wanted; ) {
-      const priority = heads.reduce((highest, head) => Math.max(highest, head.priority ?? -1), -1)
-      if (priority < 0) break
-      const lanes = heads.filter(head => head.priority === priority)
-      const limit = share(wanted - found, lanes.length)
-      const [time, id] = priority === from.priority ? [from.runAfter, from.id] : [-1, -1]
-      const part = merged(
-        lanes.map(head => lane.all(head.id, priority, time, id, now, limit) as Key[]),
-        limit,
-        byOrder,
-      )
-      parts.push({keys: part.keys, end: part.end ?? {priority, runAfter: LAST, id: LAST}})
-      if (part.end) break
-      found += part.keys.length
-      for (const head of lanes) head.priority = this.#nextPriority(head.id, priority)
-    }
-    const isAll = heads.every(({priority}) => priority === undefined)
-    const strays = funcs.map(
-      ({id}) =>
-        this.#sql(
-          `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after <= ? AND (-priority, run_after, id) > (?, ?, ?)
-           ORDER BY priority DESC, run_after, id LIMIT ?`,
-        ).all(id, now, now, -from.priority, from.runAfter, from.id, wanted) as Key[],
-    )
-    const inLanes = {keys: parts.flatMap(({keys}) => keys), end: isAll ? null : (parts.at(-1)?.end ?? null)}
-    return joined([inLanes, merged(strays, wanted, byOrder)], byOrder)
-  }
-
-  /** All lanes together: the order is that of the clock. */
-  #delayedKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
-    const lane = this.#sql(
-      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after > ?
-       ORDER BY run_after, id LIMIT ?`,
-    )
-    const lanes = funcs.flatMap(({id}) => this.#priorities(id).map(priority => ({id, priority})))
-    const limit = share(wanted, lanes.length)
-    // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
-    const behind = (priority: number) =>
-      priority === from.priority ? from.id : priority > from.priority ? LAST : -1
-    const parts = lanes.map(
-      ({id, priority}) => lane.all(id, priority, from.runAfter, behind(priority), now, limit) as Key[],
-    )
-    const strays = funcs.map(
-      ({id}) =>
-        this.#sql(
-          `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after > ? AND (run_after, -priority, id) > (?, ?, ?)
-           ORDER BY run_after, priority DESC, id LIMIT ?`,
-        ).all(id, now, now, from.runAfter, -from.priority, from.id, wanted) as Key[],
-    )
-    return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
-  }
-
-  /** The priorities at which a function has jobs that no one holds, highest first: one seek each. */
-  #priorities(funcId: number): number[] {
-    const priorities: number[] = []
-    for (let below = LAST; ; below = priorities.at(-1)!) {
-      const priority = this.#nextPriority(funcId, below)
-      if (priority === undefined) return priorities
-      priorities.push(priority)
-    }
-  }
-
-  #nextPriority(funcId: number, below: number): number | undefined {
-    const sql = `SELECT priority FROM job WHERE func_id = ? AND grabbed_until = 0 AND priority < ?
-      ORDER BY priority DESC LIMIT 1`
-    return this.#sql(sql).pluck().get(funcId, below) as number | undefined
-  }
-
   /** Every waiting job is counted once, along the index: about 30 ns each. */
   #countWaiting(funcId: number, now: number): {ready: number; delayed: number; oldest: number | null} {
     const ended = 'func_id = ? AND grabbed_until BETWEEN 1 AND ? AND run_after'
     let ready = this.#count(`${ended} <= ?`, funcId, now, now)
     let delayed = this.#count(`${ended} > ?`, funcId, now, now)
-    const oldestEnded = this.#sql(`SELECT min(run_after) FROM job WHERE ${ended} <= ?`)
+    const oldestEnded = this.#link
+      .sql(`SELECT min(run_after) FROM job WHERE ${ended} <= ?`)
       .pluck()
       .get(funcId, now, now)
     let oldest = oldestEnded as number | null
     const lane = 'func_id = ? AND grabbed_until = 0 AND priority = ? AND run_after'
-    const head = this.#sql(`SELECT run_after FROM job WHERE ${lane} <= ? ORDER BY run_after LIMIT 1`).pluck()
-    for (const priority of this.#priorities(funcId)) {
+    const head = this.#link
+      .sql(`SELECT run_after FROM job WHERE ${lane} <= ? ORDER BY run_after LIMIT 1`)
+      .pluck()
+    for (const priority of this.#keys.priorities(funcId)) {
       ready += this.#count(`${lane} <= ?`, funcId, priority, now)
       delayed += this.#count(`${lane} > ?`, funcId, priority, now)
       const first = head.get(funcId, priority, now) as number | undefined
@@ -340,15 +241,16 @@ export class SqliteReads {
   }
 
   #count(condition: string, ...params: unknown[]): number {
-    return this.#sql(`SELECT count(*) FROM job WHERE ${condition}`)
+    return this.#link
+      .sql(`SELECT count(*) FROM job WHERE ${condition}`)
       .pluck()
       .get(...params) as number
   }
 
   #jobRow(id: number): JobRow | undefined {
-    // +? as in sqlite.ts: a long listing asks this for every row, and a bare ? would be prepared anew each time
+    // +? as in sqlite-lanes.ts: a long listing asks this for every row, and a bare ? would be prepared anew each time
     const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = +?`
-    return this.#sql(sql).get(id) as JobRow | undefined
+    return this.#link.sql(sql).get(id) as JobRow | undefined
   }
 }
 

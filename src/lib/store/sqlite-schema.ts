@@ -3,10 +3,8 @@
  *
  * `jobq_schema` holds one row, the version; a database without it is new, made by Qudo, or something else.
  */
-import type {Database} from 'better-sqlite3'
 import {StoreError} from '../errors.ts'
-
-export const SCHEMA_VERSION = 1
+import {SCHEMA_VERSION, type SqliteLink} from './sqlite-link.ts'
 
 const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
   func: {
@@ -85,18 +83,34 @@ const OWN: readonly string[] = [
   `INSERT INTO jobq_schema (version) SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM jobq_schema)`,
 ]
 
-/** Is the schema there, in this version? One read, so that every open can ask. */
-export function isPrepared(db: Database): boolean {
-  return schemaVersion(db) === SCHEMA_VERSION
+/** Makes the schema where it is missing, by several processes at once too. @throws StoreError */
+export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void> {
+  await link
+    .patiently(() => {
+      const plan = schemaPlan(link, adopt) // refuses before anything is changed
+      if (plan.length === 0 || link.db.readonly) return
+      link.db.pragma('journal_mode = WAL')
+      link.transact(() => {
+        for (const sql of schemaPlan(link, adopt)) link.db.exec(sql)
+      })
+    })
+    .catch(error => {
+      // A file that may only be read can still be listed, without jobq's indexes.
+      if (!(error instanceof StoreError && error.code === 'READ_ONLY' && hasQudoTables(link))) throw error
+    })
 }
 
-function schemaVersion(db: Database): number | undefined {
-  try {
-    return db.prepare('SELECT version FROM jobq_schema').pluck().get() as number | undefined
-  } catch (error) {
-    if ((error as Error).message.startsWith('no such table')) return undefined
-    throw error
-  }
+/** As makeSchema, but looks for every table and index, also in a database of something else. @returns what was made */
+export function completeSchema(link: SqliteLink): Promise<SchemaStep[]> {
+  return link.patiently(() => {
+    if (initPlan(link).length === 0) return []
+    link.db.pragma('journal_mode = WAL')
+    return link.transact(() => {
+      const steps = initPlan(link)
+      for (const {sql} of steps) link.db.exec(sql)
+      return steps
+    })
+  })
 }
 
 /**
@@ -105,8 +119,9 @@ function schemaVersion(db: Database): number | undefined {
  * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there, or a
  * newer jobq was here
  */
-export function schemaPlan(db: Database, name: string, adopt: boolean): string[] {
-  const version = schemaVersion(db)
+function schemaPlan(link: SqliteLink, adopt: boolean): string[] {
+  const {db, name} = link
+  const version = link.schemaVersion()
   if (version === SCHEMA_VERSION) return []
   if (version !== undefined && version > SCHEMA_VERSION)
     throw new StoreError(
@@ -121,7 +136,7 @@ export function schemaPlan(db: Database, name: string, adopt: boolean): string[]
     .pluck()
     .all() as string[]
   const present = Object.keys(QUDO_TABLES).filter(table => tables.includes(table))
-  for (const table of present) checkColumns(db, name, table)
+  for (const table of present) checkColumns(link, table)
   const others = tables.filter(table => !(table in QUDO_TABLES) && !table.startsWith('jobq_'))
   if (present.length === 0 && others.length > 0 && !adopt)
     throw new StoreError(
@@ -143,10 +158,10 @@ export interface SchemaStep {
  * As schemaPlan, for `jobq init`: what is missing and no more, down to an index that someone has dropped, and also in a
  * database of something else.
  */
-export function initPlan(db: Database, name: string): SchemaStep[] {
-  const plan = schemaPlan(db, name, true)
-  const present = db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
-  const isVersioned = schemaVersion(db) !== undefined
+export function initPlan(link: SqliteLink): SchemaStep[] {
+  const plan = schemaPlan(link, true)
+  const present = link.db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
+  const isVersioned = link.schemaVersion() !== undefined
   return (plan.length > 0 ? plan : OWN).flatMap(sql => {
     const [, kind, object = ''] = /^CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)/.exec(sql) ?? []
     if (kind === undefined) return isVersioned ? [] : {sql, makes: null}
@@ -154,7 +169,7 @@ export function initPlan(db: Database, name: string): SchemaStep[] {
   })
 }
 
-function checkColumns(db: Database, name: string, table: string): void {
+function checkColumns({db, name}: SqliteLink, table: string): void {
   const columns = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[]
   const missing = QUDO_TABLES[table]!.columns.filter(column => !columns.includes(column))
   if (missing.length === 0) return
@@ -163,4 +178,9 @@ function checkColumns(db: Database, name: string, table: string): void {
     `${name} is a database of something else: its table ${table} has no column ${missing.join(', ')}`,
     {hint: 'check --db; jobq needs those table names for itself, so give it a file of its own'},
   )
+}
+
+function hasQudoTables({db}: SqliteLink): boolean {
+  const sql = `SELECT count(*) FROM sqlite_master WHERE name IN ('func', 'job', 'exception_log', 'job_status')`
+  return db.prepare(sql).pluck().get() === 4
 }

@@ -91,6 +91,15 @@ export const order: Tests = {
     assert.deepEqual(ids(await take(store, 'Work', 1)), [high.id])
   },
 
+  'a look sees what another process has enqueued since the last one': async ({store, another}) => {
+    const other = await another()
+    await store.enqueue(newJob('Work', {priority: 5, due: {in: HOUR}}))
+    assert.deepEqual(await take(store, 'Work', 1), [])
+    assert.equal((await store.peek(want('Work'))).head, null)
+    await other.enqueue(newJob('Work', {priority: 5}))
+    assert.equal((await store.peek(want('Work'))).head?.priority, 5)
+  },
+
   'a job that comes in above others is taken next, by whatever way it came': async ({db, store, another}) => {
     const other = await another()
     const high = {priority: 10}

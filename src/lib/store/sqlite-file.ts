@@ -1,0 +1,30 @@
+/** Making a database's file and its folder, for the user's eyes only. */
+import {closeSync, existsSync, mkdirSync, openSync, statSync} from 'node:fs'
+import {dirname} from 'node:path'
+import {StoreError} from '../errors.ts'
+
+export function makeFile(path: string, makeFolder: boolean): void {
+  if (existsSync(path)) {
+    if (statSync(path).isDirectory())
+      throw new StoreError('UNREACHABLE', `expected a SQLite file, got a folder: ${path}`, {
+        hint: `name a file in it, such as --db ${path.replace(/\/$/, '')}/jobq.db`,
+      })
+    return
+  }
+  const folder = dirname(path)
+  if (!existsSync(folder)) {
+    if (!makeFolder) throw noFolder(folder)
+    mkdirSync(folder, {recursive: true, mode: 0o700})
+  }
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // another process was faster
+  }
+}
+
+export function noFolder(folder: string): StoreError {
+  return new StoreError('UNREACHABLE', `expected a folder for the database, but ${folder} does not exist`, {
+    hint: `make it (mkdir -p ${folder}) or check --db`,
+  })
+}

@@ -1,0 +1,153 @@
+/**
+ * The connection to a SQLite file, in WAL mode: statements that are prepared once, transactions, the clock.
+ *
+ * Every write is BEGIN IMMEDIATE … COMMIT, run in one go: no other work of this process comes between its statements. A
+ * lock held by another process is waited for without blocking the event loop for more than BUSY_MS at a time.
+ *
+ * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
+ * database's own change counter, tell them when.
+ */
+import {setTimeout as sleep} from 'node:timers/promises'
+import Sqlite, {type Database, type Statement} from 'better-sqlite3'
+import {JobqError} from '../errors.ts'
+import {explain, isBusy} from './sqlite-errors.ts'
+
+/** How long one attempt at a lock may block the event loop. */
+const BUSY_MS = 100
+/** How long all attempts together may take before LOCKED is raised. */
+const LOCK_PATIENCE_MS = 30_000
+
+/** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */
+export const SCHEMA_VERSION = 1
+
+export interface LinkOptions {
+  /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
+  patience?: number
+  /** Now, in milliseconds since 1970. Default Date.now: on SQLite the host's clock is the database's. */
+  clock?: () => number
+}
+
+/** Raises what better-sqlite3 raises. */
+export function connect(path: string): Database {
+  return new Sqlite(path, {timeout: BUSY_MS})
+}
+
+export class SqliteLink {
+  readonly db: Database
+  readonly name: string
+  /** Grows with whatever this connection does that may put a job into a lane. */
+  arrivals = 0
+  /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
+  rollbacks = 0
+  readonly #clock: () => number
+  readonly #patience: number
+  readonly #statements = new Map<string, Statement<unknown[]>>()
+
+  constructor(db: Database, name: string, {clock = Date.now, patience = LOCK_PATIENCE_MS}: LinkOptions) {
+    this.db = db
+    this.name = name
+    this.#clock = clock
+    this.#patience = patience
+  }
+
+  /** The first read of the file: what is no database shows here. */
+  async setDurable(durable: boolean): Promise<void> {
+    await this.patiently(() => this.db.pragma(`synchronous = ${durable ? 'FULL' : 'NORMAL'}`))
+  }
+
+  sql(text: string): Statement<unknown[]> {
+    let statement = this.#statements.get(text)
+    if (!statement) {
+      statement = this.db.prepare<unknown[]>(text)
+      this.#statements.set(text, statement)
+    }
+    return statement
+  }
+
+  now(): number {
+    return Math.floor(this.#clock() / 1000)
+  }
+
+  /** Grows with every commit of another connection; null if it can't be read: the next turn says why. */
+  dataVersion(): number | null {
+    try {
+      return this.sql('PRAGMA data_version').pluck().get() as number
+    } catch {
+      return null
+    }
+  }
+
+  /** Undefined where jobq has not made its tables. One read, so that every open can ask. */
+  schemaVersion(): number | undefined {
+    try {
+      return this.db.prepare('SELECT version FROM jobq_schema').pluck().get() as number | undefined
+    } catch (error) {
+      if ((error as Error).message.startsWith('no such table')) return undefined
+      throw error
+    }
+  }
+
+  /** Several reads of one moment. */
+  read<T>(work: () => T): Promise<T> {
+    return this.patiently(() => {
+      this.sql('BEGIN').run()
+      return this.#finish(work)
+    })
+  }
+
+  write<T>(work: () => T): Promise<T> {
+    return this.patiently(() => this.transact(work))
+  }
+
+  /** As write, but a lock is not waited for: within `patiently`. */
+  transact<T>(work: () => T): T {
+    this.sql('BEGIN IMMEDIATE').run()
+    return this.#finish(work)
+  }
+
+  /** Within a write: what ends in one of jobq's own errors leaves nothing behind, and the write may go on. */
+  savepoint<T>(name: string, work: () => T): T {
+    this.sql(`SAVEPOINT ${name}`).run()
+    try {
+      const result = work()
+      this.sql(`RELEASE ${name}`).run()
+      return result
+    } catch (error) {
+      if (!(error instanceof JobqError)) throw error
+      this.rollbacks++
+      this.sql(`ROLLBACK TO ${name}`).run()
+      this.sql(`RELEASE ${name}`).run()
+      throw error
+    }
+  }
+
+  /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
+  async patiently<T>(work: () => T): Promise<T> {
+    const giveUpAt = performance.now() + this.#patience
+    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+      try {
+        return work()
+      } catch (error) {
+        if (!isBusy(error) || performance.now() > giveUpAt) throw explain(this.name, error)
+      }
+      await sleep(pause * (0.5 + Math.random()))
+    }
+  }
+
+  close(): void {
+    this.db.close()
+  }
+
+  #finish<T>(work: () => T): T {
+    try {
+      const result = work()
+      this.sql('COMMIT').run()
+      return result
+    } catch (error) {
+      this.rollbacks++
+      throw error
+    } finally {
+      if (this.db.inTransaction) this.sql('ROLLBACK').run()
+    }
+  }
+}
