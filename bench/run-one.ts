@@ -20,6 +20,9 @@ const bench: Bench = {
   defer: cleanup => cleanups.push(cleanup),
 }
 
+// run.ts is gone: so is who wants to know
+process.once('disconnect', () => void cleanUp().then(() => process.exit(1)))
+
 let said: object
 try {
   said = {...scenario, quick, result: await run.call({...scenario, run}, bench)}
@@ -27,12 +30,16 @@ try {
   process.stderr.write(`${(error as Error).stack}\n`)
   said = {...scenario, quick, error: (error as Error).message}
 }
-for (const cleanup of cleanups.reverse())
-  try {
-    await cleanup()
-  } catch {} // what is gone already
-rmSync(top, {recursive: true, force: true, maxRetries: 5})
+await cleanUp()
 if (process.send) process.send(said, () => process.exit(0))
 else {
   process.stdout.write(`${JSON.stringify(said, null, 1)}\n`, () => process.exit(0))
+}
+
+async function cleanUp(): Promise<void> {
+  for (const cleanup of cleanups.splice(0).reverse())
+    try {
+      await cleanup()
+    } catch {} // what is gone already
+  rmSync(top, {recursive: true, force: true, maxRetries: 5})
 }
