@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict'
 import {after, describe, test} from 'node:test'
 import type {NewJob} from '../../src/lib/job.ts'
+import {connectionOptions} from '../../src/lib/store/mysql-address.ts'
 import {MysqlLanes} from '../../src/lib/store/mysql-lanes.ts'
-import {connectionOptions, type Link, Links} from '../../src/lib/store/mysql-link.ts'
+import type {Link} from '../../src/lib/store/mysql-link.ts'
+import {Links} from '../../src/lib/store/mysql-links.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
 

@@ -9,7 +9,9 @@
  * depends on functions and priorities, never on rows.
  *
  * A take decides on the server which lane is the best and locks its first row with SKIP LOCKED: another process's take
- * that has not ended is passed over instead of waited for, and no row is locked that is not taken.
+ * that has not ended is passed over instead of waited for, and no row is locked that is not taken. It finds that row
+ * with a plain read and locks it by its id: a locking read along the lane also looks up every entry at its front whose
+ * job was taken a moment ago and is not purged yet (measured at 1,000 jobs a second: 150 µs instead of 20).
  *
  * KEY priority, which Qudo's schema has, lures the planner: every statement forces jobq_lane. And no number in them is
  * above what its column holds: MariaDB's MAX(priority) under `priority < 4294967296` is wrong.
@@ -31,6 +33,13 @@ export interface Head {
   runAfter: number
 }
 
+/** A stretch of a function's priorities from `least` up; `from` finds its highest lane. */
+interface Arm {
+  funcId: number
+  least: number
+  from: string
+}
+
 /** Lanes whose due jobs were all being taken by others: not to be tried again in this turn. */
 export type Skipped = Map<number, Set<number>>
 
@@ -47,14 +56,6 @@ export interface Look {
   nextEnd: number | null
   /** The same text as before: nothing that matters has changed. */
   signature: string
-}
-
-/** What a batch of takes has got. */
-export interface Taken {
-  now: number
-  jobs: JobRow[]
-  /** The lane that was tried in vain, if one was. */
-  tried: {funcId: number; priority: number} | null
 }
 
 export class MysqlLanes {
@@ -81,7 +82,12 @@ export class MysqlLanes {
         'SELECT func FROM jobq_pause ORDER BY func',
         'SELECT MAX(id) AS id FROM job',
         unknown.length > 0 ? selectFuncs(link, unknown) : null,
-        ids.length > 0 ? ids.flatMap(id => this.#arms(id, skipped)).join(' UNION ALL ') : null,
+        ids.length > 0
+          ? ids
+              .flatMap(id => this.#arms(id, skipped))
+              .map(selectArm)
+              .join(' UNION ALL ')
+          : null,
         ids.length > 0 ? ids.map(selectNextEnd).join(' UNION ALL ') : null,
         limited.length > 0 ? limited.map(selectRunning).join(' UNION ALL ') : null,
       ])
@@ -136,36 +142,39 @@ export class MysqlLanes {
     statements.push(`SELECT ${this.#guards(link, want, ids).join(' AND ')} INTO @go`)
     const most = new Map(limited.map(({id, most}) => [id, most]))
     const arms = this.#idsOf(this.#unpaused(want.funcs)).flatMap(id => this.#arms(id, skipped, most.get(id)))
-    if (arms.length === 0) return [...statements, NOTHING_TAKEN]
+    if (arms.length === 0) return []
     const order = want.fair
       ? `priority DESC, run_after > @now, FIELD(f, ${this.#byTurn(ids)}), run_after, id`
       : 'priority DESC, run_after, id'
     const held = this.#idsOf([...(want.held ?? [])])
     const butHeld = held.length > 0 ? `AND @f NOT IN (${held})` : ''
     const take = [
-      'SET @f = NULL, @p = NULL, @id = NULL',
+      'SET @f = NULL, @p = NULL, @r = NULL, @head = NULL, @id = NULL',
       // A lane that is not due and may hide others is chosen as well, and then nothing is taken: a look finds out
-      `SELECT f, priority INTO @f, @p FROM (${arms.join(' UNION ALL ')}) heads
-       WHERE @go AND (run_after <= @now OR priority > least) ORDER BY ${order} LIMIT 1`,
+      arms.length === 1
+        ? `SELECT func_id, priority, run_after, id INTO @f, @p, @r, @head ${arms[0]!.from} AND @go ${FIRST}`
+        : `SELECT f, priority, run_after, id INTO @f, @p, @r, @head
+           FROM (${arms.map(selectArm).join(' UNION ALL ')}) heads
+           WHERE @go AND (run_after <= @now OR priority > least) ORDER BY ${order} LIMIT 1`,
+      `SELECT id INTO @id FROM job
+       WHERE id = @head AND grabbed_until = 0 AND run_after <= @now ${butHeld} FOR UPDATE SKIP LOCKED`,
+      // Someone else has it: the next one of its lane that no one has
       `SELECT id INTO @id FROM job FORCE INDEX (jobq_lane)
-       WHERE func_id = @f AND grabbed_until = 0 AND priority = @p AND run_after <= @now ${butHeld}
-       ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED`,
+       WHERE @id IS NULL AND func_id = @f AND grabbed_until = 0 AND priority = @p AND run_after <= @now
+         AND (run_after > @r OR (run_after = @r AND id > @head)) ${butHeld} ${FIRST} FOR UPDATE SKIP LOCKED`,
       `UPDATE job SET grabbed_until = @now + ${want.lease} WHERE id = @id`,
-      selectTaken(link),
+      `SELECT @now AS now, ${jobColumns(link)} FROM job WHERE id = @id`,
     ]
     for (let i = 0; i < count; i++) statements.push(...take)
     return statements
   }
 
-  /** What the statements of `takes` have answered. */
-  taken(replies: readonly Reply[], want: Want): Taken {
-    const rows = replies.flatMap(({rows}) => rows).filter(row => 'laneFunc' in row)
-    const jobs = rows.filter(({id}) => id !== null).map(row => this.#job(row))
+  /** The jobs that the statements of `takes` have got, and when; null if none. */
+  taken(replies: readonly Reply[], want: Want): {jobs: JobRow[]; now: number | null} {
+    const rows = replies.flatMap(({rows}) => rows).filter(row => 'grabbed_until' in row)
+    const jobs = rows.map(row => this.#job(row))
     if (want.fair) for (const {funcId} of jobs) this.#lastServed.set(funcId, ++this.#served)
-    const {now, laneFunc, lanePriority} = rows.find(({id}) => id === null) ?? rows.at(-1)!
-    const inVain = jobs.length < rows.length && laneFunc !== null
-    const tried = inVain ? {funcId: Number(laneFunc), priority: Number(lanePriority)} : null
-    return {now: Number(now), jobs, tried}
+    return {jobs, now: rows[0] ? Number(rows[0].now) : null}
   }
 
   #job(row: Row): JobRow {
@@ -184,9 +193,10 @@ export class MysqlLanes {
         ? [`(SELECT COUNT(*) FROM jobq_pause WHERE func IN (${known.join(', ')})) = ${known.length}`]
         : []),
       ...(unknown.length > 0 ? [`NOT EXISTS (${selectFuncs(link, unknown)})`] : []),
+      // Backwards from now, where live entries are: behind now lie those of leases that were settled and not purged yet
       ...ids.map(
-        id => `NOT EXISTS (SELECT 1 FROM job FORCE INDEX (jobq_lane)
-          WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND @now)`,
+        id => `COALESCE((SELECT MAX(grabbed_until) FROM job FORCE INDEX (jobq_lane)
+          WHERE func_id = ${id} AND grabbed_until <= @now), 0) = 0`,
       ),
     ]
   }
@@ -219,7 +229,7 @@ export class MysqlLanes {
   }
 
   /** One SELECT for each stretch of priorities, with the first job of its highest lane. */
-  #arms(funcId: number, skipped: Skipped, most?: number): string[] {
+  #arms(funcId: number, skipped: Skipped, most?: number): Arm[] {
     const skip = skipped.get(funcId) ?? new Set()
     const borders = [...new Set([...(this.#delayed.get(funcId) ?? []), ...skip])].sort((a, b) => b - a)
     const running = most === undefined ? '' : `AND (${countRunning(funcId, most)}) < ${most}`
@@ -231,11 +241,9 @@ export class MysqlLanes {
         AND grabbed_until = 0 AND priority >= ${least} AND priority <= ${below - 1}`
       below = border
       if (isEmpty) return []
-      return [
-        `(SELECT ${funcId} AS f, ${least} AS least, id, priority, run_after FROM job FORCE INDEX (jobq_lane)
-         WHERE func_id = ${funcId} AND grabbed_until = 0 AND priority = (${highest}) ${running}
-         ORDER BY run_after, id LIMIT 1)`,
-      ]
+      const from = `FROM job FORCE INDEX (jobq_lane)
+        WHERE func_id = ${funcId} AND grabbed_until = 0 AND priority = (${highest}) ${running}`
+      return [{funcId, least, from}]
     })
   }
 
@@ -326,11 +334,9 @@ function countRunning(funcId: number, most: number, now = '@now'): string {
     WHERE func_id = ${funcId} AND grabbed_until > ${now} LIMIT ${most}) running`
 }
 
-const NOTHING_TAKEN = 'SELECT NULL AS laneFunc, NULL AS lanePriority, @now AS now, NULL AS id'
-
-function selectTaken(link: Link): string {
-  return `SELECT @f AS laneFunc, @p AS lanePriority, @now AS now, ${jobColumns(link)}
-    FROM (SELECT 1 AS one) it LEFT JOIN job ON job.id = @id`
+const FIRST = 'ORDER BY run_after, id LIMIT 1'
+function selectArm({funcId, least, from}: Arm): string {
+  return `(SELECT ${funcId} AS f, ${least} AS least, id, priority, run_after ${from} ${FIRST})`
 }
 
 /** The next lanes of a function below a priority, in one round trip: each statement begins where the last has ended. */

@@ -6,7 +6,8 @@
  * a job can show up behind a greater one. A new job that changes none of this is behind one that is ready.
  */
 import {MysqlLanes} from './mysql-lanes.ts'
-import {type Link, type Links, textOf} from './mysql-link.ts'
+import {type Link, textOf} from './mysql-link.ts'
+import type {Links} from './mysql-links.ts'
 import type {Want, Watch} from './store.ts'
 
 /** How long to wait between two polls: while something goes on, and when nothing has for long. */

@@ -1,20 +1,11 @@
 /**
- * Listings and counts on MySQL, by the index jobq_lane: a page costs what it shows, not what waits.
+ * Listings of jobs on MySQL, by the index jobq_lane: a page costs what it shows, not what waits.
  *
  * A listing is read in stretches, each from where the one before it ended (a key, not an offset: rows that come and go
  * meanwhile move nothing), each of one moment (a REPEATABLE READ snapshot), and each small enough to hold, whatever the
  * arguments' size. (a, b) > (x, y) is written out: MySQL seeks by `a > x OR (a = x AND b > y)`, not by the pair.
  */
-import {
-  type ExceptionRow,
-  type FinalStatus,
-  type FuncCounts,
-  type FuncTimes,
-  type JobState,
-  type ListedJob,
-  quantile,
-  type StatusRow,
-} from '../job.ts'
+import type {JobState, ListedJob} from '../job.ts'
 import {
   byId,
   byOrder,
@@ -29,13 +20,14 @@ import {
   listed,
   merged,
   ORDERS,
-  STRETCH_BYTES,
   STRETCH_ROWS,
   type Stretch,
   share,
 } from './keys.ts'
 import {jobColumns, jobOf} from './mysql-lanes.ts'
-import {type Link, type Row, textOf, textOrNull} from './mysql-link.ts'
+import {type Link, type Row, textOf} from './mysql-link.ts'
+import {funcName, MysqlLogs, uptoBytes} from './mysql-logs.ts'
+import {countsOf, type Func, timesOf} from './mysql-stats.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 const SNAPSHOT = [
@@ -45,11 +37,6 @@ const SNAPSHOT = [
 ]
 const LANE = 'FROM job FORCE INDEX (jobq_lane) WHERE func_id ='
 const SELECT_KEY = `SELECT id, priority, run_after AS runAfter ${LANE}`
-
-interface Func {
-  id: number
-  name: string
-}
 
 /** Reads of one moment. */
 export class MysqlReads {
@@ -99,150 +86,14 @@ export class MysqlReads {
     return {rows, next: following ? {now, state: following, after: null, skip, left} : null}
   }
 
-  exceptionLog(page: ExceptionPage, place: LogPlace | null): Promise<Stretch<ExceptionRow, LogPlace>> {
-    const {func, uniqkey, id, unretried, since, oldestFirst = false} = page
-    const conditions = [
-      ...this.#ofPage(func, uniqkey),
-      ...(id === undefined ? [] : [`log.id = ${id}`]),
-      ...(unretried ? ['retried = 0'] : []),
-      ...(since === undefined
-        ? []
-        : [`exception_time >= ${'at' in since ? since.at : this.#now - since.ago}`]),
-    ]
-    const log = {
-      table: 'exception_log',
-      columns: 'exception_time, message, retried',
-      bytes: 'OCTET_LENGTH(message)',
-    }
-    return this.#log(log, conditions, {...page, oldestFirst}, place, row => ({
-      ...this.#logRow(row),
-      exceptionTime: Number(row.exception_time),
-      message: textOf(row.message),
-      retried: Number(row.retried) !== 0,
-    }))
-  }
+  exceptionLog = (page: ExceptionPage, place: LogPlace | null) =>
+    new MysqlLogs(this.#link, this.#now).exceptions(page, place)
 
-  statusLog(page: Page, place: LogPlace | null): Promise<Stretch<StatusRow, LogPlace>> {
-    const log = {table: 'job_status', columns: 'status, job_start_time, job_end_time', bytes: '0'}
-    const conditions = this.#ofPage(page.func, page.uniqkey)
-    return this.#log(log, conditions, {...page, oldestFirst: false}, place, row => ({
-      ...this.#logRow(row),
-      status: textOf(row.status) as FinalStatus,
-      jobStartTime: Number(row.job_start_time),
-      jobEndTime: Number(row.job_end_time),
-    }))
-  }
+  statusLog = (page: Page, place: LogPlace | null) =>
+    new MysqlLogs(this.#link, this.#now).statuses(page, place)
 
-  /** Every waiting job is counted once, along the index. */
-  async counts(only?: string): Promise<FuncCounts[]> {
-    const funcs = await this.#chosen(only)
-    if (funcs.length === 0) return []
-    const among = `func_id IN (${funcs.map(({id}) => id)})`
-    const now = this.#now
-    const [waiting, failed, ended] = await this.#link.batch([
-      `SELECT func_id AS f, SUM(grabbed_until > ${now}) AS running,
-         SUM(grabbed_until <= ${now} AND run_after <= ${now}) AS ready,
-         SUM(grabbed_until <= ${now} AND run_after > ${now}) AS later,
-         MIN(IF(grabbed_until <= ${now} AND run_after <= ${now}, run_after, NULL)) AS oldest
-       FROM job FORCE INDEX (jobq_lane) WHERE ${among} GROUP BY func_id`,
-      `SELECT func_id AS f, COUNT(*) AS n FROM exception_log WHERE ${among} AND retried = 0 GROUP BY func_id`,
-      `SELECT func_id AS f, status, COUNT(*) AS n FROM job_status WHERE ${among} GROUP BY func_id, status`,
-    ])
-    return funcs.map(({id, name}) => {
-      const jobs = waiting!.rows.find(({f}) => Number(f) === id) ?? {}
-      const count = (rows: readonly Row[], status?: string) =>
-        Number(rows.find(row => Number(row.f) === id && (!status || textOf(row.status) === status))?.n ?? 0)
-      const {oldest = null} = jobs
-      return {
-        func: name,
-        ready: Number(jobs.ready ?? 0),
-        delayed: Number(jobs.later ?? 0),
-        running: Number(jobs.running ?? 0),
-        failed: count(failed!.rows),
-        completed: count(ended!.rows, 'completed'),
-        aborted: count(ended!.rows, 'abort'),
-        oldestReadyAge: oldest === null ? null : Math.max(0, now - Number(oldest)),
-      }
-    })
-  }
-
-  async times(only?: string): Promise<FuncTimes[]> {
-    const hourAgo = (Math.floor(this.#now / 60) - 59) * 60
-    const times: FuncTimes[] = []
-    for (const {id, name} of await this.#chosen(only)) {
-      const ended = `FROM job_status
-        WHERE func_id = ${id} AND status IN ('completed', 'failed', 'abort') AND job_end_time >= ${hourAgo}`
-      const [byTime, byMinute] = await this.#link.batch([
-        `SELECT GREATEST(job_end_time, job_start_time) - job_start_time AS took, COUNT(*) AS n ${ended}
-         GROUP BY took ORDER BY took`,
-        `SELECT LEAST(59, (job_end_time - ${hourAgo}) DIV 60) AS minute, COUNT(*) AS n ${ended} GROUP BY minute`,
-      ])
-      const took = byTime!.rows.map(({took, n}): [number, number] => [Number(took), Number(n)])
-      if (took.length === 0) continue
-      const perMinute = Array.from({length: 60}, () => 0)
-      for (const {minute, n} of byMinute!.rows) perMinute[Number(minute)] = Number(n)
-      times.push({func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute})
-    }
-    return times
-  }
-
-  // ---- logs
-
-  /** A stretch of exception_log or job_status, by id. */
-  async #log<Shown>(
-    {table, columns, bytes}: {table: string; columns: string; bytes: string},
-    conditions: readonly string[],
-    {limit, offset, oldestFirst}: {limit: number; offset: number; oldestFirst: boolean},
-    place: LogPlace | null,
-    toShown: (row: Row) => Shown,
-  ): Promise<Stretch<Shown, LogPlace>> {
-    const newest =
-      place?.newest ?? Number((await this.#rows(`SELECT MAX(id) AS id FROM ${table}`))[0]!.id ?? 0)
-    const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
-    const left = place?.left ?? limit
-    const wanted = Math.min(STRETCH_ROWS, left)
-    const behind = oldestFirst ? `log.id > ${after} AND log.id <= ${newest}` : `log.id < ${after}`
-    const found = await this.#rows(
-      `SELECT log.id, COALESCE(OCTET_LENGTH(arg), 0) + ${bytes} AS bytes FROM ${table} log
-       WHERE ${[behind, ...conditions].join(' AND ')}
-       ORDER BY log.id ${oldestFirst ? 'ASC' : 'DESC'} LIMIT ${wanted} OFFSET ${place ? 0 : offset}`,
-    )
-    const ids = uptoBytes(found).map(({id}) => Number(id))
-    const isCut = ids.length === wanted || ids.length < found.length
-    const rows = ids.length === 0 ? [] : await this.#logRows(table, columns, ids, oldestFirst)
-    const more = ids.length > 0 && isCut && left > ids.length
-    return {
-      rows: rows.map(toShown),
-      next: more ? {newest, after: ids.at(-1)!, left: left - ids.length} : null,
-    }
-  }
-
-  #logRows(table: string, columns: string, ids: readonly number[], oldestFirst: boolean): Promise<Row[]> {
-    return this.#rows(
-      `SELECT log.id, func_id, ${this.#funcName('func_id')} AS func, arg, ${this.#link.keys.select('uniqkey')} AS uniqkey,
-         ${columns}
-       FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN (${ids})
-       ORDER BY log.id ${oldestFirst ? 'ASC' : 'DESC'}`,
-    )
-  }
-
-  #logRow({id, func_id, func, uniqkey, arg}: Row) {
-    return {
-      id: Number(id),
-      funcId: Number(func_id),
-      func: textOf(func),
-      uniqkey: textOrNull(uniqkey),
-      arg: arg as Buffer | null,
-    }
-  }
-
-  #ofPage(func: string | undefined, uniqkey: string | undefined): string[] {
-    const {names, keys} = this.#link
-    return [
-      ...(func === undefined ? [] : [`func_id = (SELECT id FROM func WHERE name = ${names.literal(func)})`]),
-      ...(uniqkey === undefined ? [] : [`uniqkey = ${keys.literal(uniqkey)}`]),
-    ]
-  }
+  counts = async (only?: string) => countsOf(this.#link, this.#now, await this.#chosen(only))
+  times = async (only?: string) => timesOf(this.#link, this.#now, await this.#chosen(only))
 
   // ---- jobs
 
@@ -274,14 +125,9 @@ export class MysqlReads {
 
   #jobRows(where: string): Promise<Row[]> {
     return this.#rows(
-      `SELECT ${jobColumns(this.#link)}, ${this.#funcName('job.func_id')} AS func
+      `SELECT ${jobColumns(this.#link)}, ${funcName(this.#link, 'job.func_id')} AS func
        FROM job LEFT JOIN func ON func.id = job.func_id WHERE ${where}`,
     )
-  }
-
-  /** An id that is not to be found in func is shown as it is: a row is never hidden. */
-  #funcName(id: string): string {
-    return `COALESCE(${this.#link.names.select('func.name')}, CONCAT('#', ${id}))`
   }
 
   /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
@@ -416,16 +262,6 @@ export class MysqlReads {
   async #rows(statement: string): Promise<Row[]> {
     return (await this.#link.run(statement)).rows
   }
-}
-
-/** The first rows that together have no more bytes than one stretch may have; at least one. */
-function uptoBytes(rows: readonly Row[]): Row[] {
-  let bytes = 0
-  const end = rows.findIndex(row => {
-    bytes += Number(row.bytes)
-    return bytes >= STRETCH_BYTES
-  })
-  return end < 0 ? [...rows] : rows.slice(0, end + 1)
 }
 
 function behindTime(runAfter: number, id: number): string {

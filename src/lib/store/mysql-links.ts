@@ -1,0 +1,152 @@
+/** The connections of a process to one database: a few, made when they are needed and again when they have died. */
+import {setTimeout as sleep} from 'node:timers/promises'
+import {type ConnectionOptions, createConnection} from 'mysql2'
+import {StoreError} from '../errors.ts'
+import {explain, isLost, isPassing} from './mysql-errors.ts'
+import {Link} from './mysql-link.ts'
+
+/** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
+const TRUSTED_MS = 10_000
+/** How long all attempts at a lock together may take before LOCKED is raised. */
+export const PATIENCE_MS = 30_000
+
+/** A few connections, each lent to one user at a time; who finds none free waits for the next. */
+export class Links {
+  readonly #options: ConnectionOptions
+  readonly #name: string
+  readonly #size: number
+  readonly #patience: number
+  readonly #all = new Set<Link>()
+  readonly #idle: Link[] = []
+  readonly #waiting: (() => void)[] = []
+  #open = 0
+  #isClosed = false
+  /** How often a transaction was repeated because of a deadlock or a lock that was waited for too long. */
+  deadlocks = 0
+
+  constructor(options: ConnectionOptions, name: string, size: number, patience: number) {
+    this.#options = options
+    this.#name = name
+    this.#size = size
+    this.#patience = patience
+  }
+
+  /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
+  async read<T>(work: (link: Link) => Promise<T>): Promise<T> {
+    return this.#explained(async () => {
+      try {
+        return await this.lend(work)
+      } catch (error) {
+        if (!isLost(error)) throw error
+        return await this.lend(work)
+      }
+    })
+  }
+
+  /** Work that has failed leaves nothing behind; what met a deadlock or waited too long for a lock is done again. */
+  async write<T>(work: (link: Link) => Promise<T>): Promise<T> {
+    return this.#explained(async () => {
+      const giveUpAt = performance.now() + this.#patience
+      for (let pause = 2; ; pause = Math.min(pause * 2, 100)) {
+        try {
+          return await this.lend(work)
+        } catch (error) {
+          if (!isPassing(error)) throw error
+          this.deadlocks++
+          if (performance.now() > giveUpAt) throw error
+        }
+        await sleep(pause * (0.5 + Math.random()))
+      }
+    })
+  }
+
+  /** A connection for as long as the work takes; what it left open is rolled back. Raises what the driver raised. */
+  async lend<T>(work: (link: Link) => Promise<T>): Promise<T> {
+    const link = await this.#take()
+    try {
+      return await work(link)
+    } catch (error) {
+      if (!link.isDead) await link.run('ROLLBACK').catch(() => link.end())
+      throw error
+    } finally {
+      this.#giveBack(link)
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const link of this.#all) link.end()
+    for (const proceed of this.#waiting.splice(0)) proceed()
+  }
+
+  async #take(): Promise<Link> {
+    for (;;) {
+      if (this.#isClosed) throw new StoreError('UNREACHABLE', `${this.#name} was closed`)
+      const link = this.#idle.pop()
+      if (link) {
+        if (!link.isDead && (await isAlive(link))) return link
+        this.#drop(link)
+      } else if (this.#open < this.#size) return this.#connect()
+      else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    }
+  }
+
+  async #connect(): Promise<Link> {
+    this.#open++
+    let link: Link | undefined
+    try {
+      const connection = createConnection(this.#options)
+      link = new Link(connection, this.#patience)
+      this.#all.add(link)
+      await new Promise<void>((resolve, reject) =>
+        connection.connect(error => (error ? reject(error) : resolve())),
+      )
+      await link.setUp()
+      return link
+    } catch (error) {
+      link?.end()
+      if (link) this.#drop(link)
+      else this.#open--
+      this.#waiting.shift()?.()
+      throw new NotSent(error)
+    }
+  }
+
+  #giveBack(link: Link): void {
+    if (link.isDead || this.#isClosed) {
+      link.end()
+      this.#drop(link)
+    } else this.#idle.push(link)
+    this.#waiting.shift()?.()
+  }
+
+  #drop(link: Link): void {
+    if (this.#all.delete(link)) this.#open--
+  }
+
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw explain(this.#name, error instanceof NotSent ? error.cause : error)
+    }
+  }
+}
+
+/** No connection could be made: nothing has been sent, let alone stored. */
+export class NotSent extends Error {
+  constructor(cause: unknown) {
+    super('no connection', {cause})
+  }
+}
+
+async function isAlive(link: Link): Promise<boolean> {
+  if (performance.now() - link.usedAt < TRUSTED_MS) return true
+  try {
+    await link.batch(['DO 0'], 5000)
+    return true
+  } catch {
+    link.end()
+    return false
+  }
+}
