@@ -6,13 +6,15 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
-import {JobqError, StoreError, UsageError} from '../errors.ts'
+import {UsageError} from '../errors.ts'
 import {explain, isDead, isLost, isPassing} from './postgres-errors.ts'
 
 /** One for the dispatcher's turns, the others for what else is called meanwhile. */
 const MAX_CONNECTIONS = 4
 /** An answer that takes longer will not come: the network is taken for dead. Bulk inserts are many statements. */
 const ANSWER_MS = 120_000
+/** A large index takes its time. */
+const PATIENT_MS = 2 ** 31 - 1
 const CONNECT_MS = 10_000
 /** How long one attempt waits for a row that is locked. */
 const LOCK_MS = 5000
@@ -102,15 +104,12 @@ export class Link {
     return this.#use(client => this.#transact(client, BEGIN_READ, work), true)
   }
 
-  /** Outside a transaction, with nothing else on the connection: what takes long, and sets what lasts. */
+  /** Outside a transaction, on a connection that ends with it: what takes long, and sets what lasts. */
   async alone<T>(work: (send: Send) => Promise<T>): Promise<T> {
-    return this.#with(async client => {
-      try {
-        return await work((statement, values) => send(client, statement, values))
-      } finally {
-        await send(client, 'SELECT pg_advisory_unlock_all()').catch(() => {})
-      }
-    })
+    return this.#with(
+      client => work((statement, values) => send(client, statement, values, PATIENT_MS)),
+      true,
+    )
   }
 
   async close(): Promise<void> {
@@ -161,16 +160,16 @@ export class Link {
   }
 
   /** Raw errors: the caller explains them, with what it knows of what was lost. */
-  async #with<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  async #with<T>(work: (client: PoolClient) => Promise<T>, isLast = false): Promise<T> {
     if (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#free--
     let client: PoolClient | undefined
-    let died = false
+    let died = isLast
     try {
       client = await this.#connect()
       return await work(client)
     } catch (error) {
-      died = isDead(error)
+      died ||= isDead(error)
       throw error
     } finally {
       client?.removeListener('error', ignore)
@@ -203,9 +202,11 @@ function send(
   client: PoolClient,
   statement: Statement | string,
   values: readonly Value[] = [],
+  timeout?: number,
 ): Promise<Reply> {
   const query = typeof statement === 'string' ? {text: statement} : statement
-  const reply = client.query<Row>({...query, values: [...values]})
+  const patient = timeout === undefined ? {} : {query_timeout: timeout}
+  const reply = client.query<Row>({...query, values: [...values], ...patient})
   reply.catch(ignore) // whoever waits for an earlier one of the transaction hears of that first
   return reply
 }
@@ -261,20 +262,6 @@ function sslOf(mode: string | null): ClientConfig['ssl'] {
         },
       )
   }
-}
-
-/** Errors in a user's words. */
-export async function explained<T>(name: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (error) {
-    throw explain(name, error)
-  }
-}
-
-/** null where it is not a failure of the store. */
-export function storeCode(error: unknown): StoreError['code'] | null {
-  return error instanceof JobqError && error instanceof StoreError ? error.code : null
 }
 
 /** Array literals: a million jobs a minute go through here, and pg's own are twice as slow. */

@@ -7,24 +7,17 @@
 import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
 import {quantile} from '../job.ts'
 import {
-  byId,
-  byOrder,
-  byTime,
   type JobPlace,
-  joined,
   type Key,
-  type Keys,
-  LAST,
   LISTED_STATES,
   type LogPlace,
   listed,
-  merged,
   ORDERS,
   STRETCH_BYTES,
   STRETCH_ROWS,
   type Stretch,
-  share,
 } from './keys.ts'
+import {keysOf} from './postgres-keys.ts'
 import {numbersArray, type Send, type Statement, type Value} from './postgres-link.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
@@ -53,52 +46,6 @@ const WITH_UNIQKEY = {
   name: 'jobq_with_uniqkey',
   text: `SELECT ${JOB_COLUMNS} FROM job JOIN func ON func.id = func_id
     WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2`,
-}
-/** The priorities at which functions have jobs that no one holds: one seek each. */
-const LANES = {
-  name: 'jobq_lanes',
-  text: `WITH RECURSIVE lane (func_id, priority) AS (
-    SELECT f.id, (SELECT j.priority FROM job j WHERE j.func_id = f.id AND j.grabbed_until = 0
-      ORDER BY j.priority DESC LIMIT 1) FROM unnest($1::INTEGER[]) AS f (id)
-    UNION ALL
-    SELECT l.func_id, (SELECT j.priority FROM job j WHERE j.func_id = l.func_id AND j.grabbed_until = 0
-      AND j.priority < l.priority ORDER BY j.priority DESC LIMIT 1) FROM lane l WHERE l.priority IS NOT NULL)
-  SELECT func_id AS "funcId", priority FROM lane WHERE priority IS NOT NULL`,
-}
-/** $1 functions, $2 their lanes' priorities, $3 and $4 behind which time and id each, $5 how many of each, $6 now. */
-const inLanes = (due: string) => `SELECT lane.nth, j.id, j.priority, j.run_after AS "runAfter"
-  FROM unnest($1::INTEGER[], $2::INTEGER[], $3::BIGINT[], $4::BIGINT[])
-    WITH ORDINALITY AS lane (func_id, priority, run_after, id, nth)
-  CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
-    WHERE func_id = lane.func_id AND grabbed_until = 0 AND priority = lane.priority
-      AND (run_after, id) > (lane.run_after, lane.id) AND ${due}
-    ORDER BY run_after, id LIMIT $5) j`
-const READY = {name: 'jobq_ready', text: inLanes('run_after <= $6')}
-const DELAYED = {name: 'jobq_delayed', text: inLanes('run_after > $6')}
-/** Jobs that are in no lane, by function. $1 functions, $2 now, $3 how many of each, then the place. */
-const besides = (
-  condition: string,
-  order: string,
-) => `SELECT f.nth, j.id, j.priority, j.run_after AS "runAfter"
-  FROM unnest($1::INTEGER[]) WITH ORDINALITY AS f (func_id, nth)
-  CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
-    WHERE func_id = f.func_id AND ${condition} ORDER BY ${order} LIMIT $3) j`
-const RUNNING = {name: 'jobq_running', text: besides('grabbed_until > $2 AND id > $4', 'id')}
-const READY_STRAYS = {
-  name: 'jobq_ready_strays',
-  text: besides(
-    `grabbed_until BETWEEN 1 AND $2 AND run_after <= $2
-      AND (-priority::BIGINT, run_after, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
-    'priority DESC, run_after, id',
-  ),
-}
-const DELAYED_STRAYS = {
-  name: 'jobq_delayed_strays',
-  text: besides(
-    `grabbed_until BETWEEN 1 AND $2 AND run_after > $2
-      AND (run_after, -priority::BIGINT, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
-    'run_after, priority DESC, id',
-  ),
 }
 const COUNTS = {
   name: 'jobq_counts',
@@ -165,7 +112,7 @@ export class PostgresReads {
     const here = place ?? {now: time, state: states[0]!, after: null, skip: offset, left: limit}
     const {now, state, after} = here
     const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
-    const {keys, end} = await this.#keys(state, ids, after, wanted, now)
+    const {keys, end} = await keysOf(this.#send, {state, funcIds: ids, after, wanted, now})
     const shown = keys.slice(here.skip, here.skip + here.left)
     const {kept, isCut} = await this.#asManyAsFit(shown)
     const rows = (await this.#jobRows(kept)).map(row => listed(row, now))
@@ -314,93 +261,6 @@ export class PostgresReads {
       )
   }
 
-  /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
-  async #keys(
-    state: JobState,
-    funcIds: readonly number[],
-    after: Key | null,
-    wanted: number,
-    now: number,
-  ): Promise<Keys> {
-    if (wanted === 0 || funcIds.length === 0) return {keys: [], end: null}
-    const funcs = numbersArray(funcIds)
-    if (state === 'running') {
-      const parts = await this.#parts(RUNNING, [funcs, now, wanted, after?.id ?? -1], funcIds.length, byId)
-      return merged(parts, wanted, byId)
-    }
-    const lanes = await this.#rows<Lane>(LANES, [funcs])
-    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
-    if (state === 'ready') {
-      const place = [-from.priority, from.runAfter, from.id]
-      const strays = await this.#parts(READY_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byOrder)
-      return joined(
-        [await this.#readyKeys(lanes, from, wanted, now), merged(strays, wanted, byOrder)],
-        byOrder,
-      )
-    }
-    const place = [from.runAfter, -from.priority, from.id]
-    const strays = await this.#parts(DELAYED_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byTime)
-    // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
-    const behind = (priority: number) =>
-      priority === from.priority ? from.id : priority > from.priority ? LAST : -1
-    const limit = share(wanted, lanes.length)
-    const places = lanes.map(({priority}) => ({runAfter: from.runAfter, id: behind(priority)}))
-    const parts = await this.#lanes(DELAYED, lanes, places, limit, now, byTime)
-    return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
-  }
-
-  /** From the highest priority down, of all functions: one lane at first, then twice as many at once each time. */
-  async #readyKeys(all: readonly Lane[], from: Key, wanted: number, now: number): Promise<Keys> {
-    const lanes = all.filter(lane => lane.priority <= from.priority).sort((a, b) => b.priority - a.priority)
-    const keys: Key[] = []
-    for (let at = 0, size = 1; at < lanes.length; size *= 2) {
-      const limit = wanted - keys.length
-      if (limit <= 0) return {keys, end: {priority: lanes[at - 1]!.priority, runAfter: LAST, id: LAST}}
-      let until = Math.min(lanes.length, at + size)
-      while (lanes[until]?.priority === lanes[until - 1]!.priority) until++ // no priority is cut in two
-      const some = lanes.slice(at, until)
-      const places = some.map(({priority}) => (priority === from.priority ? from : {runAfter: -1, id: -1}))
-      const part = merged(await this.#lanes(READY, some, places, limit, now, byOrder), limit, byOrder)
-      keys.push(...part.keys)
-      if (part.end) return {keys, end: part.end}
-      at = until
-    }
-    return {keys, end: null}
-  }
-
-  #lanes(
-    statement: Statement,
-    lanes: readonly Lane[],
-    places: readonly {runAfter: number; id: number}[],
-    limit: number,
-    now: number,
-    order: (a: Key, b: Key) => number,
-  ): Promise<Key[][]> {
-    const values = [
-      numbersArray(lanes.map(({funcId}) => funcId)),
-      numbersArray(lanes.map(({priority}) => priority)),
-      numbersArray(places.map(({runAfter}) => runAfter)),
-      numbersArray(places.map(({id}) => id)),
-      limit,
-      now,
-    ]
-    return this.#parts(statement, values, lanes.length, order)
-  }
-
-  /** Keys by the lane or function that they are of, each part in order. */
-  async #parts(
-    statement: Statement,
-    values: readonly Value[],
-    count: number,
-    order: (a: Key, b: Key) => number,
-  ): Promise<Key[][]> {
-    const parts = Array.from({length: count}, (): Key[] => [])
-    for (const {nth, ...key} of await this.#rows<Key & {nth: number}>(statement, values))
-      parts[nth - 1]!.push(key)
-    for (const keys of parts) keys.sort(order)
-    return parts
-  }
-
   async #asManyAsFit(keys: readonly Key[]): Promise<{kept: readonly Key[]; isCut: boolean}> {
     const sizes = await this.#rows<Sized>(SIZES, [numbersArray(keys.map(({id}) => id))])
     const sizeOf = new Map(sizes.map(({id, size}) => [id, size]))
@@ -423,11 +283,6 @@ export class PostgresReads {
   async #rows<Row>(statement: Statement | string, values: readonly Value[] = []): Promise<Row[]> {
     return (await this.#send(statement, values)).rows as Row[]
   }
-}
-
-interface Lane {
-  funcId: number
-  priority: number
 }
 
 interface Sized {

@@ -27,11 +27,6 @@ export class Listener {
     if (this.#watchers.delete(onChange) && this.#watchers.size === 0) this.#drop()
   }
 
-  /** The server process that listens, for tests that end it; null while there is none. */
-  get isListening(): boolean {
-    return this.#client !== null && this.#failures === 0
-  }
-
   async #connect(): Promise<void> {
     const client = new pg.Client({
       ...configOf(this.#url),

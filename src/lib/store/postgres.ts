@@ -12,8 +12,7 @@
  * - list and stats: SELECT on all; retry: enqueue's, SELECT and UPDATE on exception_log; pause: INSERT, DELETE on jobq_pause
  * - init: CREATE on the schema; where Qudo made the tables, to own them
  */
-import {setTimeout as sleep} from 'node:timers/promises'
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StoreError} from '../errors.ts'
+import {AlreadyRetriedError, DuplicateJobError, NotFoundError} from '../errors.ts'
 import {type EnqueuedJob, type JobRow, type Lease, MAX_DEATHS, type NewJob, type Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {explain, isLost, mayBeStored} from './postgres-errors.ts'
@@ -37,14 +36,12 @@ import {
   textArray,
   type Value,
 } from './postgres-link.ts'
+import {missingIn, prepare} from './postgres-prepare.ts'
 import {NOW, PostgresReads} from './postgres-reads.ts'
-import {PRESENT, type Present, type SchemaStep, schemaPlan, TABLE_NAMES} from './postgres-schema.ts'
+import type {SchemaStep} from './postgres-schema.ts'
 import {areDone, leaseValues, RENEW, replace, resultsOf, type Step, stepsOf} from './postgres-settle.ts'
 import {Listener} from './postgres-watch.ts'
 import type {ExceptionPage, JobPage, Page, Peek, SettleResult, Store, Turn, Want, Watch} from './store.ts'
-
-/** How long another init is waited for. */
-const INIT_PATIENCE_MS = 300_000
 
 const GRAB = {
   name: 'jobq_grab',
@@ -139,44 +136,12 @@ export class PostgresStore implements Store {
 
   /** What prepare would do. */
   plan(): Promise<SchemaStep[]> {
-    return this.#read(async send => schemaPlan(await presentIn(send), this.name))
+    return this.#read(send => missingIn(send, this.name))
   }
 
   /** Makes what is missing, one process at a time. @returns what it did */
-  async prepare(): Promise<SchemaStep[]> {
-    return this.#explained(
-      this.#link.alone(async send => {
-        if (schemaPlan(await presentIn(send), this.name).length === 0) return []
-        await this.#lockInit(send)
-        const steps = schemaPlan(await presentIn(send), this.name)
-        const [later, now] = [steps.filter(isLater), steps.filter(step => !isLater(step))]
-        // The lock_timeout of the connection bounds how long a busy table's writers queue behind this
-        await send('BEGIN')
-        try {
-          for (const {sql} of now) await send(sql)
-          await send('COMMIT')
-        } catch (error) {
-          await send('ROLLBACK').catch(() => {})
-          throw error
-        }
-        for (const {sql} of later) await send(sql)
-        return steps
-      }),
-    )
-  }
-
-  /** Asked for again and again, not waited for: who waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for it. */
-  async #lockInit(send: Send): Promise<void> {
-    const giveUpAt = performance.now() + INIT_PATIENCE_MS
-    for (;;) {
-      const sql = `SELECT pg_try_advisory_lock(hashtext('jobq init'), current_schema()::REGNAMESPACE::OID::INTEGER) AS mine`
-      if ((await send(sql)).rows[0]!.mine) return
-      if (performance.now() > giveUpAt)
-        throw new StoreError('LOCKED', `another \`jobq init\` is at work on ${this.name}`, {
-          hint: 'wait for it; pg_stat_activity shows what it does',
-        })
-      await sleep(100)
-    }
+  prepare(): Promise<SchemaStep[]> {
+    return this.#explained(this.#link.alone(send => prepare(send, this.name)))
   }
 
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
@@ -417,19 +382,6 @@ export class PostgresStore implements Store {
       throw explain(this.name, error)
     }
   }
-}
-
-/** What is done outside a transaction; the version is written behind it, when all is there. */
-function isLater({sql, isConcurrent}: SchemaStep): boolean {
-  return isConcurrent === true || sql.startsWith('INSERT INTO jobq_schema')
-}
-
-async function presentIn(send: Send): Promise<Present> {
-  const {rows} = await send({name: 'jobq_present', text: PRESENT}, [textArray(TABLE_NAMES)])
-  const present = rows[0]!.present as Omit<Present, 'version'>
-  if (!present.tables.jobq_schema) return {...present, version: null}
-  const versions = await send('SELECT max(version) AS version FROM jobq_schema')
-  return {...present, version: versions.rows[0]!.version as number | null}
 }
 
 async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
