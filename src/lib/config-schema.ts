@@ -200,13 +200,16 @@ function lineOf(source: string, keys: readonly string[]): number | null {
   if (keys.length === 0) return null
   let index = 0
   for (const key of keys) {
-    const escaped = key.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
-    const isLast = key === keys.at(-1)
-    const found = new RegExp(`(?<![\\w$])["']?${escaped}["']?\\s*(?=:${isLast ? '|[,}]' : ''})`).exec(
-      source.slice(index),
-    )
-    if (!found) return null
-    index += found.index
+    const found = placeOf(key, source.slice(index))
+    if (found < 0) return null
+    index += found
   }
   return source.slice(0, index).split('\n').length
+}
+
+/** Where `key:` stands, or else a shorthand: -1 for nowhere. */
+function placeOf(key: string, text: string): number {
+  const word = `(?<![\\w$])["']?${key.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}["']?\\s*`
+  const withValue = text.search(new RegExp(`${word}:`))
+  return withValue < 0 ? text.search(new RegExp(`${word}[,}]`)) : withValue
 }

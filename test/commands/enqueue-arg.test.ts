@@ -94,19 +94,20 @@ describe('JSON', {concurrency: 4}, () => {
     await assertRefused(home, [...ENQUEUE, '--arg-file', file], badArgument(...says))
   })
 
-  test('50 MB: refused', async t => {
+  test('50 MB from a file, 50 MB from a pipe, no end at all: refused', async t => {
     const home = new Home(t)
     const file = home.path('large')
     closeSync(openSync(file, 'w'))
     truncateSync(file, 50_000_000)
-    const says = [
-      `--arg-file: expected an argument of at most ${MAX} bytes, got 50000000`,
+    const says = (got: string) => [
+      `--arg-file: expected an argument of at most ${MAX} bytes, got ${got}`,
       'enqueue its name',
     ]
-    assertOneLine(await home.jobq([...ENQUEUE, '--arg-file', file]), {exit: 2, says})
-    assertOneLine(await home.jobq([...ENQUEUE, '--arg-file', '-'], {stdin: Buffer.alloc(50_000_000)}), {
-      ...{exit: 2, says},
-    })
+    assertOneLine(await home.jobq([...ENQUEUE, '--arg-file', file]), {exit: 2, says: says('50000000')})
+    const pipe = await home.jobq([...ENQUEUE, '--arg-file', '-'], {stdin: Buffer.alloc(50_000_000)})
+    assertOneLine(pipe, {exit: 2, says: says('more')})
+    const endless = await home.jobq([...ENQUEUE, '--arg-file', '/dev/zero', '--serializer', 'none'])
+    assertOneLine(endless, {exit: 2, says: says('more')})
     assert.throws(() => home.read('jobs.db'))
   })
 })

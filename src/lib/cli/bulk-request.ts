@@ -7,7 +7,7 @@ import {MAX_ARG_BYTES, type NewJob} from '../job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../names.ts'
 import {checkSize, jsonFromInput, textOrBytes} from '../serializers.ts'
 import {parseDelay, parseTime, unixTime} from '../time.ts'
-import {checkRequest, type EnqueueRequest, funcOf, only, optionsOf, serializerOf} from './enqueue-request.ts'
+import {type EnqueueRequest, funcOf, only, optionsOf, serializerOf} from './enqueue-request.ts'
 import {jsonMembers} from './json-members.ts'
 import {openLines, unreadable} from './line-source.ts'
 import {readLines} from './lines.ts'
@@ -47,7 +47,6 @@ function argLines(request: EnqueueRequest): (lines: Iterable<Line>) => Iterable<
       '--uniqkey: expected none with --args-from, since only its first line could be stored',
       {hint: 'use --batch, with a uniqkey in every line'},
     )
-  checkRequest(request)
   const func = funcOf(request)
   const options = optionsOf(request)
   const serializer = serializerOf(request)

@@ -1,7 +1,7 @@
 /**
  * What an enqueue asks for, from the flags of `jobq enqueue`. Everything is checked here, with the flag in the message.
  */
-import {createReadStream} from 'node:fs'
+import {createReadStream, statSync} from 'node:fs'
 import {ArgumentError, UsageError} from '../errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkUniqkey, parseWhole} from '../names.ts'
@@ -26,7 +26,6 @@ export interface EnqueueRequest {
 /** @throws UsageError, ArgumentError */
 export async function readJob(request: EnqueueRequest): Promise<NewJob> {
   only(request, 'arg', 'arg-file')
-  checkRequest(request)
   const func = funcOf(request)
   const rest = optionsOf(request)
   const serializer = serializerOf(request)
@@ -40,16 +39,13 @@ export function funcOf({func}: EnqueueRequest): string {
   })
 }
 
-export function checkRequest(request: EnqueueRequest): void {
-  if (request['if-absent'] && request.uniqkey === undefined)
-    throw new UsageError('--if-absent: expected a --uniqkey with it, got none', {
-      hint: 'without a key no job stands in for another',
-    })
-}
-
 export function optionsOf(request: EnqueueRequest): Pick<NewJob, 'uniqkey' | 'priority' | 'due'> {
   only(request, 'delay', 'at')
   const {uniqkey, priority, delay, at} = request
+  if (request['if-absent'] && uniqkey === undefined)
+    throw new UsageError('--if-absent: expected a --uniqkey with it, got none', {
+      hint: 'without a key no job stands in for another',
+    })
   return {
     uniqkey: uniqkey === undefined ? null : checkUniqkey(uniqkey, '--uniqkey'),
     priority: priority === undefined ? 0 : parseWhole(priority, '--priority'),
@@ -92,18 +88,23 @@ async function readWhole(file: string): Promise<Buffer> {
   let size = 0
   try {
     for await (const chunk of file === '-' ? process.stdin : createReadStream(file)) {
+      chunks.push(chunk as Buffer)
       size += (chunk as Buffer).length
-      // Read on to say how large it is, but keep no more than is needed to refuse it
-      if (size <= MAX_ARG_BYTES) chunks.push(chunk as Buffer)
+      if (size > MAX_ARG_BYTES) throw tooLarge(file)
     }
   } catch (cause) {
+    if (cause instanceof ArgumentError) throw cause
     const {unreadable} = await import('./line-source.ts')
     throw unreadable(file, cause)
   }
-  if (size > MAX_ARG_BYTES)
-    throw new ArgumentError(
-      `--arg-file: expected an argument of at most ${MAX_ARG_BYTES} bytes, got ${size}`,
-      {hint: 'store the data in a file or a table and enqueue its name'},
-    )
   return Buffer.concat(chunks)
+}
+
+/** A pipe is not read to its end, which it may not have. */
+function tooLarge(file: string): ArgumentError {
+  const size = file === '-' ? 0 : statSync(file).size
+  const got = size > MAX_ARG_BYTES ? size : 'more'
+  return new ArgumentError(`--arg-file: expected an argument of at most ${MAX_ARG_BYTES} bytes, got ${got}`, {
+    hint: 'store the data in a file or a table and enqueue its name',
+  })
 }
