@@ -239,7 +239,7 @@ describe('an import without an end', () => {
     }
     mock.timers.enable({apis: ['setTimeout']})
     t.after(() => mock.timers.reset())
-    const child = new PoolChild([{func: 'Loop', kind: 'module', file, settings: {}}], log, () => {})
+    const child = new PoolChild([{func: 'Loop', kind: 'module', file, settings: {}}], false, log, () => {})
     t.after(() => child.end())
     const refused = assert.rejects(child.loaded, {
       code: 'BAD_WORKER',

@@ -6,7 +6,8 @@ import {isUtf8} from 'node:buffer'
 import {readSync} from 'node:fs'
 import {ArgumentError} from '../errors.ts'
 
-const BLOCK = 1 << 20
+/** Larger blocks are no faster, and make V8 keep a larger young generation: 204 MB at 1 MiB, 115 at 64 KiB. */
+const BLOCK = 1 << 16
 const NEWLINE = 10
 
 /**

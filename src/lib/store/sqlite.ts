@@ -111,7 +111,7 @@ export class SqliteStore implements Store {
   }
 
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
-    const enqueued = await this.#link.write(() => this.#inserts.insert(job))
+    const enqueued = await this.#inserts.insertTogether(job)
     this.#ring()
     return enqueued
   }

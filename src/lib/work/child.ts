@@ -21,12 +21,14 @@ import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type WireJob} 
 const tell = process.send!.bind(process)
 delete process.send
 
+/** Reading it takes three system calls: only who limits it pays for them at each job. */
+let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
 let running: {retryIn: number | null; stop: AbortController} | null = null
 
 makeJobqImportable()
 process.on('message', (message: ToChild) => {
-  if (message.kind === 'load') void load(message.workers)
+  if (message.kind === 'load') void load(message)
   else if (message.kind === 'run') void run(message.job)
   else running?.stop.abort(new Error('the job was told to stop'))
 })
@@ -47,7 +49,8 @@ process.on('uncaughtException', error => {
   running = null
 })
 
-async function load(files: Extract<ToChild, {kind: 'load'}>['workers']): Promise<void> {
+async function load({workers: files, measure}: Extract<ToChild, {kind: 'load'}>): Promise<void> {
+  memory = measure ? () => process.memoryUsage.rss() : () => 0
   try {
     for (const {func, file, settings} of files) {
       send({kind: 'loading', file})
@@ -92,7 +95,7 @@ async function run(wire: WireJob): Promise<void> {
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
-  send({kind: 'ended', outcome: outcomeToWire(outcome), rss: process.memoryUsage.rss()})
+  send({kind: 'ended', outcome: outcomeToWire(outcome), rss: memory()})
 }
 
 async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<number | null> {

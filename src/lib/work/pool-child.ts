@@ -34,7 +34,7 @@ export class PoolChild {
   /** The one that takes its place is ready: it ends with the job it has. */
   isRetired = false
   jobsDone = 0
-  /** Memory in bytes after the last job; 0 before the first. */
+  /** Memory in bytes after the last job; 0 before the first, and if it is not measured. */
   rss = 0
   #run: CurrentRun | null = null
   readonly #workers = new Map<string, LoadedWorker>()
@@ -47,10 +47,16 @@ export class PoolChild {
   #loading = ''
 
   /**
+   * @param measure tell its memory after each job
    * @param onIdle called when it can take a job, and when it is broken and can't
    * @throws ProcessError if no process can be started
    */
-  constructor(handlers: readonly ModuleHandler[], log: JobLog, onIdle: (child: PoolChild) => void) {
+  constructor(
+    handlers: readonly ModuleHandler[],
+    measure: boolean,
+    log: JobLog,
+    onIdle: (child: PoolChild) => void,
+  ) {
     this.#onIdle = onIdle
     this.#load = Promise.withResolvers<void>()
     this.loaded = this.#load.promise
@@ -65,7 +71,8 @@ export class PoolChild {
     this.gone = new Promise(done =>
       this.process.once('exit', (code, signal) => done(this.#died(code, signal))),
     )
-    this.#say({kind: 'load', workers: handlers.map(({func, file, settings}) => ({func, file, settings}))})
+    const workers = handlers.map(({func, file, settings}) => ({func, file, settings}))
+    this.#say({kind: 'load', workers, measure})
     this.#limitLoading()
   }
 

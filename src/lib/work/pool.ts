@@ -180,7 +180,9 @@ export class Pool implements Executor {
   }
 
   #startChild(): PoolChild {
-    const child = new PoolChild(this.#handlers, this.#log, idle => this.#hasBecomeIdle(idle))
+    const child = new PoolChild(this.#handlers, this.#options.maxChildMemory > 0, this.#log, idle =>
+      this.#hasBecomeIdle(idle),
+    )
     this.#guardian.watch(child.process)
     this.#children.add(child)
     this.#log.debug(`child ${child.process.pid} starts`)

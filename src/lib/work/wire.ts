@@ -7,8 +7,8 @@ import type {FuncSettings} from '../config-schema.ts'
 import type {JobRow, NewJob, Outcome} from '../job.ts'
 
 export type ToChild =
-  /** First of all: what to load. */
-  | {kind: 'load'; workers: {func: string; file: string; settings: FuncSettings}[]}
+  /** First of all: what to load, and whether to tell its memory after each job. */
+  | {kind: 'load'; workers: {func: string; file: string; settings: FuncSettings}[]; measure: boolean}
   | {kind: 'run'; job: WireJob}
   /** The running job is to stop: its signal aborts. */
   | {kind: 'stop'}
@@ -20,7 +20,7 @@ export type FromChild =
   | {kind: 'refused'; message: string; hint: string}
   /** Before a run whose retryDelay is a function: what it says now, in case the job never gets to say how it ended. */
   | {kind: 'retry'; retryIn: number | null}
-  /** `rss`: the child's memory in bytes. `broken`: the child can't be trusted with another job. */
+  /** `rss`: the child's memory in bytes, 0 if it is not asked for. `broken`: the child can't be trusted with another job. */
   | {kind: 'ended'; outcome: WireOutcome; rss: number; broken?: boolean}
 
 export interface LoadedWorker {
