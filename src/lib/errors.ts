@@ -117,7 +117,8 @@ export type StoreErrorCode =
   | 'READ_ONLY'
   | 'LOCKED'
   | 'FOREIGN'
-  | 'NO_DRIVER'
+  /** The answer to an insert was lost: it may have been stored. */
+  | 'UNCERTAIN'
   | 'DATABASE'
 
 /** The database could not do it: out of reach, damaged, full, read-only, locked too long. */

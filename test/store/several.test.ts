@@ -95,6 +95,19 @@ test('a refused uniqkey is no reason to try another one', async t => {
   })
 })
 
+test('what may have been stored is not stored in another one as well', async t => {
+  const {several, stores} = await setUp(t)
+  for (const store of stores)
+    t.mock.method(store, 'enqueue', async () => {
+      throw new StoreError('UNCERTAIN', 'it may have been stored')
+    })
+  await assert.rejects(several.enqueue(job()), {code: 'UNCERTAIN'})
+  const calls = stores.map(store =>
+    (store.enqueue as unknown as {mock: {callCount(): number}}).mock.callCount(),
+  )
+  assert.equal(calls[0]! + calls[1]!, 1)
+})
+
 test('work is taken by priority across all, then by how long it has been due', async t => {
   const {several, stores} = await setUp(t)
   for (const [i, priority] of [1, 9, 3, 7, 5, 5].entries()) await stores[i % 2]!.enqueue(job({priority}))

@@ -103,7 +103,7 @@ export function explain(name: string, error: unknown): unknown {
 /** @param what such as `the job` */
 export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
   return new StoreError(
-    'UNREACHABLE',
+    'UNCERTAIN',
     `the connection to ${name} broke before it answered: ${what} may have been stored`,
     {hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice', cause},
   )

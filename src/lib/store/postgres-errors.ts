@@ -113,7 +113,7 @@ export function explain(name: string, error: unknown): unknown {
 /** For what must not be repeated elsewhere: a code that does not say "out of reach". */
 export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
   return new StoreError(
-    'DATABASE',
+    'UNCERTAIN',
     `the connection to ${name} broke before it answered: ${what} may have been stored`,
     {hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice', cause},
   )
