@@ -186,14 +186,14 @@ test('a port that is taken: one line, exit 1', async t => {
   assert.equal(await first.end(), 0)
 })
 
-test('maxRunning 2 over three processes: never three at once in 200 jobs', async t => {
+test('maxRunning 2 over three processes: never three at once in 500 jobs', async t => {
   const site = new Site(t, {
     'workers/Nap.js': NAP,
     'jobq.config.json': '{"funcs": {"Nap": {"maxRunning": 2}}}',
   })
-  await site.enqueue('Nap', 200, {ms: 2})
+  await site.enqueue('Nap', 500, {ms: 2})
   const drains = [1, 2, 3].map(() => site.work('--max-workers', '3'))
-  await until('all are done', () => site.record.filter(({word}) => word === 'end').length === 200, 60_000)
+  await until('all are done', () => site.record.filter(({word}) => word === 'end').length === 500, 60_000)
   for (const drain of drains) assert.equal(await drain.end(), 0)
   let running = 0
   for (const {word} of site.record) {
