@@ -12,18 +12,13 @@ import type {SettleResult, Store, Turn} from '../store/store.ts'
 import type {Crew, Room} from './crew.ts'
 import type {Ended, Run} from './executor.ts'
 import type {JobLog, LoggedOutcome} from './log.ts'
+import {StorePatience} from './patience.ts'
 
 /** A lease is short, so that a dead machine's jobs run again soon, and renewed while the job runs. */
 const LEASE_SECONDS = 60
 const RENEW_MS = 20_000
-/** Between attempts to reach a store that fails: doubled each time, up to the second. */
-const STORE_BACKOFF_MS = [100, 5000] as const
-/** What may be over in a while. */
-const PASSING: readonly string[] = ['LOCKED', 'FULL', 'UNREACHABLE', 'READ_ONLY']
 /** How often what could not be settled is tried again. */
 const PENDING_MS = 1000
-/** For how long --once and --drain keep trying, and what was told to end. */
-const STORE_PATIENCE_MS = 30_000
 /** Node's longest timer, 24.8 days: a longer one would go off at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 /** A work_delay of 0 is no busy loop. */
@@ -86,6 +81,7 @@ export class Dispatcher {
   readonly #crew: Crew
   readonly #options: DispatcherOptions
   readonly #log: JobLog
+  readonly #patience: StorePatience
   readonly #running = new Map<number | string, Running>()
   #finished: Finished[] = []
   readonly #failedIds = new Set<number | string>()
@@ -94,8 +90,6 @@ export class Dispatcher {
   #taken = 0
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
   #signalled = false
-  #signalledAt = 0
-  #interrupt: (() => void) | null = null
   #exhausted = false
   #renewDue = false
   #awake = false
@@ -107,6 +101,7 @@ export class Dispatcher {
     this.#crew = crew
     this.#options = options
     this.#log = log
+    this.#patience = new StorePatience(options.mode === 'forever', log)
   }
 
   /** Jobs that have ended here so far, and how many of these attempts failed. */
@@ -125,9 +120,8 @@ export class Dispatcher {
 
   /** A signal: finish what runs, for at most shutdownTimeoutMs. The second one: stop it and release the jobs. */
   end(): void {
-    if (!this.#signalled) this.#signalledAt = performance.now()
     this.#signalled = true
-    this.#interrupt?.()
+    this.#patience.end()
     if (this.#ending === 'no') this.#finish()
     else this.#stopRunning()
   }
@@ -182,9 +176,9 @@ export class Dispatcher {
     this.#finished = []
     const settlements = finished.map(settlementOf)
     const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
-    const turn = await this.#persistently(
+    const turn = await this.#patience.with(
       () => this.#store.turn(settlements, want),
-      () => settlements.length === 0,
+      () => settlements.length === 0 && this.#running.size === 0,
     )
     if (!turn) return
     for (const [i, item] of finished.entries()) {
@@ -220,7 +214,7 @@ export class Dispatcher {
   }
 
   #settleLater(): void {
-    if (this.#signalled && performance.now() - this.#signalledAt > STORE_PATIENCE_MS)
+    if (this.#patience.isOver)
       throw new StoreError('UNREACHABLE', `${this.#finished.length} jobs could not be settled`, {
         hint: 'their database is out of reach; they run again when their leases have run out',
       })
@@ -314,7 +308,10 @@ export class Dispatcher {
     const held = [...this.#running.values(), ...this.#finished.map(({running}) => running)]
     if (held.length === 0) return
     const leases = held.map(({lease}) => lease)
-    const renewed = await this.#persistently(() => this.#store.renew(leases, LEASE_SECONDS))
+    const renewed = await this.#patience.with(
+      () => this.#store.renew(leases, LEASE_SECONDS),
+      () => this.#running.size === 0 && this.#finished.length === 0,
+    )
     if (!renewed) return
     const byId = new Map(renewed.map(lease => [idOf(lease), lease]))
     for (const running of held) {
@@ -349,44 +346,6 @@ export class Dispatcher {
   #isCutShort(): boolean {
     if (!this.#signalled) return false
     return this.#options.mode !== 'forever' || this.#counts.released > 0
-  }
-
-  // ---- the store
-
-  /**
-   * A store that can't be reached is tried again, with what has ended kept: told once, and once when it is back.
-   * @returns null if it was told to end and nothing is left that the store should know
-   * @throws StoreError for what does not pass, or not in time
-   */
-  async #persistently<T>(work: () => Promise<T>, isIdle = () => false): Promise<T | null> {
-    const since = performance.now()
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const result = await work()
-        if (attempt > 0) this.#log.trouble('the database is back')
-        return result
-      } catch (error) {
-        if (!(error instanceof StoreError && PASSING.includes(error.code))) throw error
-        if (this.#signalled && isIdle() && this.#running.size === 0) return null
-        const patienceSince = this.#signalled ? Math.max(since, this.#signalledAt) : since
-        const patient = this.#options.mode === 'forever' && !this.#signalled
-        if (!patient && performance.now() - patienceSince > STORE_PATIENCE_MS) throw error
-        if (attempt === 0) this.#log.trouble(`${error.message}; trying again until it works`)
-        await this.#pause(Math.min(STORE_BACKOFF_MS[0] * 2 ** attempt, STORE_BACKOFF_MS[1]))
-      }
-    }
-  }
-
-  /** About so long, or until it is told to end. */
-  async #pause(ms: number): Promise<void> {
-    await new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, ms * (0.5 + Math.random() / 2))
-      this.#interrupt = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
-    this.#interrupt = null
   }
 }
 
