@@ -84,7 +84,7 @@ const ConfigSchema = v.strictObject({
   debug: v.optional(v.boolean()),
 })
 
-/** What a function's worker may be told from outside; a module's own settings go first. */
+/** What a function's worker may be told from outside: it has the last word over what the worker itself says. */
 export type FuncSettings = v.InferOutput<typeof FuncSettingsSchema>
 /** The configuration as it is used: durations in seconds. */
 export type JobqConfig = v.InferOutput<typeof ConfigSchema>

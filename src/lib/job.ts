@@ -128,6 +128,11 @@ export type Outcome =
 /** After so many deaths of its worker a job is not tried again: it may be what kills them. */
 export const MAX_DEATHS = 3
 
+/** The exception of a job that is not tried again for its workers' deaths: how each of them died, the first one first. */
+export function deathMessage(hows: readonly string[]): string {
+  return `its worker died ${hows.length} times: ${hows.map((how, i) => `${i + 1}. ${how}`).join('; ')}`
+}
+
 /** The end of one attempt, to be written if the lease still holds. */
 export interface Settlement {
   lease: Lease

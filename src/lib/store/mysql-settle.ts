@@ -6,7 +6,7 @@
  * with whatever follows; a death and a replacement are several round trips.
  */
 import {JobqError} from '../errors.ts'
-import {type Lease, MAX_DEATHS, MAX_UINT32, type Settlement} from '../job.ts'
+import {deathMessage, type Lease, MAX_DEATHS, MAX_UINT32, type Settlement} from '../job.ts'
 import {Inserter} from './mysql-insert.ts'
 import {type Link, literal, type Reply, textOf} from './mysql-link.ts'
 import type {SettleResult} from './store.ts'
@@ -123,7 +123,7 @@ export async function countDeaths(
       back.push(id)
       continue
     }
-    const message = `its worker died ${told.length} times: ${told.map((how, i) => `${i + 1}. ${how}`).join('; ')}`
+    const message = deathMessage(told)
     failed.set(id, message)
     statements.push(
       logException(`id = ${id}`, message),

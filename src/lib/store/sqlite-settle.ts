@@ -5,7 +5,7 @@
  * them.
  */
 import {JobqError} from '../errors.ts'
-import {type Lease, MAX_DEATHS, MAX_UINT32, type NewJob, type Settlement} from '../job.ts'
+import {deathMessage, type Lease, MAX_DEATHS, MAX_UINT32, type NewJob, type Settlement} from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import type {SettleResult} from './store.ts'
@@ -80,7 +80,7 @@ export class SqliteSettle {
       .all(id) as string[]
     if (deaths.length < MAX_DEATHS)
       return {held: this.#link.sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
-    const failed = `its worker died ${deaths.length} times: ${deaths.map((death, i) => `${i + 1}. ${death}`).join('; ')}`
+    const failed = deathMessage(deaths)
     this.#logException(mine, failed, now)
     if (span) this.#logStatus(mine, 'failed', span)
     this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
