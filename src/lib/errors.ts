@@ -151,6 +151,29 @@ export class ProcessError extends JobqError {
   }
 }
 
+/** What should be a transaction of the caller's is none, is elsewhere, or can't go on. */
+export class TransactionError extends UsageError {
+  override readonly code: string = 'NO_TRANSACTION'
+}
+
+/** A hook threw, or did not end in time. `cause` is what it threw. */
+export class HookError extends JobqError {
+  readonly code: 'HOOK_FAILED' | 'HOOK_TIMEOUT'
+  readonly exitCode = EXIT.failed
+  /** The job, if it was stored all the same: postEnqueue comes after that. */
+  readonly stored: {id: number; db?: number} | null
+
+  constructor(
+    code: HookError['code'],
+    message: string,
+    options: {hint?: string; cause?: unknown; stored?: {id: number; db?: number} | null} = {},
+  ) {
+    super(message, options)
+    this.code = code
+    this.stored = options.stored ?? null
+  }
+}
+
 /** The JobQueue was closed before this call. */
 export class ClosedError extends JobqError {
   readonly code = 'CLOSED'

@@ -40,6 +40,10 @@ export interface NewJob {
   priority: number
   /** Due so many seconds after the database's now, or at a time; Qudo's run_after is the first. */
   due: {in: number} | {at: number}
+  /** What travels beside the argument, a trace's context say: an object of texts, as JSON. In jobq_context. */
+  context?: string | undefined
+  /** Keep how it ends until someone asks, in jobq_wait: @see JobEnd. */
+  tracked?: boolean | undefined
 }
 
 /** What an enqueue wrote. */
@@ -66,6 +70,15 @@ export interface JobRow extends RowRef {
   runAfter: number
   retryCnt: number
   priority: number
+  /** As NewJob's; not there for a job without one, and in listings. */
+  context?: string | undefined
+}
+
+/** How a job that someone waits for has left the queue. `gone`: it is not there, and who took it away did not say. */
+export interface JobEnd extends RowRef {
+  outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'gone'
+  /** Why it failed or was aborted; else empty. */
+  message: string
 }
 
 /** A row of `job` with what the clock makes of it. */

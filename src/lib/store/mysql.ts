@@ -100,6 +100,17 @@ export class MysqlStore implements Store {
     return enqueued
   }
 
+  // Not written yet: what a store owes its interface.
+  enqueueWithin(): never {
+    throw new StoreError('DATABASE', 'not supported yet')
+  }
+  async track(): Promise<never> {
+    throw new StoreError('DATABASE', 'not supported yet')
+  }
+  async ends(): Promise<never> {
+    throw new StoreError('DATABASE', 'not supported yet')
+  }
+
   async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
     const replay = new Replay(jobs)
     const count = await this.#links

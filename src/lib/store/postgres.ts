@@ -12,7 +12,7 @@
  * - list and stats: SELECT on all; retry: enqueue's, SELECT and UPDATE on exception_log; pause: INSERT, DELETE on jobq_pause
  * - init: CREATE on the schema; where Qudo made the tables, to own them
  */
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError} from '../errors.ts'
+import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StoreError} from '../errors.ts'
 import {type EnqueuedJob, type JobRow, type Lease, MAX_DEATHS, type NewJob, type Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {explain, isLost, mayBeStored} from './postgres-errors.ts'
@@ -165,6 +165,17 @@ export class PostgresStore implements Store {
     if (!found) throw mayBeStored(this.name, 'the job', cause)
     if (!found.isSame) throw new DuplicateJobError(func, uniqkey, found.id)
     return {id: found.id, func, uniqkey, priority, runAfter: found.runAfter}
+  }
+
+  // Not written yet: what a store owes its interface.
+  enqueueWithin(): never {
+    throw new StoreError('DATABASE', 'not supported yet')
+  }
+  async track(): Promise<never> {
+    throw new StoreError('DATABASE', 'not supported yet')
+  }
+  async ends(): Promise<never> {
+    throw new StoreError('DATABASE', 'not supported yet')
   }
 
   async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {

@@ -9,6 +9,7 @@ import type {
   ExceptionRow,
   FuncCounts,
   FuncTimes,
+  JobEnd,
   JobRow,
   JobState,
   Lease,
@@ -33,12 +34,21 @@ export interface Store {
   enqueue(job: NewJob): Promise<EnqueuedJob>
 
   /**
-   * Stores all jobs of the iterable in one transaction, or none. Reads it once, in flat memory, with the write
-   * lock held: the iterable must not wait for anything slow.
+   * Stores all jobs of the iterable in one transaction, or none. Reads it once, in flat memory. No lock is held while
+   * an asynchronous source is waited for, and the event loop is never kept for more than a few milliseconds.
    * @returns how many were stored
    * @throws DuplicateJobError, or whatever the iterable throws
    */
-  enqueueMany(jobs: Iterable<NewJob>): Promise<number>
+  enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number>
+
+  /**
+   * Stores one job in the transaction that the caller has open on a connection of its own: a Database of better-sqlite3
+   * (then at once, without a promise), a connection of mysql2 (with or without promises), a client of pg. What is
+   * refused leaves that transaction as it was.
+   * @throws TransactionError if it is no such connection, is connected to another database, or is in no transaction
+   * @throws DuplicateJobError
+   */
+  enqueueWithin(connection: unknown, job: NewJob): EnqueuedJob | Promise<EnqueuedJob>
 
   /**
    * One turn of a dispatcher: writes what has ended, then takes the next jobs, in one transaction.
@@ -51,6 +61,14 @@ export interface Store {
 
   /** Extends the leases by `seconds` from now. @returns those that still hold, with their new end. */
   renew(leases: readonly Lease[], seconds: number): Promise<Lease[]>
+
+  /** From now on how these jobs end is kept (@see NewJob.tracked). @returns those that are in the queue */
+  track(jobs: readonly RowRef[]): Promise<RowRef[]>
+  /**
+   * How those among these jobs that have ended did so; what is told is kept no longer. A job that is in the queue is not
+   * among them. `watch` calls back soon after there is something new.
+   */
+  ends(jobs: readonly RowRef[]): Promise<JobEnd[]>
 
   /** @param db which of several databases; a driver has only the one */
   find(id: number, db?: number): Promise<ListedJob | null>
