@@ -68,6 +68,13 @@ export class Events {
     if (!published.hasSubscribers && this.#emitter.listenerCount(name) === 0) return
     const told = event()
     published.publish(told)
-    this.#emitter.emit(name, told)
+    try {
+      this.#emitter.emit(name, told)
+    } catch (error) {
+      // What has happened has happened: whoever tells of it must not fail for a listener
+      process.nextTick(() => {
+        throw error
+      })
+    }
   }
 }

@@ -2,19 +2,23 @@
 export {defineConfig} from './config.ts'
 export type {JobqConfigInput} from './config-schema.ts'
 export * from './errors.ts'
+export type {EventName, JobqEvents, JobSubject} from './events.ts'
+// By `*`: a named one would keep an application's `declare module 'jobq'` from the interface
+export * from './functions.ts'
 export type {
   EnqueuedJob,
   ExceptionRow,
   FuncCounts,
   FuncTimes,
+  JobEnd,
   JobRow,
   JobState,
   ListedJob,
   NewJob,
   StatusRow,
 } from './job.ts'
+export type {EnqueueOptions, EnqueueSettings, JobRequest} from './new-job.ts'
 export {
-  type EnqueueOptions,
   type ExceptionOptions,
   type JobOptions,
   JobQueue,

@@ -3,6 +3,8 @@
  */
 import {resolveSettings, type Settings} from './config.ts'
 import {ClosedError, NotFoundError, UsageError} from './errors.ts'
+import {type EventName, Events, type JobqEvents} from './events.ts'
+import type {FuncName, Functions} from './functions.ts'
 import type {
   EnqueuedJob,
   ExceptionRow,
@@ -14,9 +16,9 @@ import type {
   StatusRow,
 } from './job.ts'
 import {ALL_FUNCS} from './job.ts'
-import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
+import {checkFunc} from './names.ts'
+import {type EnqueueOptions, type EnqueueRest, newJob} from './new-job.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retries.ts'
-import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
 import {type Stats, statsOf} from './stats.ts'
 import {addressText} from './store/address.ts'
 import {type OpenOptions, openStores, prepareStore} from './store/open.ts'
@@ -27,21 +29,6 @@ export interface QueueOptions extends OpenOptions {
   db?: string | readonly string[] | undefined
   /** A configuration file. Default: JOBQ_CONFIG, else jobq.config.* in this folder or one above. */
   config?: string | undefined
-}
-
-export interface EnqueueOptions {
-  /** Anything JSON holds; for the serializer 'none', text or bytes. Default null. */
-  arg?: unknown
-  /** Default 'json'. */
-  serializer?: SerializerName
-  /** Refused while another job of this function with this key is waiting. Default none. */
-  uniqkey?: string | undefined
-  /** 0 … 4294967295, larger is sooner. Default 0. */
-  priority?: number
-  /** Seconds from now. Default 0. */
-  delay?: number
-  /** A time, instead of a delay. */
-  runAfter?: Date
 }
 
 export interface RetryOptions {
@@ -71,9 +58,13 @@ export interface ExceptionOptions extends PageOptions {
   since?: {at: number} | {ago: number} | undefined
 }
 
-export class JobQueue {
+/** @typeParam F functions and the types of their arguments; @see Functions */
+export class JobQueue<F = Functions> {
   readonly #store: Store
+  /** @internal */
   readonly settings: Settings
+  /** @internal What happens to this queue's jobs is told here. */
+  readonly events = new Events()
   #closed = false
 
   private constructor(store: Store, settings: Settings) {
@@ -85,10 +76,10 @@ export class JobQueue {
    * Opens the queue. A SQLite file and its schema are made on first use.
    * @throws UsageError, ConfigError, StoreError
    */
-  static async open(options: QueueOptions = {}): Promise<JobQueue> {
+  static async open<F = Functions>(options: QueueOptions = {}): Promise<JobQueue<F>> {
     const db = typeof options.db === 'string' ? [options.db] : options.db
     const settings = await resolveSettings({db, config: options.config})
-    return new JobQueue(await openStores(settings.databases, options), settings)
+    return new JobQueue<F>(await openStores(settings.databases, options), settings)
   }
 
   /**
@@ -108,30 +99,46 @@ export class JobQueue {
     return this.#store.name
   }
 
-  /** The address as --db takes it, password included: for the environment of executables, never for a message. */
+  /** @internal The address as --db takes it, password included: for the environment of executables, never a message. */
   get address(): string {
     return this.settings.databases.map(addressText).join(',')
   }
 
-  /** For the dispatcher, which settles and grabs on the same connection. */
+  /** @internal For the dispatcher, which settles and grabs on the same connection. */
   get store(): Store {
     return this.#open()
   }
 
+  /** Calls the listener at each event of this name. What it throws is an uncaught exception. @see JobqEvents */
+  on<Name extends EventName>(name: Name, listener: (event: JobqEvents[Name]) => void): this {
+    this.events.on(name, listener)
+    return this
+  }
+
+  /** Undoes `on`. */
+  off<Name extends EventName>(name: Name, listener: (event: JobqEvents[Name]) => void): this {
+    this.events.off(name, listener)
+    return this
+  }
+
   /**
-   * Stores a job: when this resolves, it is on disk.
+   * Stores a job: when this resolves, it is on disk. Qudo's enqueue.
    * @throws DuplicateJobError, ArgumentError, UsageError, StoreError
    */
+  enqueue<Name extends FuncName<F>>(func: Name, ...options: EnqueueRest<F, Name>): Promise<EnqueuedJob>
   async enqueue(func: string, options: EnqueueOptions = {}): Promise<EnqueuedJob> {
     return this.add(await newJob(func, options))
   }
 
-  /** Stores a job whose argument is in its stored form already. @throws DuplicateJobError, StoreError */
-  add(job: NewJob): Promise<EnqueuedJob> {
-    return this.#open().enqueue(job)
+  /** @internal Stores a job whose argument is in its stored form already. @throws DuplicateJobError, StoreError */
+  async add(job: NewJob): Promise<EnqueuedJob> {
+    const stored = await this.#open().enqueue(job)
+    this.events.tell('enqueue', () => stored)
+    return stored
   }
 
   /**
+   * @internal
    * Stores all jobs in one transaction, or none; reads them once, in flat memory.
    * @returns how many
    * @throws DuplicateJobError, StoreError, or what the iterable throws
@@ -183,9 +190,11 @@ export class JobQueue {
    * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
-  retry(exceptionId: number, options: RetryOptions & {db?: number} = {}): Promise<EnqueuedJob> {
+  async retry(exceptionId: number, options: RetryOptions & {db?: number} = {}): Promise<EnqueuedJob> {
     const {priority = 0, due = {in: 0}, db} = options
-    return this.#open().retry(exceptionId, {priority, due}, db)
+    const job = await this.#open().retry(exceptionId, {priority, due}, db)
+    this.events.tell('retry', () => ({...job, exceptionId}))
+    return job
   }
 
   /**
@@ -193,14 +202,19 @@ export class JobQueue {
    * own, as they are asked for. What is refused is told. With `dryRun` nothing is changed.
    * @throws NotFoundError if the function has never been enqueued here
    */
-  retryMany(
+  async *retryMany(
     choice: RetryChoice,
     options: RetryOptions & {dryRun?: boolean} = {},
   ): AsyncGenerator<RetryOutcome> {
     const {priority = 0, due = {in: 0}, dryRun = false} = options
-    return this.#each('ids' in choice ? {} : choice, store =>
+    const outcomes = this.#each('ids' in choice ? {} : choice, store =>
       retryMany(store, choice, {priority, due}, dryRun),
     )
+    for await (const outcome of outcomes) {
+      const {exception, job} = {job: null, ...outcome}
+      if (job) this.events.tell('retry', () => ({...job, exceptionId: exception.id}))
+      yield outcome
+    }
   }
 
   /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
@@ -265,43 +279,6 @@ export class JobQueue {
       throw new ClosedError('the queue is closed', {hint: 'open it again with JobQueue.open()'})
     return this.#store
   }
-}
-
-/** Checks what an application gave and makes the job of it that is stored. */
-export async function newJob(func: string, options: EnqueueOptions): Promise<NewJob> {
-  const known = ['arg', 'serializer', 'uniqkey', 'priority', 'delay', 'runAfter']
-  const unknown = Object.keys(options).find(key => !known.includes(key))
-  if (unknown)
-    throw new UsageError(`enqueue: unknown option ${unknown}`, {hint: `known are ${known.join(', ')}`})
-  return {
-    func: checkFunc(func),
-    arg: await storedArg(options.arg, options.serializer ?? 'json'),
-    uniqkey: options.uniqkey === undefined ? null : checkUniqkey(options.uniqkey),
-    priority: checkPriority(options.priority ?? 0),
-    due: due(options),
-  }
-}
-
-async function storedArg(arg: unknown, serializer: SerializerName): Promise<NewJob['arg']> {
-  if (arg === undefined || (arg === null && serializer === 'none')) return null
-  if (serializer === 'json') return encodeJson(arg, 'arg')
-  if (serializer === 'msgpack') return encodeMessagePack(arg, 'arg')
-  if (typeof arg === 'string' || arg instanceof Uint8Array) return textOrBytes(arg)
-  throw new UsageError(`arg: expected text or bytes for the serializer 'none', got ${typeof arg}`)
-}
-
-function due({delay, runAfter}: EnqueueOptions): NewJob['due'] {
-  if (delay !== undefined && runAfter !== undefined)
-    throw new UsageError('expected delay or runAfter, got both', {hint: 'give one of them'})
-  if (runAfter !== undefined) {
-    const seconds = Math.floor(runAfter.getTime() / 1000)
-    if (!(seconds >= 0)) throw new UsageError(`runAfter: expected a Date after 1970, got ${runAfter}`)
-    return {at: seconds}
-  }
-  if (delay === undefined) return {in: 0}
-  if (!Number.isFinite(delay) || delay < 0)
-    throw new UsageError(`delay: expected seconds from 0, got ${delay}`)
-  return {in: Math.ceil(delay)}
 }
 
 const ALL = Number.MAX_SAFE_INTEGER

@@ -1,14 +1,13 @@
 /**
  * A worker as its author writes it: Qudo's worker class as one object, and the job that its `work` gets.
  */
+import type {ArgOf, FuncName, Functions} from './functions.ts'
 import type {JobRow} from './job.ts'
-import type {EnqueueOptions} from './queue.ts'
+import type {JobRequest} from './new-job.ts'
 import type {SerializerName} from './serializers.ts'
 
 /** A job that takes another one's place: what enqueue takes, with its function. */
-export interface Replacement extends EnqueueOptions {
-  func: string
-}
+export type Replacement = JobRequest
 
 /** The job as `work` sees it. */
 export interface Job<Arg = unknown>
@@ -44,7 +43,16 @@ export interface Worker<Arg = unknown> {
   work(job: Job<Arg>): unknown
 }
 
-/** For `export default defineWorker({…})` in a worker's file: checks the keys while they are typed. */
-export function defineWorker<Arg = unknown>(worker: Worker<Arg>): Worker<Arg> {
-  return worker
+/**
+ * For `export default defineWorker({…})` in a worker's file: checks the keys while they are typed. With the name of a
+ * function first, `job.arg` has the type that `Functions` says: `defineWorker('Notify', {…})`; else it can be given:
+ * `defineWorker<{to: string}>({…})`.
+ */
+export function defineWorker<Name extends FuncName>(
+  func: Name,
+  worker: Worker<ArgOf<Functions, Name>>,
+): Worker<ArgOf<Functions, Name>>
+export function defineWorker<Arg = unknown>(worker: Worker<Arg>): Worker<Arg>
+export function defineWorker(...given: [func: string, worker: Worker] | [worker: Worker]): Worker {
+  return given.length === 2 ? given[1] : given[0]
 }
