@@ -67,8 +67,9 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       ...LEAVES,
       'lib/config*',
       'lib/store/address',
-      'await lib/self-import',
-      'await lib/load-error',
+      'await lib/load-default',
+      'type lib/hooks',
+      'type lib/support',
       'node:*',
       'valibot',
       'fastest-levenshtein',
@@ -100,6 +101,13 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   },
   {of: 'lib/cli/work-run', may: [...LIBRARY, 'lib/cli/*', 'lib/work/*', ...SCREEN]},
   {of: 'lib/cli/*', may: [...LIBRARY, 'lib/cli/*', 'lib/render*', 'await lib/work/*', ...SCREEN]},
+
+  {of: 'lib/load-default', may: ['lib/errors', 'lib/load-error', 'lib/self-import', 'node:*']},
+  {
+    of: 'lib/support',
+    may: [...LEAVES, 'type lib/*', 'lib/hooks', 'lib/plugin-set', 'await lib/load-default', 'node:*'],
+  },
+  {of: 'lib/new-job', may: [...LEAVES, 'type lib/functions']},
 
   // Parts of the library that are named by none of the above: hooks, say
   {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*', 'fastest-levenshtein']},

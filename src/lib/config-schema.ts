@@ -5,9 +5,11 @@
 import {closest} from 'fastest-levenshtein'
 import * as v from 'valibot'
 import {ConfigError} from './errors.ts'
+import type {Hook} from './hooks.ts'
 import {MAX_UINT32} from './job.ts'
 import {checkFunc, parsePort, parseSize} from './names.ts'
 import {SERIALIZERS} from './serializers.ts'
+import type {PluginOptions} from './support.ts'
 import {parseDuration} from './time.ts'
 
 const count = (min: number, max = 10_000) =>
@@ -49,6 +51,11 @@ const name = v.pipe(
   }, 'a function name of 1 to 255 characters'),
 )
 
+/** What an application has made, or the path of a module that exports it: looked at where it is used. */
+function isThing(value: unknown): boolean {
+  return (typeof value === 'string' && value !== '') || isObject(value)
+}
+
 const FuncSettingsSchema = v.strictObject({
   maxRetries: v.optional(count(0, MAX_UINT32)),
   retryDelay: v.optional(duration),
@@ -74,6 +81,15 @@ const ConfigSchema = v.strictObject({
   maxSpareWorkers: v.optional(count(0)),
   maxRequestPerChild: v.optional(count(0, MAX_UINT32)),
   maxChildMemory: v.optional(size),
+  serializer: v.optional(v.picklist(SERIALIZERS)),
+  hooks: v.optional(v.array(v.custom<Hook | string>(isThing, 'a hook, or the path of a module'))),
+  plugins: v.optional(
+    v.custom<PluginOptions>(
+      value => isObject(value) && !Array.isArray(value) && Object.values(value).every(isThing),
+      'an object: name to plugin, or to the path of a module',
+    ),
+  ),
+  hookTimeout: v.optional(duration),
   fair: v.optional(v.boolean()),
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),

@@ -4,9 +4,8 @@
  *
  * Without a configuration file this costs a few stat calls: `jobq enqueue` goes through here.
  */
-import {existsSync, readFileSync, statSync} from 'node:fs'
+import {existsSync, readFileSync} from 'node:fs'
 import {dirname, join, resolve} from 'node:path'
-import {pathToFileURL} from 'node:url'
 import type {JobqConfig, JobqConfigInput} from './config-schema.ts'
 import {ConfigError, UsageError} from './errors.ts'
 import {jsonMistake} from './serializers.ts'
@@ -115,15 +114,6 @@ function parseConfig(source: string, file: string): unknown {
 }
 
 async function importDefault(file: string): Promise<unknown> {
-  const {makeJobqImportable} = await import('./self-import.ts')
-  makeJobqImportable()
-  const url = `${pathToFileURL(file).href}?${statSync(file).mtimeMs}` // as it is now, where it was loaded before
-  const module: {default?: unknown} = await import(url).catch(async cause => {
-    const {loadErrorMessage} = await import('./load-error.ts')
-    throw new ConfigError(loadErrorMessage(file, cause), {hint: MEND, cause})
-  })
-  if (module.default !== undefined) return module.default
-  throw new ConfigError(`${file}: expected a default export, got none`, {
-    hint: `write: import {defineConfig} from 'jobq'; export default defineConfig({…})`,
-  })
+  const {loadDefault} = await import('./load-default.ts')
+  return loadDefault(file, `import {defineConfig} from 'jobq'; export default defineConfig({…})`, MEND)
 }

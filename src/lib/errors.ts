@@ -156,21 +156,38 @@ export class TransactionError extends UsageError {
   override readonly code: string = 'NO_TRANSACTION'
 }
 
+/** A plugin that is none, that can't start or stop, or that there is none of by that name. */
+export class PluginError extends UsageError {
+  override readonly code: string = 'BAD_PLUGIN'
+}
+
 /** A hook threw, or did not end in time. `cause` is what it threw. */
 export class HookError extends JobqError {
   readonly code: 'HOOK_FAILED' | 'HOOK_TIMEOUT'
   readonly exitCode = EXIT.failed
+  /** The hook's name, and the point at which it was called. */
+  readonly hook: string
+  readonly point: string
   /** The job, if it was stored all the same: postEnqueue comes after that. */
   readonly stored: {id: number; db?: number} | null
 
   constructor(
     code: HookError['code'],
-    message: string,
+    hook: string,
+    point: string,
+    what: string,
     options: {hint?: string; cause?: unknown; stored?: {id: number; db?: number} | null} = {},
   ) {
-    super(message, options)
+    const {stored = null} = options
+    const id = stored && (stored.db === undefined ? stored.id : `${stored.db}:${stored.id}`)
+    super(
+      `hook ${JSON.stringify(hook)} at ${point}: ${what}${stored ? `; job ${id} is stored all the same` : ''}`,
+      options,
+    )
     this.code = code
-    this.stored = options.stored ?? null
+    this.hook = hook
+    this.point = point
+    this.stored = stored
   }
 }
 

@@ -5,6 +5,7 @@ export * from './errors.ts'
 export type {EventName, JobqEvents, JobSubject} from './events.ts'
 // By `*`: a named one would keep an application's `declare module 'jobq'` from the interface
 export * from './functions.ts'
+export type {EndedJob, EnqueueCall, Hook, HookPoint, Hooks, WorkedJob} from './hooks.ts'
 export type {
   EnqueuedJob,
   ExceptionRow,
@@ -18,6 +19,7 @@ export type {
   StatusRow,
 } from './job.ts'
 export type {EnqueueOptions, EnqueueSettings, JobRequest} from './new-job.ts'
+export * from './plugins.ts'
 export {
   type ExceptionOptions,
   type JobOptions,

@@ -4,6 +4,7 @@
 import type {ArgOf, FuncName, Functions} from './functions.ts'
 import type {JobRow} from './job.ts'
 import type {JobRequest} from './new-job.ts'
+import type {PluginOf} from './plugins.ts'
 import type {SerializerName} from './serializers.ts'
 
 /** A job that takes another one's place: what enqueue takes, with its function. */
@@ -16,12 +17,16 @@ export interface Job<Arg = unknown>
   readonly arg: Arg
   /** The argument's bytes as they are stored; null for none. Qudo's arg_origin. */
   readonly argOrigin: Uint8Array | null
+  /** What was enqueued with it beside its argument; empty if there is nothing. */
+  readonly context: Readonly<Record<string, string>>
   /** Aborts when the job is told to stop: it ran longer than grabFor, or the dispatcher is ending. */
   readonly signal: AbortSignal
   /** Ends the job for good, whatever retries are left; the reason is logged as its exception. Never returns. */
   abort(reason: string): never
   /** Takes this job's place, atomically: it is completed and these are enqueued when `work` resolves. */
   replace(...jobs: Replacement[]): void
+  /** What the configuration's or the queue's `plugins` have under that name. @throws PluginError if there is none */
+  plugin<Name extends string>(name: Name): PluginOf<Name>
 }
 
 /**

@@ -8,6 +8,7 @@ import {loadErrorMessage} from '../load-error.ts'
 import {makeJobqImportable} from '../self-import.ts'
 import {
   messageOf,
+  NO_SUPPORT,
   nextTry,
   type ReadyWorker,
   RunningJob,
@@ -88,10 +89,13 @@ async function run(wire: WireJob): Promise<void> {
   const current = {retryIn: null as number | null, stop: new AbortController()}
   running = current
   if (worker.maxRetries > row.retryCnt) {
-    current.retryIn = await retryInAdvance(worker, new RunningJob(row, current.stop.signal))
+    current.retryIn = await retryInAdvance(
+      worker,
+      new RunningJob(row, current.stop.signal, NO_SUPPORT.plugins),
+    )
     if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
   }
-  const outcome = await runJob(worker, row, current.stop.signal)
+  const {outcome} = await runJob(worker, row, current.stop.signal)
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null

@@ -4,10 +4,14 @@
 import {inspect} from 'node:util'
 import {closest} from 'fastest-levenshtein'
 import type {FuncSettings} from '../config-schema.ts'
-import {JobqError, WorkerError} from '../errors.ts'
+import {HookError, JobqError, WorkerError} from '../errors.ts'
+import {type EndedJob, Hooks} from '../hooks.ts'
 import type {JobRow, Outcome} from '../job.ts'
 import {newJob} from '../new-job.ts'
+import {PluginSet} from '../plugin-set.ts'
+import type {PluginOf} from '../plugins.ts'
 import {decodeArg, SERIALIZERS, type SerializerName} from '../serializers.ts'
+import type {Support} from '../support.ts'
 import type {Job, Replacement, Worker} from '../worker.ts'
 import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
 
@@ -40,9 +44,15 @@ const KINDS = {
 /**
  * Checks what a worker's file exports.
  * @param overrides the configuration's `funcs` entry, which has the last word
+ * @param serializer the configuration's, for a worker that says nothing of it
  * @throws WorkerError
  */
-export function readyWorker(exported: unknown, overrides: FuncSettings, where: string): ReadyWorker {
+export function readyWorker(
+  exported: unknown,
+  overrides: FuncSettings,
+  where: string,
+  serializer: SerializerName = 'json',
+): ReadyWorker {
   const shape = `export default defineWorker({async work(job) {…}})`
   if (typeof exported !== 'object' || exported === null || !('work' in exported))
     throw new WorkerError(`${where}: expected a default export with work(job), got ${describe(exported)}`, {
@@ -64,7 +74,7 @@ export function readyWorker(exported: unknown, overrides: FuncSettings, where: s
     grabFor: overrides.grabFor ?? worker.grabFor ?? DEFAULT_GRAB_FOR,
     setJobStatus: overrides.setJobStatus ?? worker.setJobStatus ?? false,
     maxRunning: overrides.maxRunning ?? worker.maxRunning ?? 0,
-    serializer: overrides.serializer ?? worker.serializer ?? 'json',
+    serializer: overrides.serializer ?? worker.serializer ?? serializer,
   }
   for (const key of ['maxRetries', 'retryDelay', 'grabFor', 'maxRunning'] as const) {
     const value = settings[key]
@@ -78,14 +88,51 @@ export function readyWorker(exported: unknown, overrides: FuncSettings, where: s
   return {...settings, work: job => worker.work(job)}
 }
 
-/** Runs the job and says how it ended. Never throws. */
-export async function runJob(worker: ReadyWorker, row: JobRow, signal: AbortSignal): Promise<Outcome> {
-  const job = new RunningJob(row, signal)
+export const NO_SUPPORT: Support = {hooks: new Hooks(), plugins: new PluginSet()}
+
+/** How a job ended. */
+export interface Ran {
+  /** `died`: a hook at deserialize or preWork has failed, which in Qudo is the end of the worker. */
+  outcome: Outcome
+  /**
+   * Calls the postWork hooks; null if there are none. To be called once the outcome has been reported, which stands.
+   * @throws HookError
+   */
+  afterwards: (() => Promise<void>) | null
+}
+
+/** Runs the job, with the hooks before it, and says how it ended. Never throws. */
+export async function runJob(
+  worker: ReadyWorker,
+  row: JobRow,
+  signal: AbortSignal,
+  support: Support = NO_SUPPORT,
+): Promise<Ran> {
+  const job = new RunningJob(row, signal, support.plugins)
+  const outcome = await outcomeOf(worker, job, support)
+  if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {outcome, afterwards: null}
+  return {outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
+}
+
+async function outcomeOf(
+  worker: ReadyWorker,
+  job: RunningJob,
+  {hooks, plugins}: Support,
+): Promise<Exclude<Outcome, {kind: 'released'}>> {
   try {
     await job.decode(worker.serializer)
-    await worker.work(job)
+    if (hooks.has('deserialize')) await hooks.run('deserialize', job)
+    if (hooks.has('preWork')) await hooks.run('preWork', job)
+    const {aroundWork} = plugins
+    if (aroundWork) await aroundWork(job, async () => worker.work(job))
+    else await worker.work(job)
   } catch (error) {
-    if (!job.abortReason) return failure(worker, job, error)
+    if (job.abortReason === null) {
+      // A hook's own failure, not one of an enqueue within work()
+      if (error instanceof HookError && (error.point === 'deserialize' || error.point === 'preWork'))
+        return {kind: 'died', how: messageOf(error)}
+      return failure(worker, job, error)
+    }
   }
   if (job.abortReason !== null) return {kind: 'aborted', reason: job.abortReason}
   if (job.replacements === null) return {kind: 'completed'}
@@ -116,11 +163,13 @@ export class RunningJob implements Job {
   readonly grabbedUntil: number
   readonly argOrigin: Uint8Array | null
   readonly signal: AbortSignal
+  readonly context: Readonly<Record<string, string>>
+  readonly #plugins: PluginSet
   arg: unknown = null
   abortReason: string | null = null
   replacements: Replacement[] | null = null
 
-  constructor(row: JobRow, signal: AbortSignal) {
+  constructor(row: JobRow, signal: AbortSignal, plugins: PluginSet) {
     this.id = row.id
     this.func = row.func
     this.uniqkey = row.uniqkey
@@ -129,6 +178,8 @@ export class RunningJob implements Job {
     this.grabbedUntil = row.grabbedUntil
     this.argOrigin = row.arg
     this.signal = signal
+    this.context = row.context === undefined ? {} : JSON.parse(row.context)
+    this.#plugins = plugins
   }
 
   async decode(serializer: SerializerName): Promise<void> {
@@ -143,6 +194,18 @@ export class RunningJob implements Job {
   replace(...jobs: Replacement[]): void {
     this.replacements = [...(this.replacements ?? []), ...jobs]
   }
+
+  plugin<Name extends string>(name: Name): PluginOf<Name> {
+    return this.#plugins.get(name)
+  }
+
+  /** As postWork gets to see it. */
+  ended(outcome: Exclude<Outcome, {kind: 'died' | 'released'}>): EndedJob {
+    const message =
+      outcome.kind === 'failed' ? outcome.message : outcome.kind === 'aborted' ? outcome.reason : ''
+    const retryIn = outcome.kind === 'failed' ? outcome.retryIn : null
+    return Object.assign(this, {outcome: outcome.kind, message, retryIn})
+  }
 }
 
 /** What abort() throws to leave work(); the job counts as aborted even if work() swallows it. */
@@ -154,7 +217,7 @@ export function strayOutcome(error: unknown, retryIn: number | null): Outcome {
   return {kind: 'failed', message: messageOf(error), retryIn}
 }
 
-function failure(worker: ReadyWorker, job: Job, error: unknown): Outcome {
+function failure(worker: ReadyWorker, job: Job, error: unknown): Extract<Outcome, {kind: 'failed'}> {
   const message = messageOf(error)
   try {
     return {kind: 'failed', message, retryIn: nextTry(worker, job)}

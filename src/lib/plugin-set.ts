@@ -1,0 +1,85 @@
+/** The plugins of one process, checked, started and stopped. */
+import {PluginError} from './errors.ts'
+import type {Hook} from './hooks.ts'
+import type {Plugin, PluginContext, PluginOf} from './plugins.ts'
+
+export class PluginSet {
+  /** `work` within what the plugins put around it, the first one outermost; null if none does. */
+  readonly aroundWork: NonNullable<Plugin['aroundWork']> | null
+  readonly #plugins: ReadonlyMap<string, Plugin>
+  #started: [name: string, plugin: Plugin][] = []
+
+  /** @throws PluginError for what is no object, or has something else where jobq looks for a function */
+  constructor(plugins: Iterable<readonly [name: string, plugin: unknown]> = []) {
+    this.#plugins = new Map([...plugins].map(([name, plugin]) => [name, checked(name, plugin)]))
+    const around = [...this.#plugins.values()].filter(({aroundWork}) => aroundWork)
+    this.aroundWork =
+      around.length === 0
+        ? null
+        : (job, work) => around.reduceRight((inner, plugin) => () => plugin.aroundWork!(job, inner), work)()
+  }
+
+  /** @throws PluginError if there is none of that name */
+  get<Name extends string>(name: Name): PluginOf<Name> {
+    const plugin = this.#plugins.get(name)
+    if (plugin !== undefined) return plugin as PluginOf<Name>
+    const names = [...this.#plugins.keys()]
+    throw new PluginError(`no plugin ${JSON.stringify(name)}`, {
+      hint:
+        names.length === 0
+          ? 'there are none: name it in `plugins` of the configuration or of JobQueue.open()'
+          : `known are ${names.join(', ')}`,
+    })
+  }
+
+  /** Those of all plugins, in their order. */
+  get hooks(): Hook[] {
+    return [...this.#plugins.values()].flatMap(({hooks = []}) => hooks)
+  }
+
+  /** Starts them, one after the other; if one can't be started, stops those that were. @throws PluginError */
+  async start(context: PluginContext): Promise<void> {
+    for (const [name, plugin] of this.#plugins) {
+      try {
+        await plugin.start?.(context)
+      } catch (cause) {
+        await this.stop().catch(() => {}) // the first failure is the one to tell
+        throw failed(name, 'start', cause)
+      }
+      this.#started.push([name, plugin])
+    }
+  }
+
+  /** Stops all that were started, the last one first, even if one can't be stopped. @throws PluginError */
+  async stop(): Promise<void> {
+    const started = this.#started.reverse()
+    this.#started = []
+    const failures: PluginError[] = []
+    for (const [name, plugin] of started) {
+      try {
+        await plugin.stop?.()
+      } catch (cause) {
+        failures.push(failed(name, 'stop', cause))
+      }
+    }
+    if (failures[0]) throw failures[0]
+  }
+}
+
+function checked(name: string, plugin: unknown): Plugin {
+  if (typeof plugin !== 'object' || plugin === null)
+    throw new PluginError(
+      `plugin ${name}: expected an object, got ${plugin === null ? 'null' : typeof plugin}`,
+    )
+  for (const key of ['start', 'stop', 'aroundWork'] as const) {
+    const value = (plugin as Plugin)[key] as unknown
+    if (value !== undefined && typeof value !== 'function')
+      throw new PluginError(`plugin ${name}: ${key}: expected a function, got ${typeof value}`)
+  }
+  return plugin
+}
+
+function failed(name: string, what: string, cause: unknown): PluginError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new PluginError(`plugin ${name}: ${what}() threw: ${reason}`, {cause})
+}

@@ -1,0 +1,39 @@
+/**
+ * Plugins: named objects that an application's jobs and its own code reach by name, as `job.plugin('logger')` and
+ * `queue.plugin('logger')`. What they are is the application's; jobq knows three things of them, if they are there:
+ * `hooks`, which are registered, `start`, called before anything else happens, and `stop`, called at the end.
+ *
+ * A process has its own: the application that opened a queue, and each process in which `jobq work` runs workers.
+ */
+import type {Hook} from './hooks.ts'
+import type {JobQueue} from './queue.ts'
+import type {Job} from './worker.ts'
+
+/** Open for declaration merging: names of plugins to their types, for `job.plugin` and `queue.plugin`. */
+// biome-ignore lint/suspicious/noEmptyInterface: an application fills it
+export interface Plugins {}
+
+/** What `plugin(name)` returns: as `Plugins` has it, else unknown. */
+export type PluginOf<Name> = Name extends keyof Plugins ? Plugins[Name] : unknown
+
+/** What jobq knows of a plugin; all else in it is for those who get it by name. */
+export interface Plugin {
+  /** Registered with the queue's, behind those of the configuration. */
+  readonly hooks?: Hook | readonly Hook[] | undefined
+  /** Before the first job is enqueued or worked. What it throws keeps the queue, or the process, from starting. */
+  start?(context: PluginContext): unknown
+  /** After the last job. Not called in a process that is killed. */
+  stop?(): unknown
+  /**
+   * Stands around a job's `work`: it returns what `work()` returns. For what must be in force while a job runs, an
+   * AsyncLocalStorage's value say. What it throws counts as thrown by `work`.
+   */
+  aroundWork?(job: Job, work: () => Promise<unknown>): Promise<unknown>
+}
+
+export interface PluginContext {
+  /** `client`: an application that opened a queue. `worker`: a process of `jobq work` that runs workers. */
+  role: 'client' | 'worker'
+  /** The client's queue. A worker's process has none: it owns no connection. */
+  queue: JobQueue | null
+}

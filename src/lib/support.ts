@@ -1,0 +1,88 @@
+/**
+ * What an application has put around its jobs, in this process: hooks and plugins, from the configuration and from the
+ * options of JobQueue.open(). Where there are none, nothing of this is loaded.
+ */
+import {resolve} from 'node:path'
+import type {JobqConfig} from './config-schema.ts'
+import {ConfigError, JobqError} from './errors.ts'
+import {type Hook, Hooks} from './hooks.ts'
+import {PluginSet} from './plugin-set.ts'
+import type {Plugins} from './plugins.ts'
+
+export interface Support {
+  readonly hooks: Hooks
+  readonly plugins: PluginSet
+}
+
+/** As the configuration and JobQueue.open() take them. A path is that of a module whose default export is it. */
+export interface SupportOptions {
+  /** Called in this order. */
+  hooks?: readonly (Hook | string)[] | undefined
+  /** By the name that jobs reach them by. */
+  plugins?: PluginOptions | undefined
+  /** Seconds until a hook that does not resolve is given up; 0: never. Default 30. */
+  hookTimeout?: number | undefined
+}
+
+export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | string} & {
+  readonly [name: string]: object | string
+}
+
+/**
+ * Hooks are called in this order: the configuration's, those of its plugins, the options', those of their plugins.
+ * @param folder what relative paths of the configuration mean; the options' are taken from the current one
+ * @throws ConfigError, PluginError, UsageError
+ */
+export async function loadSupport(
+  config: Pick<JobqConfig, 'hooks' | 'plugins' | 'hookTimeout'>,
+  folder: string,
+  options: SupportOptions = {},
+): Promise<Support> {
+  const sources: [from: SupportOptions, folder: string][] = [
+    [config as SupportOptions, folder],
+    [options, process.cwd()],
+  ]
+  const hooks = new Hooks(options.hookTimeout ?? config.hookTimeout)
+  const all = new Map<string, object>()
+  for (const [from, base] of sources) {
+    hooks.register(...(await loadHooks(from.hooks ?? [], base)))
+    const plugins = await loadPlugins(from.plugins ?? {}, base)
+    hooks.register(...new PluginSet(plugins).hooks)
+    for (const [name, plugin] of plugins) all.set(name, plugin)
+  }
+  return {hooks, plugins: new PluginSet(all)}
+}
+
+/** A module may export one hook, or an array of them. */
+async function loadHooks(hooks: readonly (Hook | string)[], folder: string): Promise<Hook[]> {
+  const loaded: Hook[] = []
+  for (const [i, hook] of hooks.entries()) {
+    if (typeof hook !== 'string') {
+      loaded.push(hook)
+      continue
+    }
+    const write = `export default {name: '…', preEnqueue(call) {…}}`
+    loaded.push(...[(await load(`hooks.${i}`, hook, folder, write)) as Hook | Hook[]].flat())
+  }
+  return loaded
+}
+
+async function loadPlugins(plugins: PluginOptions, folder: string): Promise<[string, object][]> {
+  const loaded: [string, object][] = []
+  for (const [name, plugin] of Object.entries(plugins as Record<string, object | string>)) {
+    const write = 'export default {start() {…}, …}'
+    const value = typeof plugin === 'string' ? await load(`plugins.${name}`, plugin, folder, write) : plugin
+    loaded.push([name, value as object])
+  }
+  return loaded
+}
+
+async function load(what: string, path: string, folder: string, write: string): Promise<unknown> {
+  const {loadDefault} = await import('./load-default.ts')
+  try {
+    return await loadDefault(resolve(folder, path), write, `check ${what}`)
+  } catch (cause) {
+    if (!(cause instanceof JobqError)) throw cause
+    throw new ConfigError(`${what}: ${cause.message}`, {hint: cause.hint, cause})
+  }
+}
