@@ -79,7 +79,15 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   // Tables and colours are loaded only when one is drawn
   {
     of: 'lib/render*',
-    may: [...LEAVES, 'type lib/*', 'lib/render*', '-lib/render/table', 'await lib/render/table', 'node:*'],
+    may: [
+      ...LEAVES,
+      'type lib/*',
+      'lib/metrics',
+      'lib/render*',
+      '-lib/render/table',
+      'await lib/render/table',
+      'node:*',
+    ],
   },
 
   {of: 'lib/base-command', may: [...LEAVES, 'lib/queue', 'lib/index', 'lib/render', 'node:*', ...SCREEN]},

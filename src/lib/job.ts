@@ -179,6 +179,13 @@ export interface FuncTimes {
   perMinute: number[]
 }
 
+/** How a function's attempts have ended, over all that job_status holds; none of functions that keep no status. */
+export interface FuncAttempts {
+  func: string
+  /** So many ended so, after so many whole seconds. */
+  ended: {status: FinalStatus; seconds: number; attempts: number}[]
+}
+
 /** Run times of several functions, or databases, as those of one. */
 export function addUp(parts: readonly FuncTimes['took'][]): FuncTimes['took'] {
   const jobs = new Map<number, number>()

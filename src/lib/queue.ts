@@ -8,6 +8,7 @@ import type {FuncName, Functions} from './functions.ts'
 import type {
   EnqueuedJob,
   ExceptionRow,
+  FuncAttempts,
   FuncCounts,
   FuncTimes,
   JobState,
@@ -253,6 +254,11 @@ export class JobQueue<F = Functions> {
   /** Run times by function over the last hour, for those that keep a job status. */
   times(func?: string): Promise<FuncTimes[]> {
     return this.#open().times(func)
+  }
+
+  /** @internal How attempts have ended, by function, for those that keep a job status; all of it is read. */
+  attempts(func?: string): Promise<FuncAttempts[]> {
+    return this.#open().attempts(func)
   }
 
   async close(): Promise<void> {

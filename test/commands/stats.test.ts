@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
 import {stripVTControlCharacters} from 'node:util'
 import type {Database} from 'better-sqlite3'
+import {parseExposition} from '../support/exposition.ts'
 import {jobqIn} from '../support/jobq.ts'
 import {funcId, now, openDatabase, seedException, seedJob, seedStatus} from '../support/seed.ts'
+import {until} from '../support/until.ts'
 
 type T = Parameters<typeof jobqIn>[0]
 
@@ -145,25 +147,91 @@ describe('stats --prometheus', () => {
     const {stdout, stderr, code} = await jobq(['stats', '--prometheus'])
     assert.equal(stderr, '')
     assert.equal(code, 0)
-    const lines = stdout.split('\n')
-    assert.equal(lines.pop(), '')
-    for (const name of ['jobq_jobs', 'jobq_latency_seconds', 'jobq_run_time_seconds'])
-      assert.ok(lines.includes(`# TYPE ${name} gauge`))
-    for (const sample of [
-      'jobq_jobs{func="Notify",state="ready"} 2',
-      'jobq_jobs{func="Notify",state="delayed"} 1',
-      'jobq_jobs{func="Notify",state="running"} 1',
-      'jobq_jobs{func="Notify",state="failed"} 1',
-      'jobq_jobs{func="Notify",state="completed"} 5',
-      'jobq_jobs{func="Notify",state="aborted"} 1',
-      'jobq_jobs{func="odd \\"name\\"\\\\with\\nall",state="ready"} 1',
-      'jobq_latency_seconds{func="Idle"} 0',
-      'jobq_run_time_seconds{func="Notify",quantile="0.95"} 100',
+    const families = parseExposition(stdout)
+    const samples = new Map([...families.values()].flatMap(family => [...family.samples]))
+    for (const [series, value] of Object.entries({
+      'jobq_jobs{func="Notify",state="ready"}': 2,
+      'jobq_jobs{func="Notify",state="delayed"}': 1,
+      'jobq_jobs{func="Notify",state="running"}': 1,
+      'jobq_jobs{func="Notify",state="failed"}': 1,
+      'jobq_jobs{func="Notify",state="completed"}': 5,
+      'jobq_jobs{func="Notify",state="aborted"}': 1,
+      'jobq_jobs{func="Idle",state="ready"}': 0,
+      'jobq_jobs{func="odd \\"name\\"\\\\with\\nall",state="ready"}': 1,
+      'jobq_latency_seconds{func="Idle"}': 0,
+      'jobq_workers{state="idle"}': 0,
+      'jobq_workers{state="working"}': 0,
+    }))
+      assert.equal(samples.get(series), value, series)
+    assert.ok(samples.get('jobq_latency_seconds{func="Notify"}')! >= 500)
+    assert.deepEqual(
+      [...families].map(([name, {type}]) => `${type} ${name}`),
+      [
+        'gauge jobq_jobs',
+        'gauge jobq_latency_seconds',
+        'gauge jobq_workers',
+        'counter jobq_jobs_processed_total',
+        'histogram jobq_job_duration_seconds',
+      ],
+    )
+  })
+
+  test('what job_status keeps: attempts by outcome, and their run times', async t => {
+    const {jobq, db} = await prepared(t)
+    seedAll(db)
+    const families = parseExposition((await jobq(['stats', '--prometheus'])).stdout)
+    assert.deepEqual(Object.fromEntries(families.get('jobq_jobs_processed_total')!.samples), {
+      'jobq_jobs_processed_total{func="Notify",outcome="completed"}': 5,
+      'jobq_jobs_processed_total{func="Notify",outcome="failed"}': 0,
+      'jobq_jobs_processed_total{func="Notify",outcome="aborted"}': 1,
+      'jobq_jobs_processed_total{func="Other",outcome="completed"}': 1,
+      'jobq_jobs_processed_total{func="Other",outcome="failed"}': 0,
+      'jobq_jobs_processed_total{func="Other",outcome="aborted"}': 0,
+    })
+    const notify = [...families.get('jobq_job_duration_seconds')!.samples]
+      .filter(([series]) => series.includes('func="Notify"'))
+      .map(([series, value]) => [/le="(.*)"/.exec(series)?.[1] ?? series.split('{', 1)[0], value])
+    assert.deepEqual(notify, [
+      ['1', 1],
+      ['5', 4],
+      ['10', 4],
+      ['30', 4],
+      ['60', 4],
+      ['300', 5],
+      ['900', 5],
+      ['1800', 5],
+      ['3600', 6],
+      ['+Inf', 6],
+      ['jobq_job_duration_seconds_sum', 108 + 3600],
+      ['jobq_job_duration_seconds_count', 6],
     ])
-      assert.ok(lines.includes(sample), sample)
-    const isSample = /^[a-z_]+\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="[^"\\]*")?\} \d+$/
-    for (const line of lines)
-      assert.match(line, line.startsWith('#') ? /^# (HELP|TYPE) jobq_\w+ ./ : isSample)
+  })
+
+  test('with --func it is of that function only, and of no workers', async t => {
+    const {jobq, db} = await prepared(t)
+    seedAll(db)
+    const families = parseExposition((await jobq(['stats', '--prometheus', '--func', 'Other'])).stdout)
+    const series = [...families.values()].flatMap(({samples}) => [...samples.keys()])
+    assert.ok(series.length > 10 && series.every(name => name.includes('func="Other"')))
+    assert.equal(families.has('jobq_workers'), false)
+  })
+
+  test('the workers of every running manager here', async t => {
+    const {jobq, db} = await prepared(t)
+    seedJob(db, {func: 'Wait'})
+    const env = {XDG_RUNTIME_DIR: jobq.folder}
+    const work = jobq.start(['work', '--exec', 'Wait=sleep 600', '--shutdown-timeout', '0'], {env})
+    const workers = async () => {
+      const {stdout} = await jobq(['stats', '--prometheus'], {env})
+      return Object.fromEntries(parseExposition(stdout).get('jobq_workers')!.samples)
+    }
+    await until('it works', async () => (await workers())['jobq_workers{state="working"}'] === 1)
+    work.kill('SIGTERM')
+    await work.exited
+    assert.deepEqual(await workers(), {
+      'jobq_workers{state="idle"}': 0,
+      'jobq_workers{state="working"}': 0,
+    })
   })
 })
 

@@ -199,3 +199,20 @@ test('a watcher is rung by each of them', async t => {
     await until('it rings', () => rings > before)
   }
 })
+
+test('attempts of several databases are added up', async t => {
+  const {several, stores} = await setUp(t)
+  for (const [i, store] of stores.entries())
+    for (let n = 0; n <= i; n++) {
+      await store.enqueue(job())
+      const turn = await store.turn([], want(1))
+      const [taken] = turn.jobs
+      const span = {start: turn.now, end: turn.now + 2}
+      const lease = {id: taken!.id, grabbedUntil: taken!.grabbedUntil}
+      await store.turn([{lease, outcome: {kind: 'completed'}, span}], want(0))
+    }
+  assert.deepEqual(await several.attempts(), [
+    {func: 'Work', ended: [{status: 'completed', seconds: 2, attempts: 3}]},
+  ])
+  assert.deepEqual(await several.attempts('Other'), [])
+})

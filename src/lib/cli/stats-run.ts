@@ -1,6 +1,7 @@
 /** `jobq stats` once its words are known: once or again and again, in the form that its reader wants. */
+import {databasesName} from '../config.ts'
 import type {JobQueue} from '../queue.ts'
-import {statsDocument, statsLines, statsMetrics, statsTable} from '../render/stats.ts'
+import {statsDocument, statsLines, statsTable} from '../render/stats.ts'
 import {toJson} from '../render.ts'
 import type {Stats} from '../stats.ts'
 import {watch} from './watch.ts'
@@ -14,6 +15,10 @@ export async function showStats(
   form: StatsForm,
   seconds: number | null,
 ): Promise<Record<string, unknown> | undefined> {
+  if (form === 'prometheus') {
+    process.stdout.write(await metrics(queue, func))
+    return undefined
+  }
   if (seconds !== null) {
     await watch(seconds, async () => shown(await queue.stats(func), form), form === 'table')
     return undefined
@@ -26,12 +31,20 @@ export async function showStats(
   return undefined
 }
 
-async function shown(stats: Stats, form: StatsForm): Promise<string> {
+async function metrics(queue: JobQueue, func: string | undefined): Promise<string> {
+  const {prometheusText} = await import('../render/prometheus.ts')
+  const {findManagers} = await import('../work/managers.ts')
+  return prometheusText({
+    counts: await queue.counts(func),
+    attempts: await queue.attempts(func),
+    managers: func === undefined ? await findManagers(databasesName(queue.settings)) : null,
+  })
+}
+
+async function shown(stats: Stats, form: Exclude<StatsForm, 'prometheus'>): Promise<string> {
   switch (form) {
     case 'json':
       return `${toJson(statsDocument(stats))}\n`
-    case 'prometheus':
-      return statsMetrics(stats)
     case 'lines':
       return statsLines(stats)
     case 'table':

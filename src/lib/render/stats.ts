@@ -1,4 +1,4 @@
-/** What `jobq stats` shows: as a JSON document, as tab-separated lines, as a table, and for Prometheus. */
+/** What `jobq stats` shows: as a JSON document, as tab-separated lines, as a table. */
 import type {FuncStats, Stats} from '../stats.ts'
 import {line} from './listing.ts'
 import type {Cell, Column} from './table.ts'
@@ -136,46 +136,4 @@ function count(jobs: number, tone?: Cell['tone']): Cell {
 
 function orDash(text: string | null): Cell {
   return text === null ? {text: '-', tone: 'dim'} : {text}
-}
-
-/** Prometheus's text exposition format 0.0.4. Functions come and go with their rows, so that all are gauges. */
-export function statsMetrics({funcs}: Stats): string {
-  const states = ['ready', 'delayed', 'running', 'failed', 'completed', 'aborted'] as const
-  return [
-    ...metric(
-      'jobq_jobs',
-      'Jobs by function and state. failed: exceptions not retried yet; completed, aborted: rows of job_status.',
-      funcs.flatMap(stats => states.map(state => [{func: stats.func, state}, stats[state]] as const)),
-    ),
-    ...metric(
-      'jobq_latency_seconds',
-      'How long the oldest ready job has been ready; 0 if none is.',
-      funcs.map(({func, oldestReadyAge}) => [{func}, oldestReadyAge ?? 0] as const),
-    ),
-    ...metric(
-      'jobq_run_time_seconds',
-      'Run times over the last hour, of functions that keep a job status.',
-      funcs.flatMap(({func, median, p95}) =>
-        [[{func, quantile: '0.5'}, median] as const, [{func, quantile: '0.95'}, p95] as const].flatMap(
-          ([labels, value]) => (value === null ? [] : [[labels, value] as const]),
-        ),
-      ),
-    ),
-  ].join('')
-}
-
-function metric(
-  name: string,
-  help: string,
-  samples: readonly (readonly [labels: Record<string, string>, value: number])[],
-): string[] {
-  const lines = samples.map(([labels, value]) => {
-    const pairs = Object.entries(labels).map(([label, text]) => `${label}="${labelValue(text)}"`)
-    return `${name}{${pairs.join(',')}} ${value}\n`
-  })
-  return [`# HELP ${name} ${help}\n`, `# TYPE ${name} gauge\n`, ...lines]
-}
-
-function labelValue(text: string): string {
-  return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }

@@ -1,6 +1,7 @@
 /** What several databases list and count, made one: rows in one order, functions added up. */
 import {
   addUp,
+  type FuncAttempts,
   type FuncCounts,
   type FuncTimes,
   JOB_STATES,
@@ -78,6 +79,18 @@ export function mergedTimes(parts: readonly FuncTimes[]): FuncTimes[] {
       took,
       perMinute: same[0]!.perMinute.map((_, i) => same.reduce((sum, times) => sum + times.perMinute[i]!, 0)),
     }
+  })
+}
+
+export function mergedAttempts(parts: readonly FuncAttempts[]): FuncAttempts[] {
+  return byFunc(parts).map(same => {
+    const all = same.flatMap(({ended}) => ended)
+    const equals = Map.groupBy(all, ({status, seconds}) => `${status} ${seconds}`)
+    const ended = [...equals.values()].map(equal => ({
+      ...equal[0]!,
+      attempts: equal.reduce((sum, {attempts}) => sum + attempts, 0),
+    }))
+    return {func: same[0]!.func, ended}
   })
 }
 

@@ -27,7 +27,7 @@ import {
 import {jobColumns, jobOf} from './mysql-lanes.ts'
 import {type Link, type Row, textOf} from './mysql-link.ts'
 import {funcName, MysqlLogs, uptoBytes} from './mysql-logs.ts'
-import {countsOf, type Func, timesOf} from './mysql-stats.ts'
+import {attemptsOf, countsOf, type Func, timesOf} from './mysql-stats.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 const SNAPSHOT = [
@@ -94,6 +94,7 @@ export class MysqlReads {
 
   counts = async (only?: string) => countsOf(this.#link, this.#now, await this.#chosen(only))
   times = async (only?: string) => timesOf(this.#link, this.#now, await this.#chosen(only))
+  attempts = async (only?: string) => attemptsOf(this.#link, await this.#chosen(only))
 
   // ---- jobs
 

@@ -1,5 +1,5 @@
 /** Counts and run times on MySQL, by function. */
-import {type FuncCounts, type FuncTimes, quantile} from '../job.ts'
+import {type FinalStatus, type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../job.ts'
 import {type Link, type Row, textOf} from './mysql-link.ts'
 
 export interface Func {
@@ -56,4 +56,23 @@ export async function timesOf(link: Link, now: number, funcs: readonly Func[]): 
     times.push({func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute})
   }
   return times
+}
+
+export async function attemptsOf(link: Link, funcs: readonly Func[]): Promise<FuncAttempts[]> {
+  if (funcs.length === 0) return []
+  const [ended] = await link.batch([
+    `SELECT func_id AS f, status, GREATEST(job_end_time, job_start_time) - job_start_time AS took, COUNT(*) AS n
+       FROM job_status WHERE func_id IN (${funcs.map(({id}) => id)}) AND status IN ('completed', 'failed', 'abort')
+       GROUP BY f, status, took`,
+  ])
+  const byFunc = Map.groupBy(ended!.rows, ({f}) => Number(f))
+  return funcs.flatMap(({id, name}) => {
+    const rows = byFunc.get(id) ?? []
+    const ends = rows.map(({status, took, n}) => ({
+      status: textOf(status) as FinalStatus,
+      seconds: Number(took),
+      attempts: Number(n),
+    }))
+    return ends.length === 0 ? [] : [{func: name, ended: ends}]
+  })
 }

@@ -218,6 +218,7 @@ export class MysqlStore implements Store {
   funcs = () => this.#read(async reads => (await reads.funcs()).map(({name}) => name))
   counts = (func?: string) => this.#read(reads => reads.counts(func))
   times = (func?: string) => this.#read(reads => reads.times(func))
+  attempts = (func?: string) => this.#read(reads => reads.attempts(func))
 
   watch(onChange: () => void): Watch {
     return this.#poll.watch(onChange)

@@ -4,7 +4,16 @@
  * A listing is read in stretches, each of one moment (a snapshot of its own), from where the one before it ended, and
  * small enough to hold: keys first, with the sizes of what they stand for, then as many rows as fit.
  */
-import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
+import type {
+  ExceptionRow,
+  FuncAttempts,
+  FuncCounts,
+  FuncTimes,
+  JobRow,
+  JobState,
+  ListedJob,
+  StatusRow,
+} from '../job.ts'
 import {quantile} from '../job.ts'
 import {
   type JobPlace,
@@ -75,6 +84,12 @@ const ended = (
   GROUP BY 1, 2 ORDER BY 1, 2`
 const TOOK = {name: 'jobq_took', text: ended('greatest(0, job_end_time - job_start_time)')}
 const MINUTES = {name: 'jobq_minutes', text: ended('least(59, (job_end_time - $2) / 60)')}
+const ATTEMPTS = {
+  name: 'jobq_attempts',
+  text: `SELECT func_id AS "funcId", status, greatest(0, job_end_time - job_start_time) AS seconds, count(*) AS attempts
+    FROM job_status WHERE func_id = ANY ($1::INTEGER[]) AND status IN ('completed', 'failed', 'abort')
+    GROUP BY 1, 2, 3`,
+}
 
 interface Func {
   id: number
@@ -205,6 +220,17 @@ export class PostgresReads {
       const perMinute = Array.from({length: 60}, () => 0)
       for (const {value, jobs} of minutesOf!.get(id) ?? []) perMinute[value] = jobs
       return [{func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute}]
+    })
+  }
+
+  async attempts(only?: string): Promise<FuncAttempts[]> {
+    const funcs = await this.#chosen(only)
+    type Counted = FuncAttempts['ended'][number] & {funcId: number}
+    const rows = await this.#rows<Counted>(ATTEMPTS, [numbersArray(funcs.map(({id}) => id))])
+    const byFunc = Map.groupBy(rows, ({funcId}) => funcId)
+    return funcs.flatMap(({id, name}) => {
+      const ended = byFunc.get(id)?.map(({status, seconds, attempts}) => ({status, seconds, attempts}))
+      return ended ? [{func: name, ended}] : []
     })
   }
 

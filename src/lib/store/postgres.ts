@@ -344,6 +344,7 @@ export class PostgresStore implements Store {
   funcs = () => this.#read(async send => (await new PostgresReads(send).funcs()).map(({name}) => name))
   counts = (func?: string) => this.#read(send => new PostgresReads(send).counts(func))
   times = (func?: string) => this.#read(send => new PostgresReads(send).times(func))
+  attempts = (func?: string) => this.#read(send => new PostgresReads(send).attempts(func))
 
   watch(onChange: () => void): Watch {
     const ring = () => onChange() // a function of its own: the same one may watch twice

@@ -10,6 +10,7 @@ import {DuplicateJobError, NotFoundError, StoreError, UsageError} from '../error
 import type {
   EnqueuedJob,
   ExceptionRow,
+  FuncAttempts,
   FuncCounts,
   FuncTimes,
   Lease,
@@ -19,7 +20,7 @@ import type {
   Settlement,
   StatusRow,
 } from '../job.ts'
-import {byAge, byWork, merged, mergedCounts, mergedTimes} from './merge.ts'
+import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedTimes} from './merge.ts'
 import type {ExceptionPage, JobPage, Page, Peek, SettleResult, Store, Turn, Want, Watch} from './store.ts'
 
 const DEAD_MS = 30_000
@@ -213,6 +214,12 @@ export class SeveralStores implements Store {
 
   async times(func?: string): Promise<FuncTimes[]> {
     return mergedTimes((await this.#all(store => store.times(func))).flatMap(([, times]) => times))
+  }
+
+  async attempts(func?: string): Promise<FuncAttempts[]> {
+    return mergedAttempts(
+      (await this.#all(store => store.attempts(func))).flatMap(([, attempts]) => attempts),
+    )
   }
 
   /** One that can't be reached rings when it is back, since it is tried again then. */

@@ -5,7 +5,16 @@
  * meanwhile move nothing) and each small enough to hold, whatever the arguments' size. A stretch changes nothing here,
  * so that it can be repeated when it meets a lock.
  */
-import type {ExceptionRow, FuncCounts, FuncTimes, JobRow, JobState, ListedJob, StatusRow} from '../job.ts'
+import type {
+  ExceptionRow,
+  FuncAttempts,
+  FuncCounts,
+  FuncTimes,
+  JobRow,
+  JobState,
+  ListedJob,
+  StatusRow,
+} from '../job.ts'
 import {quantile} from '../job.ts'
 import {
   type JobPlace,
@@ -164,6 +173,15 @@ export class SqliteReads {
         perMinute[minute] = jobs
       return [{func: name, median: quantile(took, 0.5), p95: quantile(took, 0.95), took, perMinute}]
     })
+  }
+
+  attempts(only?: string): FuncAttempts[] {
+    const statement =
+      this.#link.sql(`SELECT status, max(0, job_end_time - job_start_time) AS seconds, count(*) AS attempts FROM job_status
+      WHERE func_id = ? AND status IN ('completed', 'failed', 'abort') GROUP BY status, seconds`)
+    return this.#chosen(only)
+      .map(({id, name}) => ({func: name, ended: statement.all(id) as FuncAttempts['ended']}))
+      .filter(({ended}) => ended.length > 0)
   }
 
   /** A stretch of exception_log or job_status, by id. @param conditions SQL with the values that it names */

@@ -198,6 +198,7 @@ export class SqliteStore implements Store {
   funcs = () => this.#read(reads => reads.funcs().map(({name}) => name))
   counts = (func?: string) => this.#read(reads => reads.counts(func))
   times = (func?: string) => this.#read(reads => reads.times(func))
+  attempts = (func?: string) => this.#read(reads => reads.attempts(func))
 
   /** Tells everything from here on, though the file is watched a moment later only: the change counter is read now. */
   watch(onChange: () => void): Watch {

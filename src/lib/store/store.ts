@@ -7,6 +7,7 @@
 import type {
   EnqueuedJob,
   ExceptionRow,
+  FuncAttempts,
   FuncCounts,
   FuncTimes,
   JobEnd,
@@ -111,6 +112,8 @@ export interface Store {
   counts(func?: string): Promise<FuncCounts[]>
   /** Run times by function, by name, for those that have a job_status in the last hour. */
   times(func?: string): Promise<FuncTimes[]>
+  /** How attempts ended, by function, by name, for those that have any job_status. Reads all of their job_status. */
+  attempts(func?: string): Promise<FuncAttempts[]>
 
   /**
    * Calls back soon after any process (this one included) may have changed the jobs: a job enqueued, released or

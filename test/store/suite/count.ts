@@ -121,6 +121,40 @@ export const counting: Tests = {
     )
     assert.deepEqual(await store.times('Never'), [])
   },
+
+  'attempts by outcome and run time, of all statuses': async ({db, store}) => {
+    await store.enqueueMany([newJob('Many'), newJob('One'), newJob('None')])
+    const funcIds = new Map((await db.query('SELECT id, name FROM func')).map(row => [row.name, row.id]))
+    const ended = async (func: string, status: string, end: number, took: number) => {
+      await db.run(
+        `INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
+         VALUES (?, ${db.perlBytes}, NULL, ?, ?, ?)`,
+        ...[funcIds.get(func), new Uint8Array(), status, end - took, end],
+      )
+    }
+    await ended('Many', 'completed', 1_000_000, 2)
+    await ended('Many', 'completed', 2_000_000, 2)
+    await ended('Many', 'completed', 2_000_000, 70)
+    await ended('Many', 'failed', 2_000_000, 2)
+    await ended('Many', 'abort', 2_000_000, -5) // the clock was set back
+    await ended('Many', 'else', 2_000_000, 1)
+    await ended('One', 'failed', 2_000_000, 3600)
+    const [many, one, ...more] = await store.attempts()
+    assert.deepEqual(more, [])
+    assert.equal(many!.func, 'Many')
+    assert.deepEqual(
+      many!.ended.toSorted((a, b) => a.status.localeCompare(b.status) || a.seconds - b.seconds),
+      [
+        {status: 'abort', seconds: 0, attempts: 1},
+        {status: 'completed', seconds: 2, attempts: 2},
+        {status: 'completed', seconds: 70, attempts: 1},
+        {status: 'failed', seconds: 2, attempts: 1},
+      ],
+    )
+    assert.deepEqual(one, {func: 'One', ended: [{status: 'failed', seconds: 3600, attempts: 1}]})
+    assert.deepEqual(await store.attempts('One'), [one])
+    assert.deepEqual(await store.attempts('None'), [])
+  },
 }
 
 function sum(numbers: readonly number[]): number {

@@ -1,0 +1,144 @@
+/**
+ * The metrics jobq has for Prometheus: the same names whether `jobq stats --prometheus` writes them from what is in the
+ * database, or a process collects them from what happens in it. Not all can be known in both places, and a metric that
+ * can't is left out: the database keeps no word of a job that has left the queue, except in job_status, for functions
+ * that ask for it. Which of the two a figure comes from, its help says.
+ */
+import type {FuncAttempts, FuncCounts} from './job.ts'
+import type {ManagerStatus} from './manager.ts'
+
+export interface Metric {
+  name: string
+  type: 'gauge' | 'counter' | 'histogram'
+  labels: readonly string[]
+  /** What the figure is where it is read from the database; undefined where that does not know. */
+  stored?: string
+  /** What it is where it is counted as it happens. */
+  live?: string
+}
+
+const JOBS = {
+  name: 'jobq_jobs',
+  type: 'gauge',
+  labels: ['func', 'state'],
+  stored:
+    'Jobs in the database. failed: exceptions not retried yet. completed, aborted: rows of job_status, which only functions with set_job_status keep.',
+} as const
+const LATENCY = {
+  name: 'jobq_latency_seconds',
+  type: 'gauge',
+  labels: ['func'],
+  stored: 'How long the oldest ready job in the database has been ready; 0 if none is.',
+} as const
+const WORKERS = {
+  name: 'jobq_workers',
+  type: 'gauge',
+  labels: ['state'],
+  stored: "This user's workers on this host, of every running jobq work of this database.",
+} as const
+const ENQUEUED = {
+  name: 'jobq_jobs_enqueued_total',
+  type: 'counter',
+  labels: ['func'],
+  live: 'Jobs that this process has enqueued.',
+} as const
+const PROCESSED = {
+  name: 'jobq_jobs_processed_total',
+  type: 'counter',
+  labels: ['func', 'outcome'],
+  stored:
+    'Attempts by outcome, from job_status: of functions with set_job_status only, and lower once rows are deleted.',
+  live: 'Attempts that this process has dispatched, by outcome. died: the worker died, and the job runs again.',
+} as const
+const DURATION = {
+  name: 'jobq_job_duration_seconds',
+  type: 'histogram',
+  labels: ['func'],
+  stored:
+    'Run times of attempts in whole seconds, from job_status: of functions with set_job_status only, and lower once rows are deleted.',
+  live: 'Run times of the attempts that this process has dispatched.',
+} as const
+const WAIT = {
+  name: 'jobq_job_wait_seconds',
+  type: 'histogram',
+  labels: ['func'],
+  live: 'How long jobs that this process has taken had been due, in whole seconds.',
+} as const
+
+export const METRICS = {
+  jobs: JOBS,
+  latency: LATENCY,
+  workers: WORKERS,
+  enqueued: ENQUEUED,
+  processed: PROCESSED,
+  duration: DURATION,
+  wait: WAIT,
+} satisfies Record<string, Metric>
+
+/** Upper bounds of a histogram's buckets, in seconds: from what is hardly more than a hand-over to the longest grab_for. */
+export const DURATION_BUCKETS = [
+  ...[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5],
+  ...[1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600],
+] as const
+/** What is stored in whole seconds can't be told apart any finer. */
+export const STORED_BUCKETS = DURATION_BUCKETS.filter(Number.isInteger)
+export const WAIT_BUCKETS = [1, 2, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400] as const
+
+/** How an attempt ended; what was replaced by other jobs is completed, as job_status has it. */
+export type AttemptOutcome = 'completed' | 'failed' | 'aborted' | 'died'
+
+/** A value with its labels. */
+export interface Sample {
+  labels: Record<string, string>
+  value: number
+}
+
+export function jobsSamples(counts: readonly FuncCounts[]): Sample[] {
+  const states = ['ready', 'delayed', 'running', 'failed', 'completed', 'aborted'] as const
+  return counts.flatMap(count =>
+    states.map(state => ({labels: {func: count.func, state}, value: count[state]})),
+  )
+}
+
+export function latencySamples(counts: readonly FuncCounts[]): Sample[] {
+  return counts.map(({func, oldestReadyAge}) => ({labels: {func}, value: oldestReadyAge ?? 0}))
+}
+
+export function workersSamples(managers: readonly ManagerStatus[]): Sample[] {
+  const slots = managers.flatMap(manager => manager.slots)
+  return (['idle', 'working'] as const).map(state => ({
+    labels: {state},
+    value: slots.filter(slot => slot.state === state).length,
+  }))
+}
+
+/** Of functions without a job_status nothing is known, which is not the same as 0. */
+export function processedSamples(attempts: readonly FuncAttempts[]): Sample[] {
+  const outcomes = {completed: 'completed', failed: 'failed', abort: 'aborted'} as const
+  return attempts.flatMap(({func, ended}) =>
+    Object.entries(outcomes).map(([status, outcome]) => ({
+      labels: {func, outcome},
+      value: ended.reduce((sum, {status: its, attempts}) => sum + (its === status ? attempts : 0), 0),
+    })),
+  )
+}
+
+/** One function's run times. */
+export interface Distribution {
+  labels: Record<string, string>
+  /** For each of the upper bounds, how many were not longer: each counts what the one before it did. */
+  buckets: [le: number, count: number][]
+  sum: number
+  count: number
+}
+
+export function durations(attempts: readonly FuncAttempts[]): Distribution[] {
+  const add = (ended: FuncAttempts['ended'], value: (end: FuncAttempts['ended'][number]) => number) =>
+    ended.reduce((sum, end) => sum + value(end), 0)
+  return attempts.map(({func, ended}) => ({
+    labels: {func},
+    buckets: STORED_BUCKETS.map(le => [le, add(ended, end => (end.seconds <= le ? end.attempts : 0))]),
+    sum: add(ended, ({seconds, attempts}) => seconds * attempts),
+    count: add(ended, ({attempts}) => attempts),
+  }))
+}
