@@ -58,8 +58,21 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   driver('postgres', 'pg*'),
 
   // The only door to the store: all others get a Store handed in, and know its type
-  {of: 'lib/queue', may: [...LIBRARY, 'lib/store/open', 'lib/store/address', 'type lib/store/store']},
-  {of: 'lib/index', may: [...LIBRARY, 'type lib/store/store']},
+  {
+    of: 'lib/queue',
+    may: [
+      ...LIBRARY,
+      'lib/store/open',
+      'lib/store/address',
+      'type lib/store/store',
+      'await lib/work/inline',
+      'type lib/work/accounts',
+    ],
+  },
+  {
+    of: 'lib/index',
+    may: [...LIBRARY, 'type lib/store/store', 'type lib/work/inline', 'type lib/work/accounts'],
+  },
   {of: 'lib/work/*', may: [...LIBRARY, 'lib/work/*', 'type lib/store/store']},
   {
     of: 'lib/config*',

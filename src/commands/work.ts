@@ -68,6 +68,11 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       env: 'JOBQ_MAX_CHILD_MEMORY',
       helpValue: 'SIZE',
     }),
+    prefetch: string({
+      summary: 'take so many jobs more than can start, and settle together; default 0: strict priority',
+      env: 'JOBQ_PREFETCH',
+      helpValue: 'N',
+    }),
     fair: boolean({
       summary: 'among functions of equal priority serve each in turn, so that none starves another',
       env: 'JOBQ_FAIR',
@@ -124,6 +129,7 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
         flags['max-child-memory'] === undefined
           ? undefined
           : parseSize(flags['max-child-memory'], '--max-child-memory'),
+      prefetch: whole(flags.prefetch, '--prefetch', 0, 10_000),
       fair: flags.fair,
       adminHost: flags['admin-host'],
       adminPort:

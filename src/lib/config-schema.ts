@@ -90,6 +90,7 @@ const ConfigSchema = v.strictObject({
     ),
   ),
   hookTimeout: v.optional(duration),
+  prefetch: v.optional(count(0)),
   fair: v.optional(v.boolean()),
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),

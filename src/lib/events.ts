@@ -62,6 +62,11 @@ export class Events {
     this.#emitter.off(name, listener)
   }
 
+  /** Does anyone listen to these? */
+  hears(name: EventName): boolean {
+    return this.#channels.get(name)!.hasSubscribers || this.#emitter.listenerCount(name) > 0
+  }
+
   /** @param event made only if someone listens. What a listener throws surfaces as an uncaught exception, as ever. */
   tell<Name extends EventName>(name: Name, event: () => JobqEvents[Name]): void {
     const published = this.#channels.get(name)!

@@ -31,4 +31,6 @@ export {
 export type {RetryChoice, RetryOutcome} from './retries.ts'
 export type {FuncStats, Stats} from './stats.ts'
 export type {Preparation} from './store/store.ts'
+export type {Summary as WorkSummary} from './work/accounts.ts'
+export type {InlineOptions, InlineWorkers} from './work/inline.ts'
 export {defineWorker, type Job, type Replacement, type Worker} from './worker.ts'

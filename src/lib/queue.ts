@@ -24,6 +24,8 @@ import {type Stats, statsOf} from './stats.ts'
 import {addressText} from './store/address.ts'
 import {type OpenOptions, openStores, prepareStore} from './store/open.ts'
 import type {Preparation, Store} from './store/store.ts'
+import type {Summary} from './work/accounts.ts'
+import type {InlineOptions} from './work/inline.ts'
 
 export interface QueueOptions extends OpenOptions {
   /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
@@ -66,6 +68,8 @@ export class JobQueue<F = Functions> {
   readonly settings: Settings
   /** @internal What happens to this queue's jobs is told here. */
   readonly events = new Events()
+  /** The work that goes on here, and what ends it. */
+  readonly #working = new Map<Promise<Summary>, AbortController>()
   #closed = false
 
   private constructor(store: Store, settings: Settings) {
@@ -261,9 +265,27 @@ export class JobQueue<F = Functions> {
     return this.#open().attempts(func)
   }
 
+  /**
+   * Works jobs in this process, by functions of the application's: as `jobq work` does it, but each job runs on this
+   * event loop. Two at once on one queue are fine. A job that runs longer than its grabFor, or is to stop, has its signal
+   * aborted; a second later it counts as failed, or is released, though a function that does not heed its signal goes
+   * on: it can't be killed. One that keeps the event loop for more than a minute may find its job taken by someone else.
+   * @returns what was done, when it is drained, or has been told to end by its signal or by `close`
+   * @throws UsageError, WorkerError, StoreError
+   */
+  work(options: InlineOptions<F>): Promise<Summary> {
+    const closing = new AbortController()
+    const working = this.#work(options, closing.signal).finally(() => this.#working.delete(working))
+    this.#working.set(working, closing)
+    return working
+  }
+
+  /** Ends the work that goes on here, as its signal would, and then the queue: nothing can be called any more. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    for (const closing of this.#working.values()) closing.abort()
+    await Promise.allSettled(this.#working.keys())
     await this.#store.close()
   }
 
@@ -278,6 +300,20 @@ export class JobQueue<F = Functions> {
     const store = this.#open()
     if (func !== undefined && !(await store.funcs()).includes(func)) throw noSuchFunc(func)
     yield* rows(store)
+  }
+
+  /** On a connection of its own, so that a turn costs no fsync while an enqueue stays durable. */
+  async #work(options: InlineOptions<F>, closing: AbortSignal): Promise<Summary> {
+    const store = this.#open()
+    const {config, databases} = this.settings
+    const {workInline} = await import('./work/inline.ts')
+    const openStore = async (onTrouble: (message: string) => void) => {
+      if (databases.some(address => addressText(address) === ':memory:'))
+        return {store, close: async () => {}}
+      const own = await openStores(databases, {durable: false, onTrouble})
+      return {store: own, close: () => own.close()}
+    }
+    return workInline(options, {config, events: this.events, openStore}, closing)
   }
 
   #open(): Store {

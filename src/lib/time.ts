@@ -5,6 +5,9 @@
 import {UsageError} from './errors.ts'
 import {MAX_UINT32} from './job.ts'
 
+/** Node's longest timer, 24.8 days: a longer one would go off at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1
+
 const SECONDS = {s: 1, m: 60, h: 3600, d: 86_400} as const
 const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h or 3d'
 const BEFORE_2106 = 'before 2106-02-07T06:28:16Z (the column is 32 bits wide)'

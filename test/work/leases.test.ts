@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import {describe, mock, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
+import {Events} from '../../src/lib/events.ts'
 import {openSqlite} from '../../src/lib/store/sqlite.ts'
-import type {Crew} from '../../src/lib/work/crew.ts'
 import {Dispatcher} from '../../src/lib/work/dispatcher.ts'
-import type {Ended} from '../../src/lib/work/executor.ts'
+import type {Ended, Executors} from '../../src/lib/work/executor.ts'
 import type {JobLog} from '../../src/lib/work/log.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -92,7 +92,7 @@ test('a lock that another process holds is waited for: what has ended is settled
 })
 
 describe('a lease of a minute', () => {
-  const silent: JobLog = {ended() {}, output: () => null, trouble() {}, debug() {}}
+  const silent: JobLog = {ended() {}, output: () => null, trouble() {}, isVerbose: false, debug() {}}
 
   test('is renewed every 20 seconds while the job runs, and no further once it is someone else’s', async t => {
     const site = new Workplace(t)
@@ -102,8 +102,9 @@ describe('a lease of a minute', () => {
     mock.timers.enable({apis: ['setInterval']})
     t.after(() => mock.timers.reset())
     const onEnds: ((ended: Ended) => void)[] = []
-    const crew = {
+    const crew: Executors = {
       failure: null,
+      prospect: () => 'now',
       room: () => ({
         funcs: ['Long'],
         held: new Set(),
@@ -115,11 +116,17 @@ describe('a lease of a minute', () => {
         onEnds.push(onEnd)
         return {settings: {grabFor: 3600, setJobStatus: false, retryIn: () => null}, stop() {}}
       },
-    } as unknown as Crew
+    }
     const said: string[] = []
     const log = {...silent, trouble: (message: string) => void said.push(message)}
-    const options = {mode: 'once', shutdownTimeoutMs: 1000, fair: false, workDelayMs: 5000} as const
-    const ran = new Dispatcher(store, crew, options, log).run()
+    const options = {
+      mode: 'once',
+      prefetch: 0,
+      shutdownTimeoutMs: 1000,
+      fair: false,
+      workDelayMs: 5000,
+    } as const
+    const ran = new Dispatcher(store, crew, options, log, new Events()).run()
     await until('it has begun', () => onEnds.length === 1)
     const lease = () => site.column<number>('SELECT grabbed_until FROM job')[0]
     assert.equal(lease(), now + 60)

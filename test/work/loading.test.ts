@@ -229,6 +229,7 @@ describe('an import without an end', () => {
     const file = site.write('workers/Loop.mjs', `console.log('looping'); for (;;) {}`)
     const said: string[] = []
     const log: JobLog = {
+      isVerbose: false,
       ended() {},
       output: (_job, _stream, line) => {
         said.push(line)

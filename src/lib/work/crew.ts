@@ -4,7 +4,7 @@
  */
 import type {JobRow} from '../job.ts'
 import {CommandExecutor} from './command.ts'
-import type {Ended, Run, WorkerView} from './executor.ts'
+import type {Ended, Executor, Executors, Room, Run, WorkerView} from './executor.ts'
 import type {CommandHandler, Handler, ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {Pool, type PoolOptions} from './pool.ts'
@@ -15,21 +15,9 @@ export interface CrewOptions extends PoolOptions {
   db: string
 }
 
-/** What may be grabbed now: so many jobs of these functions. */
-export interface Room {
-  funcs: readonly string[]
-  /** Among them those that no child is idle for, but one is starting: their jobs must not be overtaken. */
-  held: ReadonlySet<string>
-  /** For functions that may not run as often as there is room. */
-  maxRunning: ReadonlyMap<string, number>
-  limit: number
-  /** Are these all the functions there are, or is some executor full? */
-  isWhole: boolean
-}
-
 const NO_ROOM: Room = {funcs: [], held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
 
-export class Crew {
+export class Crew implements Executors {
   readonly #pool: Pool
   readonly #commands: CommandExecutor
   #handlers: readonly Handler[]
@@ -90,22 +78,40 @@ export class Crew {
 
   /**
    * The room there is. Where an executor is full, only what the other can start is to be grabbed, and no more than
-   * each of them could start.
+   * each of them could start. What is taken ahead may be of every function that is worked at all.
    */
-  room(): Room {
+  room(ahead: number): Room {
     const free = this.#maxWorkers - this.#running
+    if (ahead > 0) return this.#roomAhead(Math.max(0, free) + ahead)
     const open = [this.#pool, this.#commands].filter(({funcs, room}) => funcs.length > 0 && room > 0)
     if (free <= 0 || open.length === 0) return NO_ROOM
     const held = open.includes(this.#pool) ? [] : this.#pool.soon
     const funcs = [...open.flatMap(executor => executor.funcs), ...held]
-    const limited = open.flatMap(({limits}) => [...limits]).filter(([, {maxRunning}]) => maxRunning > 0)
     return {
       funcs,
       held: new Set(held),
-      maxRunning: new Map(limited.map(([func, {maxRunning}]) => [func, maxRunning])),
+      maxRunning: maxRunning(open),
       limit: Math.min(free, ...open.map(({room}) => room)),
       isWhole: held.length === 0 && funcs.length === this.#handlers.length,
     }
+  }
+
+  #roomAhead(limit: number): Room {
+    const funcs = this.handled.filter(func => this.prospect(func) !== 'none')
+    return {
+      funcs,
+      held: NO_ROOM.held,
+      maxRunning: maxRunning([this.#pool, this.#commands]),
+      limit,
+      isWhole: funcs.length === this.#handlers.length,
+    }
+  }
+
+  prospect(func: string): 'now' | 'soon' | 'none' {
+    const handler = this.#handlers.find(handler => handler.func === func)
+    if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
+    if (this.#running >= this.#maxWorkers) return 'soon'
+    return !isModule(handler) || (this.#pool.room > 0 && this.#pool.funcs.includes(func)) ? 'now' : 'soon'
   }
 
   start(job: JobRow, onEnd: (ended: Ended) => void): Run {
@@ -120,6 +126,11 @@ export class Crew {
   async close(): Promise<void> {
     await this.#pool.close()
   }
+}
+
+function maxRunning(executors: readonly Pick<Executor, 'limits'>[]): ReadonlyMap<string, number> {
+  const limited = executors.flatMap(({limits}) => [...limits]).filter(([, {maxRunning}]) => maxRunning > 0)
+  return new Map(limited.map(([func, {maxRunning}]) => [func, maxRunning]))
 }
 
 function isModule(handler: Handler): handler is ModuleHandler {

@@ -4,12 +4,41 @@
  */
 import type {JobRow, Outcome} from '../job.ts'
 
+/** All whom a dispatcher hands jobs to, as one: the crew of `jobq work`, or an application's own workers. */
+export interface Executors {
+  /**
+   * What may be grabbed now.
+   * @param ahead so many jobs more than can start, to wait here until they can
+   */
+  room(ahead: number): Room
+  /** Could a job of this function start now, soon (when what runs has ended, or what starts is ready), or not at all? */
+  prospect(func: string): 'now' | 'soon' | 'none'
+  /** @param onEnd called once, and never before this returns */
+  start(job: JobRow, onEnd: (ended: Ended) => void): Run
+  /** Why nothing can be worked at the moment. */
+  readonly failure: Error | null
+}
+
+/** So many jobs of these functions. */
+export interface Room {
+  funcs: readonly string[]
+  /** Among them those that no child is idle for, but one is starting: their jobs must not be overtaken. */
+  held: ReadonlySet<string>
+  /** For functions that may not run as often as there is room. */
+  maxRunning: ReadonlyMap<string, number>
+  limit: number
+  /** Are these all the functions there are, or is some executor full? */
+  isWhole: boolean
+}
+
 /** How a run ended, as far as its executor can tell. */
 export type Ended =
   /** The worker's own word. */
   | {kind: 'finished'; outcome: Outcome}
   /** Its process is gone without one: how, in words ("its process was killed by SIGKILL"). */
   | {kind: 'died'; how: string}
+  /** It was told to stop and did not; nothing can end it but the end of this process. It is waited for no longer. */
+  | {kind: 'abandoned'}
 
 /** A job that is being run. */
 export interface Run {
@@ -42,6 +71,7 @@ export interface WorkerView {
   jobsDone: number
 }
 
+/** One kind of executor among a crew's. */
 export interface Executor {
   /** The functions it could start a job of right now. */
   readonly funcs: readonly string[]

@@ -16,6 +16,8 @@ export interface JobLog {
   output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): Promise<void> | null
   /** Something that a person should look at. */
   trouble(message: string): void
+  /** Is `debug` heard? If not, what it would say need not be put together. */
+  readonly isVerbose: boolean
   debug(message: string): void
 }
 
@@ -62,6 +64,10 @@ class TextLog implements JobLog {
     this.#line(`jobq: ${message}`)
   }
 
+  get isVerbose(): boolean {
+    return this.#options.debug
+  }
+
   debug(message: string): void {
     if (this.#options.debug) this.#line(`debug: ${message}`)
   }
@@ -97,6 +103,10 @@ class JsonLog implements JobLog {
 
   trouble(message: string): void {
     this.#line({event: 'trouble', message})
+  }
+
+  get isVerbose(): boolean {
+    return this.#options.debug
   }
 
   debug(message: string): void {

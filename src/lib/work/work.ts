@@ -8,9 +8,10 @@ import {databasesName, resolveSettings, type Settings} from '../config.ts'
 import {EXIT} from '../errors.ts'
 import {ADMIN_PORT} from '../names.ts'
 import type {JobQueue} from '../queue.ts'
+import type {Summary} from './accounts.ts'
 import {serveScoreboard} from './admin.ts'
 import {Crew} from './crew.ts'
-import {Dispatcher, type DispatcherOptions, type Summary} from './dispatcher.ts'
+import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {serveStatus, socketPath} from './managers.ts'
@@ -29,6 +30,8 @@ export interface WorkOptions
   workersDir?: string | undefined
   /** `FUNC=COMMAND` words. */
   exec?: readonly string[] | undefined
+  /** Take so many jobs more than can start. Default 0: strict priority. */
+  prefetch?: number | undefined
   /** Among functions of equal priority, serve each in turn. Default false. */
   fair?: boolean | undefined
   /** Default 30 s. */
@@ -64,7 +67,8 @@ export async function work(
   const guardian = new Guardian(socketPath(databasesName(settings)))
   const pool = poolOptions(options, settings)
   const crew = new Crew(handlers, {...pool, db: queue.address}, guardian, log, () => dispatcher.wake())
-  const dispatcher = new Dispatcher(queue.store, crew, dispatcherOptions(options, settings), log)
+  const {store, events} = queue
+  const dispatcher = new Dispatcher(store, crew, dispatcherOptions(options, settings), log, events)
   const scoreboard = new Scoreboard(crew, dispatcher, databasesName(settings))
   const systemd = new SystemdNotifier(log)
   const servers: Server[] = []
@@ -136,6 +140,7 @@ function poolOptions(options: WorkOptions, {config}: Settings): PoolOptions {
 function dispatcherOptions(options: WorkOptions, {config}: Settings): DispatcherOptions {
   return {
     mode: options.mode,
+    prefetch: options.prefetch ?? config.prefetch ?? 0,
     fair: options.fair ?? config.fair ?? false,
     maxJobs: options.maxJobs ?? config.maxJobs,
     maxTimeMs: options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),

@@ -1,0 +1,74 @@
+/**
+ * One attempt at a job, as the dispatcher follows it: grabbed, perhaps waiting for an executor, running, ended, settled.
+ */
+import type {JobRow, Lease, Outcome, Settlement} from '../job.ts'
+import type {Ended, Run} from './executor.ts'
+
+export class Attempt {
+  readonly job: JobRow
+  lease: Lease
+  /** When it was given or renewed, by performance.now(). */
+  leasedSince: number
+  /** null: it has not started yet. */
+  run: Run | null = null
+  /** performance.now() at the start. */
+  since = 0
+  /** Unix seconds by the database's clock. */
+  startedAt = 0
+  /** Why it was told to stop, if it was. */
+  stopped: 'overrun' | 'shutdown' | null = null
+  /** How it ended; before that, and for what never started: given back. */
+  outcome: Outcome = {kind: 'released'}
+  durationMs = 0
+
+  constructor(job: JobRow, leasedSince: number) {
+    this.job = job
+    this.lease = leaseOf(job)
+    this.leasedSince = leasedSince
+  }
+
+  stop(why: 'overrun' | 'shutdown'): void {
+    if (this.stopped || !this.run) return
+    this.stopped = why
+    this.run.stop()
+  }
+
+  end(ended: Ended): void {
+    this.durationMs = performance.now() - this.since
+    this.outcome = this.#outcome(ended)
+  }
+
+  get settlement(): Settlement {
+    const {lease, outcome, startedAt} = this
+    if (!this.run?.settings.setJobStatus) return {lease, outcome}
+    return {lease, outcome, span: {start: startedAt, end: startedAt + Math.round(this.durationMs / 1000)}}
+  }
+
+  #outcome(ended: Ended): Outcome {
+    if (this.stopped === 'overrun') {
+      const {grabFor, retryIn} = this.run!.settings
+      const end = ended.kind === 'abandoned' ? 'told to stop, but it may still be running' : 'stopped'
+      const message = `ran longer than its grab_for of ${grabFor} s and was ${end}`
+      return {kind: 'failed', message, retryIn: retryIn()}
+    }
+    // A job that was told to stop and did is not to blame for how it ended, unless it got done all the same
+    if (this.stopped === 'shutdown' && !(ended.kind === 'finished' && isDone(ended.outcome)))
+      return {kind: 'released'}
+    switch (ended.kind) {
+      case 'finished':
+        return ended.outcome
+      case 'died':
+        return {kind: 'died', how: ended.how}
+      case 'abandoned':
+        return {kind: 'released'}
+    }
+  }
+}
+
+function leaseOf({id, db, grabbedUntil}: JobRow): Lease {
+  return db === undefined ? {id, grabbedUntil} : {id, db, grabbedUntil}
+}
+
+function isDone(outcome: Outcome): boolean {
+  return outcome.kind === 'completed' || outcome.kind === 'replaced' || outcome.kind === 'aborted'
+}

@@ -1,0 +1,206 @@
+/**
+ * `queue.work()`: the dispatcher within an application's own process, and the application's functions as its executors.
+ *
+ * What is true of `jobq work` and its children is not of these: a job that blocks the event loop blocks the dispatcher
+ * with it (what it then settles is fenced by its lease), one that never ends can't be killed, and one that ends the
+ * process ends all of it. It listens to no signal, opens no port and prints nothing: that is the application's.
+ */
+import {closest} from 'fastest-levenshtein'
+import type {JobqConfig} from '../config-schema.ts'
+import {UsageError} from '../errors.ts'
+import type {Events} from '../events.ts'
+import type {ArgOf, FuncName, Functions} from '../functions.ts'
+import {checkFunc} from '../names.ts'
+import type {Store} from '../store/store.ts'
+import type {Support} from '../support.ts'
+import type {Job, Worker} from '../worker.ts'
+import type {Summary} from './accounts.ts'
+import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
+import {InlineExecutors} from './inline-executors.ts'
+import type {JobLog} from './log.ts'
+import {NO_SUPPORT, type ReadyWorker, readyWorker} from './run-job.ts'
+
+/** A worker, or only its `work`, for each function that is to be worked. */
+export type InlineWorkers<F = Functions> = {
+  readonly [Name in FuncName<F>]?: Worker<ArgOf<F, Name>> | ((job: Job<ArgOf<F, Name>>) => unknown)
+}
+
+export interface InlineOptions<F = Functions> {
+  /** Who works which function. The configuration's `funcs` has the last word on their settings. */
+  workers: InlineWorkers<F>
+  /** Those of them that are to work. Default all. */
+  abilities?: readonly FuncName<F>[] | undefined
+  /** How many jobs run at once. Default 1. */
+  concurrency?: number | undefined
+  /**
+   * Take so many jobs more than can start, and settle their ends together: several times the throughput for small jobs.
+   * A job that arrives meanwhile with a higher priority waits for those. Default 0: strict priority.
+   */
+  prefetch?: number | undefined
+  /** Ends the work when it aborts, as TERM ends `jobq work`: what runs may finish, within shutdownTimeout. */
+  signal?: AbortSignal | undefined
+  /** `forever` waits for more, `drain` ends when nothing is ready, `once` after one job. Default 'forever'. */
+  mode?: DispatcherOptions['mode'] | undefined
+  /** End after so many jobs. Default: the configuration's, else none. */
+  maxJobs?: number | undefined
+  /** End after so many seconds. Default: the configuration's, else none. */
+  maxTime?: number | undefined
+  /** Look for jobs at least every so many seconds, whatever is noticed. Default: the configuration's, else 5. */
+  workDelay?: number | undefined
+  /**
+   * How many seconds running jobs have to finish once told to end; then their signals abort, and a second later they are
+   * released, though a function that does not heed its signal may go on. Default: the configuration's, else 30.
+   */
+  shutdownTimeout?: number | undefined
+  /** Among functions of equal priority, serve each in turn. Default: the configuration's, else false. */
+  fair?: boolean | undefined
+  /** Told what a person should look at: a database that is out of reach, a job that someone else took. Default no one. */
+  onTrouble?: ((message: string) => void) | undefined
+}
+
+/** What the queue has for it. */
+export interface InlineHost {
+  config: JobqConfig
+  events: Events
+  /** Default: no hooks and no plugins. */
+  support?: Support
+  openStore(onTrouble: (message: string) => void): Promise<{store: Store; close(): Promise<void>}>
+}
+
+/**
+ * @param closing ends it as the options' signal does
+ * @throws UsageError, WorkerError before anything is grabbed; StoreError
+ */
+export async function workInline<F>(
+  options: InlineOptions<F>,
+  host: InlineHost,
+  closing: AbortSignal,
+): Promise<Summary> {
+  checkOptions(options)
+  const {concurrency = 1, signal, onTrouble = () => {}} = options
+  const {config, events, support = NO_SUPPORT} = host
+  const executors = new InlineExecutors(readyWorkers(options, config), concurrency, support, onTrouble)
+  const {store, close} = await host.openStore(onTrouble)
+  try {
+    const settings = dispatcherOptions(options, config)
+    const dispatcher = new Dispatcher(store, executors, settings, quietLog(onTrouble), events)
+    return await runUntil(dispatcher, signal ? [signal, closing] : [closing])
+  } finally {
+    await executors.close()
+    await close()
+  }
+}
+
+async function runUntil(dispatcher: Dispatcher, signals: readonly AbortSignal[]): Promise<Summary> {
+  let hasEnded = false
+  const end = () => {
+    if (!hasEnded) dispatcher.end() // a second time would not let what runs finish
+    hasEnded = true
+  }
+  if (signals.some(({aborted}) => aborted)) end()
+  for (const signal of signals) signal.addEventListener('abort', end)
+  try {
+    return await dispatcher.run()
+  } finally {
+    for (const signal of signals) signal.removeEventListener('abort', end)
+  }
+}
+
+function dispatcherOptions(options: InlineOptions<never>, config: JobqConfig): DispatcherOptions {
+  const maxTime = options.maxTime ?? config.maxTime
+  return {
+    mode: options.mode ?? 'forever',
+    prefetch: options.prefetch ?? 0,
+    fair: options.fair ?? config.fair ?? false,
+    maxJobs: options.maxJobs ?? config.maxJobs,
+    maxTimeMs: maxTime === undefined ? undefined : maxTime * 1000,
+    shutdownTimeoutMs: (options.shutdownTimeout ?? config.shutdownTimeout ?? 30) * 1000,
+    workDelayMs: (options.workDelay ?? config.workDelay ?? 5) * 1000,
+  }
+}
+
+/** What a log would say of each job, events do. */
+function quietLog(onTrouble: (message: string) => void): JobLog {
+  return {ended() {}, output: () => null, trouble: onTrouble, isVerbose: false, debug() {}}
+}
+
+// ---- the options
+
+function readyWorkers(
+  {workers, abilities}: InlineOptions<never>,
+  {funcs, serializer}: JobqConfig,
+): ReadonlyMap<string, ReadyWorker> {
+  const given = new Map<string, unknown>(Object.entries(workers))
+  for (const func of abilities ?? [])
+    if (!given.has(func))
+      throw new UsageError(`work: expected a worker for ${JSON.stringify(func)}, got none`, {
+        hint: `give workers.${func}, or take it from abilities`,
+      })
+  const names = abilities ?? [...given.keys()].filter(func => given.get(func) !== undefined)
+  if (names.length === 0)
+    throw new UsageError('work: expected at least one worker, got none', {
+      hint: 'write: queue.work({workers: {Notify: async job => {…}}})',
+    })
+  return new Map(
+    names.map(func => {
+      const worker = given.get(func)
+      const overrides = (funcs && Object.hasOwn(funcs, func) && funcs[func]) || {}
+      const object = typeof worker === 'function' ? {work: worker} : worker
+      if (typeof object !== 'object' || object === null || !('work' in object))
+        throw mismatch(`workers.${func}`, 'a function, or a worker with work(job)', worker)
+      return [checkFunc(func, 'work: workers'), readyWorker(object, overrides, `workers.${func}`, serializer)]
+    }),
+  )
+}
+
+type Check = [expected: string, isRight: (value: unknown) => boolean]
+const whole = (min: number, max = Number.MAX_SAFE_INTEGER): Check => [
+  `a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}`,
+  value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
+]
+const seconds: Check = [
+  'seconds from 0',
+  value => typeof value === 'number' && value >= 0 && value < Infinity,
+]
+const CHECKS: Record<keyof InlineOptions, Check> = {
+  workers: ['an object of workers', value => typeof value === 'object' && !Array.isArray(value)],
+  abilities: ['an array of functions', value => Array.isArray(value)],
+  concurrency: whole(1, 10_000),
+  prefetch: whole(0, 10_000),
+  signal: ['an AbortSignal', value => value instanceof AbortSignal],
+  mode: [
+    "'forever', 'drain' or 'once'",
+    value => value === 'forever' || value === 'drain' || value === 'once',
+  ],
+  maxJobs: whole(1),
+  maxTime: seconds,
+  workDelay: seconds,
+  shutdownTimeout: seconds,
+  fair: ['true or false', value => typeof value === 'boolean'],
+  onTrouble: ['a function', value => typeof value === 'function'],
+}
+
+function checkOptions(options: unknown): asserts options is InlineOptions<never> {
+  if (typeof options !== 'object' || options === null) throw mismatch('', 'an object with workers', options)
+  for (const [key, value] of Object.entries(options)) {
+    if (!Object.hasOwn(CHECKS, key))
+      throw new UsageError(`work: unknown option ${key}`, {
+        hint: `did you mean ${closest(key, Object.keys(CHECKS))}?`,
+      })
+    const [expected, isRight] = CHECKS[key as keyof InlineOptions]
+    if (value !== undefined && !(value !== null && isRight(value))) throw mismatch(key, expected, value)
+  }
+  if (!('workers' in options) || options.workers === undefined)
+    throw mismatch('workers', CHECKS.workers[0], undefined)
+}
+
+function mismatch(key: string, expected: string, got: unknown): UsageError {
+  const what = typeof got === 'number' || typeof got === 'string' ? JSON.stringify(got) : kindOf(got)
+  return new UsageError(`work: ${key ? `${key}: ` : ''}expected ${expected}, got ${what}`)
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'none'
+  if (value === null) return 'null'
+  return Array.isArray(value) ? 'an array' : typeof value
+}
