@@ -2,27 +2,38 @@
 import {PluginError} from './errors.ts'
 import type {Hook} from './hooks.ts'
 import type {Plugin, PluginContext, PluginOf} from './plugins.ts'
+import type {Job} from './worker.ts'
 
 export class PluginSet {
   /** `work` within what the plugins put around it, the first one outermost; null if none does. */
   readonly aroundWork: NonNullable<Plugin['aroundWork']> | null
+  /** An enqueue within what the plugins put around it, the first one outermost; null if none does. */
+  readonly aroundEnqueue: NonNullable<Plugin['aroundEnqueue']> | null
   readonly #plugins: ReadonlyMap<string, Plugin>
   #started: [name: string, plugin: Plugin][] = []
 
   /** @throws PluginError for what is no object, or has something else where jobq looks for a function */
   constructor(plugins: Iterable<readonly [name: string, plugin: unknown]> = []) {
     this.#plugins = new Map([...plugins].map(([name, plugin]) => [name, checked(name, plugin)]))
-    const around = [...this.#plugins.values()].filter(({aroundWork}) => aroundWork)
+    const all = [...this.#plugins.values()]
+    const aroundWork = all.filter(({aroundWork}) => aroundWork)
     this.aroundWork =
-      around.length === 0
+      aroundWork.length === 0
         ? null
-        : (job, work) => around.reduceRight((inner, plugin) => () => plugin.aroundWork!(job, inner), work)()
+        : (job, work) =>
+            aroundWork.reduceRight((inner, plugin) => () => plugin.aroundWork!(job, inner), work)()
+    const aroundEnqueue = all.filter(({aroundEnqueue}) => aroundEnqueue)
+    this.aroundEnqueue =
+      aroundEnqueue.length === 0
+        ? null
+        : (call, enqueue) =>
+            aroundEnqueue.reduceRight((inner, plugin) => () => plugin.aroundEnqueue!(call, inner), enqueue)()
   }
 
-  /** @throws PluginError if there is none of that name */
-  get<Name extends string>(name: Name): PluginOf<Name> {
+  /** @param job who asks for it, if it is a job. @throws PluginError if there is none of that name */
+  get<Name extends string>(name: Name, job?: Job): PluginOf<Name> {
     const plugin = this.#plugins.get(name)
-    if (plugin !== undefined) return plugin as PluginOf<Name>
+    if (plugin !== undefined) return (job && plugin.forJob ? plugin.forJob(job) : plugin) as PluginOf<Name>
     const names = [...this.#plugins.keys()]
     throw new PluginError(`no plugin ${JSON.stringify(name)}`, {
       hint:
@@ -71,7 +82,7 @@ function checked(name: string, plugin: unknown): Plugin {
     throw new PluginError(
       `plugin ${name}: expected an object, got ${plugin === null ? 'null' : typeof plugin}`,
     )
-  for (const key of ['start', 'stop', 'aroundWork'] as const) {
+  for (const key of ['start', 'stop', 'aroundWork', 'aroundEnqueue', 'forJob'] as const) {
     const value = (plugin as Plugin)[key] as unknown
     if (value !== undefined && typeof value !== 'function')
       throw new PluginError(`plugin ${name}: ${key}: expected a function, got ${typeof value}`)

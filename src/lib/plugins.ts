@@ -1,11 +1,14 @@
 /**
  * Plugins: named objects that an application's jobs and its own code reach by name, as `job.plugin('logger')` and
- * `queue.plugin('logger')`. What they are is the application's; jobq knows three things of them, if they are there:
- * `hooks`, which are registered, `start`, called before anything else happens, and `stop`, called at the end.
+ * `queue.plugin('logger')`. What they are is the application's; jobq knows a few things of them, if they are there:
+ * `hooks`, which are registered; `start`, called before anything else happens, and `stop`, called at the end; what
+ * stands around an enqueue and around `work`; and `forJob`, what a job gets in the plugin's place.
  *
- * A process has its own: the application that opened a queue, and each process in which `jobq work` runs workers.
+ * A process has its own: the application that opened a queue, a command, `jobq work`, and each process in which that
+ * runs workers.
  */
-import type {Hook} from './hooks.ts'
+import type {EnqueueCall, Hook} from './hooks.ts'
+import type {EnqueuedJob} from './job.ts'
 import type {JobQueue} from './queue.ts'
 import type {Job} from './worker.ts'
 
@@ -29,11 +32,26 @@ export interface Plugin {
    * AsyncLocalStorage's value say. What it throws counts as thrown by `work`.
    */
   aroundWork?(job: Job, work: () => Promise<unknown>): Promise<unknown>
+  /**
+   * Stands around an enqueue, its hooks included: calls `enqueue` once and returns what that returns, or what becomes of
+   * its promise. It may change the call before that. What is refused is thrown through here.
+   * @param call null for all jobs of an `enqueueMany`
+   * @param enqueue returns the job itself, without a promise, in a transaction of better-sqlite3
+   */
+  aroundEnqueue?<Result extends EnqueuedJob | Promise<EnqueuedJob | number>>(
+    call: EnqueueCall | null,
+    enqueue: () => Result,
+  ): Result
+  /** What `job.plugin` returns in this one's place: something that knows the job. */
+  forJob?(job: Job): unknown
 }
 
 export interface PluginContext {
-  /** `client`: an application that opened a queue. `worker`: a process of `jobq work` that runs workers. */
-  role: 'client' | 'worker'
-  /** The client's queue. A worker's process has none: it owns no connection. */
+  /**
+   * `client`: an application that opened a queue. `command`: a command that is done soon, such as `jobq enqueue`.
+   * `dispatcher`: `jobq work` itself, where its jobs' events are told. `worker`: one of its processes that run workers.
+   */
+  role: 'client' | 'command' | 'dispatcher' | 'worker'
+  /** The process's queue. A worker's process has none: it owns no connection. */
   queue: JobQueue | null
 }

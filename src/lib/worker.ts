@@ -12,7 +12,9 @@ export type Replacement = JobRequest
 
 /** The job as `work` sees it. */
 export interface Job<Arg = unknown>
-  extends Readonly<Pick<JobRow, 'id' | 'func' | 'uniqkey' | 'retryCnt' | 'priority' | 'grabbedUntil'>> {
+  extends Readonly<
+    Pick<JobRow, 'id' | 'db' | 'func' | 'uniqkey' | 'retryCnt' | 'priority' | 'grabbedUntil'>
+  > {
   /** The argument, deserialized. */
   readonly arg: Arg
   /** The argument's bytes as they are stored; null for none. Qudo's arg_origin. */

@@ -156,6 +156,7 @@ export function nextTry(worker: ReadyWorker, job: Job): number | null {
 /** The job as work(), and a function for retryDelay, get to see it. */
 export class RunningJob implements Job {
   readonly id: number
+  readonly db?: number
   readonly func: string
   readonly uniqkey: string | null
   readonly retryCnt: number
@@ -171,6 +172,7 @@ export class RunningJob implements Job {
 
   constructor(row: JobRow, signal: AbortSignal, plugins: PluginSet) {
     this.id = row.id
+    if (row.db !== undefined) this.db = row.db
     this.func = row.func
     this.uniqkey = row.uniqkey
     this.retryCnt = row.retryCnt
@@ -196,7 +198,7 @@ export class RunningJob implements Job {
   }
 
   plugin<Name extends string>(name: Name): PluginOf<Name> {
-    return this.#plugins.get(name)
+    return this.#plugins.get(name, this)
   }
 
   /** As postWork gets to see it. */
