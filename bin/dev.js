@@ -1,5 +1,3 @@
 #!/usr/bin/env node
 // jobq from its sources, without a build: node bin/dev.js enqueue …
-import {start} from '../src/lib/cli/start.ts'
-
-await start(process.argv.slice(2), new URL('../', import.meta.url))
+import('../src/lib/cli/start.ts').then(({start}) => start(process.argv.slice(2)))

@@ -1,26 +1,29 @@
 #!/usr/bin/env node
 // The installed entry: checks the Node before anything else is loaded (better-sqlite3 crashes an old one), then starts.
-// Written for any Node that knows import(), so that an old one gets a sentence and not a syntax error.
+// CommonJS, for whose start Node needs less than for a module's, and written for any Node that knows import(), so that
+// an old one gets a sentence and not a syntax error.
+'use strict'
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major > 22 || (major === 22 && minor >= 18)) startHere()
 else handOver()
 
-async function startHere() {
-  const {enableCompileCache} = await import('node:module')
-  enableCompileCache()
-  const {start} = await import('../dist/lib/cli/start.js')
-  await start(process.argv.slice(2), new URL('../', import.meta.url))
+function startHere() {
+  require('node:module').enableCompileCache()
+  const {join} = require('node:path')
+  const {quickly} = require('../dist/quick/quick.cjs')
+  const words = process.argv.slice(2)
+  if (quickly(words, join(__dirname, '..')) === null)
+    import('../dist/lib/cli/start.js').then(({start}) => start(words))
 }
 
 // A checkout has a Node of its own (npm's `node`, a dev dependency): it takes over, signals and exit status included.
-async function handOver() {
-  const {existsSync} = await import('node:fs')
-  const {fileURLToPath} = await import('node:url')
-  const pinned = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url))
+function handOver() {
+  const {existsSync} = require('node:fs')
+  const pinned = require('node:path').join(__dirname, '../node_modules/node/bin/node')
   if (!existsSync(pinned))
     return fail('install a current Node.js: it runs TypeScript workers as they are, which jobq needs')
-  const {spawn} = await import('node:child_process')
-  const child = spawn(pinned, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {stdio: 'inherit'})
+  const {spawn} = require('node:child_process')
+  const child = spawn(pinned, [__filename, ...process.argv.slice(2)], {stdio: 'inherit'})
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGTTIN', 'SIGTTOU']
   for (const signal of signals)
     process.on(signal, () => {

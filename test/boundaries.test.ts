@@ -121,6 +121,19 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     ],
   },
   {of: 'lib/cli/work-run', may: [...LIBRARY, 'lib/cli/*', 'lib/work/*', ...SCREEN]},
+  // A bundle of its own, for SQLite only: the store without the client
+  {
+    of: 'lib/cli/quick',
+    may: [
+      ...LIBRARY,
+      '-lib/queue',
+      'lib/cli/*',
+      '-lib/cli/enqueue-run',
+      'type lib/cli/enqueue-run',
+      'lib/store/sqlite',
+      'type lib/store/address',
+    ],
+  },
   {of: 'lib/cli/*', may: [...LIBRARY, 'lib/cli/*', 'lib/render*', 'await lib/work/*', ...SCREEN]},
 
   {of: 'lib/load-default', may: ['lib/errors', 'lib/load-error', 'lib/self-import', 'node:*']},
@@ -190,6 +203,8 @@ describe('boundaries', () => {
       ['commands/work.ts', `import {work} from '../lib/work/work.ts'`, ['lib/work/work']],
       ['commands/work.ts', `import {runWorkCommand} from '../lib/cli/work-run.ts'`, ['lib/cli/work-run']],
       ['lib/cli/enqueue-run.ts', `import {x} from '../work/work.ts'`, ['lib/work/work']],
+      ['lib/cli/quick.ts', `import {JobQueue} from '../queue.ts'`, ['lib/queue']],
+      ['lib/cli/start.ts', `import {openSqlite} from '../store/sqlite.ts'`, ['lib/store/sqlite']],
       ['commands/deep/er.ts', `import {x} from '../../lib/store/store.ts'`, ['lib/store/store']],
       ['lib/errors.ts', `import type {JobRow} from './job.ts'`, ['type lib/job']],
       ['lib/job.ts', `import {join} from 'node:path'`, ['node:path']],

@@ -64,6 +64,31 @@ describe('standard output without room', {concurrency: 4, skip: NO_FULL}, () => 
   }
 })
 
+test('standard output that refuses what it has no room for at the moment: the id comes once there is', async t => {
+  const home = new Home(t)
+  // Node makes a pipe non-blocking for all who share it, as long as it runs
+  const fill = `process.stdout.on('error', () => {})
+    const {existsSync, writeFileSync, writeSync} = require('node:fs')
+    try { for (;;) writeSync(1, 'x') } catch {}
+    writeFileSync('full', '')
+    const timer = setInterval(() => existsSync('ended') && clearInterval(timer), 5)`
+  const refused = `const fs = require('node:fs'), write = fs.writeSync
+    fs.writeSync = (...args) => {
+      try { return write(...args) } catch (error) { fs.writeFileSync('refused', error.code); throw error }
+    }`
+  const wait = (file: string) => `until [ -e ${file} ]; do sleep 0.01; done`
+  const node = `${process.execPath} --require ./${home.write('refused.cjs', refused).split('/').at(-1)}`
+  const writers = `node ${home.write('fill.cjs', fill)} & ${wait('full')}; ${node} "$@"; echo $? >ended; wait`
+  const script = `{ ${writers}; } | { ${wait('refused')}; cat; }`
+  const {stdout, stderr} = await home.jobq(ENQUEUE, {command: ['sh', '-c', script, 'sh', RUN_JS]})
+  assert.match(stdout, /^x{4096,}1\n$/)
+  assert.deepEqual(
+    [home.read('refused').toString(), home.read('ended').toString(), stderr],
+    ['EAGAIN', '0\n', ''],
+  )
+  assert.equal(home.jobs().length, 1)
+})
+
 describe('a reader that has gone', {concurrency: 4}, () => {
   for (const words of [
     ENQUEUE,

@@ -71,12 +71,18 @@ after(() => rmSync(temp, {recursive: true, force: true}))
 
 describe('the packed package', () => {
   test('holds what is run and read, and nothing else', () => {
-    for (const file of ['bin/run.js', 'dist/lib/index.js', 'dist/lib/index.d.ts', 'oclif.manifest.json'])
+    for (const file of [
+      'bin/run.js',
+      'dist/quick/quick.cjs',
+      'dist/lib/index.js',
+      'dist/lib/index.d.ts',
+      'oclif.manifest.json',
+    ])
       assert.ok(files.includes(file), `${file} is missing`)
     for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/run\.js|dist\/.*\.(js|d\.ts)|docs\/.*\.md|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],

@@ -19,51 +19,78 @@ const {version} = JSON.parse(readFileSync(join(dirname(RUN_JS), '../package.json
 }
 
 describe('what is loaded', {concurrency: 4}, () => {
-  /** Packages, and modules of jobq by their place in dist/. */
-  async function loads(home: Home, words: string[]): Promise<{packages: string[]; modules: string[]}> {
-    const hook = `import {writeFileSync} from 'node:fs'
-      import {registerHooks} from 'node:module'
+  /** Packages, modules of jobq by their place in dist/, and what of Node itself. */
+  async function loads(
+    home: Home,
+    words: readonly string[],
+    env: Record<string, string> = {},
+  ): Promise<{packages: string[]; modules: string[]; builtins: string[]}> {
+    const hook = `const {writeFileSync} = require('node:fs')
       const urls = []
-      registerHooks({load: (url, context, next) => (urls.push(url), next(url, context))})
-      process.on('exit', () => writeFileSync('loaded', urls.join('\\n')))`
-    const env = {NODE_OPTIONS: `--import ${home.write('hook.mjs', hook)}`}
-    assert.equal((await home.jobq(words, {env})).code, 0)
-    const urls = home.read('loaded').toString().split('\n')
+      require('node:module').registerHooks({load: (url, context, next) => (urls.push(url), next(url, context))})
+      process.on('exit', () => writeFileSync('loaded', JSON.stringify([urls, process.moduleLoadList])))`
+    const NODE_OPTIONS = `--require ${home.write('hook.cjs', hook)}`
+    assert.equal((await home.jobq(words, {env: {NODE_OPTIONS, ...env}})).code, 0)
+    const [urls, builtins] = JSON.parse(home.read('loaded').toString()) as [string[], string[]]
     const packages = urls.flatMap(url => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])
-    const modules = urls.flatMap(url => /^(?!.*\/node_modules\/).*\/dist\/(.*)\.js$/.exec(url)?.[1] ?? [])
-    assert.ok(modules.includes('lib/cli/start'), 'the hook sees what is loaded')
-    return {packages: [...new Set(packages)].sort(), modules}
+    const modules = urls.flatMap(url => /^(?!.*\/node_modules\/).*\/dist\/(.*)\.c?js$/.exec(url)?.[1] ?? [])
+    assert.ok(modules.includes('quick/quick'), 'the hook sees what is loaded')
+    return {packages: [...new Set(packages)].sort(), modules, builtins}
   }
 
-  test('by --version: no package, and of jobq what shows it', async t => {
+  /** What Node loads when it is touched, and what it takes then. */
+  const SLOW = /^NativeModule (stream|net|tty|perf_hooks|internal\/fs\/(promises|streams))$/
+
+  test('by --version: no package, and one file of jobq', async t => {
     const {packages, modules} = await loads(new Home(t), ['--version'])
-    assert.deepEqual(packages, [])
-    const shown = ['lib/cli/output-guard', 'lib/cli/show-error', 'lib/cli/start', 'lib/errors']
-    assert.deepEqual(modules.sort(), shown)
+    assert.deepEqual([packages, modules], [[], ['quick/quick']])
   })
 
-  for (const [what, words] of [
-    ['one argument', ['--arg', '{}', '--priority', '5', '--uniqkey', 'k', '--delay', '5m', '--json']],
-    ['a file', ['--arg-file', 'arg', '--if-absent', '--uniqkey=k']],
-  ] as const)
-    test(`by an enqueue of ${what}: better-sqlite3, and nothing that only others need`, async t => {
-      const home = new Home(t)
-      home.write('arg', '{}')
-      const {packages, modules} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...words])
-      assert.deepEqual(packages, ['better-sqlite3'])
-      const others = /^commands\/|^lib\/(work|render|base-command|config-schema|self-import|load-error|index)/
-      const ways = /^lib\/cli\/(run-oclif|bulk|line|json|raw|list|stats|work)/
-      const stores = /^lib\/store\/(?!address|open|sqlite$|sqlite-(errors|file|insert|link|schema))/
-      assert.deepEqual(
-        modules.filter(module => [others, ways, stores].some(kind => kind.test(module))),
-        [],
-      )
-    })
+  const words = ['--arg', '{}', '--priority', '5', '--uniqkey', 'k', '--delay', '5m', '--json']
+
+  test('by the first enqueue: better-sqlite3, two files of jobq, and what makes the database', async t => {
+    const {packages, modules} = await loads(new Home(t), ['enqueue', 'F', '--db', 'jobs.db', ...words])
+    assert.deepEqual(packages, ['better-sqlite3'])
+    assert.deepEqual(modules, ['quick/quick', 'quick/sqlite', 'quick/sqlite-file', 'quick/sqlite-schema'])
+  })
+
+  test('by any other enqueue: better-sqlite3 and two files of jobq; of Node, nothing that is slow', async t => {
+    const home = new Home(t)
+    await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
+    const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...words])
+    assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/sqlite']])
+    assert.ok(builtins.length > 50)
+    assert.deepEqual(
+      builtins.filter(name => SLOW.test(name)),
+      [],
+    )
+  })
 
   test('by an enqueue with MessagePack: that, too', async t => {
     const words = ['enqueue', 'F', '--db', 'jobs.db', '--serializer', 'msgpack', '--arg', '{}']
     assert.deepEqual((await loads(new Home(t), words)).packages, ['@msgpack/msgpack', 'better-sqlite3'])
   })
+
+  for (const [what, words, more] of [
+    ['a configuration file', ['--db', 'jobs.db'], ['fastest-levenshtein', 'valibot']],
+    ['several databases', ['--db', 'jobs.db', '--db', 'other.db'], []],
+  ] as const)
+    test(`by an enqueue with ${what}: the library, no oclif, and no second copy of the store`, async t => {
+      const home = new Home(t)
+      if (more.length > 0) home.write('jobq.config.json', '{}')
+      const {packages, modules} = await loads(home, ['enqueue', 'F', ...words])
+      assert.deepEqual(packages, ['better-sqlite3', ...more])
+      assert.deepEqual(
+        modules.filter(module => module.startsWith('quick/')),
+        ['quick/quick'],
+      )
+      const others =
+        /^commands\/|^lib\/(work|render|base-command|self-import|load-error|index)|^lib\/cli\/(run-oclif|bulk|line|json|raw|list|stats|work)/
+      assert.deepEqual(
+        modules.filter(module => others.test(module)),
+        [],
+      )
+    })
 
   test('by help: no database', async t => {
     const {packages} = await loads(new Home(t), ['enqueue', '--help'])
@@ -260,7 +287,8 @@ for (const [what, node] of oldNodes)
     test('without one: one clear line', async t => {
       const home = new Home(t)
       mkdirSync(home.path('bin'))
-      copyFileSync(RUN_JS, home.path('bin/run.js'))
+      for (const file of ['run.js', 'package.json'])
+        copyFileSync(join(dirname(RUN_JS), file), home.path(`bin/${file}`))
       home.write('package.json', '{"type": "module"}')
       const alone = [...node, home.path('bin/run.js')]
       const says = [/expected Node\.js 22\.18 or later, got \d+\.\d+\.\d+ \(install a current Node\.js/]

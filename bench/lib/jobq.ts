@@ -3,13 +3,22 @@
  * measurement by building), started as its own process or imported as a library.
  */
 import {type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync} from 'node:child_process'
-import {cpSync, existsSync, mkdirSync, rmSync, symlinkSync} from 'node:fs'
+import {cpSync, mkdirSync, rmSync, symlinkSync} from 'node:fs'
 import {join} from 'node:path'
 import {fileURLToPath, pathToFileURL} from 'node:url'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export const BENCH = join(ROOT, 'bench')
 const STAGE = join(BENCH, '.stage')
+
+const BUILT_FROM = [
+  'bin',
+  'src',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'rolldown.config.js',
+]
 
 type QueueModule = typeof import('../../src/lib/queue.ts')
 
@@ -25,17 +34,13 @@ export class Jobq {
   static async build(): Promise<void> {
     rmSync(STAGE, {recursive: true, force: true})
     mkdirSync(STAGE, {recursive: true})
-    const tool = (name: string, ...args: string[]) =>
-      execFileSync(process.execPath, [join(ROOT, 'node_modules/.bin', name), ...args], {
-        cwd: ROOT,
-        env: cleanEnvironment(),
-        stdio: ['ignore', 2, 'inherit'],
-      })
-    tool('tsc', '-p', 'tsconfig.build.json', '--outDir', join(STAGE, 'dist'))
-    for (const path of ['bin', 'package.json']) cpSync(join(ROOT, path), join(STAGE, path), {recursive: true})
-    if (!existsSync(join(STAGE, 'node_modules')))
-      symlinkSync(join(ROOT, 'node_modules'), join(STAGE, 'node_modules'))
-    tool('oclif', 'manifest', '--no-jit', STAGE)
+    for (const path of BUILT_FROM) cpSync(join(ROOT, path), join(STAGE, path), {recursive: true})
+    symlinkSync(join(ROOT, 'node_modules'), join(STAGE, 'node_modules'))
+    execFileSync('npm', ['run', '--silent', 'build'], {
+      cwd: STAGE,
+      env: cleanEnvironment(),
+      stdio: ['ignore', 2, 'inherit'],
+    })
   }
 
   /** As build() has made it. */

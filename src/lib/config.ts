@@ -23,6 +23,12 @@ export interface Settings {
   folder: string
 }
 
+/** What flags or options say. */
+interface Given {
+  db?: readonly string[] | undefined
+  config?: string | undefined
+}
+
 const MEND = 'mend the file, or name another with --config'
 
 /** For `export default defineConfig({…})` in jobq.config.ts: checks the keys while they are typed. */
@@ -31,14 +37,19 @@ export function defineConfig(config: JobqConfigInput): JobqConfigInput {
 }
 
 /** @throws ConfigError, UsageError */
-export async function resolveSettings(given: {
-  db?: readonly string[] | undefined
-  config?: string | undefined
-}): Promise<Settings> {
+export async function resolveSettings(given: Given): Promise<Settings> {
   const file = configFile(given.config)
-  const config = file ? await loadConfig(file) : {}
+  return settings(given.db, file ? await loadConfig(file) : {}, file)
+}
+
+/** The settings where no configuration file has a say, else null: at once, and nothing of the user's is run. */
+export function settingsWithoutFile(given: Given): Settings | null {
+  return configFile(given.config) ? null : settings(given.db, {}, null)
+}
+
+function settings(db: Given['db'], config: JobqConfig, file: string | null): Settings {
   const folder = file ? dirname(file) : process.cwd()
-  return {databases: databases(given.db, config, {file, folder}), config, file, folder}
+  return {databases: databases(db, config, {file, folder}), config, file, folder}
 }
 
 /** The databases as a message may name them: no password. */

@@ -1,13 +1,14 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
 import {EXIT, JobqError} from '../errors.ts'
+import {complain, say} from './output-guard.ts'
 
-/** Shows the error and returns the exit status that says so. */
-export function showError(error: unknown, json: boolean): number {
+/** Sets the exit status that says so, first: showing it ends the process if nobody reads any more. */
+export function showError(error: unknown, json: boolean): void {
   const {code, message, hint, exitCode} = facts(error)
-  if (json) process.stdout.write(`${JSON.stringify({error: {code, message, hint}})}\n`)
-  else process.stderr.write(`jobq: ${oneLine(message)}${hint ? ` (${oneLine(hint)})` : ''}\n`)
-  if (process.env.JOBQ_DEBUG) process.stderr.write(`${error instanceof Error ? withCauses(error) : error}\n`)
-  return exitCode
+  process.exitCode = exitCode
+  if (json) say(`${JSON.stringify({error: {code, message, hint}})}\n`)
+  else complain(`jobq: ${oneLine(message)}${hint ? ` (${oneLine(hint)})` : ''}\n`)
+  if (process.env.JOBQ_DEBUG) complain(`${error instanceof Error ? withCauses(error) : error}\n`)
 }
 
 function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {

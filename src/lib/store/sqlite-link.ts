@@ -7,7 +7,6 @@
  * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
  * database's own change counter, tell them when.
  */
-import {setTimeout as sleep} from 'node:timers/promises'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {JobqError} from '../errors.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
@@ -123,14 +122,16 @@ export class SqliteLink {
 
   /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
   async patiently<T>(work: () => T): Promise<T> {
-    const giveUpAt = performance.now() + this.#patience
+    let giveUpAt: number | undefined // asked for only when there is a lock: `performance` takes 1 ms to load
     for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
       try {
         return work()
       } catch (error) {
+        giveUpAt ??= performance.now() + this.#patience
         if (!isBusy(error) || performance.now() > giveUpAt) throw explain(this.name, error)
       }
-      await sleep(pause * (0.5 + Math.random()))
+      const ms = pause * (0.5 + Math.random())
+      await new Promise(resolve => setTimeout(resolve, ms))
     }
   }
 

@@ -1,0 +1,26 @@
+/** Every way out of a command goes through here, so that errors look alike and the exit status is honest. */
+import {UnfinishedError} from '../errors.ts'
+import {showError} from './show-error.ts'
+
+export async function guarded(argv: readonly string[], work: () => Promise<void>): Promise<void> {
+  const fail = (error: unknown) => showError(error, wantsJson(argv))
+  const unfinished = () => fail(new UnfinishedError())
+  process.once('beforeExit', unfinished)
+  process.on('uncaughtException', error => {
+    fail(error)
+    process.exit()
+  })
+  try {
+    await work()
+  } catch (error) {
+    fail(error)
+  } finally {
+    process.off('beforeExit', unfinished)
+  }
+}
+
+/** Was --json asked for? A mistake in the other words must not hide it. */
+export function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--')
+  return argv.slice(0, end < 0 ? argv.length : end).includes('--json')
+}
