@@ -143,6 +143,21 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   },
   {of: 'lib/new-job', may: [...LEAVES, 'type lib/functions']},
 
+  // What belongs to a package that an application may have is loaded when it is asked for
+  {
+    of: 'lib/prometheus',
+    may: [
+      ...LEAVES,
+      'type lib/*',
+      'lib/config',
+      'lib/metrics',
+      'await lib/work/managers',
+      'await prom-client',
+      'node:*',
+      'fastest-levenshtein',
+    ],
+  },
+
   // Parts of the library that are named by none of the above: hooks, say
   {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*', 'fastest-levenshtein']},
 ]

@@ -1,10 +1,14 @@
 /**
- * Lets a user's file say `import {…} from 'jobq'` where jobq is installed globally only: what the file's own folder
- * does not resolve is this very package.
+ * Lets a user's file say `import {…} from 'jobq'`, or from a part of it, where jobq is installed globally only: what the
+ * file's own folder does not resolve is this very package.
  */
 import {registerHooks} from 'node:module'
 
-const index = new URL(import.meta.url.endsWith('.ts') ? './index.ts' : './index.js', import.meta.url).href
+const PARTS: Record<string, string> = {
+  jobq: 'index',
+  'jobq/prometheus': 'prometheus',
+}
+const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 let registered = false
 
 export function makeJobqImportable(): void {
@@ -12,11 +16,12 @@ export function makeJobqImportable(): void {
   registered = true
   registerHooks({
     resolve(specifier, context, nextResolve) {
-      if (specifier !== 'jobq') return nextResolve(specifier, context)
+      const part = Object.hasOwn(PARTS, specifier) ? PARTS[specifier] : undefined
+      if (part === undefined) return nextResolve(specifier, context)
       try {
         return nextResolve(specifier, context)
       } catch {
-        return {url: index, shortCircuit: true}
+        return {url: new URL(`./${part}.${extension}`, import.meta.url).href, shortCircuit: true}
       }
     },
   })
