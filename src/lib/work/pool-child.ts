@@ -16,6 +16,8 @@ import {type FromChild, jobToWire, type LoadedWorker, outcomeFromWire, type ToCh
 const CHILD = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url),
 )
+/** A worker in a folder without a package.json runs all the same. */
+const CHILD_FLAGS = ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON']
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
 
@@ -205,6 +207,7 @@ function forkChild(log: JobLog): ChildProcess {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       serialization: 'json',
+      execArgv: [...process.execArgv, ...CHILD_FLAGS],
       env: {...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env.NODE_COMPILE_CACHE},
     })
   } catch (cause) {
