@@ -5,7 +5,7 @@ import type {Plugin, PluginContext, PluginOf} from './plugins.ts'
 import type {Job} from './worker.ts'
 
 export class PluginSet {
-  /** `work` within what the plugins put around it, the first one outermost; null if none does. */
+  /** An attempt within what the plugins put around it, the first one outermost; null if none does. */
   readonly aroundWork: NonNullable<Plugin['aroundWork']> | null
   /** An enqueue within what the plugins put around it, the first one outermost; null if none does. */
   readonly aroundEnqueue: NonNullable<Plugin['aroundEnqueue']> | null

@@ -28,10 +28,11 @@ export interface Plugin {
   /** After the last job. Not called in a process that is killed. */
   stop?(): unknown
   /**
-   * Stands around a job's `work`: it returns what `work()` returns. For what must be in force while a job runs, an
-   * AsyncLocalStorage's value say. What it throws counts as thrown by `work`.
+   * Stands around an attempt at a job, with the hooks from `deserialize` on: calls `work` once and returns what that resolves to, which is
+   * how the attempt ended; `work` does not throw. For what must be in force while a job runs, an AsyncLocalStorage's value
+   * say. What this throws itself before `work` has failed the job; after it, how the job ended stands.
    */
-  aroundWork?(job: Job, work: () => Promise<unknown>): Promise<unknown>
+  aroundWork?(job: Job, work: () => Promise<AttemptEnd>): Promise<AttemptEnd>
   /**
    * Stands around an enqueue, its hooks included: calls `enqueue` once and returns what that returns, or what becomes of
    * its promise. It may change the call before that. What is refused is thrown through here.
@@ -46,6 +47,19 @@ export interface Plugin {
   forJob?(job: Job): unknown
 }
 
+/** How an attempt at a job ended. */
+export interface AttemptEnd {
+  /** `died`: a hook before `work` has failed, which counts as the worker's death. */
+  readonly outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'died'
+  /** Why it did not get done; else empty. */
+  readonly message: string
+  /** What was thrown, if that is why. */
+  readonly error: unknown
+  /** Seconds until it is tried again after it has failed, null if it is not. */
+  readonly retryIn: number | null
+}
+
+/** Where a plugin is started. */
 export interface PluginContext {
   /**
    * `client`: an application that opened a queue. `command`: a command that is done soon, such as `jobq enqueue`.

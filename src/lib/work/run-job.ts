@@ -4,12 +4,12 @@
 import {inspect} from 'node:util'
 import {closest} from 'fastest-levenshtein'
 import type {FuncSettings} from '../config-schema.ts'
-import {HookError, JobqError, WorkerError} from '../errors.ts'
+import {HookError, JobqError, PluginError, WorkerError} from '../errors.ts'
 import {type EndedJob, Hooks} from '../hooks.ts'
 import type {JobRow, Outcome} from '../job.ts'
 import {newJob} from '../new-job.ts'
 import {PluginSet} from '../plugin-set.ts'
-import type {PluginOf} from '../plugins.ts'
+import type {AttemptEnd, PluginOf} from '../plugins.ts'
 import {decodeArg, SERIALIZERS, type SerializerName} from '../serializers.ts'
 import type {Support} from '../support.ts'
 import type {Job, Replacement, Worker} from '../worker.ts'
@@ -101,7 +101,7 @@ export interface Ran {
   afterwards: (() => Promise<void>) | null
 }
 
-/** Runs the job, with the hooks before it, and says how it ended. Never throws. */
+/** Runs the job, with the hooks before it and the plugins around it, and says how it ended. Never throws. */
 export async function runJob(
   worker: ReadyWorker,
   row: JobRow,
@@ -109,28 +109,66 @@ export async function runJob(
   support: Support = NO_SUPPORT,
 ): Promise<Ran> {
   const job = new RunningJob(row, signal, support.plugins)
-  const outcome = await outcomeOf(worker, job, support)
+  const mistake = await job.decode(worker.serializer).then(
+    () => null,
+    (error: unknown) => ({error}),
+  )
+  const work = () => (mistake ? failure(worker, job, mistake.error) : attempt(worker, job, support.hooks))
+  const {outcome, complaint} = await within(support.plugins, worker, job, async () => work())
+  if (complaint) return {outcome, afterwards: async () => Promise.reject(complaint.error)}
   if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {outcome, afterwards: null}
   return {outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
 }
 
-async function outcomeOf(
+type End = Exclude<Outcome, {kind: 'released'}>
+
+/** @returns `complaint`: what a plugin has thrown after the attempt, which changes nothing of how that ended */
+async function within(
+  {aroundWork}: PluginSet,
   worker: ReadyWorker,
   job: RunningJob,
-  {hooks, plugins}: Support,
-): Promise<Exclude<Outcome, {kind: 'released'}>> {
+  work: () => Promise<End>,
+): Promise<{outcome: End; complaint: {error: unknown} | null}> {
+  if (!aroundWork) return {outcome: await work(), complaint: null}
+  let working: Promise<End> | null = null
+  const once = async () => {
+    working ??= work()
+    return endOf(await working, job.thrown)
+  }
+  const around = (async () => aroundWork(job, once))() // it may throw at once
+  const complaint = await around.then(
+    () => null,
+    (error: unknown) => ({error}),
+  )
+  const outcome = await (working as Promise<End> | null)
+  if (outcome) return {outcome, complaint}
+  const error = complaint?.error ?? new PluginError('a plugin did not call work() in its aroundWork()')
+  return {outcome: failure(worker, job, error), complaint: null}
+}
+
+function endOf(outcome: End, error: unknown): AttemptEnd {
+  const retryIn = outcome.kind === 'failed' ? outcome.retryIn : null
+  return {outcome: outcome.kind, message: reasonOf(outcome), error, retryIn}
+}
+
+function reasonOf(outcome: End): string {
+  if (outcome.kind === 'failed') return outcome.message
+  if (outcome.kind === 'aborted') return outcome.reason
+  return outcome.kind === 'died' ? outcome.how : ''
+}
+
+async function attempt(worker: ReadyWorker, job: RunningJob, hooks: Hooks): Promise<End> {
   try {
-    await job.decode(worker.serializer)
     if (hooks.has('deserialize')) await hooks.run('deserialize', job)
     if (hooks.has('preWork')) await hooks.run('preWork', job)
-    const {aroundWork} = plugins
-    if (aroundWork) await aroundWork(job, async () => worker.work(job))
-    else await worker.work(job)
+    await worker.work(job)
   } catch (error) {
     if (job.abortReason === null) {
       // A hook's own failure, not one of an enqueue within work()
-      if (error instanceof HookError && (error.point === 'deserialize' || error.point === 'preWork'))
+      if (error instanceof HookError && (error.point === 'deserialize' || error.point === 'preWork')) {
+        job.thrown = error
         return {kind: 'died', how: messageOf(error)}
+      }
       return failure(worker, job, error)
     }
   }
@@ -167,6 +205,8 @@ export class RunningJob implements Job {
   readonly context: Readonly<Record<string, string>>
   readonly #plugins: PluginSet
   arg: unknown = null
+  /** By work, or what came before it. */
+  thrown: unknown = undefined
   abortReason: string | null = null
   replacements: Replacement[] | null = null
 
@@ -203,9 +243,7 @@ export class RunningJob implements Job {
 
   /** As postWork gets to see it. */
   ended(outcome: Exclude<Outcome, {kind: 'died' | 'released'}>): EndedJob {
-    const message =
-      outcome.kind === 'failed' ? outcome.message : outcome.kind === 'aborted' ? outcome.reason : ''
-    const retryIn = outcome.kind === 'failed' ? outcome.retryIn : null
+    const {message, retryIn} = endOf(outcome, this.thrown)
     return Object.assign(this, {outcome: outcome.kind, message, retryIn})
   }
 }
@@ -219,7 +257,8 @@ export function strayOutcome(error: unknown, retryIn: number | null): Outcome {
   return {kind: 'failed', message: messageOf(error), retryIn}
 }
 
-function failure(worker: ReadyWorker, job: Job, error: unknown): Extract<Outcome, {kind: 'failed'}> {
+function failure(worker: ReadyWorker, job: RunningJob, error: unknown): Extract<Outcome, {kind: 'failed'}> {
+  job.thrown = error
   const message = messageOf(error)
   try {
     return {kind: 'failed', message, retryIn: nextTry(worker, job)}
