@@ -39,6 +39,7 @@ storeSuite('SQLite', async (): Promise<TestDatabase> => {
   const folder = mkdtempSync(join(tmpdir(), 'jobq-test-'))
   const path = join(folder, 'jobs.db')
   let perl: Database | undefined
+  const foreign: Database[] = []
   const sql = (text: string) => {
     perl ??= new Sqlite(path)
     return perl.prepare<unknown[], Record<string, unknown>>(text)
@@ -50,7 +51,20 @@ storeSuite('SQLite', async (): Promise<TestDatabase> => {
     now: async () => Math.floor(Date.now() / 1000),
     perlBytes: 'CAST(? AS TEXT)', // whatever the bytes are: Perl's driver binds them as text
     maxNumber: MAX_UINT32,
+    foreign: async () => {
+      const connection = new Sqlite(path)
+      foreign.push(connection)
+      return {
+        connection,
+        begin: async () => void connection.exec('BEGIN IMMEDIATE'),
+        commit: async () => void connection.exec('COMMIT'),
+        rollback: async () => void connection.exec('ROLLBACK'),
+        run: async (text, ...values) => void connection.prepare(text).run(...values),
+        close: async () => void connection.close(),
+      }
+    },
     remove: async () => {
+      for (const connection of foreign) connection.close()
       perl?.close()
       rmSync(folder, {recursive: true})
     },
@@ -379,6 +393,25 @@ describe('what a store remembers', () => {
     )
   })
 
+  test('of ends that nobody asks for goes after a day', async t => {
+    let now = WRITTEN
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path, {clock: () => now * 1000})
+    const ended = () =>
+      reader(t, path).prepare('SELECT count(*) FROM jobq_wait WHERE outcome IS NOT NULL').pluck()
+    for (let i = 0; i < 120; i++) {
+      await store.enqueue(newJob('Work', {tracked: true}))
+      await endOne(store, 'Work', {kind: 'completed'})
+    }
+    now += 86_399
+    await store.enqueueMany(many(250, newJob('Other', {tracked: true})))
+    assert.equal(ended().get(), 120)
+    now += 2
+    await store.enqueueMany(many(250, newJob('Other', {tracked: true})))
+    assert.equal(ended().get(), 0)
+    assert.equal((await store.ends([{id: 1}]))[0]?.outcome, 'gone')
+  })
+
   test('of deaths goes with the next one, once their jobs are gone', async t => {
     const path = join(tempFolder(t), 'jobs.db')
     const store = await open(t, path)
@@ -601,18 +634,39 @@ describe('a lock', () => {
     assert.equal((await store.counts('Work'))[0]?.ready, 2)
   })
 
-  test('met only at the commit is LOCKED for a bulk, which reads its source once', async t => {
-    const {store, reader} = await rollbackMode(t)
-    reader.exec('BEGIN; SELECT * FROM job')
-    setTimeout(() => reader.exec('COMMIT')) // after the first attempt, which blocks the event loop
-    let read = 0
-    const source = function* () {
-      for (let i = 0; i < 10; i++, read++) yield newJob()
+  test('met only at the commit is waited for by a bulk, which reads its source once', async t => {
+    for (const count of [10, 3000]) {
+      const {store, reader} = await rollbackMode(t)
+      reader.exec('BEGIN; SELECT * FROM job')
+      let read = 0
+      const source = function* () {
+        for (let i = 0; i < count; i++, read++) yield newJob()
+      }
+      let isLocked = true
+      const stored = store.enqueueMany(source()).then(stored => {
+        assert.equal(isLocked, false, 'it did not wait')
+        return stored
+      })
+      await until('the source is read', () => read === count)
+      setTimeout(() => {
+        isLocked = false
+        reader.exec('COMMIT')
+      }, 150)
+      assert.equal(await stored, count)
+      assert.equal(read, count)
+      assert.equal((await store.counts('Work'))[0]?.ready, count)
     }
-    await assert.rejects(store.enqueueMany(source()), isStoreError('LOCKED'))
-    assert.equal(read, 10)
-    assert.deepEqual(await store.counts(), [])
-    assert.equal(await store.enqueueMany(source()), 10)
+  })
+
+  test('met only at the commit that stays is LOCKED for a bulk, and nothing is written', async t => {
+    for (const count of [10, 3000]) {
+      const {store, reader} = await rollbackMode(t, {patience: 150})
+      reader.exec('BEGIN; SELECT * FROM job')
+      await assert.rejects(store.enqueueMany(many(count, newJob())), isStoreError('LOCKED'))
+      reader.exec('COMMIT')
+      assert.deepEqual(await store.counts(), [])
+      assert.equal(await store.enqueueMany(many(count, newJob())), count)
+    }
   })
 
   test('does not keep an idle dispatcher from looking', async t => {
@@ -820,13 +874,13 @@ async function lockable(t: TestContext, options: SqliteOptions = {}) {
 }
 
 /** A store without WAL, as some file systems need it: who reads keeps others from committing. */
-async function rollbackMode(t: TestContext) {
+async function rollbackMode(t: TestContext, options: SqliteOptions = {}) {
   const path = join(tempFolder(t), 'jobs.db')
   await (await openSqlite(path)).close()
   const reader = new Sqlite(path)
   t.after(() => reader.close())
   reader.pragma('journal_mode = DELETE')
-  return {store: await open(t, path), reader}
+  return {store: await open(t, path, options), reader}
 }
 
 async function endOne(store: SqliteStore, func: string, outcome: Outcome): Promise<void> {

@@ -8,51 +8,73 @@ import {describe, type TestContext, test} from 'node:test'
 import type {Store} from '../../src/lib/store/store.ts'
 import type {Bench, TestDatabase, Tests} from './suite/bench.ts'
 import {args, preparing} from './suite/bytes.ts'
+import {contexts} from './suite/context.ts'
 import {counting} from './suite/count.ts'
-import {bulk, enqueueing, uniqkeys} from './suite/enqueue.ts'
+import {ends} from './suite/ends.ts'
+import {bulk, enqueueing, slowBulk, uniqkeys} from './suite/enqueue.ts'
 import {delays, limits, order} from './suite/grab.ts'
 import {leases} from './suite/lease.ts'
 import {listings, logListings, streams} from './suite/list.ts'
 import {retrying} from './suite/retry.ts'
 import {deaths, outcomes, replacing, turns} from './suite/settle.ts'
 import {watching} from './suite/watch.ts'
+import {within} from './suite/within.ts'
 
 export type {TestDatabase} from './suite/bench.ts'
 
-/** Runs the whole suite over one driver. */
-export function storeSuite(name: string, createDatabase: () => Promise<TestDatabase>): void {
+/**
+ * Runs the suite over one driver.
+ * @param lacks parts that it does not have yet
+ */
+export function storeSuite(
+  name: string,
+  createDatabase: () => Promise<TestDatabase>,
+  {lacks = []}: {lacks?: readonly (keyof typeof PARTS)[]} = {},
+): void {
   async function setUp(t: TestContext): Promise<Bench> {
-    const db = await createDatabase()
+    const made: TestDatabase[] = []
     const stores: Store[] = []
     t.after(async () => {
       for (const store of stores) await store.close()
-      await db.remove()
+      for (const db of made) await db.remove()
     })
-    const connect = async () => {
+    const create = async () => {
+      const db = await createDatabase()
+      made.push(db)
+      return db
+    }
+    const connectTo = async (db: TestDatabase) => {
       const store = await db.connect()
       stores.push(store)
       return store
     }
-    const another = async () => {
-      const store = await connect()
+    const storeOn = async (db: TestDatabase) => {
+      const store = await connectTo(db)
       await store.init()
       return store
     }
-    return {db, connect, another, store: await another()}
+    const elsewhere = async () => {
+      const db = await create()
+      return {db, store: await storeOn(db)}
+    }
+    const {db, store} = await elsewhere()
+    return {db, store, connect: () => connectTo(db), another: () => storeOn(db), elsewhere}
   }
 
   describe(`store on ${name}`, () => {
-    for (const [part, tests] of Object.entries(PARTS))
-      describe(part, () => {
-        for (const [title, check] of Object.entries(tests)) test(title, async t => check(await setUp(t)))
-      })
+    for (const [part, tests] of Object.entries<Tests>(PARTS))
+      if (!lacks.includes(part as keyof typeof PARTS))
+        describe(part, () => {
+          for (const [title, check] of Object.entries(tests)) test(title, async t => check(await setUp(t)))
+        })
   })
 }
 
-const PARTS: Record<string, Tests> = {
+const PARTS = {
   enqueue: enqueueing,
   uniqkey: uniqkeys,
   'enqueue many': bulk,
+  'enqueue many, from a slow source': slowBulk,
   'order of work': order,
   'not due yet': delays,
   leases,
@@ -67,6 +89,9 @@ const PARTS: Record<string, Tests> = {
   'row by row': streams,
   'counts and times': counting,
   watch: watching,
+  context: contexts,
+  'jobs that are waited for': ends,
+  "in a caller's transaction": within,
   'arguments and names': args,
   init: preparing,
-}
+} satisfies Record<string, Tests>

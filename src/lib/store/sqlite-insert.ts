@@ -1,12 +1,18 @@
 /**
- * How jobs come into a SQLite database: enqueued, one or many, or retried from the exception log.
+ * How jobs come into a SQLite database, within a transaction: the row of `job`, and what is kept beside it in jobq's own
+ * tables, its context and whether someone wants to know how it ends.
  *
- * A function gets its row on first use, as Qudo does it; ids are remembered until a rollback may have unmade one.
+ * A function gets its row on first use, as Qudo does it; ids are remembered until a rollback may have unmade one. The
+ * tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name.
  */
-import {AlreadyRetriedError, ArgumentError, DuplicateJobError, JobqError, NotFoundError} from '../errors.ts'
+import {ArgumentError, DuplicateJobError, JobqError} from '../errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../job.ts'
-import {lockedError} from './sqlite-errors.ts'
 import type {SqliteLink} from './sqlite-link.ts'
+
+/** Rows of jobs that left unseen are looked for at every so many rows that are added, among more rows than that. */
+const SWEEP_EVERY = 50
+const SWEEP_ROWS = 100
+const DAY = 86_400
 
 export class SqliteInsert {
   readonly #link: SqliteLink
@@ -14,6 +20,8 @@ export class SqliteInsert {
   #waiting: {job: NewJob; resolve: (job: EnqueuedJob) => void; reject: (error: unknown) => void}[] = []
   /** The link's, when those ids were so. */
   #rollbacks = 0
+  #untilSweep = 1 + Math.floor(Math.random() * SWEEP_EVERY) // most processes that enqueue are short
+  readonly #sweptTo: Record<string, number> = {}
 
   constructor(link: SqliteLink) {
     this.#link = link
@@ -53,61 +61,55 @@ export class SqliteInsert {
     }
   }
 
+  /** @throws DuplicateJobError, ArgumentError, and then nothing of it is there */
   insert(job: NewJob): EnqueuedJob {
     const {func, uniqkey, priority} = job
-    const runAfter = this.#runAfter(job.due)
-    const sql = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+    const runAfter = this.runAfter(job.due)
+    const sql = `INSERT INTO main.job
+        (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
       VALUES (?, ?, ?, ?, 0, ?, 0, ?)`
     const funcId = this.#funcId(func)
     this.#link.arrivals++
-    const {lastInsertRowid} = this.#unlessDuplicate({funcId, func, uniqkey}, () =>
+    const {lastInsertRowid} = this.unlessDuplicate({funcId, func, uniqkey}, () =>
       this.#link.sql(sql).run(funcId, job.arg, uniqkey, this.#link.now(), runAfter, priority),
     )
-    return {id: Number(lastInsertRowid), func, uniqkey, priority, runAfter}
+    const id = Number(lastInsertRowid)
+    if (job.context !== undefined || job.tracked) this.#insertBeside(id, job)
+    return {id, func, uniqkey, priority, runAfter}
   }
 
-  /** All of a source in one transaction. @throws what the source throws, as it is */
-  async insertMany(jobs: Iterable<NewJob>): Promise<number> {
-    let begun = false
-    const insertAll = () => {
-      // What has begun to read its source can't start over: only the wait for the lock is repeated.
-      if (begun) throw lockedError(this.#link.name)
-      begun = true
-      let inserted = 0
-      for (const job of markingErrors(jobs)) {
-        this.insert(job)
-        inserted++
-      }
-      return inserted
-    }
-    return this.#link.write(insertAll).catch(error => {
-      throw error instanceof SourceError ? error.cause : error
-    })
+  /** An id that was given before, by a table that someone has made anew, may still have a row. */
+  #insertBeside(id: number, {context, tracked}: NewJob): void {
+    const keep = 'INSERT OR REPLACE INTO main.jobq_context (job_id, context) VALUES (?, ?)'
+    if (context !== undefined) this.#link.sql(keep).run(id, context)
+    if (tracked) this.#link.sql('INSERT OR REPLACE INTO main.jobq_wait (job_id) VALUES (?)').run(id)
+    this.sweepNowAndThen(id)
   }
 
-  retry(exceptionId: number, {priority, due}: Pick<NewJob, 'priority' | 'due'>): EnqueuedJob {
-    const exception = this.#link
-      .sql(
-        `SELECT func_id AS funcId, coalesce(func.name, '#' || func_id) AS func, exception_log.uniqkey, retried
-         FROM exception_log LEFT JOIN func ON func.id = func_id WHERE exception_log.id = ?`,
+  /**
+   * A job that Perl or an older jobq has worked leaves its rows behind, and so does an end that nobody asks for within a
+   * day. Whoever adds rows looks for such, a stretch of the table at a time, so that they can't pile up.
+   * @param id the greatest id there is
+   */
+  sweepNowAndThen(id: number): void {
+    if (--this.#untilSweep > 0) return
+    this.#untilSweep = SWEEP_EVERY
+    this.#sweep('jobq_context', id, '1')
+    this.#sweep('jobq_wait', id, `(outcome IS NULL OR ended_at < ${this.#link.now() - DAY})`)
+  }
+
+  #sweep(table: string, id: number, condition: string): void {
+    const from = this.#sweptTo[table] ?? Math.floor(Math.random() * id)
+    const stretch = `SELECT max(job_id), count(*) FROM
+      (SELECT job_id FROM main.${table} WHERE job_id > ? ORDER BY job_id LIMIT ?)`
+    const [to, rows] = this.#link.sql(stretch).raw().get(from, SWEEP_ROWS) as [number | null, number]
+    this.#sweptTo[table] = rows < SWEEP_ROWS || to === null ? 0 : to
+    this.#link.db
+      .prepare(
+        `DELETE FROM main.${table} WHERE job_id > ? AND job_id <= ?
+         AND job_id NOT IN (SELECT id FROM main.job) AND ${condition}`,
       )
-      .get(exceptionId) as {funcId: number; func: string; uniqkey: string | null; retried: number} | undefined
-    if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-    if (exception.retried) throw new AlreadyRetriedError(exceptionId)
-    const {funcId, func, uniqkey} = exception
-    const runAfter = this.#runAfter(due)
-    this.#link.arrivals++
-    // uniqkey and arg go from row to row inside the database: their bytes and storage class stay as they are
-    const row = this.#unlessDuplicate({funcId, func, uniqkey}, () =>
-      this.#link
-        .sql(
-          `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
-           SELECT func_id, arg, uniqkey, ?, 0, ?, 0, ? FROM exception_log WHERE id = ?`,
-        )
-        .run(this.#link.now(), runAfter, priority, exceptionId),
-    )
-    this.#link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
-    return {id: Number(row.lastInsertRowid), func, uniqkey, priority, runAfter}
+      .run(from, to)
   }
 
   findFuncId(name: string): number | undefined {
@@ -115,7 +117,7 @@ export class SqliteInsert {
     this.#rollbacks = this.#link.rollbacks
     const known = this.#funcIds.get(name)
     if (known !== undefined) return known
-    const sql = 'SELECT id FROM func WHERE name = ?'
+    const sql = 'SELECT id FROM main.func WHERE name = ?'
     const id = this.#link.sql(sql).pluck().get(name) as number | undefined
     if (id !== undefined) this.#funcIds.set(name, id)
     return id
@@ -125,37 +127,28 @@ export class SqliteInsert {
   #funcId(name: string): number {
     const found = this.findFuncId(name)
     if (found !== undefined) return found
-    const id = Number(this.#link.sql('INSERT INTO func (name) VALUES (?)').run(name).lastInsertRowid)
+    const id = Number(this.#link.sql('INSERT INTO main.func (name) VALUES (?)').run(name).lastInsertRowid)
     this.#funcIds.set(name, id)
     return id
   }
 
-  #runAfter(due: NewJob['due']): number {
+  /** @throws ArgumentError */
+  runAfter(due: NewJob['due']): number {
     const runAfter = 'at' in due ? due.at : this.#link.now() + due.in
     if (runAfter <= MAX_UINT32) return runAfter
     throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
   }
 
-  #unlessDuplicate<T>(key: {funcId: number; func: string; uniqkey: string | null}, insert: () => T): T {
+  /** @throws DuplicateJobError where the unique key refuses the row */
+  unlessDuplicate<T>(key: {funcId: number; func: string; uniqkey: string | null}, insert: () => T): T {
     try {
       return insert()
     } catch (error) {
       const {funcId, func, uniqkey} = key
       if ((error as {code?: string}).code !== 'SQLITE_CONSTRAINT_UNIQUE' || uniqkey === null) throw error
-      const sql = 'SELECT id FROM job WHERE func_id = ? AND uniqkey = ?'
+      const sql = 'SELECT id FROM main.job WHERE func_id = ? AND uniqkey = ?'
       const id = this.#link.sql(sql).pluck().get(funcId, uniqkey) as number | undefined
       throw new DuplicateJobError(func, uniqkey, id ?? null)
     }
-  }
-}
-
-/** What an enqueueMany's source threw: it is the caller's, whatever code it carries. */
-class SourceError extends Error {}
-
-function* markingErrors<T>(source: Iterable<T>): Iterable<T> {
-  try {
-    yield* source
-  } catch (cause) {
-    throw new SourceError('', {cause})
   }
 }

@@ -26,6 +26,18 @@ interface Head {
   runAfter: number
 }
 
+type TakenRow = [
+  funcId: number,
+  arg: Buffer | null,
+  uniqkey: string | null,
+  enqueueTime: number,
+  grabbedUntil: number,
+  runAfter: number,
+  retryCnt: number,
+  priority: number,
+  context: string | null,
+]
+
 /** At this priority and above nothing of a function is due before dueAt; null: nothing waits there. */
 interface Passed {
   below: number
@@ -99,11 +111,13 @@ export class SqliteLanes {
 
   #take(id: number, until: number): JobRow {
     const sql = `UPDATE job SET grabbed_until = ? WHERE id = ?
-      RETURNING id, func_id AS funcId, CAST(arg AS BLOB) AS arg, uniqkey, enqueue_time AS enqueueTime,
-        grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
-    const row = this.#link.sql(sql).get(until, id) as JobRow
-    row.func = this.#funcNames.get(row.funcId)!
-    return row
+      RETURNING func_id, CAST(arg AS BLOB), uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority,
+        (SELECT context FROM jobq_context WHERE job_id = job.id)`
+    const row = this.#link.sql(sql).raw().get(until, id) as TakenRow
+    const [funcId, arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority, context] = row
+    const func = this.#funcNames.get(funcId)!
+    const job = {id, funcId, func, arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority}
+    return context === null ? job : {...job, context}
   }
 
   /** The first of all functions' heads: highest priority, then longest due, then lowest id. */

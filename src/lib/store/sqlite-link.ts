@@ -7,6 +7,7 @@
  * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
  * database's own change counter, tell them when.
  */
+import {realpathSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {JobqError} from '../errors.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
@@ -17,7 +18,7 @@ const BUSY_MS = 100
 const LOCK_PATIENCE_MS = 30_000
 
 /** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */
-export const SCHEMA_VERSION = 1
+export const SCHEMA_VERSION = 2
 
 export interface LinkOptions {
   /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
@@ -27,8 +28,15 @@ export interface LinkOptions {
 }
 
 /** Raises what better-sqlite3 raises. */
-export function connect(path: string): Database {
-  return new Sqlite(path, {timeout: BUSY_MS})
+export function connect(path: string, options: {fileMustExist?: boolean} = {}): Database {
+  return new Sqlite(path, {...options, timeout: BUSY_MS})
+}
+
+/** Where a connection's database is, whatever link leads there; '' if it is not in a file. */
+export function fileOf(db: Database): string {
+  const sql = `SELECT file FROM pragma_database_list WHERE name = 'main'`
+  const file = db.prepare(sql).pluck().get() as string
+  return file === '' ? '' : realpathSync(file)
 }
 
 export class SqliteLink {
@@ -38,6 +46,8 @@ export class SqliteLink {
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
   rollbacks = 0
+  /** Does a commit survive a power cut? */
+  isDurable = true
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
@@ -51,13 +61,26 @@ export class SqliteLink {
 
   /** The first read of the file: what is no database shows here. */
   async setDurable(durable: boolean): Promise<void> {
+    this.isDurable = durable
     await this.patiently(() => this.db.pragma(`synchronous = ${durable ? 'FULL' : 'NORMAL'}`))
+  }
+
+  /** Another connection to the same file, as durable as this one. @throws StoreError */
+  async beside(): Promise<SqliteLink> {
+    const options = {clock: this.#clock, patience: this.#patience}
+    try {
+      const link = new SqliteLink(connect(fileOf(this.db), {fileMustExist: true}), this.name, options)
+      await link.setDurable(this.isDurable)
+      return link
+    } catch (error) {
+      throw explain(this.name, error)
+    }
   }
 
   sql(text: string): Statement<unknown[]> {
     let statement = this.#statements.get(text)
     if (!statement) {
-      statement = this.db.prepare<unknown[]>(text)
+      statement = this.db.prepare<unknown[]>(text).safeIntegers(false) // a caller's connection may have it otherwise
       this.#statements.set(text, statement)
     }
     return statement
@@ -133,6 +156,11 @@ export class SqliteLink {
       const ms = pause * (0.5 + Math.random())
       await new Promise(resolve => setTimeout(resolve, ms))
     }
+  }
+
+  /** What went wrong, in a user's words. */
+  explained(error: unknown): unknown {
+    return explain(this.name, error)
   }
 
   close(): void {

@@ -2,6 +2,9 @@
  * The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables.
  *
  * `jobq_schema` holds one row, the version; a database without it is new, made by Qudo, or something else.
+ *
+ * Version 2 adds jobq_context and jobq_wait to version 1. A process that still runs an older jobq goes on beside it: it
+ * leaves rows in them that are swept later, and who waits for a job that it worked hears that it is gone.
  */
 import {StoreError} from '../errors.ts'
 import {SCHEMA_VERSION, type SqliteLink} from './sqlite-link.ts'
@@ -79,9 +82,20 @@ const OWN: readonly string[] = [
 )`,
   'CREATE INDEX IF NOT EXISTS jobq_death_job ON jobq_death (job_id)',
   `CREATE TABLE IF NOT EXISTS jobq_pause (func VARCHAR(255) PRIMARY KEY)`,
+  `CREATE TABLE IF NOT EXISTS jobq_context (
+    job_id  INTEGER PRIMARY KEY,
+    context TEXT NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_wait (
+    job_id   INTEGER PRIMARY KEY,
+    outcome  TEXT,
+    message  TEXT NOT NULL DEFAULT '',
+    ended_at INTEGER
+)`,
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
-  `INSERT INTO jobq_schema (version) SELECT ${SCHEMA_VERSION} WHERE NOT EXISTS (SELECT 1 FROM jobq_schema)`,
 ]
+const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`
+const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`
 
 /** Makes the schema where it is missing, by several processes at once too. @throws StoreError */
 export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void> {
@@ -89,7 +103,7 @@ export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void
     .patiently(() => {
       const plan = schemaPlan(link, adopt) // refuses before anything is changed
       if (plan.length === 0 || link.db.readonly) return
-      link.db.pragma('journal_mode = WAL')
+      if (link.schemaVersion() === undefined) link.db.pragma('journal_mode = WAL')
       link.transact(() => {
         for (const sql of schemaPlan(link, adopt)) link.db.exec(sql)
       })
@@ -145,7 +159,7 @@ function schemaPlan(link: SqliteLink, adopt: boolean): string[] {
       {hint: `check --db; \`jobq init --db ${name}\` adds a job queue to it`},
     )
   const missing = Object.entries(QUDO_TABLES).filter(([table]) => !present.includes(table))
-  return [...missing.map(([, {sql}]) => sql), ...OWN]
+  return [...missing.map(([, {sql}]) => sql), ...OWN, version === undefined ? SET_VERSION : RAISE_VERSION]
 }
 
 /** A statement of the schema, and the table or index that it makes (`table job`), if it makes one. */
@@ -161,10 +175,9 @@ export interface SchemaStep {
 export function initPlan(link: SqliteLink): SchemaStep[] {
   const plan = schemaPlan(link, true)
   const present = link.db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
-  const isVersioned = link.schemaVersion() !== undefined
   return (plan.length > 0 ? plan : OWN).flatMap(sql => {
     const [, kind, object = ''] = /^CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)/.exec(sql) ?? []
-    if (kind === undefined) return isVersioned ? [] : {sql, makes: null}
+    if (kind === undefined) return {sql, makes: null}
     return present.includes(object) ? [] : {sql, makes: `${kind.toLowerCase()} ${object}`}
   })
 }

@@ -2,10 +2,18 @@
  * How attempts go on and end on SQLite: leases renewed, ends and deaths written, within the transaction of a turn.
  *
  * Every statement says `WHERE id = … AND grabbed_until = mine`: a job that someone else has taken meanwhile is left to
- * them.
+ * them. With a job that leaves the queue goes its context, and its end is written down for who waits for it.
  */
 import {JobqError} from '../errors.ts'
-import {deathMessage, type Lease, MAX_DEATHS, MAX_UINT32, type NewJob, type Settlement} from '../job.ts'
+import {
+  deathMessage,
+  type JobEnd,
+  type Lease,
+  MAX_DEATHS,
+  MAX_UINT32,
+  type NewJob,
+  type Settlement,
+} from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import type {SettleResult} from './store.ts'
@@ -40,19 +48,19 @@ export class SqliteSettle {
       }
       case 'completed': {
         if (span) this.#logStatus(mine, 'completed', span)
-        return {held: this.#delete(mine)}
+        return {held: this.#leave(mine, 'completed', '', now)}
       }
       case 'replaced':
         return this.#replace(mine, outcome, span, now)
       case 'aborted': {
         if (!this.#logException(mine, outcome.reason, now)) return {held: false}
         if (span) this.#logStatus(mine, 'abort', span)
-        return {held: this.#delete(mine)}
+        return {held: this.#leave(mine, 'aborted', outcome.reason, now)}
       }
       case 'failed': {
         if (!this.#logException(mine, outcome.message, now)) return {held: false}
         if (span) this.#logStatus(mine, 'failed', span)
-        if (outcome.retryIn === null) return {held: this.#delete(mine)}
+        if (outcome.retryIn === null) return {held: this.#leave(mine, 'failed', outcome.message, now)}
         const sql = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = ?
           WHERE id = ? AND grabbed_until = ?`
         const runAfter = Math.min(now + outcome.retryIn, MAX_UINT32)
@@ -84,7 +92,7 @@ export class SqliteSettle {
     this.#logException(mine, failed, now)
     if (span) this.#logStatus(mine, 'failed', span)
     this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
-    return {held: this.#delete(mine), failed}
+    return {held: this.#leave(mine, 'failed', failed, now), failed}
   }
 
   sweepDeaths(): void {
@@ -101,7 +109,7 @@ export class SqliteSettle {
     try {
       return this.#link.savepoint('replacing', () => {
         if (span) this.#logStatus(mine, 'completed', span)
-        const held = this.#delete(mine)
+        const held = this.#leave(mine, 'replaced', '', now)
         if (held) for (const job of jobs) this.#inserts.insert(job)
         return {held}
       })
@@ -114,8 +122,20 @@ export class SqliteSettle {
     }
   }
 
-  #delete(mine: Mine): boolean {
-    return this.#link.sql('DELETE FROM job WHERE id = ? AND grabbed_until = ?').run(...mine).changes === 1
+  /** Out of the queue, if it is still ours. */
+  #leave(mine: Mine, outcome: JobEnd['outcome'], message: string, now: number): boolean {
+    const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
+    if (this.#link.sql(sql).run(...mine).changes === 0) return false
+    const [id] = mine
+    // Mostly both tables are empty, and one look is cheaper than two statements for nothing
+    const look = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
+    const kept = this.#link.sql(look).pluck().get() as number
+    if (kept & 1) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
+    if (kept & 2) {
+      const end = 'UPDATE jobq_wait SET outcome = ?, message = ?, ended_at = ? WHERE job_id = ?'
+      this.#link.sql(end).run(outcome, message, now, id)
+    }
+    return true
   }
 
   #logException(mine: Mine, message: string, now: number): boolean {

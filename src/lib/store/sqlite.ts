@@ -6,8 +6,7 @@
  */
 import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
-import {StoreError} from '../errors.ts'
-import type {EnqueuedJob, Lease, NewJob, Settlement} from '../job.ts'
+import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {explain} from './sqlite-errors.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
@@ -16,6 +15,7 @@ import {connect, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './sqlite-li
 import type {SqliteReads} from './sqlite-reads.ts'
 import type {SchemaStep} from './sqlite-schema.ts'
 import type {SqliteSettle} from './sqlite-settle.ts'
+import {SqliteWithin} from './sqlite-within.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from './store.ts'
 
 export interface SqliteOptions extends LinkOptions {
@@ -77,6 +77,7 @@ export class SqliteStore implements Store {
   readonly #link: SqliteLink
   readonly #adopt: boolean
   readonly #inserts: SqliteInsert
+  readonly #within: SqliteWithin
   #reads: SqliteReads | undefined
   #work: Work | undefined
   readonly #watches = new Map<Watch, () => void>()
@@ -86,6 +87,7 @@ export class SqliteStore implements Store {
     this.#link = new SqliteLink(db, name, options)
     this.#adopt = options.adopt ?? false
     this.#inserts = new SqliteInsert(this.#link)
+    this.#within = new SqliteWithin(this.#link, options)
   }
 
   setDurable(durable: boolean): Promise<void> {
@@ -117,25 +119,34 @@ export class SqliteStore implements Store {
     return enqueued
   }
 
-  // Not written yet: what a store owes its interface.
-  enqueueWithin(): never {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async track(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async ends(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
+  /** At once, without a promise. Whoever watches the file hears of it at the caller's commit. */
+  enqueueWithin(connection: unknown, job: NewJob): EnqueuedJob {
+    return this.#within.insert(connection, job)
   }
 
-  async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
-    const count = await this.#inserts.insertMany(jobs)
+  async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
+    const {insertMany} = await import('./sqlite-bulk.ts')
+    const beside = this.#link.db.memory ? null : () => this.#link.beside()
+    const count = await insertMany(this.#link, this.#inserts, jobs, beside)
     this.#ring()
     return count
   }
 
+  async track(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    const {trackJobs} = await import('./sqlite-waits.ts')
+    return trackJobs(this.#link, this.#inserts, jobs)
+  }
+
+  async ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
+    const {endsOf} = await import('./sqlite-waits.ts')
+    return endsOf(this.#link, jobs)
+  }
+
   async retry(exceptionId: number, options: {priority: number; due: NewJob['due']}): Promise<EnqueuedJob> {
-    const enqueued = await this.#link.write(() => this.#inserts.retry(exceptionId, options))
+    const {retryException} = await import('./sqlite-retry.ts')
+    const enqueued = await this.#link.write(() =>
+      retryException(this.#link, this.#inserts, exceptionId, options),
+    )
     this.#ring()
     return enqueued
   }
@@ -152,7 +163,7 @@ export class SqliteStore implements Store {
       const settled = settlements.map(settlement => settle.settle(settlement, now))
       return {settled, ...lanes.grab(want, now), now}
     })
-    if (turn.settled.some(({held}) => held)) this.#ring()
+    if (turn.buried.length > 0 || turn.settled.some(({held}) => held)) this.#ring()
     return turn
   }
 

@@ -28,8 +28,23 @@ export interface TestDatabase {
   readonly noStatusArg?: Uint8Array
   /** The greatest time and priority that the columns hold. */
   readonly maxNumber: number
+  /** A connection of an application's own to this database. For the parts of the suite that need one. */
+  foreign?(): Promise<Foreign>
   /** All stores are closed by then. */
   remove(): Promise<void>
+}
+
+/** A connection of an application's own, as its package has it. */
+export interface Foreign {
+  /** What enqueueWithin takes. */
+  readonly connection: unknown
+  begin(): Promise<void>
+  commit(): Promise<void>
+  rollback(): Promise<void>
+  /** `?` stands for a value. */
+  run(sql: string, ...values: unknown[]): Promise<void>
+  /** More than once is no error. */
+  close(): Promise<void>
 }
 
 export type Row = Record<string, unknown>
@@ -51,6 +66,8 @@ export interface Bench {
   another(): Promise<Store>
   /** One more that is not prepared. */
   connect(): Promise<Store>
+  /** Another database, with a store on it. */
+  elsewhere(): Promise<{db: TestDatabase; store: Store}>
 }
 
 export type Tests = Record<string, (bench: Bench) => Promise<void>>

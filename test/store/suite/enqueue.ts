@@ -1,9 +1,11 @@
 /** What enqueue, enqueueMany and the unique keys do. */
 import assert from 'node:assert/strict'
 import {ArgumentError, DuplicateJobError} from '../../../src/lib/errors.ts'
-import type {Outcome} from '../../../src/lib/job.ts'
+import type {NewJob, Outcome} from '../../../src/lib/job.ts'
 import {
+  assertArg,
   assertBetween,
+  BYTES,
   countOf,
   HOUR,
   ids,
@@ -268,4 +270,143 @@ export const bulk: Tests = {
     assert.equal(await store.enqueueMany(source()), 30_000)
     assert.equal((await store.counts('Work'))[0]?.ready, 30_000)
   },
+}
+
+// ---- enqueueMany, from what comes slowly
+
+export const slowBulk: Tests = {
+  'all jobs of an asynchronous source are stored as they are, in their order': async ({db, store}) => {
+    const soon = Math.floor(Date.now() / 1000) + HOUR
+    const jobs = [
+      newJob('Work', {arg: '{"a":"ä\u0000"}', context: '{"a":"b"}', tracked: true}),
+      newJob('Work', {arg: BYTES, priority: db.maxNumber}),
+      newJob('Work', {arg: new Uint8Array()}),
+      newJob('Work', {arg: ''}),
+      newJob('Other', {uniqkey: 'kéy', due: {at: soon}}),
+      newJob('Work'),
+    ]
+    assert.equal(await store.enqueueMany(asynchronous(jobs)), jobs.length)
+    const taken = await take(store, 'Work', 9)
+    assert.deepEqual(
+      taken.map(({priority, context}) => [priority, context]),
+      [[db.maxNumber, undefined], [0, '{"a":"b"}'], ...new Array(3).fill([0, undefined])],
+    )
+    const inOrder = [jobs[1]!, jobs[0]!, jobs[2]!, jobs[3]!, jobs[5]!]
+    for (const [i, {arg}] of taken.entries()) assertArg(arg, inOrder[i]!.arg, `argument ${i}`)
+    const [other] = await store.list({func: 'Other', limit: 1, offset: 0})
+    assert.deepEqual([other?.uniqkey, other?.runAfter], ['kéy', soon])
+    await settle(store, taken[1]!, {kind: 'completed'})
+    assert.deepEqual(await store.ends([taken[1]!]), [{id: taken[1]!.id, outcome: 'completed', message: ''}])
+  },
+
+  'thousands of an asynchronous source': async ({store}) => {
+    assert.equal(await store.enqueueMany(asynchronous(manyJobs(5000))), 5000)
+    const jobs = await take(store, 'Work', 5000)
+    assert.deepEqual(
+      jobs.map(({arg}) => text(arg)),
+      Array.from({length: 5000}, (_, i) => `[${i}]`),
+    )
+  },
+
+  'no lock is held while a source is waited for, and none of it is seen': async ({store, another}) => {
+    const other = await another()
+    const [given, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const source = async function* () {
+      yield* manyJobs(2000)
+      given.resolve()
+      await go.promise
+      yield newJob('Work', {arg: '"last"'})
+    }
+    const stored = store.enqueueMany(source())
+    await given.promise
+    for (const each of [store, other]) {
+      const {id} = await each.enqueue(newJob('Meanwhile'))
+      await settle(each, await takeOne(each, ['Meanwhile']), {kind: 'completed'})
+      assert.equal(await each.find(id), null)
+      assert.equal((await each.counts('Work'))[0]?.ready ?? 0, 0)
+    }
+    go.resolve()
+    assert.equal(await stored, 2001)
+    assert.equal((await other.counts('Work'))[0]?.ready, 2001)
+  },
+
+  'a source may use the store itself': async ({store}) => {
+    const source = async function* () {
+      for (let i = 0; i < 3; i++) {
+        const {id} = await store.enqueue(newJob('One'))
+        yield* manyJobs(700)
+        yield newJob('Many', {arg: String(id)})
+      }
+    }
+    assert.equal(await store.enqueueMany(source()), 2103)
+    assert.deepEqual(
+      (await store.counts()).map(({func, ready}) => [func, ready]),
+      [
+        ['Many', 3],
+        ['One', 3],
+        ['Work', 2100],
+      ],
+    )
+  },
+
+  'one that throws, is refused or is given up leaves nothing behind, and is closed': async ({db, store}) => {
+    const thrown = Object.assign(new Error('no such row'), {code: 'SQLITE_CONSTRAINT_UNIQUE', errno: 1062})
+    const ends: [more: () => Iterable<NewJob>, is: (error: unknown) => boolean][] = [
+      [
+        () => {
+          throw thrown
+        },
+        error => error === thrown,
+      ],
+      [() => [newJob('Work', {uniqkey: 'k'})], error => error instanceof DuplicateJobError],
+      [() => [newJob('Work', {due: {at: db.maxNumber + 1}})], error => error instanceof ArgumentError],
+    ]
+    await store.enqueue(newJob('Work', {uniqkey: 'k'}))
+    for (const count of [3, 3000])
+      for (const [more, is] of ends)
+        for (const isAsync of [true, false]) {
+          let isClosed = false
+          const source = function* () {
+            try {
+              yield* manyJobs(count)
+              yield newJob('Fresh', {context: '{}', tracked: true})
+              yield* more()
+              yield* manyJobs(count)
+            } finally {
+              isClosed = true
+            }
+          }
+          await assert.rejects(store.enqueueMany(isAsync ? asynchronous(source()) : source()), is)
+          assert.ok(isClosed)
+          const counts = ['job', 'jobq_context', 'jobq_wait'].map(table => countOf(db, table))
+          assert.deepEqual(await Promise.all(counts), [1, 0, 0])
+          assert.deepEqual(await store.funcs(), ['Work'])
+        }
+  },
+
+  'what is enqueued while a bulk is stored is not a part of it': async ({db, store, another}) => {
+    const other = await another()
+    const failing = function* () {
+      yield* manyJobs(20_000)
+      throw new Error('no')
+    }
+    const bulk = assert.rejects(store.enqueueMany(failing()), /no/)
+    const singles = []
+    for (let i = 0; i < 20; i++) singles.push(await (i % 2 ? store : other).enqueue(newJob('Single')))
+    await bulk
+    assert.equal(await countOf(db, 'job'), 20)
+    assert.deepEqual(ids(await take(store, 'Single', 99)), ids(singles))
+  },
+}
+
+function* manyJobs(count: number): Generator<NewJob> {
+  for (let i = 0; i < count; i++) yield newJob('Work', {arg: `[${i}]`})
+}
+
+async function* asynchronous(jobs: Iterable<NewJob>): AsyncGenerator<NewJob> {
+  let i = 0
+  for (const job of jobs) {
+    if (i++ % 100 === 1) await new Promise(resolve => setImmediate(resolve))
+    yield job
+  }
 }

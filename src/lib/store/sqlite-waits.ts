@@ -1,0 +1,46 @@
+/**
+ * How jobs end that someone waits for. jobq_wait has a row for each: the settlement that ends the job writes its outcome
+ * there (sqlite-settle.ts), and who waits takes it away.
+ */
+import type {JobEnd, RowRef} from '../job.ts'
+import type {SqliteInsert} from './sqlite-insert.ts'
+import type {SqliteLink} from './sqlite-link.ts'
+
+/** @returns those that are in the queue */
+export function trackJobs(
+  link: SqliteLink,
+  inserts: SqliteInsert,
+  jobs: readonly RowRef[],
+): Promise<RowRef[]> {
+  const lives = 'SELECT 1 FROM job WHERE id = ?'
+  const keep = 'INSERT INTO jobq_wait (job_id) VALUES (?) ON CONFLICT DO NOTHING'
+  return link.write(() => {
+    const living = jobs.filter(({id}) => link.sql(lives).get(id) !== undefined).map(({id}) => ({id}))
+    for (const {id} of living) {
+      link.sql(keep).run(id)
+      inserts.sweepNowAndThen(id)
+    }
+    return living
+  })
+}
+
+/** Takes no write lock while none of them has ended. */
+export async function endsOf(link: SqliteLink, jobs: readonly RowRef[]): Promise<JobEnd[]> {
+  const ends = await link.read(() => jobs.flatMap(({id}) => endOf(link, id) ?? []))
+  if (ends.length === 0) return []
+  await link.write(() => {
+    for (const {id} of ends) link.sql('DELETE FROM jobq_wait WHERE job_id = ?').run(id)
+  })
+  return ends
+}
+
+function endOf(link: SqliteLink, id: number): JobEnd | null {
+  const sql = `SELECT EXISTS (SELECT 1 FROM job WHERE id = $id) AS lives, outcome, message
+    FROM (SELECT 1) LEFT JOIN jobq_wait ON job_id = $id`
+  const row = link.sql(sql).get({id}) as {
+    lives: number
+    outcome: JobEnd['outcome'] | null
+    message: string | null
+  }
+  return row.lives ? null : {id, outcome: row.outcome ?? 'gone', message: row.message ?? ''}
+}
