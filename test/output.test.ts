@@ -128,7 +128,7 @@ test('what a name says neither breaks the line nor commands the terminal', async
   const ended = await home.jobq(words)
   assertOneLine(ended, {
     exit: 3,
-    says: ['refused: a a\\nb\\u001b[31m\\u009b0m\\u2028\\u202e job with uniqkey'],
+    says: ['refused: a job of a\\nb\\u001b[31m\\u009b0m\\u2028\\u202e with uniqkey'],
   })
   assert.doesNotMatch(ended.stderr.trimEnd(), /[\p{Cc}\u2028\u202e]/u)
   const {stdout} = await home.jobq([...words, '--json'])

@@ -72,7 +72,7 @@ export class DuplicateJobError extends JobqError {
     batch?: {line: number; isTwice: boolean},
   ) {
     const where = batch ? `line ${batch.line}: uniqkey: ` : ''
-    const which = `a ${func} job with uniqkey ${JSON.stringify(uniqkey)}`
+    const which = `a job of ${func} with uniqkey ${JSON.stringify(uniqkey)}`
     super(
       batch?.isTwice
         ? `${where}refused: ${which} is in an earlier line`

@@ -246,7 +246,7 @@ describe('--batch', {concurrency: 4}, () => {
       exit: 3,
       code: 'DUPLICATE',
       says: [
-        'line 3: uniqkey: refused: a F job with uniqkey "k" is already waiting (job 1)',
+        'line 3: uniqkey: refused: a job of F with uniqkey "k" is already waiting (job 1)',
         'nothing was enqueued',
       ],
     })
@@ -257,7 +257,7 @@ describe('--batch', {concurrency: 4}, () => {
     await assertRefused(home, [...BATCH, twice], {
       exit: 3,
       code: 'DUPLICATE',
-      says: ['line 3: uniqkey: refused: a G job with uniqkey "a" is in an earlier line', 'nothing was'],
+      says: ['line 3: uniqkey: refused: a job of G with uniqkey "a" is in an earlier line', 'nothing was'],
     })
     assert.equal(home.jobs().length, 1)
   })

@@ -191,7 +191,7 @@ describe('--uniqkey', {concurrency: 4}, () => {
       exit: 3,
       code: 'DUPLICATE',
       says: [
-        'refused: a Report job with uniqkey "daily" is already waiting (job 1)',
+        'refused: a job of Report with uniqkey "daily" is already waiting (job 1)',
         '--if-absent takes this for success',
       ],
     })

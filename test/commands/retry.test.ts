@@ -73,7 +73,7 @@ describe('retry by id', () => {
     assert.equal(stdout, '2\n')
     assert.deepEqual(stderr.split('\n'), [
       'jobq: exception 1 was already retried',
-      'jobq: exception 2: refused: a Notify job with uniqkey "k" is already waiting (job 1)',
+      'jobq: exception 2: refused: a job of Notify with uniqkey "k" is already waiting (job 1)',
       'jobq: no exception 99',
       'jobq: exception 3 was already retried',
       '',

@@ -290,6 +290,27 @@ describe('stats --watch', () => {
     assert.deepEqual(more, [])
   })
 
+  test('on a terminal, while the database is locked: a second Ctrl-C ends it, and gives the screen back', async t => {
+    const {jobq, db} = await prepared(t)
+    seedJob(db)
+    db.pragma('journal_mode = DELETE') // where a writer keeps readers out
+    const watch = jobq.start(['stats', '--watch', '0.1'], {tty: 'stdout', stdin: 'open'})
+    await watch.prints(/Ctrl-C ends/)
+    db.exec('BEGIN EXCLUSIVE')
+    let [drawn, at] = ['', 0]
+    await until('the picture stands still', () => {
+      if (watch.stdout !== drawn) [drawn, at] = [watch.stdout, performance.now()]
+      return performance.now() - at > 1500 // fifteen times what it takes otherwise
+    })
+    for (const times of [1, 2]) {
+      watch.child.stdin!.write('\u0003')
+      await watch.prints(new RegExp(`(\\^C[^]*){${times}}`))
+    }
+    const {stdout} = await watch.exited
+    assert.match(stdout, /\u001b\[\?7h\u001b\[\?25h\u001b\[\?1049l.*FUNC.*Notify /s)
+    assert.equal(stdout.split('\u001b[?1049l').length, 2)
+  })
+
   for (const seconds of ['0', '0.01', 'x', '-1', '1e9', '100000'])
     test(`--watch ${seconds} is refused`, async t => {
       const {code, stdout, stderr} = await jobqIn(t)(['stats', '--watch', seconds])

@@ -209,7 +209,7 @@ describe('what work did', {concurrency: 2}, () => {
       ],
     )
     const [taken, bad, thrown] = site.messages()
-    assert.match(taken!, /^job\.replace: refused: a Other job with uniqkey "held" is already waiting/)
+    assert.match(taken!, /^job\.replace: refused: a job of Other with uniqkey "held" is already waiting/)
     assert.match(bad!, /priority: expected a whole number/)
     assert.match(thrown!, /on second thoughts/)
     assert.deepEqual(

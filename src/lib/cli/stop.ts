@@ -3,11 +3,14 @@ import {EXIT} from '../errors.ts'
 
 export class Stop implements Disposable {
   readonly #controller = new AbortController()
+  readonly #cleanUp: () => void
   #exitCode: number | null = null
 
-  constructor() {
-    process.once('SIGINT', this.#onInt)
-    process.once('SIGTERM', this.#onTerm)
+  /** @param cleanUp done at once before a second signal ends the process: it comes when the first one was no use */
+  constructor(cleanUp: () => void = () => {}) {
+    this.#cleanUp = cleanUp
+    process.on('SIGINT', this.#onSignal)
+    process.on('SIGTERM', this.#onSignal)
   }
 
   get signal(): AbortSignal {
@@ -20,16 +23,18 @@ export class Stop implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    process.off('SIGINT', this.#onInt)
-    process.off('SIGTERM', this.#onTerm)
+    process.off('SIGINT', this.#onSignal)
+    process.off('SIGTERM', this.#onSignal)
   }
 
-  readonly #onInt = () => this.#stop(EXIT.interrupted)
-  readonly #onTerm = () => this.#stop(EXIT.terminated)
-
-  #stop(exitCode: number): void {
+  readonly #onSignal = (name: NodeJS.Signals) => {
+    if (this.#exitCode === null) {
+      this.#exitCode = name === 'SIGINT' ? EXIT.interrupted : EXIT.terminated
+      this.#controller.abort()
+      return
+    }
+    this.#cleanUp()
     this[Symbol.dispose]()
-    this.#exitCode = exitCode
-    this.#controller.abort()
+    process.kill(process.pid, name) // nobody listens any more: it ends the process
   }
 }

@@ -15,8 +15,8 @@ const CLEAR_BELOW = '\u001b[J'
 
 /** Ends in order when it is stopped: there is nothing else that it could be waiting for. */
 export async function watch(seconds: number, frame: () => Promise<string>, isDrawn: boolean): Promise<void> {
-  using stop = new Stop()
   using screen = isDrawn ? new Screen(seconds) : null
+  using stop = new Stop(() => screen?.[Symbol.dispose]())
   while (!stop.signal.aborted) {
     const text = await frame()
     if (screen) screen.draw(text)
