@@ -143,7 +143,10 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   },
   {of: 'lib/new-job', may: [...LEAVES, 'type lib/functions']},
 
-  // What belongs to a package that an application may have is loaded when it is asked for
+  {
+    of: 'lib/opentelemetry',
+    may: [...LEAVES, 'type lib/*', '@opentelemetry/api', 'node:*', 'fastest-levenshtein'],
+  },
   {
     of: 'lib/prometheus',
     may: [

@@ -6,6 +6,7 @@ import {registerHooks} from 'node:module'
 
 const PARTS: Record<string, string> = {
   jobq: 'index',
+  'jobq/opentelemetry': 'opentelemetry',
   'jobq/prometheus': 'prometheus',
 }
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
