@@ -100,7 +100,8 @@ function configFile(flag: string | undefined): string | null {
   }
 }
 
-async function loadConfig(file: string): Promise<JobqConfig> {
+/** @param file absolute. @throws ConfigError */
+export async function loadConfig(file: string): Promise<JobqConfig> {
   const {validateConfig} = await import('./config-schema.ts')
   const source = readSource(file)
   const value = file.endsWith('.json') ? parseConfig(source, file) : await importDefault(file)

@@ -240,7 +240,9 @@ describe('an import without an end', () => {
     }
     mock.timers.enable({apis: ['setTimeout']})
     t.after(() => mock.timers.reset())
-    const child = new PoolChild([{func: 'Loop', kind: 'module', file, settings: {}}], false, log, () => {})
+    const workers = [{func: 'Loop', file, settings: {}}]
+    const toLoad = {workers, serializer: undefined, support: null, measure: false}
+    const child = new PoolChild(toLoad, log, () => {})
     t.after(() => child.end())
     const refused = assert.rejects(child.loaded, {
       code: 'BAD_WORKER',

@@ -16,7 +16,7 @@ import {
   runJob,
   strayOutcome,
 } from './run-job.ts'
-import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type WireJob} from './wire.ts'
+import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type ToLoad, type WireJob} from './wire.ts'
 
 // A worker's process.send would speak to the pool, in words that are not the pool's
 const tell = process.send!.bind(process)
@@ -26,11 +26,13 @@ delete process.send
 let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
 let running: {retryIn: number | null; stop: AbortController} | null = null
+let support = NO_SUPPORT
 
 makeJobqImportable()
 process.on('message', (message: ToChild) => {
   if (message.kind === 'load') void load(message)
   else if (message.kind === 'run') void run(message.job)
+  else if (message.kind === 'end') void end()
   else running?.stop.abort(new Error('the job was told to stop'))
 })
 // The dispatcher is gone: so is the right to this job. What the job has started goes with it.
@@ -46,16 +48,20 @@ process.on('uncaughtException', error => {
     process.exit(1)
   }
   const outcome = outcomeToWire(strayOutcome(error, running.retryIn))
-  send({kind: 'ended', outcome, rss: 0, broken: true})
+  send({kind: 'ended', outcome, rss: 0, left: 'broken'})
   running = null
 })
 
-async function load({workers: files, measure}: Extract<ToChild, {kind: 'load'}>): Promise<void> {
+async function load({workers: files, serializer, support: config, measure}: ToLoad): Promise<void> {
   memory = measure ? () => process.memoryUsage.rss() : () => 0
   try {
     for (const {func, file, settings} of files) {
       send({kind: 'loading', file})
-      workers.set(func, readyWorker(await importWorker(file), settings, file))
+      workers.set(func, readyWorker(await importWorker(file), settings, file, serializer))
+    }
+    if (config !== null) {
+      send({kind: 'loading', file: config})
+      support = await (await import('./child-support.ts')).startSupport(config)
     }
     send({
       kind: 'loaded',
@@ -67,6 +73,7 @@ async function load({workers: files, measure}: Extract<ToChild, {kind: 'load'}>)
         setJobStatus,
         maxRunning,
       })),
+      hasPlugins: config !== null,
     })
   } catch (error) {
     const {message, hint} = error instanceof JobqError ? error : new WorkerError(messageOf(error))
@@ -89,17 +96,23 @@ async function run(wire: WireJob): Promise<void> {
   const current = {retryIn: null as number | null, stop: new AbortController()}
   running = current
   if (worker.maxRetries > row.retryCnt) {
-    current.retryIn = await retryInAdvance(
-      worker,
-      new RunningJob(row, current.stop.signal, NO_SUPPORT.plugins),
-    )
+    current.retryIn = await retryInAdvance(worker, new RunningJob(row, current.stop.signal, support.plugins))
     if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
   }
-  const {outcome} = await runJob(worker, row, current.stop.signal)
+  const {outcome, afterwards} = await runJob(worker, row, current.stop.signal, support)
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
-  send({kind: 'ended', outcome: outcomeToWire(outcome), rss: memory()})
+  const ended = {kind: 'ended', outcome: outcomeToWire(outcome), rss: memory()} as const
+  if (!afterwards) return send(ended)
+  send({...ended, left: 'hooks'})
+  const failure = await afterwards().then(() => null, messageOf)
+  send({kind: 'free', failure})
+}
+
+async function end(): Promise<void> {
+  await support.plugins.stop().catch(error => process.stderr.write(`${messageOf(error)}\n`))
+  process.exit()
 }
 
 async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<number | null> {

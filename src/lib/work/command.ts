@@ -92,8 +92,6 @@ export class CommandExecutor implements Executor {
     }
   }
 
-  async close(): Promise<void> {}
-
   /** @returns null, and calls back soon, if there is no process */
   #spawn(
     [file, ...words]: CommandHandler['argv'],

@@ -6,11 +6,9 @@ import type {JobRow} from '../job.ts'
 import {CommandExecutor} from './command.ts'
 import type {Ended, Executor, Executors, Room, Run, WorkerView} from './executor.ts'
 import type {CommandHandler, Handler, ModuleHandler} from './handlers.ts'
-import type {JobLog} from './log.ts'
-import {Pool, type PoolOptions} from './pool.ts'
-import type {Guardian} from './processes.ts'
+import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
 
-export interface CrewOptions extends PoolOptions {
+export type CrewSettings = PoolSettings & {
   /** The database's address for executables, in JOBQ_DB. */
   db: string
 }
@@ -24,18 +22,13 @@ export class Crew implements Executors {
   #maxWorkers: number
   #running = 0
 
-  /** @param onRoom called when an executor can take a job again, other than by a job's end */
-  constructor(
-    handlers: readonly Handler[],
-    options: CrewOptions,
-    guardian: Guardian,
-    log: JobLog,
-    onRoom: () => void,
-  ) {
+  /** @param surroundings `onRoom` is called when an executor can take a job again, other than by a job's end */
+  constructor(handlers: readonly Handler[], settings: CrewSettings, surroundings: Surroundings) {
+    const {guardian, log} = surroundings
     this.#handlers = handlers
-    this.#maxWorkers = options.maxWorkers
-    this.#pool = new Pool(handlers.filter(isModule), options, guardian, log, onRoom)
-    this.#commands = new CommandExecutor(handlers.filter(isCommand), guardian, log, options.db)
+    this.#maxWorkers = settings.maxWorkers
+    this.#pool = new Pool(handlers.filter(isModule), settings, surroundings)
+    this.#commands = new CommandExecutor(handlers.filter(isCommand), guardian, log, settings.db)
   }
 
   get maxWorkers(): number {
@@ -63,10 +56,10 @@ export class Crew implements Executors {
   }
 
   /** Jobs that start from now on get these workers; no running job is interrupted. */
-  reload(handlers: readonly Handler[], options: PoolOptions): void {
+  reload(handlers: readonly Handler[], settings: PoolSettings): void {
     this.#handlers = handlers
-    this.#maxWorkers = options.maxWorkers
-    this.#pool.reload(handlers.filter(isModule), options)
+    this.#maxWorkers = settings.maxWorkers
+    this.#pool.reload(handlers.filter(isModule), settings)
     this.#commands.reload(handlers.filter(isCommand))
   }
 
@@ -123,8 +116,9 @@ export class Crew implements Executors {
     })
   }
 
-  async close(): Promise<void> {
-    await this.#pool.close()
+  /** @param patienceMs how long hooks behind a job that has ended may still take */
+  async close(patienceMs: number): Promise<void> {
+    await this.#pool.close(patienceMs)
   }
 }
 

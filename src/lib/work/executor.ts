@@ -82,8 +82,6 @@ export interface Executor {
   /** Resolves when it can take jobs. @throws WorkerError if a worker can't be loaded */
   ready(): Promise<void>
   start(job: JobRow, onEnd: (ended: Ended) => void): Run
-  /** Ends what is idle; every run has ended before. */
-  close(): Promise<void>
 }
 
 /** How long a job that was told to stop may take before its processes are killed. */

@@ -5,13 +5,20 @@ import {type ChildProcess, fork} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
 import {fileURLToPath} from 'node:url'
 import {ProcessError, WorkerError} from '../errors.ts'
+import type {JobqEvents} from '../events.ts'
 import type {JobRow} from '../job.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
-import type {ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
 import {signalGroup, stopGroup} from './processes.ts'
-import {type FromChild, jobToWire, type LoadedWorker, outcomeFromWire, type ToChild} from './wire.ts'
+import {
+  type FromChild,
+  jobToWire,
+  type LoadedWorker,
+  outcomeFromWire,
+  type ToChild,
+  type ToLoad,
+} from './wire.ts'
 
 const CHILD = fileURLToPath(
   new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url),
@@ -20,9 +27,15 @@ const CHILD = fileURLToPath(
 const CHILD_FLAGS = ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON']
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
+/** How long a child's plugins may take to stop before it is killed. */
+const PLUGINS_STOP_MS = 5000
 
-/** `ending` children have been killed, or are dead, and only wait to be collected. */
+/**
+ * `busy`: it has a job, or calls the hooks behind the end of one. `ending` children have been told to end or killed, or
+ * are dead, and only wait to be collected.
+ */
 export type ChildState = 'starting' | 'idle' | 'busy' | 'ending'
+export type RecycleReason = JobqEvents['recycle']['reason']
 
 export class PoolChild {
   readonly process: ChildProcess
@@ -31,14 +44,18 @@ export class PoolChild {
   readonly gone: Promise<void>
   state: ChildState = 'starting'
   wasLoaded = false
-  /** It is to be replaced: goes on working until the one that takes its place is ready. */
-  isWorn = false
+  /** Why it is to be replaced; null if it is not. It goes on working until the one that takes its place is ready. */
+  worn: RecycleReason | null = null
   /** The one that takes its place is ready: it ends with the job it has. */
   isRetired = false
   jobsDone = 0
   /** Memory in bytes after the last job; 0 before the first, and if it is not measured. */
   rss = 0
   #run: CurrentRun | null = null
+  /** Heard before the end of the job has been dealt with: that waits until all that the job printed was read. */
+  #early: Extract<FromChild, {kind: 'free'}> | null = null
+  #hasPlugins = false
+  readonly #log: JobLog
   readonly #workers = new Map<string, LoadedWorker>()
   readonly #onIdle: (child: PoolChild) => void
   readonly #stderr: Tail
@@ -49,16 +66,11 @@ export class PoolChild {
   #loading = ''
 
   /**
-   * @param measure tell its memory after each job
    * @param onIdle called when it can take a job, and when it is broken and can't
    * @throws ProcessError if no process can be started
    */
-  constructor(
-    handlers: readonly ModuleHandler[],
-    measure: boolean,
-    log: JobLog,
-    onIdle: (child: PoolChild) => void,
-  ) {
+  constructor(toLoad: ToLoad, log: JobLog, onIdle: (child: PoolChild) => void) {
+    this.#log = log
     this.#onIdle = onIdle
     this.#load = Promise.withResolvers<void>()
     this.loaded = this.#load.promise
@@ -73,8 +85,7 @@ export class PoolChild {
     this.gone = new Promise(done =>
       this.process.once('exit', (code, signal) => done(this.#died(code, signal))),
     )
-    const workers = handlers.map(({func, file, settings}) => ({func, file, settings}))
-    this.#say({kind: 'load', workers, measure})
+    this.#say({kind: 'load', ...toLoad})
     this.#limitLoading()
   }
 
@@ -118,9 +129,20 @@ export class PoolChild {
     }
   }
 
-  /** Ends it; what runs in it has ended before. */
+  /** Ends it, its plugins first; what runs in it has ended before. */
   end(): void {
     if (this.state === 'ending') return
+    if (!this.#hasPlugins) {
+      this.kill()
+      return
+    }
+    this.state = 'ending'
+    this.#say({kind: 'end'})
+    const timer = setTimeout(() => this.kill(), PLUGINS_STOP_MS)
+    void this.gone.then(() => clearTimeout(timer))
+  }
+
+  kill(): void {
     this.state = 'ending'
     signalGroup(this.process, 'SIGKILL')
   }
@@ -132,6 +154,7 @@ export class PoolChild {
         return
       case 'loaded':
         for (const worker of message.workers) this.#workers.set(worker.func, worker)
+        this.#hasPlugins = message.hasPlugins
         this.wasLoaded = true
         this.state = 'idle'
         this.#load.resolve()
@@ -139,30 +162,59 @@ export class PoolChild {
         return
       case 'refused':
         this.#load.reject(new WorkerError(message.message, {hint: message.hint}))
-        this.end()
+        this.kill()
         return
       case 'retry':
         if (this.#run) this.#run.retryIn = message.retryIn
         return
       case 'ended':
         whenRead(this.#readers, () => this.#finished(message))
+        return
+      case 'free':
+        if (this.#run) this.#early = message
+        else this.#freed(message)
     }
   }
 
-  #finished({outcome, rss, broken}: Extract<FromChild, {kind: 'ended'}>): void {
+  #finished({outcome, rss, left}: Extract<FromChild, {kind: 'ended'}>): void {
     if (this.state !== 'busy') return // it has died since
-    this.state = 'idle'
     this.jobsDone++
     this.rss = rss
     // What a job that was stopped has left behind goes with its child
-    if (broken || this.#run?.isStopped) this.end()
+    if (left === 'broken' || this.#run?.isStopped) this.#break()
+    else if (left === undefined) this.state = 'idle'
     this.#ended({kind: 'finished', outcome: outcomeFromWire(outcome)})
+    if (left !== 'hooks') this.#onIdle(this)
+    else if (this.#early) this.#freed(this.#early)
+  }
+
+  #freed({failure}: Extract<FromChild, {kind: 'free'}>): void {
+    this.#early = null
+    if (this.state !== 'busy') return // it has been killed since
+    this.state = 'idle'
+    if (failure !== null) {
+      this.#log.trouble(`${failure}; what became of the job stands, its process is replaced`)
+      this.#break()
+    }
     this.#onIdle(this)
   }
 
+  /** It can't be trusted with another job. */
+  #break(): void {
+    this.worn = 'broken'
+    this.kill()
+  }
+
   #died(code: number | null, signal: NodeJS.Signals | null): void {
-    this.state = 'ending'
     const how = describeExit(code, signal)
+    if (this.state !== 'ending') {
+      this.worn = 'died'
+      if (this.state === 'busy' && !this.#run)
+        this.#log.trouble(
+          `a worker's process ${how}: what became of its job stands, its hooks were cut short`,
+        )
+    }
+    this.state = 'ending'
     this.#load.reject(
       new WorkerError(`${this.#loading || 'the workers'} can't be loaded: its process ${how} meanwhile`, {
         hint: this.#stderr.text.split('\n').at(-1) ?? '',
@@ -189,7 +241,7 @@ export class PoolChild {
   #limitLoading(): void {
     const timer = setTimeout(() => {
       this.#load.reject(new WorkerError(`${this.#loading} was not loaded within ${LOAD_TIMEOUT_MS / 1000} s`))
-      this.end()
+      this.kill()
     }, LOAD_TIMEOUT_MS)
     const off = () => clearTimeout(timer)
     this.loaded.then(off, off)

@@ -8,12 +8,14 @@
  * one is loaded and takes its place, so that replacing costs no throughput; a worker file that can't be loaded any
  * more leaves the old children at work. A child that can't be started is tried again, later and later.
  */
+import type {Events} from '../events.ts'
 import type {JobRow} from '../job.ts'
 import type {Ended, Executor, Limits, Run, WorkerView} from './executor.ts'
 import type {ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {PoolChild} from './pool-child.ts'
 import type {Guardian} from './processes.ts'
+import type {ToLoad} from './wire.ts'
 
 /** Between attempts to start a child that can't be loaded: doubled each time, up to the second. */
 const BACKOFF_MS = [500, 30_000] as const
@@ -29,10 +31,23 @@ export interface PoolOptions {
   maxChildMemory: number
 }
 
+/** What a pool's children have besides their workers. */
+export type PoolSettings = PoolOptions & Pick<ToLoad, 'serializer' | 'support'>
+
+/** Whom a pool tells what. */
+export interface Surroundings {
+  guardian: Guardian
+  log: JobLog
+  events: Events
+  /** Called when a child has become idle, or could not be started. */
+  onRoom: () => void
+}
+
 export class Pool implements Executor {
-  #options: PoolOptions
+  #settings: PoolSettings
   readonly #guardian: Guardian
   readonly #log: JobLog
+  readonly #events: Events
   readonly #onRoom: () => void
   readonly #children = new Set<PoolChild>()
   #handlers: readonly ModuleHandler[]
@@ -41,18 +56,16 @@ export class Pool implements Executor {
   #lastFailure: Error | null = null
   #restart: NodeJS.Timeout | undefined
 
-  /** @param onRoom called when a child has become idle, or could not be started */
   constructor(
     handlers: readonly ModuleHandler[],
-    options: PoolOptions,
-    guardian: Guardian,
-    log: JobLog,
-    onRoom: () => void,
+    settings: PoolSettings,
+    {guardian, log, events, onRoom}: Surroundings,
   ) {
     this.#handlers = handlers
-    this.#options = {...options}
+    this.#settings = {...settings}
     this.#guardian = guardian
     this.#log = log
+    this.#events = events
     this.#onRoom = onRoom
   }
 
@@ -106,32 +119,37 @@ export class Pool implements Executor {
   }
 
   /** New children get these workers; those of before are replaced one by one. */
-  reload(handlers: readonly ModuleHandler[], options: PoolOptions): void {
+  reload(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
     this.#handlers = handlers
-    this.#options = {...options}
+    this.#settings = {...settings}
     this.#failures = 0
     clearTimeout(this.#restart)
     this.#restart = undefined
     for (const child of this.#children) {
-      child.isWorn = true
+      child.worn ??= 'reload'
       if (child.state === 'starting' || handlers.length === 0) this.#retire(child)
     }
     this.#balance()
   }
 
   resize(maxWorkers: number): void {
-    const spareFollows = this.#options.maxSpareWorkers === this.#options.maxWorkers
-    this.#options.maxWorkers = maxWorkers
-    if (spareFollows) this.#options.maxSpareWorkers = maxWorkers
+    const spareFollows = this.#settings.maxSpareWorkers === this.#settings.maxWorkers
+    this.#settings.maxWorkers = maxWorkers
+    if (spareFollows) this.#settings.maxSpareWorkers = maxWorkers
     this.#balance()
   }
 
-  async close(): Promise<void> {
+  /** @param patienceMs how long hooks behind a job that has ended may still take */
+  async close(patienceMs: number): Promise<void> {
     this.#isClosing = true
     clearTimeout(this.#restart)
-    const gone = [...this.#children].map(child => child.gone)
-    for (const child of this.#children) child.end()
-    await Promise.all(gone)
+    const children = [...this.#children]
+    for (const child of children) if (child.state !== 'busy') child.end()
+    const timer = setTimeout(() => {
+      for (const child of this.#children) if (child.state === 'busy') child.kill()
+    }, patienceMs)
+    await Promise.all(children.map(({gone}) => gone))
+    clearTimeout(timer)
   }
 
   #idle(): PoolChild[] {
@@ -142,10 +160,10 @@ export class Pool implements Executor {
   #balance(): void {
     if (this.#isClosing || this.#handlers.length === 0) return
     for (const child of this.#children) if (child.isRetired && child.state === 'idle') child.end()
-    const {maxWorkers, minSpareWorkers, maxSpareWorkers} = this.#options
+    const {maxWorkers, minSpareWorkers, maxSpareWorkers} = this.#settings
     const serving = [...this.#children].filter(({state, isRetired}) => state !== 'ending' && !isRetired)
     const starting = serving.filter(({state}) => state === 'starting').length
-    const worn = serving.filter(({isWorn}) => isWorn).length
+    const worn = serving.filter(({worn}) => worn !== null).length
     // What starts takes a worn child's place first; only what is beyond that is an addition
     const added = Math.max(0, starting - worn)
     const present = serving.length - starting + added
@@ -180,28 +198,40 @@ export class Pool implements Executor {
   }
 
   #startChild(): PoolChild {
-    const child = new PoolChild(this.#handlers, this.#options.maxChildMemory > 0, this.#log, idle =>
-      this.#hasBecomeIdle(idle),
-    )
+    const {serializer, support, maxChildMemory} = this.#settings
+    const workers = this.#handlers.map(({func, file, settings}) => ({func, file, settings}))
+    const toLoad = {workers, serializer, support, measure: maxChildMemory > 0}
+    const child = new PoolChild(toLoad, this.#log, idle => this.#hasBecomeIdle(idle))
     this.#guardian.watch(child.process)
     this.#children.add(child)
     this.#log.debug(`child ${child.process.pid} starts`)
     child.gone.then(() => {
       this.#children.delete(child)
       this.#log.debug(`child ${child.process.pid} is gone after ${child.jobsDone} jobs`)
-      if (child.wasLoaded) this.#balance()
+      if (!child.wasLoaded) return
+      this.#tellRecycled(child)
+      this.#balance()
     })
     return child
   }
 
+  #tellRecycled({process, jobsDone, worn}: PoolChild): void {
+    if (worn === null || this.#isClosing) return
+    this.#events.tell('recycle', () => ({pid: process.pid ?? 0, jobs: jobsDone, reason: worn}))
+  }
+
   #hasBecomeIdle(child: PoolChild): void {
-    const {maxRequestPerChild, maxChildMemory} = this.#options
+    if (this.#isClosing) {
+      child.end()
+      return
+    }
+    const {maxRequestPerChild, maxChildMemory} = this.#settings
     if (child.jobsDone === 0) {
-      const oldest = [...this.#children].find(({isWorn, isRetired}) => isWorn && !isRetired)
+      const oldest = [...this.#children].find(({worn, isRetired}) => worn !== null && !isRetired)
       if (oldest) this.#retire(oldest)
     }
-    if (maxRequestPerChild > 0 && child.jobsDone >= maxRequestPerChild) child.isWorn = true
-    if (maxChildMemory > 0 && child.rss > maxChildMemory) child.isWorn = true
+    if (maxRequestPerChild > 0 && child.jobsDone >= maxRequestPerChild) child.worn ??= 'worn'
+    if (maxChildMemory > 0 && child.rss > maxChildMemory) child.worn ??= 'too large'
     this.#balance()
     if (child.state === 'idle') this.#onRoom()
   }

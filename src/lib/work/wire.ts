@@ -5,23 +5,42 @@
 import {isUtf8} from 'node:buffer'
 import type {FuncSettings} from '../config-schema.ts'
 import type {JobRow, NewJob, Outcome} from '../job.ts'
+import type {SerializerName} from '../serializers.ts'
 
 export type ToChild =
-  /** First of all: what to load, and whether to tell its memory after each job. */
-  | {kind: 'load'; workers: {func: string; file: string; settings: FuncSettings}[]; measure: boolean}
+  /** First of all. */
+  | ({kind: 'load'} & ToLoad)
   | {kind: 'run'; job: WireJob}
   /** The running job is to stop: its signal aborts. */
   | {kind: 'stop'}
+  /** Said to a child with plugins: they are to be stopped, then it ends. Others are killed. */
+  | {kind: 'end'}
+
+/** What a child is to have loaded before its first job. */
+export interface ToLoad {
+  workers: {func: string; file: string; settings: FuncSettings}[]
+  /** The configuration's, for workers that say nothing of it. */
+  serializer: SerializerName | undefined
+  /** The configuration file, if it has hooks for workers, or plugins. */
+  support: string | null
+  /** Tell its memory after each job? */
+  measure: boolean
+}
 
 export type FromChild =
   /** Said before each import, so that a file that kills its process can be named. */
   | {kind: 'loading'; file: string}
-  | {kind: 'loaded'; workers: LoadedWorker[]}
+  | {kind: 'loaded'; workers: LoadedWorker[]; hasPlugins: boolean}
   | {kind: 'refused'; message: string; hint: string}
   /** Before a run whose retryDelay is a function: what it says now, in case the job never gets to say how it ended. */
   | {kind: 'retry'; retryIn: number | null}
-  /** `rss`: the child's memory in bytes, 0 if it is not asked for. `broken`: the child can't be trusted with another job. */
-  | {kind: 'ended'; outcome: WireOutcome; rss: number; broken?: boolean}
+  /**
+   * `rss`: the child's memory in bytes, 0 if it is not asked for. `left`: what the job leaves behind, a child that
+   * can't be trusted with another one, or hooks to be called first.
+   */
+  | {kind: 'ended'; outcome: WireOutcome; rss: number; left?: 'broken' | 'hooks'}
+  /** The hooks behind the job's end are done. `failure`: one of them threw, and the child is broken. */
+  | {kind: 'free'; failure: string | null}
 
 export interface LoadedWorker {
   func: string

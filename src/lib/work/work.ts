@@ -5,6 +5,7 @@
 import type {Server} from 'node:net'
 import {join} from 'node:path'
 import {databasesName, resolveSettings, type Settings} from '../config.ts'
+import type {JobqConfig} from '../config-schema.ts'
 import {EXIT} from '../errors.ts'
 import {ADMIN_PORT} from '../names.ts'
 import type {JobQueue} from '../queue.ts'
@@ -15,7 +16,7 @@ import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {serveStatus, socketPath} from './managers.ts'
-import type {PoolOptions} from './pool.ts'
+import type {PoolOptions, PoolSettings} from './pool.ts'
 import {Guardian} from './processes.ts'
 import {Scoreboard} from './scoreboard.ts'
 import {SystemdNotifier} from './supervisor.ts'
@@ -65,10 +66,11 @@ export async function work(
   const {settings} = queue
   const handlers = handlersOf(options, settings, log)
   const guardian = new Guardian(socketPath(databasesName(settings)))
-  const pool = poolOptions(options, settings)
-  const crew = new Crew(handlers, {...pool, db: queue.address}, guardian, log, () => dispatcher.wake())
   const {store, events} = queue
-  const dispatcher = new Dispatcher(store, crew, dispatcherOptions(options, settings), log, events)
+  const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
+  const crew = new Crew(handlers, {...poolSettings(options, settings), db: queue.address}, surroundings)
+  const dispatching = dispatcherOptions(options, settings)
+  const dispatcher = new Dispatcher(store, crew, dispatching, log, events)
   const scoreboard = new Scoreboard(crew, dispatcher, databasesName(settings))
   const systemd = new SystemdNotifier(log)
   const servers: Server[] = []
@@ -77,7 +79,7 @@ export async function work(
     systemd.reloading()
     try {
       const now = await resolveSettings({config: settings.file ?? undefined})
-      crew.reload(handlersOf(options, now, log), poolOptions(options, now))
+      crew.reload(handlersOf(options, now, log), poolSettings(options, now))
     } catch (error) {
       log.trouble(`not reloaded: ${(error as Error).message}`)
     }
@@ -106,7 +108,7 @@ export async function work(
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
-    await crew.close()
+    await crew.close(dispatching.shutdownTimeoutMs)
     await guardian.close()
   }
 }
@@ -126,7 +128,7 @@ function handlersOf(options: WorkOptions, {config, folder}: Settings, log: JobLo
   return handlers
 }
 
-function poolOptions(options: WorkOptions, {config}: Settings): PoolOptions {
+function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSettings {
   const maxWorkers = options.maxWorkers ?? config.maxWorkers ?? 1
   return {
     maxWorkers,
@@ -134,7 +136,16 @@ function poolOptions(options: WorkOptions, {config}: Settings): PoolOptions {
     maxSpareWorkers: options.maxSpareWorkers ?? config.maxSpareWorkers ?? maxWorkers,
     maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30,
     maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
+    serializer: config.serializer,
+    support: hasWorkerSupport(config) ? file : null,
   }
+}
+
+/** Is there anything in it that stands around a job where it is worked? What a hook's module has, only loading it tells. */
+function hasWorkerSupport({hooks = [], plugins = {}}: JobqConfig): boolean {
+  const points = ['deserialize', 'preWork', 'postWork'] as const
+  const isWorkers = (hook: string | object) => typeof hook === 'string' || points.some(point => point in hook)
+  return Object.keys(plugins).length > 0 || hooks.some(isWorkers)
 }
 
 function dispatcherOptions(options: WorkOptions, {config}: Settings): DispatcherOptions {
