@@ -19,6 +19,14 @@ export type {
   StatusRow,
 } from './job.ts'
 export type {EnqueueOptions, EnqueueSettings, JobRequest} from './new-job.ts'
+export {
+  type LogFields,
+  type Logger,
+  type LoggerOptions,
+  type LoggerPlugin,
+  type LogLevel,
+  logger,
+} from './plugins/logger.ts'
 export * from './plugins.ts'
 export {
   type ExceptionOptions,
