@@ -1,6 +1,7 @@
 /** jobq.config.*: where it is found, what wins over it, and what a mistake in it gets: file, line, key, what to do. */
 import assert from 'node:assert/strict'
-import {existsSync, mkdirSync, symlinkSync} from 'node:fs'
+import {existsSync, mkdirSync, readFileSync, symlinkSync} from 'node:fs'
+import {dirname, join, posix} from 'node:path'
 import {describe, test} from 'node:test'
 import {Home, printed} from './support/home.ts'
 import {RUN_JS} from './support/jobq.ts'
@@ -348,6 +349,16 @@ test('jobq is importable where it is not installed, and is the very one that run
     `const {defineConfig} = require('jobq')\nmodule.exports = defineConfig({db: 'c.db'})`,
   )
   assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd: home.path('cjs')}), printed(1))
+})
+
+test('so is every part of it that the package exports', async t => {
+  const home = new Home(t)
+  const {exports} = JSON.parse(readFileSync(join(dirname(RUN_JS), '../package.json'), 'utf8'))
+  const parts = Object.keys(exports).filter(part => part !== './package.json')
+  assert.ok(parts.length > 1)
+  const imports = parts.map(part => `import '${posix.join('jobq', part)}'\n`)
+  home.write('jobq.config.mjs', `${imports.join('')}export default {db: 'here.db'}`)
+  assert.deepEqual(await home.jobq(['enqueue', 'F']), printed(1))
 })
 
 function badConfig(...says: string[]) {

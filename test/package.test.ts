@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import {homedir, tmpdir} from 'node:os'
-import {delimiter, dirname, join, relative} from 'node:path'
+import {delimiter, dirname, join, posix, relative} from 'node:path'
 import {after, before, describe, test} from 'node:test'
 import {promisify} from 'node:util'
 
@@ -170,27 +170,6 @@ describe('installed in a project', () => {
     assert.equal(printed, '1 Write\n')
   })
 
-  test('its types are those of the sources', async () => {
-    writeFileSync(
-      join(project, 'app.ts'),
-      `import {JobQueue} from 'jobq'\nexport const open: () => Promise<JobQueue> = JobQueue.open\n`,
-    )
-    const tsc = join(root, 'node_modules/.bin/tsc')
-    await run(project, tsc, [
-      '--noEmit',
-      '--strict',
-      '--module',
-      'nodenext',
-      '--target',
-      'es2024',
-      '--typeRoots',
-      join(root, 'node_modules/@types'),
-      '--types',
-      'node',
-      'app.ts',
-    ])
-  })
-
   test('every command shows its help, with examples', async () => {
     const {stdout} = spawnSync('npx', ['--no-install', 'jobq', '--help'], {
       cwd: project,
@@ -207,6 +186,95 @@ describe('installed in a project', () => {
         assert.match(help, new RegExp(`--(\\[no-\\])?${flag}\\b`), id)
     }
   })
+})
+
+describe('in a strict TypeScript project', {concurrency: 2}, () => {
+  const app = `
+    import {defineWorker, DuplicateJobError, JobQueue} from 'jobq'
+    interface Functions { Resize: {file: string; width: number}; Cleanup: undefined }
+    await using queue = await JobQueue.open<Functions>({db: 'typed.db'})
+    queue.on('finish', ({func, outcome}) => console.log(func, outcome))
+    await queue.enqueue('Resize', {arg: {file: 'a.jpg', width: 100}, uniqkey: 'a'})
+    try {
+      await queue.enqueue('Resize', {arg: {file: 'a.jpg', width: 100}, uniqkey: 'a'})
+    } catch (error) {
+      if (error instanceof DuplicateJobError) console.log(error.code, error.existingId)
+    }
+    await queue.enqueue('Cleanup')
+    const resize = defineWorker<{file: string; width: number}>({work: ({arg}) => console.log(arg.width.toFixed(1))})
+    const {completed} = await queue.work({workers: {Resize: resize, Cleanup: () => {}}, mode: 'drain'})
+    console.log(completed)
+  `
+  const printed = 'DUPLICATE 1\n100.0\nResize completed\nCleanup completed\n2\n'
+  /** Each is one mistake. */
+  const mistakes = [
+    `queue.enqueue('Resize', {arg: {file: 'a.jpg', width: '100'}})`,
+    `queue.enqueue('Resize', {arg: {file: 'a.jpg'}})`,
+    `queue.enqueue('Resize')`,
+    `queue.enqueue('Rezise', {arg: {file: 'a.jpg', width: 100}})`,
+    `queue.enqueue('Cleanup', {prioritty: 1})`,
+    `queue.work({workers: {Resize: ({arg}) => arg.height}})`,
+    `const job: string = await queue.find(1)`,
+  ]
+
+  // All of jobq's declarations are read by the compiler; what they need is one of the two: the types of the DOM or Node's
+  for (const [what, options] of [
+    ['node16', {module: 'node16', moduleResolution: 'node16', target: 'es2022', types: []}],
+    ['nodenext', {module: 'nodenext', target: 'es2024', lib: ['es2024'], types: ['node']}],
+    ['bundler', {module: 'esnext', moduleResolution: 'bundler', target: 'es2022', types: []}],
+  ] as const)
+    test(`moduleResolution ${what}: it compiles and runs, and a wrong type does not compile`, async () => {
+      const folder = typescriptProject(what, options, {
+        'app.ts': app,
+        'wrong.ts': [app, ...mistakes].join('\n'),
+      })
+      assert.deepEqual(compile(folder, 'app.ts'), [])
+      assert.equal(await run(folder, process.execPath, ['app.js']), printed)
+      const first = app.split('\n').length + 1
+      assert.deepEqual(
+        compile(folder, 'wrong.ts').map(error => /^wrong\.ts\((\d+),/.exec(error)?.[1]),
+        mistakes.map((_, i) => String(first + i)),
+      )
+    })
+
+  test('every part of the package has its types, and can be imported', async () => {
+    const {exports, peerDependencies} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    const parts = Object.keys(exports).filter(part => part !== './package.json')
+    const text = parts.map((part, i) => `export * as part${i} from '${posix.join('jobq', part)}'\n`).join('')
+    const options = {module: 'nodenext', target: 'es2024', lib: ['es2024'], types: ['node']}
+    const folder = typescriptProject('parts', options, {'parts.ts': text})
+    for (const peer of Object.keys(peerDependencies)) {
+      const path = join(project, 'node_modules', peer)
+      mkdirSync(dirname(path), {recursive: true})
+      symlinkSync(join(root, 'node_modules', peer), path)
+    }
+    assert.deepEqual(compile(folder, 'parts.ts'), [])
+    const script = `import('./parts.js').then(parts => console.log(Object.keys(parts).length))`
+    assert.equal(await run(folder, process.execPath, ['--eval', script]), `${parts.length}\n`)
+  })
+
+  function typescriptProject(name: string, options: object, files: Record<string, string>): string {
+    const folder = join(project, name)
+    mkdirSync(folder)
+    const strict = {strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true}
+    const typeRoots = [join(root, 'node_modules/@types')]
+    const compilerOptions = {...strict, skipLibCheck: false, typeRoots, ...options}
+    const config = JSON.stringify({compilerOptions, files: []})
+    for (const [file, text] of Object.entries({
+      ...files,
+      'package.json': '{"type":"module"}',
+      'base.json': config,
+    }))
+      writeFileSync(join(folder, file), text)
+    return folder
+  }
+
+  /** @returns what the compiler complains of, a line each */
+  function compile(folder: string, file: string): string[] {
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({extends: './base.json', files: [file]}))
+    const {stdout} = spawnSync(join(root, 'node_modules/.bin/tsc'), {cwd: folder, encoding: 'utf8'})
+    return stdout.split('\n').filter(line => /^\S/.test(line))
+  }
 })
 
 describe('installed globally', () => {

@@ -1,4 +1,5 @@
 /** The package's public API: re-exports only. */
+/// <reference lib="esnext.disposable" preserve="true" />
 export {defineConfig} from './config.ts'
 export type {JobqConfigInput} from './config-schema.ts'
 export * from './errors.ts'

@@ -97,7 +97,7 @@ export function retryIn(maxRetries: number, retryCnt: number, delay: number): nu
 }
 
 /** How a process ended, in words, for an exception's message. */
-export function describeExit(code: number | null, signal: NodeJS.Signals | null): string {
+export function describeExit(code: number | null, signal: string | null): string {
   if (signal) return `was killed by ${signal}`
   return `exited with status ${code}`
 }
