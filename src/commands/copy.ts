@@ -26,7 +26,7 @@ Exits 3 if one of the uniqkeys is waiting there already: then nothing was copied
   async run(): Promise<Record<string, unknown>> {
     const {flags} = await this.parse(Copy)
     const {copied, running} = await this.withQueue(flags, async from => {
-      await using to = await JobQueue.open({db: flags.to, config: flags.config})
+      await using to = await JobQueue.openAs(null, {db: flags.to, config: flags.config})
       return await copyJobs(from, to, flags.func)
     })
     this.print(String(copied))

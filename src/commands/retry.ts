@@ -72,7 +72,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     const options = {
       dryRun: flags['dry-run'] ?? false,
       priority: parseWhole(flags.priority ?? '0', '--priority'),
-      due: {in: parseDelay(flags.delay ?? '0', '--delay')},
+      delay: parseDelay(flags.delay ?? '0', '--delay'),
     }
     const result = await this.withQueue(flags, queue =>
       runRetries(queue, choice, options, text => this.print(text)),

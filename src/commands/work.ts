@@ -137,12 +137,15 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       workDelayMs: milliseconds(flags['work-delay'], '--work-delay'),
     } as const
     const {runWorkCommand} = await import('../lib/cli/work-run.ts')
-    process.exitCode = await this.withQueue({...flags, durable: false, patient: mode === 'forever'}, queue =>
-      runWorkCommand(queue, options, {
-        json: this.jsonEnabled(),
-        debug: flags.debug ?? queue.settings.config.debug ?? false,
-        logFile: flags.log,
-      }),
+    process.exitCode = await this.withQueue(
+      flags,
+      queue =>
+        runWorkCommand(queue, options, {
+          json: this.jsonEnabled(),
+          debug: flags.debug ?? queue.settings.config.debug ?? false,
+          logFile: flags.log,
+        }),
+      {durable: false, patient: mode === 'forever', role: 'dispatcher'},
     )
   }
 }

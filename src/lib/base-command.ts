@@ -4,9 +4,17 @@
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
+import {withQueue} from './cli/command-queue.ts'
+import {resolveSettings} from './config.ts'
 import {EXIT} from './errors.ts'
-import {JobQueue, type QueueOptions} from './queue.ts'
+import type {PluginContext} from './plugins.ts'
+import type {JobQueue} from './queue.ts'
+import type {QueueOptions} from './queue-options.ts'
 import {toJson} from './render.ts'
+
+interface OpenOptions extends Pick<QueueOptions, 'durable' | 'patient'> {
+  role?: PluginContext['role'] | null
+}
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
@@ -28,18 +36,20 @@ export abstract class BaseCommand extends Command {
     }),
   }
 
-  /** Opens the queue, hands it over, and closes it whatever happens. */
-  protected async withQueue<T>(options: QueueOptions, use: (queue: JobQueue) => Promise<T>): Promise<T> {
+  /**
+   * Opens the queue, hands it over, and closes it whatever happens.
+   * @param role what plugins are told; null: without plugins, and without hooks
+   */
+  protected async withQueue<T>(
+    flags: {db?: string[] | undefined; config?: string | undefined},
+    use: (queue: JobQueue) => Promise<T>,
+    {role = null, ...more}: OpenOptions = {},
+  ): Promise<T> {
     const onTrouble = (message: string) => {
       process.exitCode = EXIT.failed // what is shown is not all there is
       process.stderr.write(`jobq: ${message}\n`)
     }
-    const queue = await JobQueue.open({onTrouble, ...options})
-    try {
-      return await use(queue)
-    } finally {
-      await queue.close()
-    }
+    return withQueue(await resolveSettings(flags), role, {onTrouble, ...more}, use)
   }
 
   /** Writes lines for people; under --json nothing. */

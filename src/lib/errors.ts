@@ -69,17 +69,18 @@ export class DuplicateJobError extends JobqError {
     func: string,
     uniqkey: string,
     existingId: number | null,
-    batch?: {line: number; isTwice: boolean},
+    batch?: {place: string; isTwice: boolean},
   ) {
-    const where = batch ? `line ${batch.line}: uniqkey: ` : ''
+    const where = batch ? `${batch.place}: uniqkey: ` : ''
+    const kind = batch?.place.split(' ')[0]
     const which = `a job of ${func} with uniqkey ${JSON.stringify(uniqkey)}`
     super(
       batch?.isTwice
-        ? `${where}refused: ${which} is in an earlier line`
+        ? `${where}refused: ${which} is in an earlier ${kind}`
         : `${where}refused: ${which} is already waiting${existingId === null ? '' : ` (job ${existingId})`}`,
       {
         hint: batch
-          ? 'nothing was enqueued; take the line out and try again'
+          ? `nothing was enqueued; take the ${kind} out and try again`
           : 'it can be enqueued again once that job has left the queue; --if-absent takes this for success',
       },
     )
@@ -188,6 +189,16 @@ export class HookError extends JobqError {
     this.hook = hook
     this.point = point
     this.stored = stored
+  }
+}
+
+/** A job has not ended in the time that was given. */
+export class WaitTimeoutError extends JobqError {
+  readonly code = 'WAIT_TIMEOUT'
+  readonly exitCode = EXIT.failed
+
+  constructor(id: number | string, seconds: number) {
+    super(`job ${id} has not ended within ${seconds} s`, {hint: 'it goes on; it can be waited for again'})
   }
 }
 

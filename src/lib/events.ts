@@ -19,6 +19,8 @@ export interface JobSubject extends RowRef {
 export interface JobqEvents {
   /** A job was stored, and is durable; within a caller's transaction: is stored if that commits. */
   enqueue: JobSubject & {runAfter: number}
+  /** Jobs were stored together, by an enqueueMany: how many, and how many of each function. None is told by itself. */
+  enqueueMany: {count: number; funcs: Readonly<Record<string, number>>}
   /** The dispatcher took it: from now on it is leased. `waitMs`: since it was due, in whole seconds' steps. */
   grab: JobSubject & {retryCnt: number; waitMs: number}
   /** An executor has begun to run it. */
@@ -42,6 +44,7 @@ export type EventName = keyof JobqEvents
 
 export const EVENT_NAMES: readonly EventName[] = [
   'enqueue',
+  'enqueueMany',
   'grab',
   'start',
   'finish',
@@ -69,8 +72,8 @@ export class Events {
 
   /** @param event made only if someone listens. What a listener throws surfaces as an uncaught exception, as ever. */
   tell<Name extends EventName>(name: Name, event: () => JobqEvents[Name]): void {
+    if (!this.isHeard(name)) return
     const published = this.#channels.get(name)!
-    if (!published.hasSubscribers && this.#emitter.listenerCount(name) === 0) return
     const told = event()
     published.publish(told)
     try {
@@ -81,5 +84,9 @@ export class Events {
         throw error
       })
     }
+  }
+
+  isHeard(name: EventName): boolean {
+    return this.#channels.get(name)!.hasSubscribers || this.#emitter.listenerCount(name) > 0
   }
 }

@@ -12,6 +12,7 @@ import {closest} from 'fastest-levenshtein'
 import {ClosedError, HookError, UsageError} from './errors.ts'
 import type {EnqueuedJob} from './job.ts'
 import type {SerializerName} from './serializers.ts'
+import {MAX_TIMER_MS} from './time.ts'
 import type {Job} from './worker.ts'
 
 export const HOOK_POINTS = [
@@ -71,8 +72,6 @@ export interface EndedJob extends Readonly<WorkedJob> {
 
 /** In seconds. */
 export const DEFAULT_HOOK_TIMEOUT = 30
-/** The longest that a timer can be set to. */
-const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** The hooks of one queue, or of one worker's process. */
 export class Hooks {
@@ -118,6 +117,10 @@ export class Hooks {
   /** In the order in which they are called. */
   get names(): string[] {
     return [...this.#hooks.keys()]
+  }
+
+  get isEmpty(): boolean {
+    return this.#hooks.size === 0
   }
 
   has(point: HookPoint): boolean {

@@ -29,17 +29,19 @@ export {
   logger,
 } from './plugins/logger.ts'
 export * from './plugins.ts'
-export {
-  type ExceptionOptions,
-  type JobOptions,
-  JobQueue,
-  type PageOptions,
-  type QueueOptions,
-  type RetryOptions,
-} from './queue.ts'
+export {JobQueue, type ServerConnection, type SqliteConnection} from './queue.ts'
+export type {
+  ExceptionOptions,
+  InitOptions,
+  JobOptions,
+  PageOptions,
+  QueueOptions,
+  RetryOptions,
+} from './queue-options.ts'
 export type {RetryChoice, RetryOutcome} from './retries.ts'
 export type {FuncStats, Stats} from './stats.ts'
 export type {Preparation} from './store/store.ts'
+export type {WaitOptions} from './wait.ts'
 export type {Summary as WorkSummary} from './work/accounts.ts'
 export type {InlineOptions, InlineWorkers} from './work/inline.ts'
 export {defineWorker, type Job, type Replacement, type Worker} from './worker.ts'

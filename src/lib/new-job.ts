@@ -1,11 +1,12 @@
 /**
  * What an application says of a job, checked, and the job that is stored for it.
  */
+import {encodeArg} from './encode.ts'
 import {UsageError} from './errors.ts'
 import type {ArgOf, FuncName, Functions, IsOptional} from './functions.ts'
-import type {NewJob} from './job.ts'
-import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
-import {encodeJson, encodeMessagePack, type SerializerName, textOrBytes} from './serializers.ts'
+import {MAX_UINT32, type NewJob} from './job.ts'
+import {checkOptions, is} from './options.ts'
+import type {SerializerName} from './serializers.ts'
 
 /** How a job is enqueued, and its argument: required, unless its type says that it may be undefined or null. */
 export type EnqueueOptions<Arg = unknown> = EnqueueSettings & ArgOption<Arg>
@@ -26,7 +27,7 @@ export interface EnqueueSettings {
   /** Default 'json'. */
   serializer?: SerializerName | undefined
   /** Refused while another job of this function with this key is waiting. Default none. */
-  uniqkey?: string | undefined
+  uniqkey?: string | null | undefined
   /** 0 … 4294967295, larger is sooner. Default 0. */
   priority?: number | undefined
   /** Seconds from now; a part of a second counts as one. Default 0. */
@@ -50,42 +51,68 @@ export type JobRequest<F = Functions> = [keyof F] extends [never]
   ? {func: string} & EnqueueOptions
   : {[Name in FuncName<F>]: {func: Name} & EnqueueOptions<ArgOf<F, Name>>}[FuncName<F>]
 
-const KNOWN = ['arg', 'serializer', 'uniqkey', 'priority', 'delay', 'runAfter', 'context', 'tracked']
+const anything = () => {}
+const seconds: typeof is.seconds = (value, what) => {
+  is.seconds(value, what)
+  if ((value as number) > MAX_UINT32)
+    throw new UsageError(`${what}: expected seconds from 0 to ${MAX_UINT32}, got ${value}`)
+}
+const OPTIONS = {
+  arg: anything, // checked as it is encoded
+  serializer: is.serializer,
+  uniqkey: is.uniqkey,
+  priority: is.priority,
+  delay: seconds,
+  runAfter: is.date,
+  context: is.texts,
+  tracked: is.yesNo,
+}
 
-/** @throws UsageError, ArgumentError */
-export async function newJob(func: string, options: EnqueueOptions): Promise<NewJob> {
-  const unknown = Object.keys(options).find(key => !KNOWN.includes(key))
-  if (unknown)
-    throw new UsageError(`enqueue: unknown option ${unknown}`, {hint: `known are ${KNOWN.join(', ')}`})
-  return {
-    func: checkFunc(func),
-    arg: await storedArg(options.arg, options.serializer ?? 'json'),
-    uniqkey: options.uniqkey === undefined ? null : checkUniqkey(options.uniqkey),
-    priority: checkPriority(options.priority ?? 0),
-    due: due(options),
-    ...(options.context === undefined ? {} : {context: JSON.stringify(options.context)}),
-    ...(options.tracked ? {tracked: true} : {}),
+/** What is said where the caller says nothing. */
+export interface EnqueueDefaults {
+  serializer: SerializerName
+}
+
+export const ENQUEUE_DEFAULTS: EnqueueDefaults = {serializer: 'json'}
+
+/**
+ * Checks everything, and encodes the argument.
+ * @param place put before the name of what is wrong, such as `job 3: `
+ * @throws UsageError, ArgumentError
+ */
+export function newJob(
+  func: string,
+  options: EnqueueOptions = {},
+  defaults: EnqueueDefaults = ENQUEUE_DEFAULTS,
+  place = '',
+): NewJob {
+  checkEnqueue(func, options, place)
+  const {arg, serializer = defaults.serializer, uniqkey, priority = 0, context, tracked} = options
+  const job: NewJob = {
+    func,
+    arg: encodeArg(arg, serializer, `${place}arg`),
+    uniqkey: uniqkey ?? null,
+    priority,
+    due: dueOf(options),
   }
+  if (context !== undefined && Object.keys(context).length > 0) job.context = JSON.stringify(context)
+  if (tracked) job.tracked = true
+  return job
 }
 
-async function storedArg(arg: unknown, serializer: SerializerName): Promise<NewJob['arg']> {
-  if (arg === undefined || (arg === null && serializer === 'none')) return null
-  if (serializer === 'json') return encodeJson(arg, 'arg')
-  if (serializer === 'msgpack') return encodeMessagePack(arg, 'arg')
-  if (typeof arg === 'string' || arg instanceof Uint8Array) return textOrBytes(arg)
-  throw new UsageError(`arg: expected text or bytes for the serializer 'none', got ${typeof arg}`)
+/** All but the argument. @throws UsageError */
+export function checkEnqueue(func: unknown, options: unknown, place = ''): asserts options is EnqueueOptions {
+  is.func(func, `${place}function`)
+  checkOptions(options, `${place}enqueue`, OPTIONS)
+  checkDue(options as EnqueueSettings, place)
 }
 
-function due({delay, runAfter}: EnqueueSettings): NewJob['due'] {
+/** @throws UsageError */
+export function checkDue({delay, runAfter}: EnqueueSettings, place = ''): void {
   if (delay !== undefined && runAfter !== undefined)
-    throw new UsageError('expected delay or runAfter, got both', {hint: 'give one of them'})
-  if (runAfter !== undefined) {
-    const seconds = Math.floor(runAfter.getTime() / 1000)
-    if (!(seconds >= 0)) throw new UsageError(`runAfter: expected a Date after 1970, got ${runAfter}`)
-    return {at: seconds}
-  }
-  if (delay === undefined) return {in: 0}
-  if (!Number.isFinite(delay) || delay < 0)
-    throw new UsageError(`delay: expected seconds from 0, got ${delay}`)
-  return {in: Math.ceil(delay)}
+    throw new UsageError(`${place}expected delay or runAfter, got both`, {hint: 'give one of them'})
+}
+
+export function dueOf({delay = 0, runAfter}: EnqueueSettings): NewJob['due'] {
+  return runAfter === undefined ? {in: Math.ceil(delay)} : {at: Math.floor(runAfter.getTime() / 1000)}
 }

@@ -1,8 +1,12 @@
 /** The plugins of one process, checked, started and stopped. */
+import {setTimeout as sleep} from 'node:timers/promises'
 import {PluginError} from './errors.ts'
 import type {Hook} from './hooks.ts'
 import type {Plugin, PluginContext, PluginOf} from './plugins.ts'
 import type {Job} from './worker.ts'
+
+/** How long a plugin may take to stop. */
+const STOP_MS = 5000
 
 export class PluginSet {
   /** An attempt within what the plugins put around it, the first one outermost; null if none does. */
@@ -28,6 +32,10 @@ export class PluginSet {
         ? null
         : (call, enqueue) =>
             aroundEnqueue.reduceRight((inner, plugin) => () => plugin.aroundEnqueue!(call, inner), enqueue)()
+  }
+
+  get isEmpty(): boolean {
+    return this.#plugins.size === 0
   }
 
   /** @param job who asks for it, if it is a job. @throws PluginError if there is none of that name */
@@ -68,7 +76,7 @@ export class PluginSet {
     const failures: PluginError[] = []
     for (const [name, plugin] of started) {
       try {
-        await plugin.stop?.()
+        await inTime(plugin.stop?.(), STOP_MS)
       } catch (cause) {
         failures.push(failed(name, 'stop', cause))
       }
@@ -88,6 +96,19 @@ function checked(name: string, plugin: unknown): Plugin {
       throw new PluginError(`plugin ${name}: ${key}: expected a function, got ${typeof value}`)
   }
   return plugin
+}
+
+async function inTime(stopped: unknown, ms: number): Promise<void> {
+  const patience = new AbortController()
+  const late = async () => {
+    await sleep(ms, undefined, patience)
+    throw new Error(`expected an end within ${ms / 1000} s, got none`)
+  }
+  try {
+    await Promise.race([stopped, late()])
+  } finally {
+    patience.abort()
+  }
 }
 
 function failed(name: string, what: string, cause: unknown): PluginError {

@@ -1,107 +1,128 @@
 /**
  * JobQueue, the client: what an application, and every command, does with a queue. Qudo::Manager's part.
  */
+import {Calls} from './calls.ts'
 import {resolveSettings, type Settings} from './config.ts'
-import {ClosedError, NotFoundError, UsageError} from './errors.ts'
+import {Enqueuer, type ToJob} from './enqueuer.ts'
+import {type PluginError, TransactionError} from './errors.ts'
 import {type EventName, Events, type JobqEvents} from './events.ts'
 import type {FuncName, Functions} from './functions.ts'
-import type {
-  EnqueuedJob,
-  ExceptionRow,
-  FuncAttempts,
-  FuncCounts,
-  FuncTimes,
-  JobState,
-  ListedJob,
-  NewJob,
-  StatusRow,
-} from './job.ts'
-import {ALL_FUNCS} from './job.ts'
-import {checkFunc} from './names.ts'
-import {type EnqueueOptions, type EnqueueRest, newJob} from './new-job.ts'
+import type {EnqueueCall, Hooks} from './hooks.ts'
+import type {EnqueuedJob, JobEnd, NewJob, RowRef} from './job.ts'
+import type {EnqueueOptions, EnqueueRest, JobRequest} from './new-job.ts'
+import type {PluginContext, PluginOf} from './plugins.ts'
+import {check, type InitOptions, type QueueOptions, type RetryOptions, refOf, rowOf} from './queue-options.ts'
+import {QueueView} from './queue-view.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retries.ts'
-import {type Stats, statsOf} from './stats.ts'
 import {addressText} from './store/address.ts'
-import {type OpenOptions, openStores, prepareStore} from './store/open.ts'
+import {openStores, prepareStore} from './store/open.ts'
 import type {Preparation, Store} from './store/store.ts'
+import {loadSupport, type Support} from './support.ts'
+import type {Waiting, WaitOptions} from './wait.ts'
 import type {Summary} from './work/accounts.ts'
 import type {InlineOptions} from './work/inline.ts'
 
-export interface QueueOptions extends OpenOptions {
-  /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
-  db?: string | readonly string[] | undefined
-  /** A configuration file. Default: JOBQ_CONFIG, else jobq.config.* in this folder or one above. */
-  config?: string | undefined
+/** A Database of better-sqlite3, known by what it can do. */
+export interface SqliteConnection {
+  readonly inTransaction: boolean
+  prepare(sql: string): unknown
 }
 
-export interface RetryOptions {
-  /** Default 0, as Qudo's. */
-  priority?: number
-  /** Default: at once. */
-  due?: NewJob['due']
-}
-
-export interface PageOptions {
-  func?: string | undefined
-  uniqkey?: string | undefined
-  /** Default 10, as Qudo's; for what goes row by row, all. */
-  limit?: number | undefined
-  /** Default 0. */
-  offset?: number | undefined
-}
-
-export interface JobOptions extends PageOptions {
-  state?: JobState | undefined
-}
-
-export interface ExceptionOptions extends PageOptions {
-  /** Only those not retried yet. */
-  unretried?: boolean | undefined
-  /** Only those at or after this time (Unix seconds), or of the last so many seconds. */
-  since?: {at: number} | {ago: number} | undefined
+/** A connection of mysql2, with or without promises, or a client of pg. */
+export interface ServerConnection {
+  query(...query: never[]): unknown
 }
 
 /** @typeParam F functions and the types of their arguments; @see Functions */
-export class JobQueue<F = Functions> {
-  readonly #store: Store
+export class JobQueue<F = Functions> extends QueueView<F> {
+  readonly #support: Support
+  readonly #enqueuer: Enqueuer
+  readonly #onTrouble: QueueOptions['onTrouble']
   /** @internal */
   readonly settings: Settings
   /** @internal What happens to this queue's jobs is told here. */
   readonly events = new Events()
-  /** The work that goes on here, and what ends it. */
-  readonly #working = new Map<Promise<Summary>, AbortController>()
-  #closed = false
+  #closed: Promise<void> | null = null
+  #waiting: Waiting | null = null
 
-  private constructor(store: Store, settings: Settings) {
-    this.#store = store
+  private constructor(
+    store: Store,
+    settings: Settings,
+    support: Support,
+    onTrouble: QueueOptions['onTrouble'],
+  ) {
+    super(new Calls(store))
     this.settings = settings
+    this.#support = support
+    this.#onTrouble = onTrouble
+    this.#enqueuer = new Enqueuer(support, this.events)
   }
 
   /**
-   * Opens the queue. A SQLite file and its schema are made on first use.
-   * @throws UsageError, ConfigError, StoreError
+   * Opens the queue. A SQLite file and its schema are made on first use. The configuration's hooks and plugins, and the
+   * options', are in force.
+   * @throws UsageError, ConfigError, PluginError, StoreError
    */
-  static async open<F = Functions>(options: QueueOptions = {}): Promise<JobQueue<F>> {
-    const db = typeof options.db === 'string' ? [options.db] : options.db
-    const settings = await resolveSettings({db, config: options.config})
-    return new JobQueue<F>(await openStores(settings.databases, options), settings)
+  static open<F = Functions>(options: QueueOptions = {}): Promise<JobQueue<F>> {
+    return JobQueue.openAs<F>('client', options)
+  }
+
+  /** @internal @param role what plugins are told; null: without plugins and hooks, for what enqueues nothing */
+  static async openAs<F = Functions>(
+    role: PluginContext['role'] | null,
+    options: QueueOptions = {},
+  ): Promise<JobQueue<F>> {
+    check.open(options)
+    const {db, config} = options
+    const settings = await resolveSettings({db: typeof db === 'string' ? [db] : db, config})
+    return JobQueue.openWith<F>(settings, role, options)
+  }
+
+  /** @internal Where the settings are known already. */
+  static async openWith<F = Functions>(
+    settings: Settings,
+    role: PluginContext['role'] | null,
+    options: QueueOptions = {},
+  ): Promise<JobQueue<F>> {
+    const support = await loadSupport(role === null ? {} : settings.config, settings.folder, options)
+    const store = await openStores(settings.databases, options)
+    return JobQueue.over<F>(store, settings, support, role ?? 'client', options.onTrouble)
+  }
+
+  /** @internal A queue over a store that is open; the queue closes it. @throws PluginError */
+  static async over<F = Functions>(
+    store: Store,
+    settings: Settings,
+    support: Support,
+    role: PluginContext['role'] = 'client',
+    onTrouble?: QueueOptions['onTrouble'],
+  ): Promise<JobQueue<F>> {
+    const queue = new JobQueue<F>(store, settings, support, onTrouble)
+    try {
+      await support.plugins.start({role, queue: queue as unknown as JobQueue})
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+    return queue
   }
 
   /**
    * Makes what is missing of the schema in every database, in one of something else, too; with `dryRun`, only tells it.
    * @throws UsageError, ConfigError, StoreError
    */
-  static async init(options: QueueOptions & {dryRun?: boolean} = {}): Promise<Preparation[]> {
-    const db = typeof options.db === 'string' ? [options.db] : options.db
-    const {databases} = await resolveSettings({db, config: options.config})
+  static async init(options: InitOptions = {}): Promise<Preparation[]> {
+    check.init(options)
+    const {db, config, dryRun = false} = options
+    const {databases} = await resolveSettings({db: typeof db === 'string' ? [db] : db, config})
     const done: Preparation[] = []
-    for (const address of databases) done.push(await prepareStore(address, options.dryRun ?? false))
+    for (const address of databases) done.push(await prepareStore(address, dryRun))
     return done
   }
 
   /** The database as a message may name it: no password. */
   get name(): string {
-    return this.#store.name
+    return this.calls.name
   }
 
   /** @internal The address as --db takes it, password included: for the environment of executables, never a message. */
@@ -111,7 +132,22 @@ export class JobQueue<F = Functions> {
 
   /** @internal For the dispatcher, which settles and grabs on the same connection. */
   get store(): Store {
-    return this.#open()
+    return this.calls.store
+  }
+
+  /** @internal The hooks and plugins in force. */
+  get support(): Support {
+    return this.#support
+  }
+
+  /** The hooks of this queue, to register and unregister. */
+  get hooks(): Hooks {
+    return this.#support.hooks
+  }
+
+  /** What the configuration's or the options' `plugins` have under that name. @throws PluginError if there is none */
+  plugin<Name extends string>(name: Name): PluginOf<Name> {
+    return this.#support.plugins.get(name)
   }
 
   /** Calls the listener at each event of this name. What it throws is an uncaught exception. @see JobqEvents */
@@ -128,66 +164,97 @@ export class JobQueue<F = Functions> {
 
   /**
    * Stores a job: when this resolves, it is on disk. Qudo's enqueue.
-   * @throws DuplicateJobError, ArgumentError, UsageError, StoreError
+   * @throws DuplicateJobError, ArgumentError, UsageError, HookError, StoreError
    */
   enqueue<Name extends FuncName<F>>(func: Name, ...options: EnqueueRest<F, Name>): Promise<EnqueuedJob>
-  async enqueue(func: string, options: EnqueueOptions = {}): Promise<EnqueuedJob> {
-    return this.add(await newJob(func, options))
+  enqueue(func: string, options?: EnqueueOptions): Promise<EnqueuedJob> {
+    return this.calls.make(store => this.#enqueuer.enqueue(store, func, options))
+  }
+
+  /**
+   * Stores all jobs in one transaction, or none. The source is read once, in flat memory; an asynchronous one holds no
+   * lock while it is waited for. Events tell of all of them at once, as `enqueueMany`; postEnqueue hooks are not called.
+   * @returns how many
+   * @throws as enqueue does, with the place of the job in the source, and what the source throws
+   */
+  enqueueMany(jobs: Iterable<JobRequest<F>> | AsyncIterable<JobRequest<F>>): Promise<number> {
+    return this.calls.make(store =>
+      this.#enqueuer.enqueueMany(store, jobs as Iterable<JobRequest>, this.calls.closing),
+    )
+  }
+
+  /**
+   * Stores a job in the transaction that the caller has open on a connection of its own, to this queue's database: it is
+   * there when that commits, and never if it rolls back. What is refused leaves the transaction as it was. With a
+   * Database of better-sqlite3 it is done when this returns, and hooks must be synchronous.
+   * @throws TransactionError, and as enqueue does
+   */
+  enqueueIn<Name extends FuncName<F>>(
+    connection: SqliteConnection,
+    func: Name,
+    ...options: EnqueueRest<F, Name>
+  ): EnqueuedJob
+  enqueueIn<Name extends FuncName<F>>(
+    connection: ServerConnection,
+    func: Name,
+    ...options: EnqueueRest<F, Name>
+  ): Promise<EnqueuedJob>
+  enqueueIn(connection: unknown, func: string, options?: EnqueueOptions): EnqueuedJob | Promise<EnqueuedJob> {
+    if (!isSqlite(connection))
+      return this.calls.make(store => this.#enqueuer.enqueueWithin(store, connection, func, options))
+    const store = this.calls.store
+    if (!this.settings.databases.some(({driver}) => driver === 'sqlite'))
+      throw new TransactionError(`expected a connection to ${this.name}, got a Database of better-sqlite3`, {
+        hint: 'give the connection that has the transaction open',
+      })
+    return this.#enqueuer.enqueueWithinNow(store, connection, func, options)
   }
 
   /** @internal Stores a job whose argument is in its stored form already. @throws DuplicateJobError, StoreError */
-  async add(job: NewJob): Promise<EnqueuedJob> {
-    const stored = await this.#open().enqueue(job)
-    this.events.tell('enqueue', () => stored)
-    return stored
+  add(job: NewJob): Promise<EnqueuedJob> {
+    return this.calls.make(store => this.#enqueuer.add(store, job))
+  }
+
+  /** @internal As enqueue, with hooks. @param toJob makes the job of the call as the hooks have left it */
+  enqueueCall(call: EnqueueCall, toJob: ToJob): Promise<EnqueuedJob> {
+    return this.calls.make(store => this.#enqueuer.enqueueCall(store, call, toJob))
+  }
+
+  /** @internal The job of a call once its hooks have seen it. */
+  hookedJob(call: EnqueueCall, place: string, toJob: ToJob): Promise<NewJob> {
+    return this.#enqueuer.hookedJob(call, place, toJob)
+  }
+
+  /** @internal Is there nothing around an enqueue: no hook, no plugin? */
+  get isPlain(): boolean {
+    return this.#enqueuer.isPlain
   }
 
   /**
-   * @internal
-   * Stores all jobs in one transaction, or none; reads them once, in flat memory.
+   * @internal Stores all jobs in one transaction, or none; reads them once, in flat memory.
+   * @param at says which one was read last: `line 3`
    * @returns how many
    * @throws DuplicateJobError, StoreError, or what the iterable throws
    */
-  addMany(jobs: Iterable<NewJob>): Promise<number> {
-    return this.#open().enqueueMany(jobs)
-  }
-
-  /** The waiting job of that id, null if there is none. @param db which of several databases, the first being 1 */
-  find(id: number, db?: number): Promise<ListedJob | null> {
-    return this.#open().find(id, db)
-  }
-
-  /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time. */
-  list(options: JobOptions = {}): Promise<ListedJob[]> {
-    return this.#open().list({...options, ...page(options)})
-  }
-
-  /** Failed attempts, newest first. Qudo's exception_list. */
-  exceptions(options: ExceptionOptions = {}): Promise<ExceptionRow[]> {
-    return this.#open().exceptions({...options, ...page(options)})
-  }
-
-  /** Finished jobs of functions that keep a status, newest first. Qudo's job_status_list. */
-  statuses(options: PageOptions = {}): Promise<StatusRow[]> {
-    return this.#open().statuses({...options, ...page(options)})
+  addMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
+    return this.calls.make(store => this.#enqueuer.addMany(store, jobs, at))
   }
 
   /**
-   * As list, exceptions and statuses, but row by row in flat memory, and by default all of them.
-   * @throws NotFoundError if the function has never been enqueued here
+   * Waits until a job has left the queue, and tells how. It may be any job in the queue; one that was enqueued with
+   * `tracked: true` may have ended long before, but how is told only once. `gone`: someone took it away who did not say
+   * how it ended, a Perl worker say. However many are waited for, they share one watch.
+   * @throws NotFoundError if it is not in the queue and how it ended was not kept; WaitTimeoutError; the signal's reason;
+   * ClosedError when the queue is closed meanwhile; StoreError
    */
-  eachJob(options: JobOptions = {}): AsyncGenerator<ListedJob> {
-    return this.#each(options, store => store.eachJob({...options, ...page(options, ALL)}))
-  }
-
-  /** @see eachJob */
-  eachException(options: ExceptionOptions = {}): AsyncGenerator<ExceptionRow> {
-    return this.#each(options, store => store.eachException({...options, ...page(options, ALL)}))
-  }
-
-  /** @see eachJob */
-  eachStatus(options: PageOptions = {}): AsyncGenerator<StatusRow> {
-    return this.#each(options, store => store.eachStatus({...options, ...page(options, ALL)}))
+  wait(job: number | RowRef, options: WaitOptions = {}): Promise<JobEnd> {
+    return this.calls.make(async () => {
+      check.wait(options)
+      const ref = refOf(job, 'wait')
+      const {Waiting} = await import('./wait.ts')
+      this.#waiting ??= new Waiting(this.calls.store)
+      return this.#waiting.end(ref, options)
+    })
   }
 
   /**
@@ -195,11 +262,17 @@ export class JobQueue<F = Functions> {
    * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
    */
-  async retry(exceptionId: number, options: RetryOptions & {db?: number} = {}): Promise<EnqueuedJob> {
-    const {priority = 0, due = {in: 0}, db} = options
-    const job = await this.#open().retry(exceptionId, {priority, due}, db)
-    this.events.tell('retry', () => ({...job, exceptionId}))
-    return job
+  retry(exceptionId: number, options: RetryOptions & {db?: number | undefined} = {}): Promise<EnqueuedJob> {
+    return this.calls.make(async store => {
+      check.retry(options)
+      const {id, db} = refOf(
+        options.db === undefined ? exceptionId : {id: exceptionId, db: options.db},
+        'retry',
+      )
+      const job = await store.retry(id, rowOf(options), db)
+      this.events.tell('retry', () => ({...job, exceptionId}))
+      return job
+    })
   }
 
   /**
@@ -209,60 +282,17 @@ export class JobQueue<F = Functions> {
    */
   async *retryMany(
     choice: RetryChoice,
-    options: RetryOptions & {dryRun?: boolean} = {},
+    options: RetryOptions & {dryRun?: boolean | undefined} = {},
   ): AsyncGenerator<RetryOutcome> {
-    const {priority = 0, due = {in: 0}, dryRun = false} = options
-    const outcomes = this.#each('ids' in choice ? {} : choice, store =>
-      retryMany(store, choice, {priority, due}, dryRun),
+    check.retryMany(options)
+    const outcomes = this.each('ids' in choice ? {} : choice, store =>
+      retryMany(store, choice, rowOf(options), options.dryRun ?? false),
     )
     for await (const outcome of outcomes) {
       const {exception, job} = {job: null, ...outcome}
       if (job) this.events.tell('retry', () => ({...job, exceptionId: exception.id}))
       yield outcome
     }
-  }
-
-  /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
-  pause(funcs: readonly string[] = []): Promise<void> {
-    return this.#open().pause(funcs.length === 0 ? [ALL_FUNCS] : funcs.map(func => checkFunc(func)))
-  }
-
-  /** Lifts a pause: of these functions, or every one there is. @returns what was paused, '' for the whole queue */
-  async resume(funcs: readonly string[] = []): Promise<string[]> {
-    const store = this.#open()
-    return store.resume(funcs.length === 0 ? await store.paused() : funcs)
-  }
-
-  /** What is paused: names of functions, '' for the whole queue. */
-  paused(): Promise<string[]> {
-    return this.#open().paused()
-  }
-
-  /** The names of all functions ever enqueued here. */
-  funcs(): Promise<string[]> {
-    return this.#open().funcs()
-  }
-
-  /** Counts by function. @throws NotFoundError if the function has never been enqueued here */
-  async counts(func?: string): Promise<FuncCounts[]> {
-    const counts = await this.#open().counts(func)
-    if (func !== undefined && counts.length === 0) throw noSuchFunc(func)
-    return counts
-  }
-
-  /** Counts and run times by function and in total. @throws NotFoundError as counts */
-  async stats(func?: string): Promise<Stats> {
-    return statsOf(await this.counts(func), await this.times(func), await this.paused())
-  }
-
-  /** Run times by function over the last hour, for those that keep a job status. */
-  times(func?: string): Promise<FuncTimes[]> {
-    return this.#open().times(func)
-  }
-
-  /** @internal How attempts have ended, by function, for those that keep a job status; all of it is read. */
-  attempts(func?: string): Promise<FuncAttempts[]> {
-    return this.#open().attempts(func)
   }
 
   /**
@@ -274,37 +304,42 @@ export class JobQueue<F = Functions> {
    * @throws UsageError, WorkerError, StoreError
    */
   work(options: InlineOptions<F>): Promise<Summary> {
-    const closing = new AbortController()
-    const working = this.#work(options, closing.signal).finally(() => this.#working.delete(working))
-    this.#working.set(working, closing)
-    return working
+    return this.calls.make(store => this.#work(store, options))
   }
 
-  /** Ends the work that goes on here, as its signal would, and then the queue: nothing can be called any more. */
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    for (const closing of this.#working.values()) closing.abort()
-    await Promise.allSettled(this.#working.keys())
-    await this.#store.close()
+  /**
+   * Closes the queue: whatever is called from now on is refused. What was called before is waited for: enqueues are
+   * stored, and work that goes on here ends as its signal would end it. Given up, with a ClosedError, are waits for jobs,
+   * an enqueueMany whose asynchronous source has not ended, and an enqueue whose hook has not.
+   * @throws PluginError if a plugin can't be stopped within 5 s; the queue is closed all the same. With `onTrouble` that
+   * is told there instead
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  async *#each<T>(
-    {func}: {func?: string | undefined},
-    rows: (store: Store) => AsyncGenerator<T>,
-  ): AsyncGenerator<T> {
-    const store = this.#open()
-    if (func !== undefined && !(await store.funcs()).includes(func)) throw noSuchFunc(func)
-    yield* rows(store)
+  async #close(): Promise<void> {
+    this.calls.refuse()
+    this.#support.hooks.close()
+    this.#waiting?.close()
+    await this.calls.end()
+    try {
+      await this.#support.plugins.stop()
+    } catch (error) {
+      if (!this.#onTrouble) throw error
+      this.#onTrouble((error as PluginError).message)
+    } finally {
+      await this.calls.closeStore()
+    }
   }
 
   /** On a connection of its own, so that a turn costs no fsync while an enqueue stays durable. */
-  async #work(options: InlineOptions<F>, closing: AbortSignal): Promise<Summary> {
-    const store = this.#open()
+  async #work(store: Store, options: InlineOptions<F>): Promise<Summary> {
     const {config, databases} = this.settings
     const {workInline} = await import('./work/inline.ts')
     const openStore = async (onTrouble: (message: string) => void) => {
@@ -313,27 +348,11 @@ export class JobQueue<F = Functions> {
       const own = await openStores(databases, {durable: false, onTrouble})
       return {store: own, close: () => own.close()}
     }
-    return workInline(options, {config, events: this.events, openStore}, closing)
-  }
-
-  #open(): Store {
-    if (this.#closed)
-      throw new ClosedError('the queue is closed', {hint: 'open it again with JobQueue.open()'})
-    return this.#store
+    const host = {config, events: this.events, support: this.#support, openStore}
+    return workInline(options, host, this.calls.closing)
   }
 }
 
-const ALL = Number.MAX_SAFE_INTEGER
-
-function page({limit, offset = 0}: PageOptions, all = 10): {limit: number; offset: number} {
-  for (const [name, value] of Object.entries({limit: limit ?? all, offset}))
-    if (!Number.isSafeInteger(value) || value < 0)
-      throw new UsageError(`${name}: expected a whole number from 0, got ${value}`)
-  return {limit: limit ?? all, offset}
-}
-
-function noSuchFunc(func: string): NotFoundError {
-  return new NotFoundError(`no job of ${JSON.stringify(func)} was ever enqueued here`, {
-    hint: '`jobq stats` shows the functions there are',
-  })
+function isSqlite(connection: unknown): connection is SqliteConnection {
+  return typeof connection === 'object' && connection !== null && 'inTransaction' in connection
 }

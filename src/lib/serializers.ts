@@ -25,7 +25,7 @@ export async function storedFromInput(
 ): Promise<StoredArg> {
   if (serializer === 'none') return textOrBytes(checkSize(input, what))
   const {text} = jsonFromInput(checkSize(input, what), what)
-  return serializer === 'json' ? text : jsonAsMessagePack(text, what)
+  return serializer === 'json' ? text : (await jsonPacker())(text, what)
 }
 
 /** JSON as it was written, checked, and its value. Synchronous: bulk enqueues call it for every line. */
@@ -43,35 +43,6 @@ export function jsonFromInput(
   }
 }
 
-/** Encodes a value as JSON for an enqueue from a program. @throws ArgumentError for what JSON can't hold */
-export function encodeJson(value: unknown, what: string): string {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value)
-  } catch (cause) {
-    throw new ArgumentError(`${what}: JSON can't hold it (${(cause as Error).message})`, {cause})
-  }
-  if (text === undefined)
-    throw new ArgumentError(`${what}: expected a value that JSON can hold, got ${typeof value}`)
-  return checkSize(text, what)
-}
-
-/** Encodes a value as Perl's Data::MessagePack does for the same small structures. */
-export async function encodeMessagePack(value: unknown, what: string): Promise<Uint8Array> {
-  return messagePack(() => value, what)
-}
-
-/** @param useBigInt64 bigints are whole numbers of 64 bits; then a large number is a double */
-async function messagePack(value: () => unknown, what: string, useBigInt64 = false): Promise<Uint8Array> {
-  const {encode} = await import('@msgpack/msgpack')
-  try {
-    return checkSize(encode(value(), {useBigInt64}), what)
-  } catch (cause) {
-    if (cause instanceof ArgumentError) throw cause
-    throw new ArgumentError(`${what}: MessagePack can't hold it (${(cause as Error).message})`, {cause})
-  }
-}
-
 /** What a worker gets to see of stored bytes. @throws ArgumentError if they are not of that serializer */
 export async function decodeArg(bytes: Uint8Array | null, serializer: SerializerName): Promise<unknown> {
   if (bytes === null) return null
@@ -79,7 +50,7 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
   if (serializer === 'msgpack') {
     const {decode} = await import('@msgpack/msgpack')
     try {
-      return decode(bytes, {mapKeyConverter})
+      return withText(decode(bytes, {mapKeyConverter}))
     } catch (cause) {
       throw new ArgumentError(`the argument is not MessagePack (${(cause as Error).message})`, {cause})
     }
@@ -94,6 +65,15 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
   } catch (cause) {
     throw new ArgumentError(`the argument is not JSON (${(cause as Error).message})`, {cause, hint})
   }
+}
+
+/** Text of Perl's is bytes: those that are UTF-8 are text here. */
+function withText(value: unknown): unknown {
+  if (value instanceof Uint8Array) return isUtf8(value) ? Buffer.from(value).toString('utf8') : value
+  if (Array.isArray(value)) return value.map(withText)
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
+    return value
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withText(item)]))
 }
 
 /** Perl's Data::MessagePack writes the keys of a hash as bytes, unless they are flagged as characters. */
@@ -123,10 +103,13 @@ function isPlainText(bytes: Uint8Array): boolean {
 type Reviver = (key: string, value: unknown, context: {source?: string}) => unknown
 const parseWithSource = JSON.parse as (text: string, reviver: Reviver) => unknown // TypeScript's types lack the context
 
-/** MessagePack has whole numbers of 64 bits: they keep the digits that a double would lose. */
-async function jsonAsMessagePack(text: string, what: string): Promise<Uint8Array> {
-  const mayBeLarge = /\d{10}|[eE]/.test(text)
-  return messagePack(() => (mayBeLarge ? parseLarge(text, what) : JSON.parse(text)), what, mayBeLarge)
+/** JSON to MessagePack, which has whole numbers of 64 bits: they keep the digits that a double would lose. */
+export async function jsonPacker(): Promise<(text: string, what: string) => Uint8Array> {
+  const {encodeMessagePack} = await import('./encode.ts')
+  return (text, what) => {
+    const mayBeLarge = /\d{10}|[eE]/.test(text)
+    return encodeMessagePack(mayBeLarge ? parseLarge(text, what) : JSON.parse(text), what)
+  }
 }
 
 function parseLarge(text: string, what: string): unknown {

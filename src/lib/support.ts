@@ -8,10 +8,13 @@ import {ConfigError, JobqError} from './errors.ts'
 import {type Hook, Hooks} from './hooks.ts'
 import {PluginSet} from './plugin-set.ts'
 import type {Plugins} from './plugins.ts'
+import type {SerializerName} from './serializers.ts'
 
 export interface Support {
   readonly hooks: Hooks
   readonly plugins: PluginSet
+  /** How arguments are encoded where nothing else is said. */
+  readonly serializer: SerializerName
 }
 
 /** As the configuration and JobQueue.open() take them. A path is that of a module whose default export is it. */
@@ -22,7 +25,12 @@ export interface SupportOptions {
   plugins?: PluginOptions | undefined
   /** Seconds until a hook that does not resolve is given up; 0: never. Default 30. */
   hookTimeout?: number | undefined
+  /** How arguments are encoded where an enqueue does not say. Default: the configuration's, else 'json'. */
+  serializer?: SerializerName | undefined
 }
+
+/** No hooks and no plugins. */
+export const NO_SUPPORT: Support = {hooks: new Hooks(), plugins: new PluginSet(), serializer: 'json'}
 
 export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | string} & {
   readonly [name: string]: object | string
@@ -34,7 +42,7 @@ export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | 
  * @throws ConfigError, PluginError, UsageError
  */
 export async function loadSupport(
-  config: Pick<JobqConfig, 'hooks' | 'plugins' | 'hookTimeout'>,
+  config: Pick<JobqConfig, 'hooks' | 'plugins' | 'hookTimeout' | 'serializer'>,
   folder: string,
   options: SupportOptions = {},
 ): Promise<Support> {
@@ -50,7 +58,8 @@ export async function loadSupport(
     hooks.register(...new PluginSet(plugins).hooks)
     for (const [name, plugin] of plugins) all.set(name, plugin)
   }
-  return {hooks, plugins: new PluginSet(all)}
+  const serializer = options.serializer ?? config.serializer ?? 'json'
+  return {hooks, plugins: new PluginSet(all), serializer}
 }
 
 /** A module may export one hook, or an array of them. */

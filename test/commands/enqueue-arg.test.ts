@@ -177,11 +177,12 @@ describe('bytes', {concurrency: 4}, () => {
 
 describe('MessagePack', {concurrency: 4}, () => {
   const samples: [json: string, hex: string][] = [
-    ['{"a":[1,-1,true,null,"é"]}', '81a16195 01ff c3c0 a2c3a9'],
+    // Text is bytes, as it is to Perl: test/library/messagepack.test.ts has what Data::MessagePack writes
+    ['{"a":[1,-1,true,null,"é"]}', '81c4016195 01ff c3c0 c402c3a9'],
     ['[1.0,1.5,5000000000]', '93 01 cb3ff8000000000000 cf000000012a05f200'],
     // Past a double, by its digits
     ['[12345678901234567890,-9223372036854775808]', '92 cfab54a98ceb1f0ad2 d38000000000000000'],
-    ['"\\u0000"', 'a100'],
+    ['"\\u0000"', 'c40100'],
   ]
   for (const [json, hex] of samples)
     test(`${json}: encoded`, async t => {

@@ -77,9 +77,25 @@ describe('--args-from', {concurrency: 4}, () => {
       assert.equal(home.jobs().length, 1)
     })
 
+  test('as MessagePack: every line is JSON, and is packed', async t => {
+    const home = new Home(t)
+    const file = home.write('lines', '{"a":1}\n[18446744073709551615]\n')
+    assert.deepEqual(await home.jobq([...ARGS, file, '--serializer', 'msgpack']), printed(2))
+    assert.deepEqual(
+      home.jobs().map(({type, bytes}) => [type, bytes!.toString('hex')]),
+      [
+        ['blob', '81c4016101'],
+        ['blob', '91cfffffffffffffffff'],
+      ],
+    )
+    const bad = home.write('bad', '1\n18446744073709551616\n')
+    const says = ['line 2: expected a number that MessagePack can hold, got 18446744073709551616']
+    assertOneLine(await home.jobq([...ARGS, bad, '--serializer', 'msgpack']), {exit: 2, says})
+    assert.equal(home.jobs().length, 2)
+  })
+
   const words: [what: string, words: string[], says: string[]][] = [
     ['a key for all', ['--uniqkey', 'k'], ['--uniqkey: expected none with --args-from', 'use --batch']],
-    ['MessagePack', ['--serializer', 'msgpack'], ['--serializer: expected json or none with --args-from']],
     ['--if-absent', ['--if-absent'], ['--if-absent: expected a --uniqkey with it']],
     ['another argument', ['--arg', '1'], ['expected one of', 'got --arg and --args-from']],
     ['a batch', ['--batch', '-'], ['expected one of', 'got --args-from and --batch']],

@@ -30,6 +30,7 @@ describe('the types of an application', {concurrency: 2}, () => {
         include: [],
         files: ['types/sample.ts'],
       }
+      writeFileSync(join(folder, 'package.json'), '{"type": "module"}')
       writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(options))
       const told = new Set(compile(join(folder, 'tsconfig.json')).match(/(?<=sample\.ts\()\d+(?=,)/g))
       const expected = source.match(EXPECTED)!.length

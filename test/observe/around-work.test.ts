@@ -18,7 +18,7 @@ const BOOM = new Error('boom')
 function run(worker: Partial<Worker>, plugins: Plugin[], {hooks = new Hooks(), row = ROW} = {}) {
   const ready = readyWorker({work: () => {}, ...worker}, {}, 'Work')
   const set = new PluginSet(plugins.map((plugin, i) => [`p${i}`, plugin] as const))
-  return runJob(ready, row, new AbortController().signal, {hooks, plugins: set})
+  return runJob(ready, row, new AbortController().signal, {hooks, plugins: set, serializer: 'json'})
 }
 
 /** A plugin that keeps how the attempt ended. */

@@ -54,7 +54,8 @@ function rowOf(call: EnqueueCall, given: Partial<JobRow> = {}): JobRow {
 async function attempt(worker: Partial<Worker>, row: JobRow, options: OpenTelemetryOptions = {}) {
   const ready = readyWorker({work: () => {}, ...worker}, {}, row.func)
   const plugins = new PluginSet([['otel', openTelemetry(options)]])
-  const {outcome} = await runJob(ready, row, new AbortController().signal, {hooks: new Hooks(), plugins})
+  const support = {hooks: new Hooks(), plugins, serializer: 'json'} as const
+  const {outcome} = await runJob(ready, row, new AbortController().signal, support)
   return outcome
 }
 

@@ -132,7 +132,7 @@ describe('an argument', {concurrency: 2}, () => {
       {arg: '00FF0A', type: 'blob'},
       {arg: '74657874', type: 'text'},
       {arg: '7B226E223A5B315D7D', type: 'text'},
-      {arg: '81A16E9101', type: 'blob'},
+      {arg: '81C4016E9101', type: 'blob'},
       {arg: '', type: 'null'},
     ])
   })

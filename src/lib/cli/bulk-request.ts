@@ -3,9 +3,9 @@
  * line while they are stored: what is wrong is named by line and field.
  */
 import {ArgumentError, JobqError, UsageError} from '../errors.ts'
-import {MAX_ARG_BYTES, type NewJob} from '../job.ts'
+import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../names.ts'
-import {checkSize, jsonFromInput, textOrBytes} from '../serializers.ts'
+import {checkSize, jsonFromInput, jsonPacker, textOrBytes} from '../serializers.ts'
 import {parseDelay, parseTime, unixTime} from '../time.ts'
 import {type EnqueueRequest, funcOf, only, optionsOf, serializerOf} from './enqueue-request.ts'
 import {jsonMembers} from './json-members.ts'
@@ -24,7 +24,8 @@ type Line = [number: number, text: string | Buffer]
 /** @throws UsageError */
 export async function openJobs(request: EnqueueRequest): Promise<JobSource> {
   only(request, 'arg', 'arg-file', 'args-from', 'batch')
-  const fromLines = request.batch === undefined ? argLines(request) : batchLines(request)
+  const pack = serializerOf(request) === 'msgpack' ? await jsonPacker() : null
+  const fromLines = request.batch === undefined ? argLines(request, pack) : batchLines(request, pack)
   const file = (request['args-from'] ?? request.batch)!
   const source = await openLines(file)
   let line = 0
@@ -41,7 +42,10 @@ export async function openJobs(request: EnqueueRequest): Promise<JobSource> {
   return {jobs: fromLines(lines()), line: () => line, [Symbol.dispose]: source[Symbol.dispose]}
 }
 
-function argLines(request: EnqueueRequest): (lines: Iterable<Line>) => Iterable<NewJob> {
+/** A checked argument to what is stored, where that is not the text itself. */
+type Pack = ((text: string, what: string) => StoredArg) | null
+
+function argLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>) => Iterable<NewJob> {
   if (request.uniqkey !== undefined)
     throw new UsageError(
       '--uniqkey: expected none with --args-from, since only its first line could be stored',
@@ -50,11 +54,8 @@ function argLines(request: EnqueueRequest): (lines: Iterable<Line>) => Iterable<
   const func = funcOf(request)
   const options = optionsOf(request)
   const serializer = serializerOf(request)
-  if (serializer === 'msgpack')
-    throw new UsageError('--serializer: expected json or none with --args-from, got "msgpack"', {
-      hint: 'give the arguments one by one, or as JSON',
-    })
-  const argOf = serializer === 'json' ? jsonLine : bytesLine
+  const packed = (line: string | Buffer, what: string) => pack!(jsonLine(line, what), what)
+  const argOf = {json: jsonLine, msgpack: packed, none: bytesLine}[serializer]
   return function* (lines) {
     for (const [number, line] of lines) yield {func, arg: argOf(line, `line ${number}`), ...options}
   }
@@ -70,7 +71,7 @@ function bytesLine(line: string | Buffer, what: string): string | Uint8Array {
   return textOrBytes(checkSize(line, what))
 }
 
-function batchLines(request: EnqueueRequest): (lines: Iterable<Line>) => Iterable<NewJob> {
+function batchLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>) => Iterable<NewJob> {
   const own = ['func', 'serializer', 'uniqkey', 'priority', 'delay', 'at', 'if-absent'] as const
   const odd = own.find(key => request[key] !== undefined)
   if (odd)
@@ -79,7 +80,7 @@ function batchLines(request: EnqueueRequest): (lines: Iterable<Line>) => Iterabl
       {hint: odd === 'if-absent' ? 'enqueue such jobs one by one' : 'every line says it for itself'},
     )
   return function* (lines) {
-    for (const [number, line] of lines) yield batchJob(line, number)
+    for (const [number, line] of lines) yield batchJob(line, number, pack)
   }
 }
 
@@ -88,7 +89,7 @@ type BatchFields = Partial<Record<(typeof BATCH_FIELDS)[number], unknown>>
 
 const ONE_JOB = 'every line is one job, such as {"func":"Notify","arg":{}}'
 
-function batchJob(line: string | Buffer, number: number): NewJob {
+function batchJob(line: string | Buffer, number: number, pack: Pack): NewJob {
   const what = `line ${number}`
   const {text, value} = jsonFromInput(line, what, ONE_JOB)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -106,7 +107,7 @@ function batchJob(line: string | Buffer, number: number): NewJob {
     throw new UsageError(`${what}: expected delay or run_after, got both`, {hint: 'give one of them'})
   return {
     func: checkFunc(func, at('func')),
-    arg: arg === null ? null : checkSize(arg, at('arg')),
+    arg: arg === null ? null : pack ? pack(arg, at('arg')) : checkSize(arg, at('arg')),
     uniqkey: uniqkey === null ? null : checkUniqkey(uniqkey, at('uniqkey')),
     priority: checkPriority(priority, at('priority')),
     due: run_after === undefined ? {in: delayOf(delay, at('delay'))} : timeOf(run_after, at('run_after')),

@@ -16,6 +16,8 @@ export interface EnqueueRequest {
   'args-from'?: string | undefined
   batch?: string | undefined
   serializer?: string | undefined
+  /** The configuration's. */
+  defaultSerializer?: SerializerName | undefined
   uniqkey?: string | undefined
   priority?: string | undefined
   delay?: string | undefined
@@ -63,7 +65,10 @@ export function only(request: EnqueueRequest, ...names: (keyof EnqueueRequest)[]
     )
 }
 
-export function serializerOf({serializer = 'json'}: EnqueueRequest): SerializerName {
+export function serializerOf({
+  defaultSerializer,
+  serializer = defaultSerializer ?? 'json',
+}: EnqueueRequest): SerializerName {
   const found = SERIALIZERS.find(name => name === serializer)
   if (found) return found
   throw new UsageError(

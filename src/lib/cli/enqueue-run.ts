@@ -1,8 +1,11 @@
 /** `jobq enqueue` once its words are known: opens the queue, stores, says what was stored. */
-import {DuplicateJobError} from '../errors.ts'
-import {JobQueue} from '../queue.ts'
+import {resolveSettings, type Settings} from '../config.ts'
+import type {NewJob} from '../job.ts'
+import type {JobQueue} from '../queue.ts'
+import type {SerializerName} from '../serializers.ts'
+import {withQueue} from './command-queue.ts'
 import {type EnqueueResult, enqueueOne, result} from './enqueue-one.ts'
-import {type EnqueueRequest, readJob} from './enqueue-request.ts'
+import {type EnqueueRequest, readJob, serializerOf} from './enqueue-request.ts'
 import {noteDone} from './output-guard.ts'
 
 export interface EnqueueFlags extends EnqueueRequest {
@@ -12,38 +15,52 @@ export interface EnqueueFlags extends EnqueueRequest {
 }
 
 export async function runEnqueue(flags: EnqueueFlags): Promise<EnqueueResult> {
-  if (flags['args-from'] !== undefined || flags.batch !== undefined) return enqueueMany(flags)
-  const job = await readJob(flags)
-  const queue = await JobQueue.open(flags)
-  try {
-    return await enqueueOne(queue, job, flags['if-absent'] ?? false)
-  } finally {
-    await queue.close()
-  }
+  const settings = await resolveSettings(flags)
+  const request = {...flags, defaultSerializer: settings.config.serializer}
+  if (flags['args-from'] !== undefined || flags.batch !== undefined) return enqueueMany(request, settings)
+  const job = await readJob(request)
+  return withQueue(settings, 'command', {}, async queue =>
+    enqueueOne(await target(queue, serializerOf(request)), job, flags['if-absent'] ?? false),
+  )
 }
 
-async function enqueueMany(flags: EnqueueFlags): Promise<EnqueueResult> {
+async function enqueueMany(flags: EnqueueFlags, settings: Settings): Promise<EnqueueResult> {
   const {openJobs} = await import('./bulk-request.ts')
   using source = await openJobs(flags)
-  const queue = await JobQueue.open(flags)
-  try {
-    const count = await queue.addMany(source.jobs)
+  const place = () => `line ${source.line()}`
+  return await withQueue(settings, 'command', {}, async queue => {
+    const jobs = await hooked(queue, source.jobs, serializerOf(flags), place)
+    const count = await queue.addMany(jobs, place)
     noteDone(`${count} jobs are stored all the same`)
     return result(count, {enqueued: count})
-  } catch (error) {
-    throw error instanceof DuplicateJobError ? await inLine(error, source.line(), queue) : error
-  } finally {
-    await queue.close()
+  })
+}
+
+/** Where there is nothing around an enqueue, the job goes in as it was read. */
+async function target(queue: JobQueue, serializer: SerializerName) {
+  if (queue.isPlain) return queue
+  const {callOfJob} = await import('./hooked-call.ts')
+  return {
+    add: async (job: NewJob) => {
+      const {call, toJob} = await callOfJob(job, serializer)
+      return queue.enqueueCall(call, toJob)
+    },
+    find: queue.find.bind(queue),
   }
 }
 
-/** Nothing is stored now: a job that still waits was there before, any other was in an earlier line. */
-async function inLine(error: DuplicateJobError, line: number, queue: JobQueue): Promise<DuplicateJobError> {
-  const {func, uniqkey, existingId, existingDb} = error
-  const waiting = existingId === null ? null : await queue.find(existingId, existingDb)
-  const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
-  const isTwice = !isWaiting && existingId !== null
-  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {line, isTwice})
-  if (isWaiting && existingDb !== undefined) told.existingDb = existingDb
-  return told
+async function hooked(
+  queue: JobQueue,
+  jobs: Iterable<NewJob>,
+  serializer: SerializerName,
+  place: () => string,
+): Promise<Iterable<NewJob> | AsyncIterable<NewJob>> {
+  if (queue.hooks.isEmpty) return jobs
+  const {callOfJob} = await import('./hooked-call.ts')
+  return (async function* () {
+    for (const job of jobs) {
+      const {call, toJob} = await callOfJob(job, serializer)
+      yield await queue.hookedJob(call, `${place()}: `, toJob)
+    }
+  })()
 }

@@ -6,9 +6,9 @@ import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
 import {loadErrorMessage} from '../load-error.ts'
 import {makeJobqImportable} from '../self-import.ts'
+import {NO_SUPPORT, type Support} from '../support.ts'
 import {
   messageOf,
-  NO_SUPPORT,
   nextTry,
   type ReadyWorker,
   RunningJob,
@@ -26,7 +26,7 @@ delete process.send
 let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
 let running: {retryIn: number | null; stop: AbortController} | null = null
-let support = NO_SUPPORT
+let support: Support = NO_SUPPORT
 
 makeJobqImportable()
 process.on('message', (message: ToChild) => {
@@ -59,6 +59,7 @@ async function load({workers: files, serializer, support: config, measure}: ToLo
       send({kind: 'loading', file})
       workers.set(func, readyWorker(await importWorker(file), settings, file, serializer))
     }
+    if (serializer !== undefined) support = {...NO_SUPPORT, serializer}
     if (config !== null) {
       send({kind: 'loading', file: config})
       support = await (await import('./child-support.ts')).startSupport(config)

@@ -12,13 +12,13 @@ import type {Events} from '../events.ts'
 import type {ArgOf, FuncName, Functions} from '../functions.ts'
 import {checkFunc} from '../names.ts'
 import type {Store} from '../store/store.ts'
-import type {Support} from '../support.ts'
+import {NO_SUPPORT, type Support} from '../support.ts'
 import type {Job, Worker} from '../worker.ts'
 import type {Summary} from './accounts.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {InlineExecutors} from './inline-executors.ts'
 import type {JobLog} from './log.ts'
-import {NO_SUPPORT, type ReadyWorker, readyWorker} from './run-job.ts'
+import {type ReadyWorker, readyWorker} from './run-job.ts'
 
 /** A worker, or only its `work`, for each function that is to be worked. */
 export type InlineWorkers<F = Functions> = {

@@ -4,14 +4,14 @@
 import {inspect} from 'node:util'
 import {closest} from 'fastest-levenshtein'
 import type {FuncSettings} from '../config-schema.ts'
+import {replacementJobs} from '../enqueuer.ts'
 import {HookError, JobqError, PluginError, WorkerError} from '../errors.ts'
-import {type EndedJob, Hooks} from '../hooks.ts'
+import type {EndedJob} from '../hooks.ts'
 import type {JobRow, Outcome} from '../job.ts'
-import {newJob} from '../new-job.ts'
-import {PluginSet} from '../plugin-set.ts'
+import type {PluginSet} from '../plugin-set.ts'
 import type {AttemptEnd, PluginOf} from '../plugins.ts'
 import {decodeArg, SERIALIZERS, type SerializerName} from '../serializers.ts'
-import type {Support} from '../support.ts'
+import {NO_SUPPORT, type Support} from '../support.ts'
 import type {Job, Replacement, Worker} from '../worker.ts'
 import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
 
@@ -88,8 +88,6 @@ export function readyWorker(
   return {...settings, work: job => worker.work(job)}
 }
 
-export const NO_SUPPORT: Support = {hooks: new Hooks(), plugins: new PluginSet()}
-
 /** How a job ended. */
 export interface Ran {
   /** `died`: a hook at deserialize or preWork has failed, which in Qudo is the end of the worker. */
@@ -113,7 +111,7 @@ export async function runJob(
     () => null,
     (error: unknown) => ({error}),
   )
-  const work = () => (mistake ? failure(worker, job, mistake.error) : attempt(worker, job, support.hooks))
+  const work = () => (mistake ? failure(worker, job, mistake.error) : attempt(worker, job, support))
   const {outcome, complaint} = await within(support.plugins, worker, job, async () => work())
   if (complaint) return {outcome, afterwards: async () => Promise.reject(complaint.error)}
   if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {outcome, afterwards: null}
@@ -157,7 +155,8 @@ function reasonOf(outcome: End): string {
   return outcome.kind === 'died' ? outcome.how : ''
 }
 
-async function attempt(worker: ReadyWorker, job: RunningJob, hooks: Hooks): Promise<End> {
+async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): Promise<End> {
+  const {hooks} = support
   try {
     if (hooks.has('deserialize')) await hooks.run('deserialize', job)
     if (hooks.has('preWork')) await hooks.run('preWork', job)
@@ -175,7 +174,7 @@ async function attempt(worker: ReadyWorker, job: RunningJob, hooks: Hooks): Prom
   if (job.abortReason !== null) return {kind: 'aborted', reason: job.abortReason}
   if (job.replacements === null) return {kind: 'completed'}
   try {
-    const jobs = await Promise.all(job.replacements.map(({func, ...options}) => newJob(func, options)))
+    const jobs = await replacementJobs(job.replacements, support)
     return {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}
   } catch (error) {
     return failure(worker, job, error)

@@ -1,0 +1,31 @@
+/** Many jobs in one transaction, and where in them the one is that was refused. */
+import {DuplicateJobError} from './errors.ts'
+import type {NewJob} from './job.ts'
+import type {Store} from './store/store.ts'
+
+/**
+ * @param at says which one was read last: `line 3`, `job 3`; without it a refusal has no place
+ * @throws DuplicateJobError with that place, StoreError, or what the source throws; then nothing is stored
+ */
+export async function storeAll(
+  store: Store,
+  jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
+  at?: () => string,
+): Promise<number> {
+  try {
+    return await store.enqueueMany(jobs)
+  } catch (error) {
+    throw at && error instanceof DuplicateJobError ? await placed(error, at(), store) : error
+  }
+}
+
+/** Nothing is stored now: a job that still waits was there before, any other was in this very source. */
+async function placed(error: DuplicateJobError, place: string, store: Store): Promise<DuplicateJobError> {
+  const {func, uniqkey, existingId, existingDb} = error
+  const waiting = existingId === null ? null : await store.find(existingId, existingDb)
+  const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
+  const isTwice = !isWaiting && existingId !== null
+  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {place, isTwice})
+  if (isWaiting && existingDb !== undefined) told.existingDb = existingDb
+  return told
+}

@@ -1,0 +1,275 @@
+/**
+ * How an application's jobs come into a store: checked, encoded, with hooks and plugins around them if there are any,
+ * stored, told. Where there are none, an enqueue pays for two look-ups and no more.
+ */
+import {storeAll} from './bulk.ts'
+import {ClosedError, UsageError} from './errors.ts'
+import type {Events} from './events.ts'
+import type {EnqueueCall, Hooks} from './hooks.ts'
+import type {EnqueuedJob, NewJob} from './job.ts'
+import {checkEnqueue, type EnqueueDefaults, type EnqueueOptions, type JobRequest, newJob} from './new-job.ts'
+import {isObject} from './options.ts'
+import type {PluginSet} from './plugin-set.ts'
+import type {Store} from './store/store.ts'
+import type {Support} from './support.ts'
+
+/** A call, as its hooks have left it, to the job that is stored. */
+export type ToJob = (call: EnqueueCall, place: string) => NewJob
+type Around = NonNullable<PluginSet['aroundEnqueue']>
+
+/** What is wrong then is a hook's doing, or was the caller's in the argument, which hooks see as it was given. */
+const AFTER = 'after the hooks: '
+
+export class Enqueuer {
+  readonly #hooks: Hooks
+  readonly #around: Around
+  readonly #isAround: boolean
+  readonly #defaults: EnqueueDefaults
+  readonly #events: Events
+
+  constructor({hooks, plugins, serializer}: Support, events: Events) {
+    this.#hooks = hooks
+    this.#around = plugins.aroundEnqueue ?? ((_call, enqueue) => enqueue())
+    this.#isAround = plugins.aroundEnqueue !== null
+    this.#defaults = {serializer}
+    this.#events = events
+  }
+
+  /** Is there nothing around an enqueue? */
+  get isPlain(): boolean {
+    return this.#hooks.isEmpty && !this.#isAround
+  }
+
+  async enqueue(store: Store, func: string, options?: EnqueueOptions): Promise<EnqueuedJob> {
+    if (this.isPlain) return this.add(store, newJob(func, options, this.#defaults))
+    return this.enqueueCall(store, callOf(func, options, this.#defaults))
+  }
+
+  /** @param toJob makes the job of the call once the hooks have seen it. Default: as of any options */
+  enqueueCall(store: Store, call: EnqueueCall, toJob: ToJob = jobOf): Promise<EnqueuedJob> {
+    return this.#storeHooked(call, toJob, job => this.add(store, job))
+  }
+
+  async add(store: Store, job: NewJob): Promise<EnqueuedJob> {
+    return this.#told(await store.enqueue(job))
+  }
+
+  /** @throws UsageError that names the job by its place in the source, the first being 1, and what the source throws */
+  enqueueMany(
+    store: Store,
+    requests: Iterable<JobRequest> | AsyncIterable<JobRequest>,
+    closing: AbortSignal,
+  ): Promise<number> {
+    let number = 0
+    const at = () => `job ${number}`
+    const one = (request: JobRequest) => {
+      number++
+      return this.#isHookless
+        ? jobIn(request, this.#defaults, `${at()}: `)
+        : this.#hookedIn(request, `${at()}: `)
+    }
+    if (!isIterable(requests))
+      throw new UsageError('enqueueMany: expected an iterable, got none', {
+        hint: 'give an array, or a generator, of {func, arg, …}',
+      })
+    const isNow = this.#isHookless && Symbol.iterator in requests
+    const jobs = isNow
+      ? mapped(requests, one as (request: JobRequest) => NewJob)
+      : mappedLater(requests, one, closing)
+    return this.addMany(store, jobs, at)
+  }
+
+  /** @param at says which one was read last */
+  addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
+    return this.#around(null, async () => {
+      const funcs: Record<string, number> = {}
+      const isHeard = this.#events.isHeard('enqueueMany')
+      const count = await storeAll(store, isHeard ? counted(jobs, funcs) : jobs, at)
+      if (isHeard && count > 0) this.#events.tell('enqueueMany', () => ({count, funcs}))
+      return count
+    })
+  }
+
+  /** The job of a call once its hooks have seen it. */
+  hookedJob(call: EnqueueCall, place: string, toJob: ToJob): Promise<NewJob> {
+    return hookedJob(this.#hooks, call, place, toJob)
+  }
+
+  async enqueueWithin(
+    store: Store,
+    connection: unknown,
+    func: string,
+    options?: EnqueueOptions,
+  ): Promise<EnqueuedJob> {
+    const add = async (job: NewJob) => this.#told(await store.enqueueWithin(connection, job))
+    if (this.isPlain) return add(newJob(func, options, this.#defaults))
+    return this.#storeHooked(callOf(func, options, this.#defaults), jobOf, add)
+  }
+
+  /** In a transaction of better-sqlite3, where nothing can be waited for. */
+  enqueueWithinNow(store: Store, connection: unknown, func: string, options?: EnqueueOptions): EnqueuedJob {
+    const add = (job: NewJob) => this.#told(store.enqueueWithin(connection, job) as EnqueuedJob)
+    if (this.isPlain) return add(newJob(func, options, this.#defaults))
+    const call = callOf(func, options, this.#defaults)
+    return this.#around(call, () => {
+      this.#hooks.runSync('preEnqueue', call)
+      this.#hooks.runSync('serialize', call)
+      const stored = add(jobOf(call, AFTER))
+      this.#hooks.runSync('postEnqueue', stored, call)
+      return stored
+    })
+  }
+
+  get #isHookless(): boolean {
+    return this.#hooks.isEmpty
+  }
+
+  #hookedIn(request: JobRequest, place: string): Promise<NewJob> {
+    return hookedIn(this.#hooks, request, this.#defaults, place)
+  }
+
+  #storeHooked(
+    call: EnqueueCall,
+    toJob: ToJob,
+    store: (job: NewJob) => Promise<EnqueuedJob>,
+  ): Promise<EnqueuedJob> {
+    return this.#around(call, async () => {
+      const stored = await store(await this.hookedJob(call, '', toJob))
+      await this.#hooks.run('postEnqueue', stored, call)
+      return stored
+    })
+  }
+
+  #told(stored: EnqueuedJob): EnqueuedJob {
+    this.#events.tell('enqueue', () => stored)
+    return stored
+  }
+}
+
+/**
+ * The jobs that take another one's place: they are stored elsewhere and later, so that of their hooks only preEnqueue and
+ * serialize are called.
+ * @throws HookError, UsageError, ArgumentError
+ */
+export async function replacementJobs(
+  requests: readonly JobRequest[],
+  {hooks, serializer}: Support,
+): Promise<NewJob[]> {
+  const jobs: NewJob[] = []
+  for (const [i, request] of requests.entries()) {
+    const place = `replace: job ${i + 1}: `
+    jobs.push(
+      hooks.isEmpty
+        ? jobIn(request, {serializer}, place)
+        : await hookedIn(hooks, request, {serializer}, place),
+    )
+  }
+  return jobs
+}
+
+function hookedIn(
+  hooks: Hooks,
+  request: JobRequest,
+  defaults: EnqueueDefaults,
+  place: string,
+): Promise<NewJob> {
+  const {func, ...options} = requestIn(request, place)
+  return hookedJob(hooks, callOf(func, options, defaults, place), place, jobOf)
+}
+
+async function hookedJob(hooks: Hooks, call: EnqueueCall, place: string, toJob: ToJob): Promise<NewJob> {
+  await hooks.run('preEnqueue', call)
+  await hooks.run('serialize', call)
+  return toJob(call, `${place}${AFTER}`)
+}
+
+/** @throws UsageError for what the caller gave, before any hook is called */
+function callOf(
+  func: string,
+  options: EnqueueOptions = {},
+  defaults: EnqueueDefaults,
+  place = '',
+): EnqueueCall {
+  checkEnqueue(func, options, place)
+  return {
+    func,
+    arg: options.arg,
+    serializer: options.serializer ?? defaults.serializer,
+    uniqkey: options.uniqkey ?? undefined,
+    priority: options.priority ?? 0,
+    delay: options.delay,
+    runAfter: options.runAfter,
+    context: {...options.context},
+    tracked: options.tracked ?? false,
+  }
+}
+
+function jobOf({func, ...options}: EnqueueCall, place: string): NewJob {
+  return newJob(func, options, undefined, place)
+}
+
+function jobIn(request: JobRequest, defaults: EnqueueDefaults, place: string): NewJob {
+  const {func, ...options} = requestIn(request, place)
+  return newJob(func, options, defaults, place)
+}
+
+function requestIn(request: unknown, place: string): JobRequest {
+  if (isObject(request)) return request as unknown as JobRequest
+  throw new UsageError(
+    `${place}expected an object {func, arg, …}, got ${request === null ? 'null' : typeof request}`,
+  )
+}
+
+function isIterable(value: unknown): value is Iterable<never> | AsyncIterable<never> {
+  return (
+    typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+  )
+}
+
+function* mapped<From, To>(source: Iterable<From>, map: (from: From) => To): Generator<To> {
+  for (const item of source) yield map(item)
+}
+
+/** A source that never goes on must not keep the queue from closing. */
+async function* mappedLater<From, To>(
+  source: Iterable<From> | AsyncIterable<From>,
+  map: (from: From) => To | Promise<To>,
+  closing: AbortSignal,
+): AsyncGenerator<To> {
+  const iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]()
+  let giveUp = () => {}
+  const onClose = () => giveUp()
+  closing.addEventListener('abort', onClose)
+  const next = () =>
+    new Promise<IteratorResult<From>>((resolve, reject) => {
+      giveUp = () =>
+        reject(new ClosedError('the queue was closed before the source of enqueueMany had ended'))
+      if (closing.aborted) giveUp()
+      else Promise.resolve(iterator.next()).then(resolve, reject)
+    })
+  try {
+    for (let item = await next(); !item.done; item = await next()) yield await map(item.value)
+  } finally {
+    closing.removeEventListener('abort', onClose)
+    void Promise.resolve(iterator.return?.()).catch(() => {}) // what ended it is told already
+  }
+}
+
+/** With the number of jobs of each function. */
+function counted(
+  jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
+  funcs: Record<string, number>,
+): Iterable<NewJob> | AsyncIterable<NewJob> {
+  const count = (job: NewJob) => {
+    funcs[job.func] = (Object.hasOwn(funcs, job.func) ? funcs[job.func]! : 0) + 1
+    return job
+  }
+  return Symbol.iterator in jobs ? mapped(jobs, count) : mappedAsync(jobs, count)
+}
+
+async function* mappedAsync<From, To>(
+  source: AsyncIterable<From>,
+  map: (from: From) => To,
+): AsyncGenerator<To> {
+  for await (const item of source) yield map(item)
+}

@@ -1,0 +1,106 @@
+/** What the calls of a JobQueue may be told, and the checks of it. */
+import {UsageError} from './errors.ts'
+import type {JobState, NewJob, RowRef} from './job.ts'
+import {checkDue, dueOf} from './new-job.ts'
+import {checkOptions, is, isObject} from './options.ts'
+import type {OpenOptions} from './store/open.ts'
+import type {SupportOptions} from './support.ts'
+
+export interface QueueOptions extends OpenOptions, SupportOptions {
+  /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
+  db?: string | readonly string[] | undefined
+  /** A configuration file. Default: JOBQ_CONFIG, else jobq.config.* in this folder or one above. */
+  config?: string | undefined
+}
+
+export interface InitOptions extends Pick<QueueOptions, 'db' | 'config'> {
+  /** Change nothing, only tell. Default false. */
+  dryRun?: boolean | undefined
+}
+
+export interface RetryOptions {
+  /** Default 0, as Qudo's. */
+  priority?: number | undefined
+  /** Seconds from now. Default 0. */
+  delay?: number | undefined
+  /** A time, instead of a delay. */
+  runAfter?: Date | undefined
+}
+
+export interface PageOptions {
+  func?: string | undefined
+  uniqkey?: string | undefined
+  /** Default 10, as Qudo's; for what goes row by row, all. */
+  limit?: number | undefined
+  /** Default 0. */
+  offset?: number | undefined
+}
+
+export interface JobOptions extends PageOptions {
+  state?: JobState | undefined
+}
+
+export interface ExceptionOptions extends PageOptions {
+  /** Only those not retried yet. */
+  unretried?: boolean | undefined
+  /** Only those at or after this time (Unix seconds), or of the last so many seconds. */
+  since?: {at: number} | {ago: number} | undefined
+}
+
+const OPEN = {
+  db: is.databases,
+  config: is.text,
+  serializer: is.serializer,
+  hooks: is.array,
+  plugins: is.object,
+  hookTimeout: is.seconds,
+  onTrouble: is.callback,
+  patient: is.yesNo,
+  durable: is.yesNo,
+}
+const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
+const RETRY = {priority: is.priority, delay: is.seconds, runAfter: is.date}
+const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
+const JOBS = {...PAGE, state: is.state}
+const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
+const WAIT = {timeout: is.seconds, signal: is.signal}
+
+/** Each @throws UsageError */
+export const check = {
+  open: (options: QueueOptions) => checkOptions(options, 'open', OPEN),
+  init: (options: InitOptions) => checkOptions(options, 'init', INIT),
+  list: (options: JobOptions) => checkOptions(options, 'list', JOBS),
+  exceptions: (options: ExceptionOptions) => checkOptions(options, 'exceptions', EXCEPTIONS),
+  statuses: (options: PageOptions) => checkOptions(options, 'statuses', PAGE),
+  wait: (options: object) => checkOptions(options, 'wait', WAIT),
+  retry: (options: RetryOptions & {db?: number | undefined}) => {
+    checkOptions(options, 'retry', {...RETRY, db: is.index})
+    checkDue(options, 'retry: ')
+  },
+  retryMany: (options: RetryOptions & {dryRun?: boolean | undefined}) => {
+    checkOptions(options, 'retryMany', {...RETRY, dryRun: is.yesNo})
+    checkDue(options, 'retryMany: ')
+  },
+}
+
+/** How a retried job is stored. */
+export function rowOf(options: RetryOptions): {priority: number; due: NewJob['due']} {
+  return {priority: options.priority ?? 0, due: dueOf(options)}
+}
+
+export const ALL = Number.MAX_SAFE_INTEGER
+
+export function page({limit, offset}: PageOptions, all = 10): {limit: number; offset: number} {
+  return {limit: limit ?? all, offset: offset ?? 0}
+}
+
+/** A job by its id, or as an enqueue or a listing has returned it. @throws UsageError */
+export function refOf(job: number | RowRef, what: string): RowRef {
+  if (!isObject(job) && typeof job !== 'number')
+    throw new UsageError(`${what}: expected a job or its id, got ${typeof job}`)
+  const {id, db} = (typeof job === 'number' ? {id: job} : job) as RowRef
+  is.index(id, `${what}: id`)
+  if (db === undefined) return {id}
+  is.index(db, `${what}: db`)
+  return {id, db}
+}
