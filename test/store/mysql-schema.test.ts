@@ -32,6 +32,8 @@ CREATE TABLE job_status (
 /** What a user needs who only enqueues, who works, and who runs `jobq init`; the docs say the same. */
 const GRANTS = {
   enqueue: ['SELECT, INSERT ON @.func', 'SELECT, INSERT ON @.job'],
+  /** Besides what enqueue has: contexts, and jobs that are waited for. */
+  wait: ['SELECT, INSERT, DELETE ON @.jobq_context', 'SELECT, INSERT, DELETE ON @.jobq_wait'],
   work: [
     'SELECT, INSERT, UPDATE ON @.func',
     'SELECT, INSERT, UPDATE, DELETE ON @.job',
@@ -39,6 +41,8 @@ const GRANTS = {
     'SELECT, INSERT ON @.job_status',
     'SELECT, INSERT, DELETE ON @.jobq_death',
     'SELECT ON @.jobq_pause',
+    'SELECT, DELETE ON @.jobq_context',
+    'SELECT, UPDATE ON @.jobq_wait',
   ],
   /** Besides what work has: retry, pause and resume. */
   operate: ['UPDATE ON @.exception_log', 'INSERT, DELETE ON @.jobq_pause'],
@@ -122,6 +126,29 @@ else {
       assert.ok(made.includes('index jobq_lane') && !made.includes('table job'), made.join())
       assert.ok(inserted > 0)
       assert.equal((await db.store(t).counts('Work'))[0]?.ready, 10_000 + inserted)
+    })
+
+    test('that an older jobq made: it can be enqueued to, and init adds what is new', async t => {
+      const db = await create(t)
+      await db.store(t).init()
+      await db.query('DROP TABLE jobq_context, jobq_wait; UPDATE jobq_schema SET version = 1')
+      const store = db.store(t)
+      const {id} = await store.enqueue(newJob('Work'))
+      for (const call of [
+        () => store.enqueue(newJob('Work', {context: '{}'})),
+        () => store.track([{id}]),
+        () => store.turn([], want()),
+      ])
+        await assert.rejects(call(), isForeign(/is not prepared for jobq/))
+      const {made, sql} = await prepareMysql(db.url, db.name, {dryRun: false})
+      assert.deepEqual(made, ['table jobq_context', 'table jobq_wait'])
+      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (2)'])
+      assert.deepEqual((await prepareMysql(db.url, db.name, {dryRun: false})).sql, [])
+      assert.deepEqual(
+        (await store.turn([], want())).jobs.map(job => job.id),
+        [id],
+      )
+      assert.deepEqual((await db.query('SELECT id FROM job')).length, 1)
     })
 
     test('in MyISAM is refused, with the ALTER that mends it', async t => {
@@ -235,6 +262,14 @@ else {
       await assert.rejects(store.enqueue(newJob('New', {uniqkey: 'k'})), DuplicateJobError)
       assert.equal((await store.find(id))?.func, 'New')
       await assert.rejects(store.turn([], want()), /denied/)
+    })
+
+    test('to wait, and to give jobs a context', async t => {
+      const {store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.wait])
+      const {id} = await store.enqueue(newJob('New', {context: '{}', tracked: true}))
+      await store.enqueueMany([newJob('New', {context: '{}', tracked: true})])
+      for (let i = 0; i < 100; i++) assert.deepEqual(await store.track([{id}]), [{id}]) // sweeps among them
+      assert.deepEqual(await store.ends([{id}, {id: 99}]), [{id: 99, outcome: 'gone', message: ''}])
     })
 
     test('to work: every end of a job, leases, deaths, limits', async t => {

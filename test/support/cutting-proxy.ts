@@ -8,6 +8,8 @@ export class CuttingProxy {
   /** Break when a packet with this text has been answered. */
   cutAfter: string | null = null
   cuts = 0
+  /** How many packets the clients have sent, about. */
+  sent = 0
 
   private constructor(server: Server) {
     this.#server = server
@@ -34,6 +36,7 @@ export class CuttingProxy {
   #join(client: Socket, server: Socket): void {
     let isCutting = false
     client.on('data', data => {
+      this.sent++
       if (this.cutAfter !== null && data.includes(this.cutAfter)) {
         isCutting = true
         this.cutAfter = null

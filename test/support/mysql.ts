@@ -8,6 +8,8 @@ export class MysqlDatabase {
   readonly url: string
   readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
   readonly #perl: Connection
+  /** What `another` has made. */
+  readonly others: Connection[] = []
   readonly #pool: MysqlDatabase[] | undefined
 
   private constructor(url: string, perl: Connection, pool: MysqlDatabase[] | undefined) {
@@ -34,6 +36,13 @@ export class MysqlDatabase {
     return database
   }
 
+  /** One more connection of another program's, as mysql2 makes it; ended with the database. */
+  async another(): Promise<Connection> {
+    const connection = await createConnection({uri: this.url})
+    this.others.push(connection)
+    return connection
+  }
+
   async query(sql: string, ...values: unknown[]): Promise<Record<string, unknown>[]> {
     const [rows] = await this.#perl.query(sql, values.map(bound))
     return rows as Record<string, unknown>[]
@@ -42,6 +51,16 @@ export class MysqlDatabase {
   async run(sql: string, ...values: unknown[]): Promise<number> {
     const [result] = await this.#perl.query(sql, values.map(bound))
     return (result as ResultSetHeader).affectedRows
+  }
+
+  /** Whether a transaction in this database waits for a lock. (innodb_trx would not do: who asks often gets old news.) */
+  async hasLockWait(): Promise<boolean> {
+    const [row] = await this.query('SHOW ENGINE INNODB STATUS')
+    const waiting = [...String(row!.Status).matchAll(/^LOCK WAIT [\s\S]*?thread id (\d+)/gm)].map(([, id]) =>
+      Number(id),
+    )
+    const own = await this.query('SELECT id FROM information_schema.processlist WHERE db = ?', this.name)
+    return own.some(({id}) => waiting.includes(Number(id)))
   }
 
   async now(): Promise<number> {
@@ -62,12 +81,21 @@ export class MysqlDatabase {
 
   async remove(): Promise<void> {
     if (!this.#pool) return this.drop()
-    const tables = ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause']
+    const own = ['jobq_context', 'jobq_death', 'jobq_pause', 'jobq_wait']
+    const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
     await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
     this.#pool.push(this)
   }
 
   async drop(): Promise<void> {
+    for (const connection of this.others) connection.destroy()
+    // What a test that has failed left open would be waited for
+    const open = await this.query(
+      `SELECT id FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
+       WHERE db = ? AND id <> CONNECTION_ID()`,
+      this.name,
+    )
+    for (const {id} of open) await this.query(`KILL ${id}`).catch(() => {}) // it may be gone by now
     await this.#perl.query(`DROP DATABASE ${this.name}`)
     await this.#perl.end()
   }

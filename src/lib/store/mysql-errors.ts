@@ -15,6 +15,7 @@ export const ERRNO = {
   lockWait: 1205,
   deadlock: 1213,
   outOfRange: 1264,
+  noSavepoint: 1305,
 } as const
 
 const OUT_OF_REACH = new Set([

@@ -1,5 +1,6 @@
 /**
- * Storing jobs on MySQL: one in one round trip, many by multi-row INSERTs of bounded size.
+ * Storing jobs on MySQL within a transaction that someone else has begun and ends, by multi-row INSERTs of bounded size:
+ * the rows of `job`, and what is kept beside them in jobq's own tables, their contexts and which of them are waited for.
  *
  * SQL text doubles the size of bytes (X'…'), and one statement must fit into max_allowed_packet: a large argument goes
  * by itself in the binary protocol.
@@ -7,79 +8,34 @@
 import {ArgumentError, DuplicateJobError} from '../errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../job.ts'
 import {ERRNO, hasErrno} from './mysql-errors.ts'
-import {type Link, literal, type Value} from './mysql-link.ts'
+import type {Session, Value} from './mysql-link.ts'
 
-const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
+export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
-const INSERT_ROWS = 1000
-const INSERT_BYTES = 1 << 19
+export const INSERT_ROWS = 1000
+export const INSERT_BYTES = 1 << 19
 /** An argument of so many bytes goes by itself. */
-const LARGE_BYTES = 1 << 18
+export const LARGE_BYTES = 1 << 18
 
-type FuncIds = Map<string, number>
-
-/** One job, committed. Its function has a row already in all but the first call: then it is one round trip. */
-export async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
-  const {func, uniqkey, priority, due} = job
-  if ('at' in due) checkTime(due.at)
-  if (bytesOf(job) >= LARGE_BYTES) return insertCarefully(link, job)
-  const runAfter = 'at' in due ? String(due.at) : `@now + ${due.in}`
-  try {
-    const [, , inserted, clock] = await link.batch([
-      'SET @now = UNIX_TIMESTAMP(), @func = NULL',
-      `SELECT id INTO @func FROM func WHERE name = ${link.names.literal(func)}`,
-      `INSERT INTO job (${COLUMNS})
-       VALUES (@func, ${argLiteral(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfter}, 0, ${priority})`,
-      'SELECT @now AS now',
-    ])
-    const now = Number(clock!.rows[0]!.now)
-    return {id: inserted!.insertId, func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
-  } catch (error) {
-    if (hasErrno(error, ERRNO.duplicate)) throw await duplicate(link, [job], error)
-    // No such function yet, or a time that does not fit: the careful way makes the one and tells the other
-    const isOther = !hasErrno(error, ERRNO.columnIsNull) && !hasErrno(error, ERRNO.outOfRange)
-    if (isOther) throw error
-    return insertCarefully(link, job)
-  }
-}
-
-/** The function's row and the job's are one transaction: what is refused leaves neither. */
-async function insertCarefully(link: Link, job: NewJob): Promise<EnqueuedJob> {
-  const [, clock] = await link.batch(['START TRANSACTION', 'SELECT UNIX_TIMESTAMP() AS now'])
-  const inserter = new Inserter(link, Number(clock!.rows[0]!.now))
-  const [enqueued] = await inserter.insert([job])
-  await link.run('COMMIT')
-  return enqueued!
-}
-
-/** Stores jobs within a transaction that someone else has begun and ends. */
 export class Inserter {
-  readonly #link: Link
+  readonly #session: Session
   readonly #now: number
-  readonly #funcIds: FuncIds = new Map()
-  #waiting: NewJob[] = []
-  #bytes = 0
+  /** As this transaction has them: they may be unmade with it. */
+  readonly #funcIds = new Map<string, number>()
 
-  constructor(link: Link, now: number) {
-    this.#link = link
+  constructor(session: Session, now: number) {
+    this.#session = session
     this.#now = now
   }
 
-  /** Keeps a job for the next INSERT. @returns whether it is time for that */
-  add(job: NewJob): boolean {
-    this.#waiting.push(job)
-    this.#bytes += bytesOf(job)
-    return this.#waiting.length >= INSERT_ROWS || this.#bytes >= INSERT_BYTES
+  know(func: string, id: number): void {
+    this.#funcIds.set(func, id)
   }
 
-  async flush(): Promise<void> {
-    const jobs = this.#waiting
-    this.#waiting = []
-    this.#bytes = 0
-    await this.insert(jobs)
-  }
-
-  /** @throws DuplicateJobError, ArgumentError; what it has stored by then is still to be rolled back */
+  /**
+   * @returns the jobs; but where there are several, their ids are what they should be, not what the server has said
+   * @throws DuplicateJobError, ArgumentError; what it has stored by then is still to be rolled back
+   */
   async insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
     const enqueued = []
     for (const stretch of stretches(jobs)) enqueued.push(...(await this.#insert(stretch)))
@@ -91,10 +47,9 @@ export class Inserter {
     const funcIds: number[] = []
     for (const {func} of jobs) funcIds.push(await this.#funcId(func))
     const insertId = await this.#send(jobs, funcIds, runAfters).catch(async error => {
-      throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#link, jobs, error) : error
+      throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error) : error
     })
-    // The ids of one INSERT … VALUES follow each other, unless the server was told to interleave (and then who asks for
-    // several ids?): only the first is certain, and only single inserts are asked for theirs
+    for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
     return jobs.map(({func, uniqkey, priority}, i) => {
       return {id: insertId + i, func, uniqkey, priority, runAfter: runAfters[i]!}
     })
@@ -103,35 +58,57 @@ export class Inserter {
   async #send(jobs: readonly NewJob[], funcIds: readonly number[], runAfters: readonly number[]) {
     const [job] = jobs
     if (job && jobs.length === 1 && bytesOf(job) >= LARGE_BYTES) {
-      const key = keyLiteral(this.#link, job.uniqkey)
+      const key = keyLiteral(this.#session, job.uniqkey)
       const sql = `INSERT INTO job (${COLUMNS}) VALUES (?, ?, ${key}, ?, 0, ?, 0, ?)`
       const values: Value[] = [funcIds[0]!, job.arg, this.#now, runAfters[0]!, job.priority]
-      return (await this.#link.execute(sql, values)).insertId
+      return (await this.#session.execute(sql, values)).insertId
     }
     const rows = jobs.map(({arg, uniqkey, priority}, i) => {
-      const key = keyLiteral(this.#link, uniqkey)
-      return `(${funcIds[i]}, ${argLiteral(arg)}, ${key}, ${this.#now}, 0, ${runAfters[i]}, 0, ${priority})`
+      const [value, key] = [this.#session.literal(arg), keyLiteral(this.#session, uniqkey)]
+      return `(${funcIds[i]}, ${value}, ${key}, ${this.#now}, 0, ${runAfters[i]}, 0, ${priority})`
     })
-    return (await this.#link.run(`INSERT INTO job (${COLUMNS}) VALUES ${rows.join(',\n')}`)).insertId
+    return (await this.#session.run(`INSERT INTO job (${COLUMNS}) VALUES ${rows.join(',\n')}`)).insertId
   }
 
   /** The function's id; its row is made on first use, as Qudo does. */
   async #funcId(func: string): Promise<number> {
     const known = this.#funcIds.get(func)
     if (known !== undefined) return known
-    const name = this.#link.names.literal(func)
-    const find = async () => (await this.#link.run(`SELECT id FROM func WHERE name = ${name}`)).rows[0]?.id
+    const name = this.#session.names.literal(func)
+    const find = async (lock = '') =>
+      (await this.#session.run(`SELECT id FROM func WHERE name = ${name} ${lock}`)).rows[0]?.id
     let id = await find()
     if (id === undefined)
       try {
-        id = (await this.#link.run(`INSERT INTO func (name) VALUES (${name})`)).insertId
+        id = (await this.#session.run(`INSERT INTO func (name) VALUES (${name})`)).insertId
       } catch (error) {
         if (!hasErrno(error, ERRNO.duplicate)) throw error
-        id = await find() // another was faster
+        id = await find('LOCK IN SHARE MODE') // another was faster, perhaps since a snapshot that is read here
       }
     this.#funcIds.set(func, Number(id))
     return Number(id)
   }
+}
+
+/**
+ * What jobq's own tables keep of jobs, to be sent right behind their INSERT. The ids of one INSERT … VALUES follow each
+ * other, whatever innodb_autoinc_lock_mode says, since the server knows at its beginning how many rows there are. An id
+ * that was given before, by a table that someone has emptied, may still have a row: so REPLACE.
+ */
+export function besides(session: Session, jobs: readonly NewJob[]): string[] {
+  const id = (i: number) => `LAST_INSERT_ID() + ${i} * @@auto_increment_increment`
+  const contexts = jobs.flatMap(({context}, i) =>
+    context === undefined ? [] : `(${id(i)}, ${session.literal(context)})`,
+  )
+  const waits = jobs.flatMap(({tracked}, i) => (tracked ? `(${id(i)})` : []))
+  return [
+    ...(contexts.length > 0 ? [`REPLACE INTO jobq_context (job_id, context) VALUES ${contexts}`] : []),
+    ...(waits.length > 0 ? [`REPLACE INTO jobq_wait (job_id) VALUES ${waits}`] : []),
+  ]
+}
+
+export function hasBesides({context, tracked}: NewJob): boolean {
+  return context !== undefined || tracked === true
 }
 
 /** Runs of jobs that fit into one INSERT each. */
@@ -140,7 +117,10 @@ function* stretches(jobs: readonly NewJob[]): Iterable<NewJob[]> {
   let bytes = 0
   for (const job of jobs) {
     const size = bytesOf(job)
-    if (stretch.length > 0 && (size >= LARGE_BYTES || bytes + size > INSERT_BYTES)) {
+    if (
+      stretch.length === INSERT_ROWS ||
+      (stretch.length > 0 && (size >= LARGE_BYTES || bytes + size > INSERT_BYTES))
+    ) {
       yield stretch
       ;[stretch, bytes] = [[], 0]
     }
@@ -151,15 +131,15 @@ function* stretches(jobs: readonly NewJob[]): Iterable<NewJob[]> {
 }
 
 /** Which of the jobs was refused; asked of the database, whose collation decides what is equal. */
-async function duplicate(link: Link, jobs: readonly NewJob[], error: unknown): Promise<unknown> {
+export async function duplicate(session: Session, jobs: readonly NewJob[], error: unknown): Promise<unknown> {
   const seen = new Set<string>()
   let twin: NewJob | undefined
   for (const job of jobs) {
     const {func, uniqkey} = job
     if (uniqkey === null) continue
     const sql = `SELECT job.id FROM job JOIN func ON func.id = job.func_id
-      WHERE func.name = ${link.names.literal(func)} AND job.uniqkey = ${link.keys.literal(uniqkey)}`
-    const id = (await link.run(sql)).rows[0]?.id
+      WHERE func.name = ${session.names.literal(func)} AND job.uniqkey = ${session.keys.literal(uniqkey)}`
+    const id = (await session.run(sql)).rows[0]?.id
     if (id !== undefined) return new DuplicateJobError(func, uniqkey, Number(id))
     const key = JSON.stringify([func, uniqkey])
     if (seen.has(key)) twin ??= job
@@ -171,13 +151,13 @@ async function duplicate(link: Link, jobs: readonly NewJob[], error: unknown): P
 
 /** The refusal of a key, and who has it. */
 export async function duplicateOf(
-  link: Link,
+  session: Session,
   funcId: number,
   func: string,
   uniqkey: string,
 ): Promise<DuplicateJobError> {
-  const {rows} = await link.run(
-    `SELECT id FROM job WHERE func_id = ${funcId} AND uniqkey = ${link.keys.literal(uniqkey)}`,
+  const {rows} = await session.run(
+    `SELECT id FROM job WHERE func_id = ${funcId} AND uniqkey = ${session.keys.literal(uniqkey)}`,
   )
   return new DuplicateJobError(func, uniqkey, rows[0] ? Number(rows[0].id) : null)
 }
@@ -187,14 +167,12 @@ export function checkTime(runAfter: number): number {
   throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
 }
 
-function bytesOf({arg}: NewJob): number {
-  return arg === null ? 0 : typeof arg === 'string' ? Buffer.byteLength(arg) : arg.byteLength * 2
+/** How many bytes of SQL it makes, about. */
+export function bytesOf({arg, context}: NewJob): number {
+  const bytes = arg === null ? 0 : typeof arg === 'string' ? Buffer.byteLength(arg) : arg.byteLength * 2
+  return bytes + (context?.length ?? 0)
 }
 
-function argLiteral(arg: NewJob['arg']): string {
-  return literal(arg)
-}
-
-function keyLiteral({keys}: Link, uniqkey: string | null): string {
+export function keyLiteral({keys}: Session, uniqkey: string | null): string {
   return uniqkey === null ? 'NULL' : keys.literal(uniqkey)
 }

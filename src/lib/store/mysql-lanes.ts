@@ -163,7 +163,8 @@ export class MysqlLanes {
        WHERE @id IS NULL AND func_id = @f AND grabbed_until = 0 AND priority = @p AND run_after <= @now
          AND (run_after > @r OR (run_after = @r AND id > @head)) ${butHeld} ${FIRST} FOR UPDATE SKIP LOCKED`,
       `UPDATE job SET grabbed_until = @now + ${want.lease} WHERE id = @id`,
-      `SELECT @now AS now, ${jobColumns(link)} FROM job WHERE id = @id`,
+      `SELECT @now AS now, ${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = @id) AS context
+       FROM job WHERE id = @id`,
     ]
     for (let i = 0; i < count; i++) statements.push(...take)
     return statements
@@ -180,7 +181,7 @@ export class MysqlLanes {
   #job(row: Row): JobRow {
     const job = jobOf(row)
     job.func = this.nameOf(job.funcId)
-    return job
+    return row.context === null ? job : {...job, context: textOf(row.context)}
   }
 
   /** What must be so for a take to be right; if it is not, nothing is taken, and a look tells why. */

@@ -48,8 +48,19 @@ export function textOrNull(value: unknown): string | null {
   return value === null ? null : textOf(value)
 }
 
+/** What stores jobs within a transaction: a connection of jobq's, or a caller's. */
+export interface Session {
+  readonly names: TextColumn
+  readonly keys: TextColumn
+  /** A value as SQL, whatever its characters. */
+  literal(value: Value): string
+  run(statement: string): Promise<Reply>
+  /** One statement with large values in the binary protocol, where a byte is a byte. */
+  execute(statement: string, values: Value[]): Promise<Reply>
+}
+
 /** One connection, set up for jobq. */
-export class Link {
+export class Link implements Session {
   readonly #connection: Connection
   readonly #patience: number
   #giveUp: ((error: unknown) => void) | null = null
@@ -108,10 +119,14 @@ export class Link {
     return (await this.batch([statement]))[0]!
   }
 
-  /** One statement with large values in the binary protocol, where a byte is a byte. */
   async execute(statement: string, values: Value[]): Promise<Reply> {
-    const bound = values.map(value => (value instanceof Uint8Array ? Buffer.from(value) : value))
-    return reply(await this.#answer(ANSWER_MS, done => this.#connection.execute(statement, bound, done)))
+    return reply(
+      await this.#answer(ANSWER_MS, done => this.#connection.execute(statement, bound(values), done)),
+    )
+  }
+
+  literal(value: Value): string {
+    return literal(value)
   }
 
   end(): void {
@@ -154,7 +169,14 @@ const BYTES: TextColumn = {
   select: column => `CAST(${column} AS BINARY)`,
 }
 
-function reply(answer: unknown): Reply {
+/** As mysql2 takes them: it knows no other bytes than a Buffer's. */
+export function bound(values: readonly Value[]): (string | number | Buffer | null)[] {
+  return values.map(value =>
+    value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value,
+  )
+}
+
+export function reply(answer: unknown): Reply {
   if (Array.isArray(answer)) return {rows: answer as Row[], matched: 0, insertId: 0}
   const {affectedRows, insertId} = answer as {affectedRows: number; insertId: number}
   return {rows: [], matched: affectedRows, insertId}

@@ -1,13 +1,14 @@
 /**
  * Noticing changes on MySQL, which tells no one: one poll a process, however many watch.
  *
- * It asks what would be taken next (the first jobs of the lanes, the next end of a lease, the pauses) and for the
- * greatest id: an answer that differs from the last rings. Ids alone would not do: they are given before the commit, so
+ * It asks what would be taken next (the first jobs of the lanes, the next end of a lease, the pauses), for the greatest
+ * id, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone would not do: they are given before the commit, so
  * a job can show up behind a greater one. A new job that changes none of this is behind one that is ready.
  */
 import {MysqlLanes} from './mysql-lanes.ts'
 import {type Link, textOf} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
+import type {Waits} from './mysql-waits.ts'
 import type {Want, Watch} from './store.ts'
 
 /** How long to wait between two polls: while something goes on, and when nothing has for long. */
@@ -17,6 +18,7 @@ const BUSY_MS = 1000
 
 export class Poll {
   readonly #links: Links
+  readonly #waits: Waits
   readonly #watchers = new Set<() => void>()
   readonly #lanes = new MysqlLanes()
   readonly #funcs = new Set<string>()
@@ -24,12 +26,15 @@ export class Poll {
   #timer: NodeJS.Timeout | undefined
   /** What the last poll saw; null before the first one, and where it failed. */
   #seen: string | null = null
+  /** How often jobs that are waited for were found to have ended. */
+  #ends = 0
   #isAsking = false
   #pause: number = POLL_MS[0]
   #busyUntil = 0
 
-  constructor(links: Links) {
+  constructor(links: Links, waits: Waits) {
     this.#links = links
+    this.#waits = waits
   }
 
   /** What a dispatcher takes: from now on only that is looked at, instead of all functions. */
@@ -90,7 +95,8 @@ export class Poll {
       funcs = rows.map(({name}) => textOf(name))
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
-    return (await this.#lanes.look(link, want)).signature
+    if (await this.#waits.haveEnded(link)) this.#ends++
+    return `${(await this.#lanes.look(link, want)).signature} ${this.#ends}`
   }
 
   #sleep(): void {

@@ -10,7 +10,8 @@ import {StoreError} from '../errors.ts'
 import type {Link} from './mysql-link.ts'
 import {textOf} from './mysql-link.ts'
 
-export const SCHEMA_VERSION = 1
+/** 2: jobq_context and jobq_wait. */
+export const SCHEMA_VERSION = 2
 
 const TAIL = 'ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 /** While Qudo goes on working on them. */
@@ -86,6 +87,11 @@ const INDEXES: readonly {table: string; name: string; columns: string}[] = [
 ]
 
 const OWN_TABLES: Record<string, string> = {
+  jobq_context: `CREATE TABLE jobq_context (
+    job_id  BIGINT UNSIGNED NOT NULL,
+    context MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (job_id)
+) ${TAIL}`,
   jobq_death: `CREATE TABLE jobq_death (
     id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     job_id  BIGINT UNSIGNED NOT NULL,
@@ -100,6 +106,13 @@ const OWN_TABLES: Record<string, string> = {
 ) ${TAIL}`,
   jobq_schema: `CREATE TABLE jobq_schema (
     version INTEGER UNSIGNED NOT NULL
+) ${TAIL}`,
+  jobq_wait: `CREATE TABLE jobq_wait (
+    job_id   BIGINT UNSIGNED NOT NULL,
+    outcome  VARCHAR(10) NULL,
+    message  MEDIUMTEXT NULL,
+    ended_at INTEGER UNSIGNED NULL,
+    PRIMARY KEY (job_id)
 ) ${TAIL}`,
 }
 
@@ -168,7 +181,8 @@ export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]
       steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
   for (const [table, sql] of Object.entries(OWN_TABLES))
     if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
-  if (version === undefined)
+  // A row for each version it has had: `jobq init` may INSERT, and need not be granted UPDATE
+  if (version !== SCHEMA_VERSION)
     steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: []})
   return steps
 }

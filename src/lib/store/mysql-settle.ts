@@ -6,7 +6,7 @@
  * with whatever follows; a death and a replacement are several round trips.
  */
 import {JobqError} from '../errors.ts'
-import {deathMessage, type Lease, MAX_DEATHS, MAX_UINT32, type Settlement} from '../job.ts'
+import {deathMessage, type JobEnd, type Lease, MAX_DEATHS, MAX_UINT32, type Settlement} from '../job.ts'
 import {Inserter} from './mysql-insert.ts'
 import {type Link, literal, type Reply, textOf} from './mysql-link.ts'
 import type {SettleResult} from './store.ts'
@@ -76,7 +76,7 @@ export class Settling {
     span: Span,
     index: number,
   ): Promise<SettleResult> {
-    const {statements, result} = endOf(lease, {kind: 'completed'}, span)
+    const {statements, result} = endOf(lease, {kind: 'replaced'}, span)
     const sent = ['SAVEPOINT replacing', 'SELECT @now AS now', ...statements]
     const [, clock, ...ended] = await this.send(sent)
     const {held} = result(ended)
@@ -129,7 +129,7 @@ export async function countDeaths(
       logException(`id = ${id}`, message),
       ...(span ? [logStatus(`id = ${id}`, 'failed', span)] : []),
       `DELETE FROM jobq_death WHERE job_id = ${id}`,
-      `DELETE FROM job WHERE id = ${id}`,
+      ...leave(id, `id = ${id}`, 'failed', message),
     )
   }
   if (back.length > 0) statements.push(`UPDATE job SET grabbed_until = 0 WHERE id IN (${back})`)
@@ -139,14 +139,14 @@ export async function countDeaths(
 
 function endOf(
   lease: Lease,
-  outcome: Exclude<Settlement['outcome'], {kind: 'died'} | {kind: 'replaced'}>,
+  outcome: Exclude<Settlement['outcome'], {kind: 'died'} | {kind: 'replaced'}> | {kind: 'replaced'},
   span: Span,
 ): Omit<Part, 'index'> {
   const mine = whereMine(lease)
-  const remove = `DELETE FROM job WHERE ${mine}`
+  const remove = (how: JobEnd['outcome'], message = '') => leave(lease.id, mine, how, message)
   const status = (word: string) => (span ? [logStatus(mine, word, span)] : [])
-  const single = (statement: string) => ({
-    statements: [statement],
+  const single = (...statements: string[]) => ({
+    statements,
     result: ([reply]: readonly Reply[]) => ({held: reply!.matched === 1}),
   })
   const several = (...statements: string[]) => ({
@@ -157,16 +157,30 @@ function endOf(
     case 'released':
       return single(`UPDATE job SET grabbed_until = 0 WHERE ${mine}`)
     case 'completed':
-      return span ? several(...status('completed'), remove) : single(remove)
-    case 'aborted':
-      return several(logException(mine, outcome.reason), ...status('abort'), remove)
+    case 'replaced':
+      return span ? several(...status('completed'), ...remove(outcome.kind)) : single(...remove(outcome.kind))
+    case 'aborted': {
+      const {reason} = outcome
+      return several(logException(mine, reason), ...status('abort'), ...remove('aborted', reason))
+    }
     case 'failed': {
       const {message, retryIn} = outcome
       const again = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1,
         run_after = LEAST(@now + ${retryIn}, ${MAX_UINT32}) WHERE ${mine}`
-      return several(logException(mine, message), ...status('failed'), retryIn === null ? remove : again)
+      const end = retryIn === null ? remove('failed', message) : [again]
+      return several(logException(mine, message), ...status('failed'), ...end)
     }
   }
+}
+
+/** Out of the queue, if it is still ours; with it goes its context, and who waits for it is told how it has ended. */
+function leave(id: number, mine: string, outcome: JobEnd['outcome'], message: string): string[] {
+  return [
+    `DELETE FROM job WHERE ${mine}`,
+    `UPDATE jobq_wait SET outcome = '${outcome}', message = ${literal(message)}, ended_at = @now
+     WHERE job_id = ${id} AND ROW_COUNT() > 0`,
+    `DELETE FROM jobq_context WHERE job_id = ${id} AND NOT EXISTS (SELECT 1 FROM job WHERE id = ${id})`,
+  ]
 }
 
 function whereMine({id, grabbedUntil}: Lease): string {

@@ -9,19 +9,32 @@
  * The server tells no one of a change. One poll a process, a few seeks, asks what would be taken next: every 10 ms
  * while there is something going on, seldomer and seldomer up to every 250 ms when there is not.
  */
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StoreError} from '../errors.ts'
-import type {EnqueuedJob, ExceptionRow, Lease, ListedJob, NewJob, Settlement, StatusRow} from '../job.ts'
+import {AlreadyRetriedError, NotFoundError} from '../errors.ts'
+import type {
+  EnqueuedJob,
+  ExceptionRow,
+  JobEnd,
+  Lease,
+  ListedJob,
+  NewJob,
+  RowRef,
+  Settlement,
+  StatusRow,
+} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {connectionOptions} from './mysql-address.ts'
-import {ERRNO, hasErrno, isLost, isPassing, mayBeStored} from './mysql-errors.ts'
-import {checkTime, duplicateOf, Inserter, insertOne} from './mysql-insert.ts'
-import {literal, textOf, textOrNull} from './mysql-link.ts'
+import {Enqueuer} from './mysql-enqueue.ts'
+import {ERRNO, hasErrno, isLost, mayBeStored} from './mysql-errors.ts'
+import {checkTime, duplicateOf, Inserter} from './mysql-insert.ts'
+import {type Link, literal, textOf, textOrNull} from './mysql-link.ts'
 import {Links, PATIENCE_MS} from './mysql-links.ts'
 import {Poll} from './mysql-poll.ts'
 import {MysqlReads} from './mysql-reads.ts'
-import {Replay, SourceError} from './mysql-replay.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './mysql-schema.ts'
+import {Spool} from './mysql-spool.ts'
 import {Turns} from './mysql-turn.ts'
+import {Sweeper, Waits} from './mysql-waits.ts'
+import {Within} from './mysql-within.ts'
 import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from './store.ts'
 
 /** Turns and renewals have a connection to themselves; all else shares these. */
@@ -57,6 +70,9 @@ export class MysqlStore implements Store {
   readonly #links: Links
   readonly #turnLinks: Links
   readonly #turns: Turns
+  readonly #enqueuer: Enqueuer
+  readonly #within: Within
+  readonly #waits: Waits
   readonly #poll: Poll
 
   constructor(url: string, name: string, {patience = PATIENCE_MS}: MysqlOptions = {}) {
@@ -65,7 +81,15 @@ export class MysqlStore implements Store {
     this.#links = new Links(options, name, CONNECTIONS, patience)
     this.#turnLinks = new Links(options, name, 1, patience)
     this.#turns = new Turns(this.#turnLinks, name)
-    this.#poll = new Poll(this.#links)
+    const sweeper = new Sweeper()
+    this.#waits = new Waits(this.#links, sweeper)
+    this.#poll = new Poll(this.#links, this.#waits)
+    this.#within = new Within(this.#links, name)
+    this.#enqueuer = new Enqueuer(this.#links, {
+      name,
+      find: async (func, uniqkey) => (await this.list({func, uniqkey, limit: 1, offset: 0}))[0],
+      sweeper,
+    })
   }
 
   /** How many transactions were done again because of a deadlock or a lock that was waited for too long. */
@@ -88,63 +112,54 @@ export class MysqlStore implements Store {
   }
 
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
-    const enqueued = await this.#links.write(async link => {
-      try {
-        return await insertOne(link, job)
-      } catch (error) {
-        if (!isLost(error)) throw error
-        return await this.#findStored(job, error)
-      }
-    })
+    const enqueued = await this.#enqueuer.enqueue(job)
+    if (job.tracked) this.#waits.await(enqueued.id)
     this.#poll.ring()
     return enqueued
   }
 
-  // Not written yet: what a store owes its interface.
-  enqueueWithin(): never {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async track(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async ends(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
+  async enqueueWithin(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
+    const enqueued = await this.#within.enqueue(connection, job)
+    if (job.tracked) this.#waits.await(enqueued.id)
+    this.#poll.isBusy() // it appears at their commit, probably soon
+    return enqueued
   }
 
-  async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
-    const replay = new Replay(jobs)
-    const count = await this.#links
-      .write(async link => {
-        const [, clock] = await link.batch(['START TRANSACTION', 'SELECT UNIX_TIMESTAMP() AS now'])
-        const inserter = new Inserter(link, Number(clock!.rows[0]!.now))
-        let inserted = 0
-        try {
-          for (const job of replay.jobs()) {
-            inserted++
-            if (inserter.add(job)) await inserter.flush()
-          }
-          await inserter.flush()
-        } catch (error) {
-          throw isPassing(error) && !replay.isWhole ? tooLong(this.name, error) : error
-        }
-        await link.run('COMMIT').catch(error => {
-          throw isLost(error) ? mayBeStored(this.name, `all ${inserted} jobs`, error) : error
-        })
-        return inserted
-      })
-      .catch(error => {
-        throw error instanceof SourceError ? error.cause : error
-      })
-      .finally(() => replay.end())
-    this.#poll.ring()
-    return count
+  async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
+    await this.#links.read(link => link.run('DO 0')) // before much is read: whether there is a server
+    const spool = await Spool.of(jobs)
+    try {
+      const count = await this.#links.write(link => this.#insertAll(link, spool))
+      this.#poll.ring()
+      return count
+    } finally {
+      await spool.close()
+    }
   }
+
+  async #insertAll(link: Link, spool: Spool): Promise<number> {
+    const [, clock] = await link.batch(['START TRANSACTION', 'SELECT UNIX_TIMESTAMP() AS now'])
+    const inserter = new Inserter(link, Number(clock!.rows[0]!.now))
+    let inserted = 0
+    for await (const stretch of spool.stretches()) {
+      await inserter.insert(stretch)
+      inserted += stretch.length
+    }
+    await link.run('COMMIT').catch(error => {
+      throw isLost(error) ? mayBeStored(this.name, `all ${inserted} jobs`, error) : error
+    })
+    return inserted
+  }
+
+  track = (jobs: readonly RowRef[]): Promise<RowRef[]> => this.#waits.track(jobs)
+
+  ends = (jobs: readonly RowRef[]): Promise<JobEnd[]> => this.#waits.ends(jobs)
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
     this.#poll.narrow(want)
     const turn = await this.#turns.turn(settlements, want)
     if (settlements.length > 0 || turn.jobs.length > 0) this.#poll.isBusy()
-    if (turn.settled.some(({held}) => held)) this.#poll.ring()
+    if (turn.buried.length > 0 || turn.settled.some(({held}) => held)) this.#poll.ring()
     return turn
   }
 
@@ -230,24 +245,6 @@ export class MysqlStore implements Store {
     this.#turnLinks.close()
   }
 
-  // ---- enqueue
-
-  /**
-   * The answer to an insert was lost. With a uniqkey the job is found again, if it is still waiting; otherwise it may
-   * have been stored or not, and may even be done.
-   */
-  async #findStored(job: NewJob, lost: unknown): Promise<EnqueuedJob> {
-    const {func, uniqkey, priority} = job
-    const unknown = mayBeStored(this.name, 'the job', lost)
-    if (uniqkey === null) throw unknown
-    const stored = await this.list({func, uniqkey, limit: 1, offset: 0}).catch(() => [])
-    const [found] = stored
-    if (!found) throw unknown
-    const isOurs = found.priority === priority && Buffer.compare(bytesOf(found.arg), bytesOf(job.arg)) === 0
-    if (!isOurs) throw new DuplicateJobError(func, uniqkey, found.id)
-    return {id: found.id, func, uniqkey, priority, runAfter: found.runAfter}
-  }
-
   // ---- reads
 
   #read<T>(work: (reads: MysqlReads) => Promise<T>): Promise<T> {
@@ -266,21 +263,6 @@ export class MysqlStore implements Store {
       place = next
     } while (place)
   }
-}
-
-function tooLong(name: string, cause: unknown): StoreError {
-  return new StoreError(
-    'LOCKED',
-    `${name}: another transaction was in the way of a long one; nothing was stored`,
-    {
-      hint: 'try again, or in parts of at most 20,000 jobs, which start over by themselves',
-      cause,
-    },
-  )
-}
-
-function bytesOf(arg: NewJob['arg']): Uint8Array {
-  return typeof arg === 'string' ? Buffer.from(arg) : (arg ?? new Uint8Array())
 }
 
 async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {

@@ -1,0 +1,149 @@
+/**
+ * What an enqueueMany's source gives, read to its end before anything is sent: a transaction can then start over after a
+ * deadlock, and is open no longer than it must be, however slow the source is.
+ *
+ * A few jobs are kept in memory; from some megabytes on they go to a file without a name, of which nothing is left
+ * whatever becomes of this process.
+ */
+import {type FileHandle, open, unlink} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {setImmediate as breathe} from 'node:timers/promises'
+import {deserialize, serialize} from 'node:v8'
+import {StoreError} from '../errors.ts'
+import type {NewJob} from '../job.ts'
+
+/** A stretch is what is handled at once: so many jobs, or so many bytes of arguments. */
+const STRETCH_JOBS = 1000
+const STRETCH_BYTES = 1 << 19
+/** What is kept in memory, in bytes of arguments; a job without one counts as some as well. */
+const MEMORY_BYTES = 8 << 20
+const JOB_BYTES = 200
+/** How long the event loop is kept at a time. */
+const SLICE_MS = 3
+
+export class Spool {
+  #kept: NewJob[][] = []
+  #bytes = 0
+  #file: FileHandle | null = null
+  readonly #places: {at: number; length: number}[] = []
+  #end = 0
+
+  /** @throws what the source throws, as it is; StoreError where there is no room for it */
+  static async of(source: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<Spool> {
+    const spool = new Spool()
+    try {
+      for await (const stretch of stretches(source)) await spool.#add(stretch)
+      return spool
+    } catch (error) {
+      await spool.close()
+      throw error
+    }
+  }
+
+  /** In their order; as often as it is asked for. */
+  async *stretches(): AsyncGenerator<NewJob[]> {
+    for (const {at, length} of this.#places) {
+      yield deserialize(await this.#read(at, length)) as NewJob[]
+    }
+    yield* this.#kept
+  }
+
+  async close(): Promise<void> {
+    await this.#file?.close()
+    this.#file = null
+  }
+
+  async #add(jobs: NewJob[]): Promise<void> {
+    this.#kept.push(jobs)
+    for (const {arg} of jobs) this.#bytes += JOB_BYTES + (arg?.length ?? 0)
+    if (this.#bytes < MEMORY_BYTES) return
+    const stretches = this.#kept
+    this.#kept = []
+    this.#bytes = 0
+    try {
+      this.#file ??= await openNameless()
+      for (const stretch of stretches) await this.#write(serialize(stretch))
+    } catch (cause) {
+      throw new StoreError(
+        'FULL',
+        `can't keep the jobs in ${tmpdir()} until all are read (${(cause as Error).message})`,
+        {
+          hint: 'make room there, or let TMPDIR name another folder; nothing was stored',
+          cause,
+        },
+      )
+    }
+  }
+
+  async #read(at: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.allocUnsafe(length)
+    for (let done = 0; done < length; ) {
+      const {bytesRead} = await this.#file!.read(bytes, done, length - done, at + done)
+      if (bytesRead === 0)
+        throw new StoreError('DAMAGED', `the file of jobs in ${tmpdir()} has been cut short`)
+      done += bytesRead
+    }
+    return bytes
+  }
+
+  async #write(bytes: Buffer): Promise<void> {
+    for (let done = 0; done < bytes.length; )
+      done += (await this.#file!.write(bytes, done, bytes.length - done, this.#end + done)).bytesWritten
+    this.#places.push({at: this.#end, length: bytes.length})
+    this.#end += bytes.length
+  }
+}
+
+/** It is gone from its folder as soon as it is open: arguments are no one else's business. */
+async function openNameless(): Promise<FileHandle> {
+  const path = join(tmpdir(), `jobq-${process.pid}-${Math.random().toString(36).slice(2)}`)
+  const file = await open(path, 'wx+', 0o600)
+  await unlink(path)
+  return file
+}
+
+async function* stretches(source: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
+  const stretch = new Stretch()
+  // `for await` would do for both, but takes a promise for each job
+  if (Symbol.asyncIterator in source) {
+    for await (const job of source) {
+      if (stretch.add(job)) yield stretch.cut()
+      if (stretch.hasTakenLong()) await breathe()
+    }
+  } else {
+    for (const job of source) {
+      if (stretch.add(job)) yield stretch.cut()
+      if (stretch.hasTakenLong()) await breathe()
+    }
+  }
+  yield stretch.cut()
+}
+
+/** Jobs that follow each other in the source. */
+class Stretch {
+  #jobs: NewJob[] = []
+  #bytes = 0
+  #sliceEnd = performance.now() + SLICE_MS
+
+  /** @returns whether it is full */
+  add(job: NewJob): boolean {
+    this.#jobs.push(job)
+    this.#bytes += job.arg?.length ?? 0
+    return this.#jobs.length >= STRETCH_JOBS || this.#bytes >= STRETCH_BYTES
+  }
+
+  cut(): NewJob[] {
+    const jobs = this.#jobs
+    this.#jobs = []
+    this.#bytes = 0
+    return jobs
+  }
+
+  hasTakenLong(): boolean {
+    const now = performance.now()
+    if (now < this.#sliceEnd) return false
+    this.#sliceEnd = now + SLICE_MS
+    return true
+  }
+}
