@@ -3,6 +3,7 @@ import {randomBytes} from 'node:crypto'
 import {type Connection, createConnection, type ResultSetHeader} from 'mysql2/promise'
 import {MAX_UINT32} from '../../src/lib/job.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql.ts'
+import type {Foreign} from '../store/suite/bench.ts'
 
 export class MysqlDatabase {
   readonly url: string
@@ -43,6 +44,18 @@ export class MysqlDatabase {
     return connection
   }
 
+  async foreign(): Promise<Foreign> {
+    const connection = await this.another()
+    return {
+      connection,
+      begin: () => connection.beginTransaction(),
+      commit: () => connection.commit(),
+      rollback: () => connection.rollback(),
+      run: async (sql, ...values) => void (await connection.query(sql, values.map(bound))),
+      close: async () => connection.destroy(),
+    }
+  }
+
   async query(sql: string, ...values: unknown[]): Promise<Record<string, unknown>[]> {
     const [rows] = await this.#perl.query(sql, values.map(bound))
     return rows as Record<string, unknown>[]
@@ -81,6 +94,7 @@ export class MysqlDatabase {
 
   async remove(): Promise<void> {
     if (!this.#pool) return this.drop()
+    await this.#endOthers()
     const own = ['jobq_context', 'jobq_death', 'jobq_pause', 'jobq_wait']
     const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
     await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
@@ -88,7 +102,14 @@ export class MysqlDatabase {
   }
 
   async drop(): Promise<void> {
+    await this.#endOthers()
+    await this.#perl.query(`DROP DATABASE ${this.name}`)
+    await this.#perl.end()
+  }
+
+  async #endOthers(): Promise<void> {
     for (const connection of this.others) connection.destroy()
+    this.others.length = 0
     // What a test that has failed left open would be waited for
     const open = await this.query(
       `SELECT id FROM information_schema.innodb_trx JOIN information_schema.processlist ON id = trx_mysql_thread_id
@@ -96,8 +117,6 @@ export class MysqlDatabase {
       this.name,
     )
     for (const {id} of open) await this.query(`KILL ${id}`).catch(() => {}) // it may be gone by now
-    await this.#perl.query(`DROP DATABASE ${this.name}`)
-    await this.#perl.end()
   }
 }
 

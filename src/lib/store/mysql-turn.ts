@@ -12,7 +12,7 @@ import type {Peek, SettleResult, Turn, Want} from './store.ts'
 
 /** How many leases that ran out are put back in one transaction. */
 const EXPIRE_BATCH = 500
-/** How often a turn looks again for why it got less than it wanted. */
+/** How often a turn looks again, in vain, for why it got less than it wanted. */
 const MOST_LOOKS = 50
 
 const BEGIN = ['START TRANSACTION', 'SET @now = UNIX_TIMESTAMP()']
@@ -104,7 +104,7 @@ export class Turns {
   async #takeMore(turn: Turn, want: Want): Promise<void> {
     const skipped: Skipped = new Map()
     let tried: Head | null = null
-    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    for (let vain = 0; vain < MOST_LOOKS; vain++) {
       const look = await this.#look(want, skipped)
       const {best} = look
       turn.now = look.now
@@ -128,6 +128,7 @@ export class Turns {
       turn.now = more.now ?? look.now
       if (turn.jobs.length === want.limit) return
       tried = more.jobs.length === 0 ? best : null
+      if (more.jobs.length > 0) vain = 0
     }
     turn.nextDueIn = 0
   }
