@@ -155,6 +155,23 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/queue-view', may: [...LEAVES, 'lib/queue-options', 'lib/stats', 'type lib/*']},
 
   {
+    of: 'lib/plugins/scoreboard',
+    may: [
+      ...LEAVES,
+      'type lib/*',
+      'lib/config',
+      'await lib/work/admin',
+      'await lib/work/managers',
+      'node:*',
+      'fastest-levenshtein',
+    ],
+  },
+  // A test's queue is put together here: on a store in memory, with a clock
+  {
+    of: 'lib/testing',
+    may: [...LIBRARY, 'lib/store/address', 'lib/store/sqlite', 'type lib/store/store', 'lib/work/*'],
+  },
+  {
     of: 'lib/opentelemetry',
     may: [...LEAVES, 'type lib/*', '@opentelemetry/api', 'node:*', 'fastest-levenshtein'],
   },

@@ -34,6 +34,11 @@ export interface JobqEvents {
     message: string
     retryIn: number | null
   }
+  /**
+   * It is given back as it was, and nothing is written of the attempt: it was told to stop, had not started yet, or
+   * someone else has taken the job.
+   */
+  release: JobSubject & {reason: 'stopped' | 'not started' | 'lost'; durationMs: number}
   /** It is in the queue again: after a failed attempt (then with its id), or by `queue.retry` of an exception. */
   retry: JobSubject & {exceptionId: number | null}
   /** A child of the pool is replaced by a new one. */
@@ -49,6 +54,7 @@ export const EVENT_NAMES: readonly EventName[] = [
   'start',
   'finish',
   'fail',
+  'release',
   'retry',
   'recycle',
 ]

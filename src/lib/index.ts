@@ -19,6 +19,7 @@ export type {
   NewJob,
   StatusRow,
 } from './job.ts'
+export type {ManagerStatus, Slot} from './manager.ts'
 export type {EnqueueOptions, EnqueueSettings, JobRequest} from './new-job.ts'
 export {
   type LogFields,
@@ -28,6 +29,7 @@ export {
   type LogLevel,
   logger,
 } from './plugins/logger.ts'
+export {type ScoreboardOptions, type ScoreboardPlugin, scoreboard} from './plugins/scoreboard.ts'
 export * from './plugins.ts'
 export {JobQueue, type ServerConnection, type SqliteConnection} from './queue.ts'
 export type {

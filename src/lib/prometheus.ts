@@ -150,6 +150,9 @@ function addCounters(client: typeof PromClient, register: PromClient.Registry, q
   }
   const undo = [
     listen(queue, 'enqueue', ({func}) => enqueued.inc({func})),
+    listen(queue, 'enqueueMany', ({funcs}) => {
+      for (const [func, count] of Object.entries(funcs)) enqueued.inc({func}, count)
+    }),
     listen(queue, 'retry', ({func, exceptionId}) => {
       if (exceptionId !== null) enqueued.inc({func})
     }),

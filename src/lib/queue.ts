@@ -20,7 +20,7 @@ import type {Preparation, Store} from './store/store.ts'
 import {loadSupport, type Support} from './support.ts'
 import type {Waiting, WaitOptions} from './wait.ts'
 import type {Summary} from './work/accounts.ts'
-import type {InlineOptions} from './work/inline.ts'
+import type {InlineOptions, Working} from './work/inline.ts'
 
 /** A Database of better-sqlite3, known by what it can do. */
 export interface SqliteConnection {
@@ -42,6 +42,8 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   readonly settings: Settings
   /** @internal What happens to this queue's jobs is told here. */
   readonly events = new Events()
+  /** @internal The work that goes on here. */
+  readonly working: Set<Working> = new Set()
   #closed: Promise<void> | null = null
   #waiting: Waiting | null = null
 
@@ -348,7 +350,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
       const own = await openStores(databases, {durable: false, onTrouble})
       return {store: own, close: () => own.close()}
     }
-    const host = {config, events: this.events, support: this.#support, openStore}
+    const host = {config, events: this.events, working: this.working, support: this.#support, openStore}
     return workInline(options, host, this.calls.closing)
   }
 }

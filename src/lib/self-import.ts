@@ -8,6 +8,7 @@ const PARTS: Record<string, string> = {
   jobq: 'index',
   'jobq/opentelemetry': 'opentelemetry',
   'jobq/prometheus': 'prometheus',
+  'jobq/testing': 'testing',
 }
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 let registered = false

@@ -31,6 +31,9 @@ export interface Job<Arg = unknown>
   plugin<Name extends string>(name: Name): PluginOf<Name>
 }
 
+/** Of a job, as a method is: a worker of some argument's type stands where any worker may stand. */
+export type OfJob<Arg, Result = unknown> = {method(job: Job<Arg>): Result}['method']
+
 /**
  * A worker. `work` resolving is completed, throwing is failed: unlike in Qudo there is no word to forget.
  */
@@ -38,7 +41,7 @@ export interface Worker<Arg = unknown> {
   /** How often a failed job is tried again. Default 0. Qudo's max_retries. */
   maxRetries?: number
   /** Seconds until a failed job is due again, or a function of the job. Default 0. Qudo's retry_delay. */
-  retryDelay?: number | ((job: Job<Arg>) => number)
+  retryDelay?: number | OfJob<Arg, number>
   /** Seconds after which a running job is stopped and has failed. Default 3600. Qudo's grab_for. */
   grabFor?: number
   /** Write a row of job_status for each attempt. Default false. Qudo's set_job_status. */

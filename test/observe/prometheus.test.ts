@@ -90,9 +90,11 @@ describe('prometheus()', () => {
     })
     const [exception] = await queue.exceptions()
     await queue.retry(exception!.id)
+    await queue.enqueueMany([{func: 'Work'}, {func: 'Bulk'}, {func: 'Bulk'}])
     const families = await read()
     assert.deepEqual(values(families, 'jobq_jobs_enqueued_total'), {
-      'jobq_jobs_enqueued_total{func="Work"}': 6,
+      'jobq_jobs_enqueued_total{func="Work"}': 7,
+      'jobq_jobs_enqueued_total{func="Bulk"}': 2,
     })
     assert.deepEqual(values(families, 'jobq_jobs_processed_total'), {
       'jobq_jobs_processed_total{func="Work",outcome="completed"}': 3,

@@ -2,7 +2,7 @@
  * What is told and counted of jobs: lines of the log, events, the summary at the end. All of an end comes after it was
  * written.
  */
-import type {Events, JobSubject} from '../events.ts'
+import type {Events, JobqEvents, JobSubject} from '../events.ts'
 import {idOf, type JobRow, type Outcome} from '../job.ts'
 import type {SettleResult, Turn} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
@@ -64,6 +64,7 @@ export class Accounts {
   /** Never started: back in the queue, as if it had not been grabbed. */
   givenBack({job}: Attempt): void {
     this.taken--
+    this.#tellReleased(job, 'not started', 0)
     if (this.#log.isVerbose) this.#log.debug(`${idOf(job)} ${job.func} was given back before it started`)
   }
 
@@ -104,7 +105,11 @@ export class Accounts {
       const retryIn = retryOf(outcome, result)
       events.tell('fail', () => ({...subject(job), outcome: told, durationMs, message, retryIn}))
       if (retryIn !== null) events.tell('retry', () => ({...subject(job), exceptionId: null}))
-    }
+    } else this.#tellReleased(job, told === 'lost' ? 'lost' : 'stopped', durationMs)
+  }
+
+  #tellReleased(job: JobRow, reason: JobqEvents['release']['reason'], durationMs: number): void {
+    this.#events.tell('release', () => ({...subject(job), reason, durationMs}))
   }
 }
 

@@ -13,7 +13,7 @@ import type {ArgOf, FuncName, Functions} from '../functions.ts'
 import {checkFunc} from '../names.ts'
 import type {Store} from '../store/store.ts'
 import {NO_SUPPORT, type Support} from '../support.ts'
-import type {Job, Worker} from '../worker.ts'
+import type {OfJob, Worker} from '../worker.ts'
 import type {Summary} from './accounts.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {InlineExecutors} from './inline-executors.ts'
@@ -22,7 +22,7 @@ import {type ReadyWorker, readyWorker} from './run-job.ts'
 
 /** A worker, or only its `work`, for each function that is to be worked. */
 export type InlineWorkers<F = Functions> = {
-  readonly [Name in FuncName<F>]?: Worker<ArgOf<F, Name>> | ((job: Job<ArgOf<F, Name>>) => unknown)
+  readonly [Name in FuncName<F>]?: Worker<ArgOf<F, Name>> | OfJob<ArgOf<F, Name>>
 }
 
 export interface InlineOptions<F = Functions> {
@@ -58,8 +58,17 @@ export interface InlineOptions<F = Functions> {
   onTrouble?: ((message: string) => void) | undefined
 }
 
+/** Work that goes on. */
+export interface Working {
+  readonly funcs: readonly string[]
+  /** How many jobs may run at once. */
+  readonly concurrency: number
+}
+
 /** What the queue has for it. */
 export interface InlineHost {
+  /** Where it is told while it goes on. */
+  working: Set<Working>
   config: JobqConfig
   events: Events
   /** Default: no hooks and no plugins. */
@@ -79,13 +88,17 @@ export async function workInline<F>(
   checkOptions(options)
   const {concurrency = 1, signal, onTrouble = () => {}} = options
   const {config, events, support = NO_SUPPORT} = host
-  const executors = new InlineExecutors(readyWorkers(options, config), concurrency, support, onTrouble)
+  const workers = readyWorkers(options, config)
+  const executors = new InlineExecutors(workers, concurrency, support, onTrouble)
   const {store, close} = await host.openStore(onTrouble)
+  const working = {funcs: [...workers.keys()], concurrency}
+  host.working.add(working)
   try {
     const settings = dispatcherOptions(options, config)
     const dispatcher = new Dispatcher(store, executors, settings, quietLog(onTrouble), events)
     return await runUntil(dispatcher, signal ? [signal, closing] : [closing])
   } finally {
+    host.working.delete(working)
     await executors.close()
     await close()
   }
@@ -120,7 +133,7 @@ function dispatcherOptions(options: InlineOptions<never>, config: JobqConfig): D
 }
 
 /** What a log would say of each job, events do. */
-function quietLog(onTrouble: (message: string) => void): JobLog {
+export function quietLog(onTrouble: (message: string) => void): JobLog {
   return {ended() {}, output: () => null, trouble: onTrouble, isVerbose: false, debug() {}}
 }
 

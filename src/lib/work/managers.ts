@@ -11,9 +11,9 @@ import type {ManagerStatus} from '../manager.ts'
 
 const ANSWER_MS = 2000
 
-/** Where this process's socket is, for a database of that name. */
-export function socketPath(db: string, pid = process.pid): string {
-  return join(folder(), `${key(db)}-${pid}.sock`)
+/** Where this process's socket is, for a database of that name. @param name of what answers there */
+export function socketPath(db: string, name = String(process.pid)): string {
+  return join(folder(), `${key(db)}-${name}.sock`)
 }
 
 /** Answers every connection with the status, until the server is closed. @throws the system's errors */

@@ -90,8 +90,10 @@ export function readyWorker(
 
 /** How a job ended. */
 export interface Ran {
+  /** As its worker left it. */
+  job: RunningJob
   /** `died`: a hook at deserialize or preWork has failed, which in Qudo is the end of the worker. */
-  outcome: Outcome
+  outcome: Exclude<Outcome, {kind: 'released'}>
   /**
    * Calls the postWork hooks; null if there are none. To be called once the outcome has been reported, which stands.
    * @throws HookError
@@ -113,9 +115,9 @@ export async function runJob(
   )
   const work = () => (mistake ? failure(worker, job, mistake.error) : attempt(worker, job, support))
   const {outcome, complaint} = await within(support.plugins, worker, job, async () => work())
-  if (complaint) return {outcome, afterwards: async () => Promise.reject(complaint.error)}
-  if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {outcome, afterwards: null}
-  return {outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
+  if (complaint) return {job, outcome, afterwards: async () => Promise.reject(complaint.error)}
+  if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {job, outcome, afterwards: null}
+  return {job, outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
 }
 
 type End = Exclude<Outcome, {kind: 'released'}>
@@ -144,7 +146,8 @@ async function within(
   return {outcome: failure(worker, job, error), complaint: null}
 }
 
-function endOf(outcome: End, error: unknown): AttemptEnd {
+/** What plugins and tests are told of it. */
+export function endOf(outcome: End, error: unknown): AttemptEnd {
   const retryIn = outcome.kind === 'failed' ? outcome.retryIn : null
   return {outcome: outcome.kind, message: reasonOf(outcome), error, retryIn}
 }

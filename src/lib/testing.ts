@@ -1,0 +1,277 @@
+/**
+ * For an application's own tests: `import {openTestQueue} from 'jobq/testing'`.
+ *
+ * A queue in memory, with a clock that stands still until it is set, and jobs that are run by hand: nothing happens by
+ * itself, so that a test has nothing to wait for, and leaves no file, no timer and no process behind. All else is the real
+ * thing: the same store, the same hooks and plugins, the same run of a worker.
+ */
+import {NotFoundError, UsageError} from './errors.ts'
+import type {FuncName, Functions} from './functions.ts'
+import type {JobRow, JobState, ListedJob, RowRef} from './job.ts'
+import {checkOptions, is} from './options.ts'
+import type {AttemptEnd} from './plugins.ts'
+import {JobQueue} from './queue.ts'
+import {ALL} from './queue-options.ts'
+import {decodeArg, type SerializerName, textOrBytes} from './serializers.ts'
+import {parseAddress} from './store/address.ts'
+import {openSqlite} from './store/sqlite.ts'
+import type {SettleResult, Store} from './store/store.ts'
+import {loadSupport, type SupportOptions} from './support.ts'
+import {Accounts} from './work/accounts.ts'
+import {Attempt} from './work/attempt.ts'
+import {type InlineWorkers, quietLog} from './work/inline.ts'
+import {endOf, nextTry, type Ran, type ReadyWorker, readyWorker, runJob} from './work/run-job.ts'
+import type {Job, Worker} from './worker.ts'
+
+/** What a test's queue has. No configuration file is read. */
+export interface TestQueueOptions<F = Functions> extends SupportOptions {
+  /** Who works which function. Default: no one. */
+  workers?: InlineWorkers<F> | undefined
+  /** When it is, to begin with. Default: now. */
+  now?: Date | undefined
+}
+
+/** How one attempt at a job went. */
+export interface TestRun {
+  id: number
+  func: string
+  /** As the worker got it; null if it could not be decoded. */
+  arg: unknown
+  /** How many attempts there were before this one. */
+  retryCnt: number
+  outcome: AttemptEnd['outcome']
+  /** Why it did not get done, as exception_log has it; else empty. */
+  message: string
+  /** What was thrown, if that is why. */
+  error: unknown
+  /** Seconds until it is tried again, null if it is not. */
+  retryIn: number | null
+}
+
+/** A job that is in the queue. */
+export interface TestJob {
+  id: number
+  func: string
+  /** Decoded as its worker would have it; what that can't decode is text, or bytes. */
+  arg: unknown
+  uniqkey: string | null
+  priority: number
+  runAfter: Date
+  retryCnt: number
+  state: JobState
+}
+
+/** Longer than any test means to run jobs. */
+const MAX_RUNS = 10_000
+const LEASE_SECONDS = 3600
+
+/**
+ * Opens a queue of a test's own, in memory.
+ * @typeParam F functions and the types of their arguments, as of JobQueue
+ * @throws UsageError, WorkerError, PluginError
+ */
+export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> = {}): Promise<TestQueue<F>> {
+  const {workers = {}, now, ...around} = options
+  checkOptions(options, 'openTestQueue', {
+    ...{workers: is.object, now: is.date, serializer: is.serializer},
+    ...{hooks: is.array, plugins: is.object, hookTimeout: is.seconds},
+  })
+  const ready = readyWorkers(workers, around.serializer)
+  const clock = new TestClock(now ?? new Date())
+  const settings = {databases: [parseAddress(':memory:')], config: {}, file: null, folder: process.cwd()}
+  const support = await loadSupport({}, settings.folder, around)
+  const store = await openSqlite(':memory:', {clock: () => clock.now.getTime(), durable: false})
+  return new TestQueue<F>(await JobQueue.over<F>(store, settings, support), clock, ready)
+}
+
+/** What the time is, for a test's queue: it stands still until it is told to go on. */
+export class TestClock {
+  #now: number
+
+  constructor(now: Date) {
+    this.#now = now.getTime()
+  }
+
+  get now(): Date {
+    return new Date(this.#now)
+  }
+
+  /** @throws UsageError for what is no time */
+  set(now: Date): void {
+    is.date(now, 'clock.set')
+    this.#now = now.getTime()
+  }
+
+  /** @throws UsageError for what are no seconds */
+  advance(seconds: number): void {
+    is.seconds(seconds, 'clock.advance')
+    this.#now += seconds * 1000
+  }
+}
+
+/** A queue in memory, to be looked at and worked by hand. */
+export class TestQueue<F = Functions> implements AsyncDisposable {
+  /** The queue: to be given to the code that is tested. */
+  readonly queue: JobQueue<F>
+  readonly clock: TestClock
+  readonly #workers: ReadonlyMap<string, ReadyWorker>
+  readonly #accounts: Accounts
+
+  /** @internal */
+  constructor(queue: JobQueue<F>, clock: TestClock, workers: ReadonlyMap<string, ReadyWorker>) {
+    this.queue = queue
+    this.clock = clock
+    this.#workers = workers
+    this.#accounts = new Accounts(
+      quietLog(() => {}),
+      queue.events,
+      {keepsFailures: false},
+    )
+  }
+
+  /** What is in the queue, in the order in which it would be worked. */
+  async jobs(func?: FuncName<F>): Promise<TestJob[]> {
+    const rows = await this.queue.list({func, limit: ALL})
+    return Promise.all(rows.map(row => this.#shown(row)))
+  }
+
+  /**
+   * Works the job that is next, of any of the functions that there are workers for, or of one.
+   * @returns null if none is ready
+   * @throws UsageError if there is no worker, and what a postWork hook throws
+   */
+  async runOne(func?: FuncName<F>): Promise<TestRun | null> {
+    const funcs = func === undefined ? [...this.#workers.keys()] : [func]
+    for (const each of funcs) this.#workerOf(each)
+    if (funcs.length === 0) throw noWorker('any function')
+    const {jobs, now} = await this.#grab(funcs, 1)
+    return jobs[0] ? this.#run(jobs[0], now, this.#workerOf(jobs[0].func)) : null
+  }
+
+  /**
+   * Works this very job, whatever stands before it.
+   * @param worker default: the function's
+   * @throws NotFoundError if it is not in the queue, UsageError if it is not ready, and as runOne
+   */
+  async runJob<Arg = unknown>(
+    {id}: RowRef,
+    worker?: Worker<Arg> | ((job: Job<Arg>) => unknown),
+  ): Promise<TestRun> {
+    const found = await this.queue.find(id)
+    if (!found)
+      throw new NotFoundError(`job ${id} is not in the queue`, {hint: 'it may have been worked before'})
+    const ready = worker
+      ? readyOne(worker as Worker | Worker['work'], 'worker', this.queue.support.serializer)
+      : this.#workerOf(found.func)
+    const {jobs, now} = await this.#grab([found.func], ALL)
+    const job = jobs.find(each => each.id === id)
+    for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, performance.now()))
+    if (job) return this.#run(job, now, ready)
+    const {state, runAfter} = found
+    throw new UsageError(`job ${id}: expected one that is ready, got one that is ${state}`, {
+      hint: state === 'delayed' ? `clock.advance(${runAfter - now}) makes it ready` : '',
+    })
+  }
+
+  /**
+   * Works all that is ready by the clock, and what becomes ready by that.
+   * @throws UsageError if it finds no end, and as runOne
+   */
+  async drain(): Promise<TestRun[]> {
+    const runs: TestRun[] = []
+    for (let run = await this.runOne(); run; run = await this.runOne()) {
+      runs.push(run)
+      if (runs.length === MAX_RUNS)
+        throw new UsageError(`drain: expected an end, got none after ${MAX_RUNS} jobs`, {
+          hint: 'a job that replaces itself, or is retried at once and without end, does this',
+        })
+    }
+    return runs
+  }
+
+  /** Closes the queue: all that was in it is gone. */
+  close(): Promise<void> {
+    return this.queue.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  get #store(): Store {
+    return this.queue.store
+  }
+
+  #grab(funcs: readonly string[], limit: number) {
+    return this.#store.turn([], {funcs, limit, lease: LEASE_SECONDS})
+  }
+
+  async #run(job: JobRow, now: number, worker: ReadyWorker): Promise<TestRun> {
+    const attempt = new Attempt(job, performance.now())
+    const settings = {...worker, retryIn: () => nextTry(worker, ran.job)}
+    this.#accounts.grabbed(job, now)
+    attempt.startedAt = now
+    attempt.run = {settings, stop: () => {}}
+    this.#accounts.started(attempt)
+    const since = this.clock.now.getTime()
+    const ran = await runJob(worker, job, new AbortController().signal, this.queue.support)
+    attempt.end({kind: 'finished', outcome: ran.outcome})
+    attempt.durationMs = this.clock.now.getTime() - since
+    const result = await this.#settle(attempt)
+    this.#accounts.settled(attempt, result)
+    await ran.afterwards?.()
+    return describeRun(ran, result)
+  }
+
+  async #settle(attempt: Attempt): Promise<SettleResult> {
+    const {settled} = await this.#store.turn([attempt.settlement], {
+      funcs: [],
+      limit: 0,
+      lease: LEASE_SECONDS,
+    })
+    return settled[0]!
+  }
+
+  #workerOf(func: string): ReadyWorker {
+    const worker = this.#workers.get(func)
+    if (!worker) throw noWorker(JSON.stringify(func))
+    return worker
+  }
+
+  async #shown({
+    id,
+    func,
+    uniqkey,
+    priority,
+    runAfter,
+    retryCnt,
+    state,
+    arg: bytes,
+  }: ListedJob): Promise<TestJob> {
+    const serializer = this.#workers.get(func)?.serializer ?? this.queue.support.serializer
+    const arg = await decodeArg(bytes, serializer).catch(() => bytes && textOrBytes(bytes))
+    return {id, func, arg, uniqkey, priority, runAfter: new Date(runAfter * 1000), retryCnt, state}
+  }
+}
+
+function describeRun({outcome, job}: Ran, {failed}: SettleResult): TestRun {
+  const {id, func, arg, retryCnt, thrown} = job
+  const end = endOf(outcome, thrown)
+  const told = failed === undefined ? end : {...end, outcome: 'failed' as const, message: failed}
+  return {id, func, arg, retryCnt, ...told}
+}
+
+function readyWorkers(workers: object, serializer: SerializerName | undefined): Map<string, ReadyWorker> {
+  const given = Object.entries(workers).filter(([, worker]) => worker !== undefined)
+  return new Map(given.map(([func, worker]) => [func, readyOne(worker, `workers.${func}`, serializer)]))
+}
+
+function readyOne(worker: unknown, where: string, serializer: SerializerName | undefined): ReadyWorker {
+  return readyWorker(typeof worker === 'function' ? {work: worker} : worker, {}, where, serializer)
+}
+
+function noWorker(what: string): UsageError {
+  return new UsageError(`expected a worker for ${what}, got none`, {
+    hint: 'write openTestQueue({workers: {…}})',
+  })
+}
