@@ -84,15 +84,30 @@ function compileShell(code: string): void {
   assert.equal(status, 0, stderr)
 }
 
-/** Modules that are not installed count as empty: the syntax is checked, and what strict finds. */
+/**
+ * Checks Perl's syntax, and what strict finds. CPAN's modules need not be there: each counts as an empty class, and Moose
+ * as one that knows `extends`.
+ */
 function compilePerl(code: string): void {
-  const anyModule = 'BEGIN { push @INC, sub { open my $file, "<", \\"1;"; return $file } }'
   const {status, stderr} = spawnSync('perl', ['-c', '-'], {
-    input: `${anyModule}\nuse strict;\n#line 1\n${code}`,
+    input: `${ANY_MODULE}\n#line 1\n${code}`,
     encoding: 'utf8',
   })
   assert.equal(status, 0, stderr)
 }
+
+const ANY_MODULE = `BEGIN {
+  push @INC, sub {
+    (my $class = $_[1]) =~ s/\\.pm$//;
+    $class =~ s{/}{::}g;
+    my $moose = 'sub import { no strict "refs"; my $in = caller; *{"$in\\::extends"} = sub { @{"$in\\::ISA"} = @_ } }';
+    my $text = "package $class; sub new {} " . ($class eq 'Moose' ? $moose : '') . ' 1;';
+    open my $file, '<', \\$text;
+    return $file;
+  };
+  sub UNIVERSAL::MODIFY_CODE_ATTRIBUTES {} # such as Catalyst's Local
+}
+use strict;`
 
 function isMarkdown(name: string): boolean {
   return name.endsWith('.md')

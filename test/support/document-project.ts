@@ -126,6 +126,7 @@ export function plain(output: string): string {
     .replace(/\x1b(\[[0-9;?]*[A-Za-z]|[78])/g, '')
     .replace(/[█░]+ \d+\/\d+ jobs, [^,]*, \d+ running/g, '')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
+    .replace(/\b1[789]\d{8}\b/g, 'UNIX')
     .replace(/\b\d+(\.\d+)? ?(ms|s|m|h)\b/g, 'DURATION')
     .replace(/\bnow\b|\bDURATION ago|\bin DURATION( DURATION)?/g, 'WHEN')
     .replace(/\b(0\.\d+|-)(?=\s*$)/gm, 'RATE')
