@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The programs that the tests need besides Node.js, from Debian's packages where they are missing: MariaDB and PostgreSQL,
-# which the tests start for themselves if none runs on its usual port.
+# which the tests start for themselves if none runs on its usual port, and a browser for examples/web.
 set -euo pipefail
 
 have() {
@@ -16,6 +16,7 @@ have mariadbd || have mysqld || packages+=(mariadb-server)
 { have postgres && have initdb; } || packages+=(postgresql)
 have perl || packages+=(perl)
 have sqlite3 || packages+=(sqlite3)
+have chromium || packages+=(chromium)
 [ ${#packages[@]} -eq 0 ] && exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

@@ -1,0 +1,82 @@
+/**
+ * The application's own table, in the database that holds the queue: so a picture and its jobs are stored together, or
+ * not at all. A picture keeps the ids of its jobs and how each of them ended; null while it is waited for.
+ */
+import Sqlite, {type Database} from 'better-sqlite3'
+
+export const STEPS = ['crop', 'thumbnail', 'notify'] as const
+export type Step = (typeof STEPS)[number]
+
+export interface Picture {
+  id: number
+  name: string
+  /** The job of each step, and how it ended: `completed`, `failed` …, null while it waits or runs. */
+  steps: Record<Step, {job: number; state: string | null}>
+}
+
+interface Row {
+  id: number
+  name: string
+  steps: string
+}
+
+export class Pictures {
+  readonly db: Database
+
+  /** @param file the queue's database */
+  constructor(file: string) {
+    this.db = new Sqlite(file)
+    this.db.exec(
+      'CREATE TABLE IF NOT EXISTS picture (id INTEGER PRIMARY KEY, name TEXT NOT NULL, steps TEXT NOT NULL)',
+    )
+  }
+
+  /** Adds a picture with what `enqueue` enqueues for its id, in one transaction. */
+  add(name: string, enqueue: (id: number) => Record<Step, number>): Picture {
+    return this.db
+      .transaction(() => {
+        const id = Number(
+          this.db.prepare(`INSERT INTO picture (name, steps) VALUES (?, '{}')`).run(name).lastInsertRowid,
+        )
+        const jobs = enqueue(id)
+        const steps = Object.fromEntries(STEPS.map(step => [step, {job: jobs[step], state: null}]))
+        this.db.prepare('UPDATE picture SET steps = ? WHERE id = ?').run(JSON.stringify(steps), id)
+        return {id, name, steps: steps as Picture['steps']}
+      })
+      .immediate()
+  }
+
+  find(id: number): Picture | null {
+    const row = this.db.prepare('SELECT * FROM picture WHERE id = ?').get(id) as Row | undefined
+    return row ? picture(row) : null
+  }
+
+  /** Newest first. */
+  list(limit: number): Picture[] {
+    return (this.db.prepare('SELECT * FROM picture ORDER BY id DESC LIMIT ?').all(limit) as Row[]).map(
+      picture,
+    )
+  }
+
+  /** Those with a step that has not ended. */
+  unfinished(): Picture[] {
+    const sql = `SELECT * FROM picture WHERE EXISTS (SELECT 1 FROM json_each(steps) WHERE value ->> 'state' IS NULL)`
+    return (this.db.prepare(sql).all() as Row[]).map(picture)
+  }
+
+  /** Notes how a step ended. */
+  end(id: number, step: Step, state: string): Picture {
+    this.db
+      .prepare(`UPDATE picture SET steps = json_set(steps, ?, ?) WHERE id = ?`)
+      .run(`$.${step}.state`, state, id)
+    return this.find(id)!
+  }
+
+  close(): void {
+    this.db.close()
+  }
+}
+
+function picture({id, name, steps}: Row): Picture {
+  return {id, name, steps: JSON.parse(steps) as Picture['steps']}
+}
