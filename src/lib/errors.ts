@@ -155,6 +155,13 @@ export class ProcessError extends JobqError {
 /** What should be a transaction of the caller's is none, is elsewhere, or can't go on. */
 export class TransactionError extends UsageError {
   override readonly code: string = 'NO_TRANSACTION'
+  /** Is it that the connection is not one to this database? Then it may be one to another. */
+  readonly isElsewhere: boolean
+
+  constructor(message: string, options: {hint?: string; cause?: unknown; isElsewhere?: boolean} = {}) {
+    super(message, options)
+    this.isElsewhere = options.isElsewhere ?? false
+  }
 }
 
 /** A plugin that is none, that can't start or stop, or that there is none of by that name. */

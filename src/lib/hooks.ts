@@ -8,6 +8,7 @@
  * asynchronous; the next one waits for it. One that throws, or takes longer than the timeout, stops what it stands at:
  * docs/hooks.md says for each point what that means.
  */
+import {inspect} from 'node:util'
 import {closest} from 'fastest-levenshtein'
 import {ClosedError, HookError, UsageError} from './errors.ts'
 import type {EnqueuedJob} from './job.ts'
@@ -262,7 +263,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function reasonOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown)
+  return thrown instanceof Error ? thrown.message : inspect(thrown, {breakLength: Number.POSITIVE_INFINITY})
 }
 
 function quoted(name: string): string {

@@ -64,7 +64,7 @@ export class Waiting {
   }
 
   close(): void {
-    this.#failAll(new ClosedError('the queue was closed while a job was waited for'))
+    this.#fail([...this.#jobs.values()], new ClosedError('the queue was closed while a job was waited for'))
   }
 
   #jobOf(ref: RowRef): WaitedJob {
@@ -94,7 +94,7 @@ export class Waiting {
       for (const job of jobs) Object.assign(job, {isTracked: true, wasThere: there.has(idOf(job.ref))})
       this.#look()
     } catch (error) {
-      this.#failAll(error)
+      this.#fail(jobs, error)
     }
   }
 
@@ -111,7 +111,7 @@ export class Waiting {
       const ends = jobs.length === 0 ? [] : await this.#store.ends(jobs.map(({ref}) => ref))
       for (const end of ends) this.#ended(end)
     } catch (error) {
-      this.#failAll(error)
+      this.#fail([...this.#jobs.values()], error)
     }
     const isDue = (this.#looking as string) === 'again' && this.#jobs.size > 0
     this.#looking = 'no'
@@ -130,15 +130,17 @@ export class Waiting {
     this.#forget(job)
   }
 
-  #failAll(error: unknown): void {
-    for (const job of this.#jobs.values()) {
+  #fail(jobs: readonly WaitedJob[], error: unknown): void {
+    for (const job of jobs) {
       for (const {reject} of job.waiters) reject(error)
       this.#forget(job)
     }
   }
 
-  #forget({ref}: WaitedJob): void {
-    this.#jobs.delete(idOf(ref))
+  #forget(job: WaitedJob): void {
+    const id = idOf(job.ref)
+    if (this.#jobs.get(id) !== job) return // it has been forgotten before, and someone waits for it anew
+    this.#jobs.delete(id)
     if (this.#jobs.size > 0) return
     this.#watch?.close()
     this.#watch = null

@@ -18,6 +18,7 @@ async function setUp(t: TestContext, count = 2) {
   for (let i = 1; i <= count; i++) stores.push(await openSqlite(join(folder, `${i}.db`)))
   const members = stores.map((store, i) => ({
     name: `${i + 1}.db`,
+    driver: 'sqlite' as const,
     open: async () => behindSwitch(store, () => cut.has(i + 1)),
   }))
   const said: string[] = []

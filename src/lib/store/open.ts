@@ -49,16 +49,24 @@ async function reachable(open: () => Promise<Store>, {patient, onTrouble}: OpenO
   }
 }
 
-/** Opens all of them as one store, each when it is used: one that is out of reach does not stop the others. */
+/**
+ * Opens all of them as one store, servers when they are used: one that is out of reach does not stop the others.
+ * @throws UsageError if two of them are the same; StoreError for the one, if there is only one
+ */
 export async function openStores(addresses: readonly Address[], options: OpenOptions = {}): Promise<Store> {
   const [address, ...more] = addresses
   if (address && more.length === 0) return openStore(address, options)
   const {SeveralStores} = await import('./several.ts')
+  const {checkDistinct} = await import('./distinct.ts')
+  checkDistinct(addresses)
   const members = addresses.map(each => ({
     name: addressName(each),
+    driver: each.driver,
     open: () => openStore(each, {...options, patient: false}),
   }))
-  return new SeveralStores(members, {onTrouble: options.onTrouble ?? (() => {})})
+  const several = new SeveralStores(members, {onTrouble: options.onTrouble ?? (() => {})})
+  await several.openLocal()
+  return several
 }
 
 /**

@@ -62,11 +62,12 @@ export class SqliteWithin {
     if (mine === '')
       throw new TransactionError(`the queue is ${this.#store.name}, which no other connection can reach`, {
         hint: 'give the queue a file, and open the Database on the same one',
+        isElsewhere: true,
       })
     if (mine !== theirs)
       throw new TransactionError(
         `expected a Database that has ${mine} open, got one of ${theirs || ':memory:'}`,
-        {hint: 'the job is stored in the transaction only if both are in the same file'},
+        {hint: 'the job is stored in the transaction only if both are in the same file', isElsewhere: true},
       )
   }
 
@@ -95,6 +96,7 @@ function inTransaction(connection: unknown): Database {
   if (!isDatabase(connection))
     throw new TransactionError(`expected a Database of better-sqlite3, got ${kindOf(connection)}`, {
       hint: 'the queue is in SQLite: give the Database itself, not what wraps it',
+      isElsewhere: true,
     })
   if (!connection.open) throw new TransactionError('the Database is closed', {hint: 'give one that is open'})
   if (!connection.inTransaction)
