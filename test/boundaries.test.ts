@@ -10,7 +10,7 @@ import {fileURLToPath} from 'node:url'
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
 /** Modules that stand on nothing but each other: whoever is above them may use them. */
-const LEAVES = ['lib/errors', 'lib/job', 'lib/names', 'lib/serializers', 'lib/time']
+const LEAVES = ['lib/closest', 'lib/errors', 'lib/job', 'lib/names', 'lib/serializers', 'lib/time']
 /** What an application may give, checked and encoded: these, too, stand on nothing but each other and the leaves. */
 const DOOR = ['lib/describe', 'lib/encode', 'lib/holdable', 'lib/messagepack', 'lib/new-job', 'lib/options']
 /** The library without the store, the work, and what is the command line's. */
@@ -22,7 +22,6 @@ const LIBRARY = [
   '-lib/store/*',
   '-lib/work/*',
   'node:*',
-  'fastest-levenshtein',
 ]
 const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
 
@@ -32,6 +31,7 @@ const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
  */
 const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/errors', may: []},
+  {of: 'lib/closest', may: []},
   {of: 'lib/job', may: []},
   {of: 'lib/names', may: LEAVES},
   {of: 'lib/time', may: LEAVES},
@@ -96,7 +96,6 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       'type lib/support',
       'node:*',
       'valibot',
-      'fastest-levenshtein',
     ],
   },
   {of: 'lib/render/table', may: [...LEAVES, 'node:*', ...SCREEN]},
@@ -155,7 +154,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     of: 'lib/support',
     may: [...LEAVES, 'type lib/*', 'lib/hooks', 'lib/plugin-set', 'await lib/load-default', 'node:*'],
   },
-  ...DOOR.map(of => ({of, may: [...LEAVES, ...DOOR, 'type lib/functions', 'fastest-levenshtein']})),
+  ...DOOR.map(of => ({of, may: [...LEAVES, ...DOOR, 'type lib/functions']})),
   {
     of: 'lib/enqueuer',
     may: [...LEAVES, ...DOOR, 'lib/bulk', 'type lib/*', 'type lib/store/store'],
@@ -165,15 +164,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
 
   {
     of: 'lib/plugins/scoreboard',
-    may: [
-      ...LEAVES,
-      'type lib/*',
-      'lib/config',
-      'await lib/work/admin',
-      'await lib/work/managers',
-      'node:*',
-      'fastest-levenshtein',
-    ],
+    may: [...LEAVES, 'type lib/*', 'lib/config', 'await lib/work/admin', 'await lib/work/managers', 'node:*'],
   },
   // A test's queue is put together here: on a store in memory, with a clock
   {
@@ -182,7 +173,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   },
   {
     of: 'lib/opentelemetry',
-    may: [...LEAVES, 'type lib/*', '@opentelemetry/api', 'node:*', 'fastest-levenshtein'],
+    may: [...LEAVES, 'type lib/*', '@opentelemetry/api', 'node:*'],
   },
   {
     of: 'lib/prometheus',
@@ -194,12 +185,11 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       'await lib/work/managers',
       'await prom-client',
       'node:*',
-      'fastest-levenshtein',
     ],
   },
 
   // Parts of the library that are named by none of the above: hooks, say
-  {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*', 'fastest-levenshtein']},
+  {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*']},
 ]
 
 function driver(name: string, itsPackage: string) {

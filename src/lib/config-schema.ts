@@ -2,8 +2,9 @@
  * What jobq.config.* may say. Durations are seconds, or text such as '5m'. Qudo::Parallel::Manager's own snake_case
  * names are read as well, so that a shop can copy its settings over.
  */
-import {closest} from 'fastest-levenshtein'
+
 import * as v from 'valibot'
+import {closest} from './closest.ts'
 import {ConfigError} from './errors.ts'
 import type {Hook} from './hooks.ts'
 import {MAX_UINT32} from './job.ts'

@@ -9,7 +9,7 @@
  * docs/hooks.md says for each point what that means.
  */
 import {inspect} from 'node:util'
-import {closest} from 'fastest-levenshtein'
+import {closest} from './closest.ts'
 import {ClosedError, HookError, UsageError} from './errors.ts'
 import type {EnqueuedJob} from './job.ts'
 import type {SerializerName} from './serializers.ts'

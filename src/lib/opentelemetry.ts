@@ -20,7 +20,7 @@ import {
   type TracerProvider,
   trace,
 } from '@opentelemetry/api'
-import {closest} from 'fastest-levenshtein'
+import {closest} from './closest.ts'
 import {HookError, JobqError, UsageError} from './errors.ts'
 import type {EnqueueCall, Hook} from './hooks.ts'
 import {type EnqueuedJob, idOf, type RowRef} from './job.ts'

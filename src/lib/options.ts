@@ -1,5 +1,5 @@
 /** What an application's option objects may say: checked at the door, misspelt keys and wrong types alike. */
-import {closest} from 'fastest-levenshtein'
+import {closest} from './closest.ts'
 import {describe} from './describe.ts'
 import {UsageError} from './errors.ts'
 import {JOB_STATES} from './job.ts'

@@ -8,8 +8,8 @@
  */
 import {createServer, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
-import {closest} from 'fastest-levenshtein'
 import type * as PromClient from 'prom-client'
+import {closest} from './closest.ts'
 import {databasesName} from './config.ts'
 import {ServerError, UsageError} from './errors.ts'
 import type {EventName, JobqEvents} from './events.ts'

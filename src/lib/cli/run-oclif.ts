@@ -5,7 +5,7 @@ import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
-import {closest, distance} from 'fastest-levenshtein'
+import {closest, distance} from '../closest.ts'
 import {JobqError, UsageError} from '../errors.ts'
 
 export async function runOclif(argv: string[], root: URL): Promise<void> {

@@ -7,7 +7,7 @@
  * function, so that lines of text leave these out there.
  */
 import {inspect} from 'node:util'
-import {closest} from 'fastest-levenshtein'
+import {closest} from '../closest.ts'
 import {UsageError} from '../errors.ts'
 import {idOf} from '../job.ts'
 import type {Plugin, PluginContext} from '../plugins.ts'

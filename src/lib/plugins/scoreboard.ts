@@ -8,7 +8,7 @@
  */
 import type {Server} from 'node:net'
 import {hostname} from 'node:os'
-import {closest} from 'fastest-levenshtein'
+import {closest} from '../closest.ts'
 import {databasesName} from '../config.ts'
 import {UsageError} from '../errors.ts'
 import {idOf, type RowRef} from '../job.ts'

@@ -5,7 +5,7 @@
  * with it (what it then settles is fenced by its lease), one that never ends can't be killed, and one that ends the
  * process ends all of it. It listens to no signal, opens no port and prints nothing: that is the application's.
  */
-import {closest} from 'fastest-levenshtein'
+import {closest} from '../closest.ts'
 import type {JobqConfig} from '../config-schema.ts'
 import {UsageError} from '../errors.ts'
 import type {Events} from '../events.ts'

@@ -2,7 +2,7 @@
  * One job through one worker object, wherever that runs: in a pool's child, or inline in an application.
  */
 import {inspect} from 'node:util'
-import {closest} from 'fastest-levenshtein'
+import {closest} from '../closest.ts'
 import type {FuncSettings} from '../config-schema.ts'
 import {replacementJobs} from '../enqueuer.ts'
 import {HookError, JobqError, PluginError, WorkerError} from '../errors.ts'
