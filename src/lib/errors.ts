@@ -5,6 +5,7 @@
  * the next step for a person. Anything that is not a JobqError is a defect in jobq and shows as one.
  */
 
+/** The exit statuses of commands, by what they mean. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -17,6 +18,7 @@ export const EXIT = {
   terminated: 143,
 } as const
 
+/** All that jobq raises on purpose: told in one line, with a code and what to do. */
 export abstract class JobqError extends Error {
   /** A stable name in capitals, for programs. */
   abstract readonly code: string
@@ -111,6 +113,7 @@ export class AlreadyRetriedError extends JobqError {
   }
 }
 
+/** What kept a database from doing it. */
 export type StoreErrorCode =
   | 'UNREACHABLE'
   | 'DAMAGED'

@@ -16,6 +16,7 @@ export interface JobSubject extends RowRef {
   priority: number
 }
 
+/** Each event's name, and what its listeners get. */
 export interface JobqEvents {
   /** A job was stored, and is durable; within a caller's transaction: is stored if that commits. */
   enqueue: JobSubject & {runAfter: number}
@@ -45,6 +46,7 @@ export interface JobqEvents {
   recycle: {pid: number; jobs: number; reason: 'worn' | 'too large' | 'reload' | 'broken' | 'died'}
 }
 
+/** What can be listened to. */
 export type EventName = keyof JobqEvents
 
 export const EVENT_NAMES: readonly EventName[] = [

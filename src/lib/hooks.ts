@@ -24,6 +24,7 @@ export const HOOK_POINTS = [
   'preWork',
   'postWork',
 ] as const
+/** The name of one of the six points. */
 export type HookPoint = (typeof HOOK_POINTS)[number]
 
 /** What runs at some of the six points, by a name of its own. Each may return a promise. */
@@ -120,10 +121,12 @@ export class Hooks {
     return [...this.#hooks.keys()]
   }
 
+  /** Is none registered? */
   get isEmpty(): boolean {
     return this.#hooks.size === 0
   }
 
+  /** Is any hook called at this point? */
   has(point: HookPoint): boolean {
     return this.#at.has(point)
   }

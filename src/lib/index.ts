@@ -1,4 +1,7 @@
-/** The package's public API: re-exports only. */
+/**
+ * The package's public API: re-exports only.
+ * @module jobq
+ */
 /// <reference lib="esnext.disposable" preserve="true" />
 export {defineConfig} from './config.ts'
 export type {JobqConfigInput} from './config-schema.ts'
@@ -10,6 +13,7 @@ export type {EndedJob, EnqueueCall, Hook, HookPoint, Hooks, WorkedJob} from './h
 export type {
   EnqueuedJob,
   ExceptionRow,
+  FinalStatus,
   FuncCounts,
   FuncTimes,
   JobEnd,
@@ -17,11 +21,14 @@ export type {
   JobState,
   ListedJob,
   NewJob,
+  RowRef,
   StatusRow,
+  StoredArg,
 } from './job.ts'
 export type {ManagerStatus, Slot} from './manager.ts'
-export type {EnqueueOptions, EnqueueSettings, JobRequest} from './new-job.ts'
+export type {EnqueueOptions, EnqueueRest, EnqueueSettings, JobRequest} from './new-job.ts'
 export {
+  type LineWriter,
   type LogFields,
   type Logger,
   type LoggerOptions,
@@ -41,9 +48,11 @@ export type {
   RetryOptions,
 } from './queue-options.ts'
 export type {RetryChoice, RetryOutcome} from './retries.ts'
+export type {SerializerName} from './serializers.ts'
 export type {FuncStats, Stats} from './stats.ts'
 export type {Preparation} from './store/store.ts'
+export type {PluginOptions, SupportOptions} from './support.ts'
 export type {WaitOptions} from './wait.ts'
 export type {Summary as WorkSummary} from './work/accounts.ts'
 export type {InlineOptions, InlineWorkers} from './work/inline.ts'
-export {defineWorker, type Job, type Replacement, type Worker} from './worker.ts'
+export {defineWorker, type Job, type OfJob, type Replacement, type Worker} from './worker.ts'

@@ -15,6 +15,7 @@ export interface Slot {
   memory: number | null
 }
 
+/** What one manager is doing. */
 export interface ManagerStatus {
   pid: number
   host: string

@@ -5,6 +5,8 @@
  * job a span `process FUNC` of kind CONSUMER. The first one's context travels with the job, beside its argument, and the
  * second one links to it. What a worker does is within its span. The application sets up the SDK; without one, the API's
  * own functions do nothing.
+ *
+ * @module jobq/opentelemetry
  */
 import {createRequire} from 'node:module'
 import {

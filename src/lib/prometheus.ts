@@ -5,6 +5,8 @@
  * histograms are counted from this process's events, since it started. They are kept where jobs are enqueued or
  * dispatched: in an application, and in `jobq work` itself, for all of its processes. A command that is done soon has
  * no one to scrape it; there this does nothing, and prom-client is not even loaded.
+ *
+ * @module jobq/prometheus
  */
 import {createServer, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'

@@ -6,6 +6,7 @@ import {checkOptions, is, isObject} from './options.ts'
 import type {OpenOptions} from './store/open.ts'
 import type {SupportOptions} from './support.ts'
 
+/** Which database a queue is in, and what stands around its jobs. */
 export interface QueueOptions extends OpenOptions, SupportOptions {
   /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
   db?: string | readonly string[] | undefined
@@ -13,11 +14,13 @@ export interface QueueOptions extends OpenOptions, SupportOptions {
   config?: string | undefined
 }
 
+/** Which databases are prepared. */
 export interface InitOptions extends Pick<QueueOptions, 'db' | 'config'> {
   /** Change nothing, only tell. Default false. */
   dryRun?: boolean | undefined
 }
 
+/** How a failed job is enqueued again. */
 export interface RetryOptions {
   /** Default 0, as Qudo's. */
   priority?: number | undefined
@@ -27,6 +30,7 @@ export interface RetryOptions {
   runAfter?: Date | undefined
 }
 
+/** Which rows a listing has. */
 export interface PageOptions {
   func?: string | undefined
   uniqkey?: string | undefined
@@ -36,10 +40,12 @@ export interface PageOptions {
   offset?: number | undefined
 }
 
+/** Which jobs a listing has. */
 export interface JobOptions extends PageOptions {
   state?: JobState | undefined
 }
 
+/** Which failed attempts a listing has. */
 export interface ExceptionOptions extends PageOptions {
   /** Only those not retried yet. */
   unretried?: boolean | undefined

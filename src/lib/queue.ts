@@ -25,15 +25,20 @@ import type {InlineOptions, Working} from './work/inline.ts'
 /** A Database of better-sqlite3, known by what it can do. */
 export interface SqliteConnection {
   readonly inTransaction: boolean
+  /** As better-sqlite3's. */
   prepare(sql: string): unknown
 }
 
 /** A connection of mysql2, with or without promises, or a client of pg. */
 export interface ServerConnection {
+  /** As the driver's. */
   query(...query: never[]): unknown
 }
 
-/** @typeParam F functions and the types of their arguments; @see Functions */
+/**
+ * A queue: jobs are enqueued and worked, found, counted and waited for. Qudo::Manager's part.
+ * @typeParam F functions and the types of their arguments: {@link Functions}
+ */
 export class JobQueue<F = Functions> extends QueueView<F> {
   readonly #support: Support
   readonly #enqueuer: Enqueuer
@@ -321,6 +326,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     return this.#closed
   }
 
+  /** Closes it, at the end of an `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

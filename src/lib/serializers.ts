@@ -6,6 +6,7 @@ import {isUtf8} from 'node:buffer'
 import {ArgumentError} from './errors.ts'
 import {MAX_ARG_BYTES, type StoredArg} from './job.ts'
 
+/** How an argument becomes what is stored. */
 export type SerializerName = 'json' | 'msgpack' | 'none'
 export const SERIALIZERS: readonly SerializerName[] = ['json', 'msgpack', 'none']
 

@@ -1,6 +1,7 @@
 /** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
 import {ALL_FUNCS, addUp, type FuncCounts, type FuncTimes, quantile} from './job.ts'
 
+/** What is known of one function. */
 export interface FuncStats extends FuncCounts {
   /** Run times over the last hour, in seconds; null where none is known. */
   median: number | null
@@ -11,6 +12,7 @@ export interface FuncStats extends FuncCounts {
   paused: boolean
 }
 
+/** All functions, and their total. */
 export interface Stats {
   /** By name. */
   funcs: FuncStats[]

@@ -32,6 +32,7 @@ export interface SupportOptions {
 /** No hooks and no plugins. */
 export const NO_SUPPORT: Support = {hooks: new Hooks(), plugins: new PluginSet(), serializer: 'json'}
 
+/** Plugins, or paths of modules that export one by default, by the name that jobs reach them by. */
 export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | string} & {
   readonly [name: string]: object | string
 }

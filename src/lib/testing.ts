@@ -4,6 +4,8 @@
  * A queue in memory, with a clock that stands still until it is set, and jobs that are run by hand: nothing happens by
  * itself, so that a test has nothing to wait for, and leaves no file, no timer and no process behind. All else is the real
  * thing: the same store, the same hooks and plugins, the same run of a worker.
+ *
+ * @module jobq/testing
  */
 import {NotFoundError, UsageError} from './errors.ts'
 import type {FuncName, Functions} from './functions.ts'
@@ -92,6 +94,7 @@ export class TestClock {
     this.#now = now.getTime()
   }
 
+  /** A copy: changing it changes nothing. */
   get now(): Date {
     return new Date(this.#now)
   }
@@ -194,6 +197,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return this.queue.close()
   }
 
+  /** Closes it, at the end of an `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -9,6 +9,7 @@ import {idOf, type JobEnd, type RowRef} from './job.ts'
 import type {Store, Watch} from './store/store.ts'
 import {MAX_TIMER_MS} from './time.ts'
 
+/** How long a job is waited for. */
 export interface WaitOptions {
   /** Give up after so many seconds. Default: wait however long it takes. */
   timeout?: number | undefined

@@ -32,7 +32,10 @@ export interface Job<Arg = unknown>
 }
 
 /** Of a job, as a method is: a worker of some argument's type stands where any worker may stand. */
-export type OfJob<Arg, Result = unknown> = {method(job: Job<Arg>): Result}['method']
+export type OfJob<Arg, Result = unknown> = {
+  /** Called with the job. */
+  method(job: Job<Arg>): Result
+}['method']
 
 /**
  * A worker. `work` resolving is completed, throwing is failed: unlike in Qudo there is no word to forget.
@@ -50,6 +53,7 @@ export interface Worker<Arg = unknown> {
   maxRunning?: number
   /** What the arguments are. Default 'json'. */
   serializer?: SerializerName
+  /** Does the job: what it throws, or rejects with, is the exception that is logged. */
   work(job: Job<Arg>): unknown
 }
 

@@ -22,9 +22,13 @@ export type LogFields = Readonly<Record<string, unknown>>
 
 /** Writes a line for each call. */
 export interface Logger {
+  /** For who looks for a mistake; not written unless that is asked for. */
   debug(message: string, fields?: LogFields): void
+  /** For the record. */
   info(message: string, fields?: LogFields): void
+  /** Someone should know. */
   warn(message: string, fields?: LogFields): void
+  /** Someone should do something. */
   error(message: string, fields?: LogFields): void
 }
 
@@ -34,8 +38,14 @@ export interface LoggerOptions {
   format?: 'text' | 'json' | undefined
   /** What matters less is not written. Default 'info'. */
   level?: LogLevel | undefined
-  /** Gets each line, with its end. Default process.stderr. */
-  to?: {write(line: string): unknown} | undefined
+  /** Gets each line. Default process.stderr. */
+  to?: LineWriter | undefined
+}
+
+/** A stream, or anything that lines can be written to. */
+export interface LineWriter {
+  /** Gets a line, with its end. */
+  write(line: string): unknown
 }
 
 /** What `logger()` makes. By itself it writes lines without a job; a job gets one that knows it. */

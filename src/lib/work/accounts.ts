@@ -8,6 +8,7 @@ import type {SettleResult, Turn} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
 import type {JobLog, LoggedOutcome} from './log.ts'
 
+/** What was done, in all. */
 export interface Summary {
   /** How many jobs were started. */
   taken: number

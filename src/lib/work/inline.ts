@@ -25,6 +25,7 @@ export type InlineWorkers<F = Functions> = {
   readonly [Name in FuncName<F>]?: Worker<ArgOf<F, Name>> | OfJob<ArgOf<F, Name>>
 }
 
+/** Who works what, how many at once, and for how long. */
 export interface InlineOptions<F = Functions> {
   /** Who works which function. The configuration's `funcs` has the last word on their settings. */
   workers: InlineWorkers<F>
