@@ -5,14 +5,21 @@
 import {readFileSync} from 'node:fs'
 import {defineConfig} from 'rolldown'
 
-const {commands} = JSON.parse(readFileSync('oclif.manifest.json', 'utf8'))
+/** Of a flag, what plain-words.ts looks at. */
+const LOOKED_AT = ['type', 'multiple', 'options', 'env', 'exclusive']
+const {args, flags} = JSON.parse(readFileSync('oclif.manifest.json', 'utf8')).commands.enqueue
+const known = Object.entries(flags).map(([name, flag]) => [
+  name,
+  Object.fromEntries(Object.entries(flag).filter(([key]) => LOOKED_AT.includes(key))),
+])
+const ENQUEUE = JSON.stringify({args, flags: Object.fromEntries(known)})
 
 export default defineConfig({
   input: 'src/lib/cli/quick.ts',
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
   external: /^[^./]/,
-  transform: {define: {ENQUEUE_FLAGS: JSON.stringify(commands.enqueue.flags)}},
+  transform: {define: {ENQUEUE}},
   output: {
     dir: 'dist/quick',
     format: 'cjs',

@@ -12,6 +12,37 @@ import {assertOneLine, assertRefused, type Refusal, usage} from './support/refus
 
 const QUDO = fileURLToPath(new URL('./fixtures/qudo-0.0214-written.sqlite', import.meta.url))
 
+describe('a database in memory: refused, since it would be gone with the command', {concurrency: 4}, () => {
+  const refusal = usage('expected a database that stays, got :memory:', 'name a file')
+  for (const words of [
+    ['enqueue', 'F'],
+    ['enqueue', '--batch', '-'],
+    ['work', '--drain', '--exec', 'F=true'],
+    ['list'],
+    ['stats'],
+    ['status'],
+    ['retry', '--all'],
+    ['pause'],
+    ['resume'],
+    ['init'],
+    ['copy', '--to', 'jobs.db'],
+  ])
+    test(words.join(' '), async t => {
+      await assertRefused(new Home(t), [...words, '--db', ':memory:'], refusal)
+    })
+
+  test('however it is named', async t => {
+    const home = new Home(t)
+    await assertRefused(home, ['enqueue', 'F', '--db', 'sqlite::memory:'], refusal)
+    await assertRefused(home, ['enqueue', 'F', '--db', 'dbi:SQLite:dbname=:memory:'], refusal)
+    await assertRefused(home, ['enqueue', 'F', '--db', 'jobs.db', '--db', ':memory:'], refusal)
+    await assertRefused(home, ['enqueue', 'F'], refusal, {env: {JOBQ_DB: ':memory:'}})
+    await assertRefused(home, ['copy', '--db', 'jobs.db', '--to', ':memory:'], refusal)
+    home.write('jobq.config.json', '{"db": ":memory:"}')
+    await assertRefused(home, ['enqueue', 'F'], refusal)
+  })
+})
+
 describe('a file', {concurrency: 4}, () => {
   const forms: [db: string, file: string][] = [
     ['jobs.db', 'jobs.db'],

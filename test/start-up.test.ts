@@ -94,6 +94,28 @@ describe('what is loaded', {concurrency: 4}, () => {
       )
     })
 
+  for (const words of [
+    ['list'],
+    ['list', '--failed', '--json'],
+    ['stats'],
+    ['status', '--json'],
+    ['work', '--once', '--exec', 'F=true'],
+  ])
+    test(`by jobq ${words.join(' ')}: no oclif, and nothing that draws`, async t => {
+      const home = new Home(t)
+      assert.deepEqual(await home.jobq(['enqueue', 'F', '--db', 'jobs.db']), printed(1))
+      const {packages, modules} = await loads(home, [...words, '--db', 'jobs.db'])
+      const others = /^(@oclif\/.*|chalk|cli-.*|mysql2|pg|@msgpack\/.*)$/
+      assert.deepEqual(
+        packages.filter(name => others.test(name)),
+        [],
+      )
+      assert.deepEqual(
+        modules.filter(module => /^commands\/|^lib\/(base-command|render\/table)/.test(module)),
+        [],
+      )
+    })
+
   test('by help: no database', async t => {
     const {packages} = await loads(new Home(t), ['enqueue', '--help'])
     assert.ok(packages.includes('@oclif/core') && !packages.includes('better-sqlite3'), packages.join())
@@ -171,6 +193,53 @@ describe("the quick lane and oclif's way", {concurrency: 4}, () => {
         const plain = (text: string) =>
           text.replaceAll(home.folder, 'HOME').replace(/"run_after":(?!1798135200)\d+/, '"run_after":now')
         return {...ended, stdout: plain(ended.stdout), stderr: plain(ended.stderr), stored}
+      }
+      assert.deepEqual(await run(), await run([process.execPath, DEV_JS]))
+    })
+})
+
+describe('other commands with plain words and by oclif', {concurrency: 4}, () => {
+  const vectors: [words: string[], env?: Record<string, string>][] = [
+    [['list']],
+    [['list', '--json']],
+    [['list', '--state', 'ready', '--func=F', '--limit', '1', '--offset', '1']],
+    [['list', '--state', 'late']],
+    [['list', '--failed', '--finished']],
+    [['list', '--limit', 'many', '--json']],
+    [['list', 'F']],
+    [['list', '--limit', '1', '--limit', '2']],
+    [['list', '--func', 'Nobody']],
+    [['stats']],
+    [['stats', '--json', '--prometheus']],
+    [['stats', '--prometheus', '--watch', '1']],
+    [['stats', '--watch', 'soon']],
+    [['stats', '--db', 'other.db', '--json']],
+    [['status', '--json']],
+    [['status', '--db', 'nowhere:']],
+    [['work', '--once', '--drain']],
+    [['work', '--drain', '--exec', 'F=true', 'G']],
+    [['work', '--drain', '--abilities', 'F']],
+    [['work', '--once', '--exec', 'F=true', '--exec', 'G=true', '--max-workers', '0']],
+    [['work', '--once', '--exec', 'F=true'], {JOBQ_MAX_WORKERS: 'x'}],
+    [['work', '--once', '--exec', 'F=true'], {JOBQ_MAX_WORKERS: '', JOBQ_MAX_TIME: 'x'}],
+    [['work', '--once', '--exec', 'F=true', '--max-time', '1h'], {JOBQ_MAX_TIME: 'x', JOBQ_ABILITIES: 'G'}],
+    [['work', '--once', '--exec', 'F=true'], {JOBQ_FAIR: '1', JOBQ_DEBUG_WORK: 'no'}],
+    [['work', '--once', '--exec', 'F=true', '--json', '--prefetch', '2']],
+  ]
+  for (const [vector, more = {}] of vectors)
+    test(`alike: ${JSON.stringify(more)} ${vector.join(' ')}`, async t => {
+      const run = async (command?: string[]) => {
+        const home = new Home(t)
+        for (const [i, func] of ['F', 'F', 'G'].entries())
+          await home.jobq(['enqueue', func, '--arg', `${i}`, '--at', '@1', '--db', 'jobs.db'])
+        const env = {JOBQ_DB: 'jobs.db', ...more}
+        const ended = await home.jobq(vector, {env, ...(command ? {command} : {})})
+        const plain = (text: string) =>
+          text
+            .replaceAll(home.folder, 'HOME')
+            .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z?/g, 'TIME')
+            .replace(/\d+(\.\d+)? ?(ms|s)\b|("\w*(ms|time|age)":|\t)\d+(\.\d+)?/g, 'NUMBER')
+        return {...ended, stdout: plain(ended.stdout), stderr: plain(ended.stderr), left: home.jobs().length}
       }
       assert.deepEqual(await run(), await run([process.execPath, DEV_JS]))
     })

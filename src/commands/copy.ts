@@ -1,5 +1,6 @@
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
+import {commandSettings} from '../lib/cli/command-queue.ts'
 import {copyJobs} from '../lib/cli/copy-run.ts'
 import {JobQueue} from '../lib/index.ts'
 
@@ -25,8 +26,9 @@ Exits 3 if one of the uniqkeys is waiting there already: then nothing was copied
 
   async run(): Promise<Record<string, unknown>> {
     const {flags} = await this.parse(Copy)
+    const other = await commandSettings({...flags, db: [flags.to]})
     const {copied, running} = await this.withQueue(flags, async from => {
-      await using to = await JobQueue.openAs(null, {db: flags.to, config: flags.config})
+      await using to = await JobQueue.openWith(other, null)
       return await copyJobs(from, to, flags.func)
     })
     this.print(String(copied))

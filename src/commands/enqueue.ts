@@ -54,8 +54,6 @@ The argument is JSON, checked and stored byte for byte as it was written. --args
 
   async run(): Promise<Record<string, unknown>> {
     const {args, flags} = await this.parse(Enqueue)
-    const {line, document} = await runEnqueue({...flags, func: args.func})
-    this.print(line)
-    return document
+    return runEnqueue({...flags, func: args.func})
   }
 }

@@ -1,5 +1,6 @@
 import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
+import {commandSettings} from '../lib/cli/command-queue.ts'
 import {preparationText} from '../lib/cli/init-run.ts'
 import {JobQueue} from '../lib/index.ts'
 
@@ -31,6 +32,7 @@ Exits 0, also where there was nothing to do, and 1 if the database is out of rea
   async run(): Promise<Record<string, unknown>> {
     const {flags} = await this.parse(Init)
     const dryRun = flags['dry-run'] ?? false
+    await commandSettings(flags)
     const databases = await JobQueue.init({db: flags.db, config: flags.config, dryRun})
     if (!this.jsonEnabled()) {
       const {text, note} = preparationText(databases, dryRun)

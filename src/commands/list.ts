@@ -1,8 +1,7 @@
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
-import {showListing} from '../lib/cli/list-run.ts'
-import {JOB_STATES, type JobState} from '../lib/job.ts'
-import {parseWhole} from '../lib/names.ts'
+import {runList} from '../lib/cli/list-run.ts'
+import {JOB_STATES} from '../lib/job.ts'
 import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
 
 export default class List extends BaseCommand {
@@ -50,21 +49,8 @@ Exits 0, also where there is nothing to show, and 4 for a function that was neve
     offset: string({summary: 'after skipping so many; default 0', helpValue: 'N', default: '0'}),
   }
 
-  /** Shows the rows as they are read, under --json too: there may be more of them than memory holds. */
   async run(): Promise<void> {
     const {flags} = await this.parse(List)
-    const page = {
-      func: flags.func,
-      uniqkey: flags.uniqkey,
-      limit: parseWhole(flags.limit ?? '10', '--limit'),
-      offset: parseWhole(flags.offset ?? '0', '--offset'),
-    }
-    const json = this.jsonEnabled()
-    await this.withQueue(flags, queue => {
-      if (flags.failed) return showListing(queue.eachException(page), EXCEPTIONS, json)
-      if (flags.finished) return showListing(queue.eachStatus(page), STATUSES, json)
-      const state = flags.state as JobState | undefined
-      return showListing(queue.eachJob({...page, state}), JOBS, json)
-    })
+    await runList(flags)
   }
 }

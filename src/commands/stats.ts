@@ -1,8 +1,7 @@
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
-import {giveBare, parseWatch} from '../lib/cli/optional-value.ts'
-import {showStats} from '../lib/cli/stats-run.ts'
-import {UsageError} from '../lib/errors.ts'
+import {giveBare} from '../lib/cli/optional-value.ts'
+import {runStats} from '../lib/cli/stats-run.ts'
 import {STATS_FIELDS} from '../lib/render/stats.ts'
 
 /** What a bare --watch stands for. */
@@ -50,11 +49,6 @@ Exits 0, also when a --watch is stopped by INT or TERM, and 4 for a function tha
   async run(): Promise<Record<string, unknown> | undefined> {
     this.argv = giveBare(this.argv, '--watch', SECONDS)
     const {flags} = await this.parse(Stats)
-    const json = this.jsonEnabled()
-    if (json && flags.prometheus)
-      throw new UsageError('expected one of --json, --prometheus, got both', {hint: 'give only one of them'})
-    const form = json ? 'json' : flags.prometheus ? 'prometheus' : process.stdout.isTTY ? 'table' : 'lines'
-    const seconds = flags.watch === undefined ? null : parseWatch(flags.watch)
-    return this.withQueue(flags, queue => showStats(queue, flags.func, form, seconds))
+    return runStats(flags)
   }
 }

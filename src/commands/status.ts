@@ -1,7 +1,7 @@
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
-import {giveBare, parseWatch} from '../lib/cli/optional-value.ts'
-import {showStatus} from '../lib/cli/status-run.ts'
+import {giveBare} from '../lib/cli/optional-value.ts'
+import {runStatus} from '../lib/cli/status-run.ts'
 import {STATUS_FIELDS} from '../lib/render/status.ts'
 
 export default class Status extends BaseCommand {
@@ -24,10 +24,9 @@ Shows the processes of this user. Other hosts, and the number of jobs that run t
     }),
   }
 
-  async run(): Promise<Record<string, unknown> | undefined> {
+  async run(): Promise<{managers: unknown[]} | undefined> {
     this.argv = giveBare(this.argv, '--watch', '2')
     const {flags} = await this.parse(Status)
-    const form = this.jsonEnabled() ? 'json' : process.stdout.isTTY ? 'table' : 'lines'
-    return showStatus(flags, form, flags.watch === undefined ? null : parseWatch(flags.watch))
+    return runStatus(flags)
   }
 }

@@ -1,12 +1,8 @@
-import {resolve} from 'node:path'
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {giveBare} from '../lib/cli/optional-value.ts'
-import {ADMIN_PORT, checkFunc, parsePort, parseSize, parseWhole} from '../lib/names.ts'
-import {parseDuration} from '../lib/time.ts'
-
-/** What a bare --abilities stands for. */
-const ALL = '*'
+import {ALL, runWork} from '../lib/cli/work-flags.ts'
+import {ADMIN_PORT} from '../lib/names.ts'
 
 export default class Work extends BaseCommand {
   static override summary = 'Work jobs: the most important first, each as soon as it is due.'
@@ -109,57 +105,8 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
   }
 
   async run(): Promise<void> {
-    if (process.pid === 1) (await import('../lib/work/supervisor.ts')).becomeInit()
     this.argv = giveBare(this.argv, '--abilities', ALL)
     const {flags} = await this.parse(Work)
-    const mode = flags.once ? 'once' : flags.drain ? 'drain' : 'forever'
-    const options = {
-      mode,
-      abilities: abilities(flags.abilities),
-      exec: flags.exec,
-      workersDir: flags.workers === undefined ? undefined : resolve(flags.workers),
-      maxWorkers: whole(flags['max-workers'], '--max-workers', 1, 10_000),
-      maxJobs: whole(flags['max-jobs'], '--max-jobs', 1),
-      maxTimeMs: milliseconds(flags['max-time'], '--max-time'),
-      shutdownTimeoutMs: milliseconds(flags['shutdown-timeout'], '--shutdown-timeout'),
-      minSpareWorkers: whole(flags['min-spare-workers'], '--min-spare-workers', 0, 10_000),
-      maxSpareWorkers: whole(flags['max-spare-workers'], '--max-spare-workers', 0, 10_000),
-      maxRequestPerChild: whole(flags['max-request-per-child'], '--max-request-per-child', 0),
-      maxChildMemory:
-        flags['max-child-memory'] === undefined
-          ? undefined
-          : parseSize(flags['max-child-memory'], '--max-child-memory'),
-      prefetch: whole(flags.prefetch, '--prefetch', 0, 10_000),
-      fair: flags.fair,
-      adminHost: flags['admin-host'],
-      adminPort:
-        flags['admin-port'] === undefined ? undefined : parsePort(flags['admin-port'], '--admin-port'),
-      workDelayMs: milliseconds(flags['work-delay'], '--work-delay'),
-    } as const
-    const {runWorkCommand} = await import('../lib/cli/work-run.ts')
-    process.exitCode = await this.withQueue(
-      flags,
-      queue =>
-        runWorkCommand(queue, options, {
-          json: this.jsonEnabled(),
-          debug: flags.debug ?? queue.settings.config.debug ?? false,
-          logFile: flags.log,
-        }),
-      {durable: false, patient: mode === 'forever', role: 'dispatcher'},
-    )
+    await runWork(flags)
   }
-}
-
-function abilities(text: string | undefined): string[] | 'all' | undefined {
-  if (text === undefined) return undefined
-  if (text === ALL) return 'all'
-  return [...new Set(text.split(',').map(name => checkFunc(name.trim(), '--abilities')))]
-}
-
-function whole(text: string | undefined, flag: string, min: number, max?: number): number | undefined {
-  return text === undefined ? undefined : parseWhole(text, flag, min, max)
-}
-
-function milliseconds(text: string | undefined, flag: string): number | undefined {
-  return text === undefined ? undefined : parseDuration(text, flag) * 1000
 }

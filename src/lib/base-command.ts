@@ -4,17 +4,9 @@
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
-import {withQueue} from './cli/command-queue.ts'
-import {resolveSettings} from './config.ts'
-import {EXIT} from './errors.ts'
-import type {PluginContext} from './plugins.ts'
+import {type QueueFlags, withQueueOf} from './cli/command-queue.ts'
 import type {JobQueue} from './queue.ts'
-import type {QueueOptions} from './queue-options.ts'
 import {toJson} from './render.ts'
-
-interface OpenOptions extends Pick<QueueOptions, 'durable' | 'patient'> {
-  role?: PluginContext['role'] | null
-}
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
@@ -36,20 +28,9 @@ export abstract class BaseCommand extends Command {
     }),
   }
 
-  /**
-   * Opens the queue, hands it over, and closes it whatever happens.
-   * @param role what plugins are told; null: without plugins, and without hooks
-   */
-  protected async withQueue<T>(
-    flags: {db?: string[] | undefined; config?: string | undefined},
-    use: (queue: JobQueue) => Promise<T>,
-    {role = null, ...more}: OpenOptions = {},
-  ): Promise<T> {
-    const onTrouble = (message: string) => {
-      process.exitCode = EXIT.failed // what is shown is not all there is
-      process.stderr.write(`jobq: ${message}\n`)
-    }
-    return withQueue(await resolveSettings(flags), role, {onTrouble, ...more}, use)
+  /** Opens the queue, without plugins and hooks, hands it over, and closes it whatever happens. */
+  protected withQueue<T>(flags: QueueFlags, use: (queue: JobQueue) => Promise<T>): Promise<T> {
+    return withQueueOf(flags, use)
   }
 
   /** Writes lines for people; under --json nothing. */

@@ -1,5 +1,6 @@
 /** A queue for as long as a command takes, with its plugins: what they do wrong at the end is told, and holds up nothing. */
-import type {Settings} from '../config.ts'
+import {resolveSettings, type Settings} from '../config.ts'
+import {EXIT, UsageError} from '../errors.ts'
 import type {PluginContext} from '../plugins.ts'
 import {JobQueue} from '../queue.ts'
 import type {QueueOptions} from '../queue-options.ts'
@@ -8,11 +9,31 @@ import {complain} from './output-guard.ts'
 /** What keeps the process alive once its command is done is a plugin's: for so long it may finish. */
 const PATIENCE_MS = 1000
 
+/** The flags that say which queue. */
+export interface QueueFlags {
+  db?: string[] | undefined
+  config?: string | undefined
+}
+
+type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable' | 'patient'>
+
+/** @throws UsageError, ConfigError; also for a database that would be gone with the command */
+export async function commandSettings({db, config}: QueueFlags): Promise<Settings> {
+  const settings = await resolveSettings({db, config})
+  const isKept = settings.databases.every(
+    address => address.driver !== 'sqlite' || address.path !== ':memory:',
+  )
+  if (isKept) return settings
+  throw new UsageError('expected a database that stays, got :memory:', {
+    hint: 'what a command stores there is gone when it ends; name a file',
+  })
+}
+
 /** @param role what plugins are told; null: without plugins, and without hooks */
 export async function withQueue<T>(
   settings: Settings,
   role: PluginContext['role'] | null,
-  options: Pick<QueueOptions, 'onTrouble' | 'durable' | 'patient'>,
+  options: OpenOptions,
   use: (queue: JobQueue) => Promise<T>,
 ): Promise<T> {
   const onTrouble = (message: string) => complain(`jobq: ${message}\n`)
@@ -23,4 +44,17 @@ export async function withQueue<T>(
     await queue.close()
     if (!queue.support.plugins.isEmpty) setTimeout(() => process.exit(), PATIENCE_MS).unref()
   }
+}
+
+/** For a command that looks. With a database out of reach, what it shows is not all there is: it ends with 1. */
+export async function withQueueOf<T>(
+  flags: QueueFlags,
+  use: (queue: JobQueue) => Promise<T>,
+  {role = null, ...options}: OpenOptions & {role?: PluginContext['role'] | null} = {},
+): Promise<T> {
+  const onTrouble = (message: string) => {
+    process.exitCode = EXIT.failed
+    complain(`jobq: ${message}\n`)
+  }
+  return withQueue(await commandSettings(flags), role, {onTrouble, ...options}, use)
 }

@@ -1,21 +1,26 @@
 /** `jobq enqueue` once its words are known: opens the queue, stores, says what was stored. */
-import {resolveSettings, type Settings} from '../config.ts'
+import type {Settings} from '../config.ts'
 import type {NewJob} from '../job.ts'
 import type {JobQueue} from '../queue.ts'
 import type {SerializerName} from '../serializers.ts'
-import {withQueue} from './command-queue.ts'
+import {commandSettings, type QueueFlags, withQueue} from './command-queue.ts'
 import {type EnqueueResult, enqueueOne, result} from './enqueue-one.ts'
 import {type EnqueueRequest, readJob, serializerOf} from './enqueue-request.ts'
-import {noteDone} from './output-guard.ts'
+import {noteDone, say} from './output-guard.ts'
 
-export interface EnqueueFlags extends EnqueueRequest {
-  db?: string[] | undefined
-  config?: string | undefined
+export interface EnqueueFlags extends EnqueueRequest, QueueFlags {
   json?: boolean | undefined
 }
 
-export async function runEnqueue(flags: EnqueueFlags): Promise<EnqueueResult> {
-  const settings = await resolveSettings(flags)
+/** @returns what --json shows */
+export async function runEnqueue(flags: EnqueueFlags): Promise<Record<string, unknown>> {
+  const {line, document} = await enqueue(flags)
+  if (!flags.json) say(`${line}\n`)
+  return document
+}
+
+async function enqueue(flags: EnqueueFlags): Promise<EnqueueResult> {
+  const settings = await commandSettings(flags)
   const request = {...flags, defaultSerializer: settings.config.serializer}
   if (flags['args-from'] !== undefined || flags.batch !== undefined) return enqueueMany(request, settings)
   const job = await readJob(request)

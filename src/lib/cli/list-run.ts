@@ -1,13 +1,39 @@
 /** `jobq list` once its words are known: a listing in the form that its reader wants, in flat memory. */
-
-import type {Listing} from '../render/listing.ts'
+import type {JobState} from '../job.ts'
+import {parseWhole} from '../names.ts'
+import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../render/listing.ts'
 import {toJson} from '../render.ts'
+import {type QueueFlags, withQueueOf} from './command-queue.ts'
 import {writeAll} from './output.ts'
 
 /** How many rows of a long table are drawn at once. */
 const TABLE_PART = 500
 
-export async function showListing<Row>(
+export interface ListFlags extends QueueFlags {
+  func?: string | undefined
+  state?: string | undefined
+  uniqkey?: string | undefined
+  failed?: boolean | undefined
+  finished?: boolean | undefined
+  limit?: string | undefined
+  offset?: string | undefined
+  json?: boolean | undefined
+}
+
+/** Shows the rows as they are read, under --json too: there may be more of them than memory holds. */
+export async function runList(flags: ListFlags): Promise<void> {
+  const {func, uniqkey, json = false} = flags
+  const limit = parseWhole(flags.limit ?? '10', '--limit')
+  const offset = parseWhole(flags.offset ?? '0', '--offset')
+  const page = {func, uniqkey, limit, offset}
+  await withQueueOf(flags, queue => {
+    if (flags.failed) return showListing(queue.eachException(page), EXCEPTIONS, json)
+    if (flags.finished) return showListing(queue.eachStatus(page), STATUSES, json)
+    return showListing(queue.eachJob({...page, state: flags.state as JobState | undefined}), JOBS, json)
+  })
+}
+
+async function showListing<Row>(
   rows: AsyncIterable<Row>,
   listing: Listing<Row>,
   json: boolean,

@@ -1,27 +1,36 @@
 /**
  * Plain words are those that mean the same however they are looked at: `FUNC --flag value --switch …`. They are read
  * here, by the flags' names and kinds as oclif.manifest.json has them, which the build makes from the commands
- * themselves. Whatever is not plain (help, a mistake, `--`) is left to oclif.
+ * themselves. Whatever is not plain (help, a mistake, `--`, a flag's value left out) is left to oclif.
  */
 
-/** A flag as the manifest describes it. */
-export interface KnownFlag {
+/** A command as the manifest describes it. */
+export interface KnownCommand {
+  args: Readonly<Record<string, unknown>>
+  flags: Readonly<Record<string, KnownFlag>>
+}
+
+interface KnownFlag {
   type: 'boolean' | 'option'
   multiple?: boolean
   options?: string[]
+  /** The variable that gives its value where the words don't. */
+  env?: string
+  exclusive?: string[]
 }
 
-export type KnownFlags = Readonly<Record<string, KnownFlag>>
 export type PlainFlags = Record<string, string | boolean | string[]>
 
-/** @returns the one word that is no flag as `func`, and the flags; null if the words are not plain */
-export function plainWords(words: readonly string[], known: KnownFlags): PlainFlags | null {
+/** @returns the flags, and the one word that is none under its argument's name; null if the words are not plain */
+export function plainWords(words: readonly string[], {args, flags: known}: KnownCommand): PlainFlags | null {
+  const [argument, ...more] = Object.keys(args)
+  if (more.length > 0) return null
   const flags: PlainFlags = {}
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!
     if (!word.startsWith('-')) {
-      if (flags.func !== undefined) return null
-      flags.func = word
+      if (argument === undefined || flags[argument] !== undefined) return null
+      flags[argument] = word
       continue
     }
     const [, name = '', inline] = /^--([a-z-]+)(?:=(.*))?$/s.exec(word) ?? []
@@ -34,10 +43,29 @@ export function plainWords(words: readonly string[], known: KnownFlags): PlainFl
     }
     const value = inline ?? words[++i]
     if (value === undefined || (value.startsWith('-') && value !== '-')) return null
-    if (flag.options && !flag.options.includes(value)) return null
     if (flag.multiple) flags[name] = [...((flags[name] as string[] | undefined) ?? []), value]
     else if (flags[name] === undefined) flags[name] = value
     else return null
   }
-  return flags.func === undefined ? null : flags
+  return addEnvironment(flags, known) && isAllowed(flags, known) ? flags : null
+}
+
+/** @returns whether that is plain: what oclif takes for true is its affair */
+function addEnvironment(flags: PlainFlags, known: KnownCommand['flags']): boolean {
+  for (const [name, {type, env}] of Object.entries(known)) {
+    const value = env === undefined ? '' : process.env[env]
+    if (!value || flags[name] !== undefined) continue
+    if (type === 'boolean') return false
+    flags[name] = value
+  }
+  return true
+}
+
+function isAllowed(flags: PlainFlags, known: KnownCommand['flags']): boolean {
+  return Object.entries(known).every(([name, {options, exclusive}]) => {
+    const value = flags[name]
+    if (value === undefined) return true
+    if (options && !options.includes(value as string)) return false
+    return !exclusive?.some(other => flags[other] !== undefined)
+  })
 }

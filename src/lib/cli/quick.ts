@@ -15,11 +15,11 @@ import {readJob} from './enqueue-request.ts'
 import type {EnqueueFlags} from './enqueue-run.ts'
 import {guarded, wantsJson} from './guarded.ts'
 import {say} from './output-guard.ts'
-import {type KnownFlags, plainWords} from './plain-words.ts'
+import {type KnownCommand, plainWords} from './plain-words.ts'
 import {isVersion, versionText} from './version.ts'
 
-/** Of `enqueue` in oclif.manifest.json; put here by the build (rolldown.config.js). */
-declare const ENQUEUE_FLAGS: KnownFlags
+/** `enqueue` in oclif.manifest.json, put here by the build (rolldown.config.js). */
+declare const ENQUEUE: KnownCommand
 
 /** @param root the package's folder. @returns null if it is not for this lane */
 export function quickly(argv: readonly string[], root: string): Promise<void> | null {
@@ -31,7 +31,7 @@ export function quickly(argv: readonly string[], root: string): Promise<void> | 
 
 function plainFlags([command, ...words]: readonly string[]): EnqueueFlags | null {
   if (command !== 'enqueue' || words.some(word => word.includes('\uFFFD'))) return null
-  const flags = plainWords(words, ENQUEUE_FLAGS) as EnqueueFlags | null
+  const flags = plainWords(words, ENQUEUE) as EnqueueFlags | null
   return flags?.['args-from'] === undefined && flags?.batch === undefined ? flags : null
 }
 
@@ -43,7 +43,8 @@ function sqliteAddress(flags: EnqueueFlags): SqliteAddress | null {
     return null // a mistake: it is told where all others are
   }
   const [address, ...more] = settings?.databases ?? []
-  return address?.driver === 'sqlite' && more.length === 0 ? address : null
+  const isFile = address?.driver === 'sqlite' && address.path !== ':memory:'
+  return isFile && more.length === 0 ? address : null
 }
 
 async function enqueue(flags: EnqueueFlags, {path, isDefault}: SqliteAddress): Promise<void> {

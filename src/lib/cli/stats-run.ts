@@ -1,15 +1,34 @@
 /** `jobq stats` once its words are known: once or again and again, in the form that its reader wants. */
 import {databasesName} from '../config.ts'
+import {UsageError} from '../errors.ts'
 import type {JobQueue} from '../queue.ts'
 import {statsDocument, statsLines, statsTable} from '../render/stats.ts'
 import {toJson} from '../render.ts'
 import type {Stats} from '../stats.ts'
+import {type QueueFlags, withQueueOf} from './command-queue.ts'
+import {parseWatch} from './optional-value.ts'
 import {watch} from './watch.ts'
 
-export type StatsForm = 'json' | 'prometheus' | 'table' | 'lines'
+type StatsForm = 'json' | 'prometheus' | 'table' | 'lines'
+
+export interface StatsFlags extends QueueFlags {
+  func?: string | undefined
+  watch?: string | undefined
+  prometheus?: boolean | undefined
+  json?: boolean | undefined
+}
 
 /** @returns the document, if it is still to be shown */
-export async function showStats(
+export async function runStats(flags: StatsFlags): Promise<Record<string, unknown> | undefined> {
+  const {func, json, prometheus} = flags
+  if (json && prometheus)
+    throw new UsageError('expected one of --json, --prometheus, got both', {hint: 'give only one of them'})
+  const form = json ? 'json' : prometheus ? 'prometheus' : process.stdout.isTTY ? 'table' : 'lines'
+  const seconds = flags.watch === undefined ? null : parseWatch(flags.watch)
+  return withQueueOf(flags, queue => showStats(queue, func, form, seconds))
+}
+
+async function showStats(
   queue: JobQueue,
   func: string | undefined,
   form: StatsForm,

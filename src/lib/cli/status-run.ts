@@ -1,20 +1,25 @@
 /** `jobq status` once its words are known: asks the managers on this host, once or again and again. */
-import {databasesName, resolveSettings} from '../config.ts'
+import {databasesName} from '../config.ts'
 import type {ManagerStatus} from '../manager.ts'
 import {statusLines, statusTables} from '../render/status.ts'
 import {toJson} from '../render.ts'
+import {commandSettings, type QueueFlags} from './command-queue.ts'
+import {parseWatch} from './optional-value.ts'
 import {watch} from './watch.ts'
 
-export type StatusForm = 'json' | 'table' | 'lines'
+type StatusForm = 'json' | 'table' | 'lines'
+
+export interface StatusFlags extends QueueFlags {
+  watch?: string | undefined
+  json?: boolean | undefined
+}
 
 /** @returns the document, if it is still to be shown */
-export async function showStatus(
-  given: {db?: readonly string[] | undefined; config?: string | undefined},
-  form: StatusForm,
-  seconds: number | null,
-): Promise<{managers: ManagerStatus[]} | undefined> {
+export async function runStatus(flags: StatusFlags): Promise<{managers: ManagerStatus[]} | undefined> {
+  const form = flags.json ? 'json' : process.stdout.isTTY ? 'table' : 'lines'
+  const seconds = flags.watch === undefined ? null : parseWatch(flags.watch)
   const {findManagers} = await import('../work/managers.ts')
-  const db = databasesName(await resolveSettings(given))
+  const db = databasesName(await commandSettings(flags))
   const none = `no \`jobq work\` is running on this host for ${db}\n`
   if (seconds !== null) {
     await watch(seconds, async () => (await shown(await findManagers(db), form)) || none, form === 'table')
