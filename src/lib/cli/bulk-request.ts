@@ -80,7 +80,8 @@ function batchLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>
       {hint: odd === 'if-absent' ? 'enqueue such jobs one by one' : 'every line says it for itself'},
     )
   return function* (lines) {
-    for (const [number, line] of lines) yield batchJob(line, number, pack)
+    const tracked = request.tracked ? {tracked: true} : {}
+    for (const [number, line] of lines) yield {...batchJob(line, number, pack), ...tracked}
   }
 }
 

@@ -23,6 +23,7 @@ export interface EnqueueRequest {
   delay?: string | undefined
   at?: string | undefined
   'if-absent'?: boolean | undefined
+  tracked?: boolean | undefined
 }
 
 /** @throws UsageError, ArgumentError */
@@ -41,7 +42,7 @@ export function funcOf({func}: EnqueueRequest): string {
   })
 }
 
-export function optionsOf(request: EnqueueRequest): Pick<NewJob, 'uniqkey' | 'priority' | 'due'> {
+export function optionsOf(request: EnqueueRequest): Omit<NewJob, 'func' | 'arg'> {
   only(request, 'delay', 'at')
   const {uniqkey, priority, delay, at} = request
   if (request['if-absent'] && uniqkey === undefined)
@@ -53,6 +54,7 @@ export function optionsOf(request: EnqueueRequest): Pick<NewJob, 'uniqkey' | 'pr
     priority: priority === undefined ? 0 : parseWhole(priority, '--priority'),
     due:
       at === undefined ? {in: delay === undefined ? 0 : parseDelay(delay, '--delay')} : parseTime(at, '--at'),
+    ...(request.tracked ? {tracked: true} : {}),
   }
 }
 

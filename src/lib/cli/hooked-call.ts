@@ -34,7 +34,7 @@ export async function callOfJob(job: NewJob, serializer: SerializerName): Promis
     delay: 'in' in due && due.in > 0 ? due.in : undefined,
     runAfter: 'at' in due ? new Date(due.at * 1000) : undefined,
     context: {},
-    tracked: false,
+    tracked: job.tracked ?? false,
   }
   const toJob = ({arg: _, ...rest}: EnqueueCall, place: string): NewJob => {
     const {func, ...options} = rest

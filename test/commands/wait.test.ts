@@ -1,0 +1,95 @@
+/** `jobq wait` as a script calls it: real processes that enqueue, work and wait. */
+import assert from 'node:assert/strict'
+import {describe, test} from 'node:test'
+import {until} from '../support/until.ts'
+import {Workplace} from '../support/workplace.ts'
+
+const FINE = '#!/bin/sh\nexit 0'
+const BAD = '#!/bin/sh\necho no good >&2; exit 1'
+const ENDS = '#!/bin/sh\nexit 100'
+
+describe('wait', {concurrency: 4}, () => {
+  const outcomes = [
+    ['Fine', 0, /^1\tcompleted\t\n$/],
+    ['Bad', 5, /^1\tfailed\texited with status 1.*no good\n$/],
+    ['Ends', 5, /^1\taborted\t.*\n$/],
+  ] as const
+  for (const [func, code, line] of outcomes)
+    test(`for a job that ends meanwhile: ${func}`, async t => {
+      const site = new Workplace(t, {Fine: FINE, Bad: BAD, Ends: ENDS})
+      await site.enqueue([func])
+      const waiting = site.run(['wait', '1'])
+      await until('it waits', () => site.rows('SELECT * FROM jobq_wait').length === 1)
+      await site.drain()
+      const ended = await waiting
+      assert.match(ended.stdout, line)
+      assert.deepEqual([ended.code, ended.stderr], [code, ''])
+    })
+
+  test('for one that has ended: with --tracked it is known, once; without, exit 4', async t => {
+    const site = new Workplace(t, {Fine: FINE})
+    assert.equal((await site.run(['enqueue', 'Fine', '--tracked'])).stdout, '1\n')
+    assert.equal((await site.run(['enqueue', 'Fine'])).stdout, '2\n')
+    await site.drain()
+    const first = await site.run(['wait', '1'])
+    assert.deepEqual([first.code, first.stdout], [0, '1\tcompleted\t\n'])
+    for (const id of ['1', '2', '3']) {
+      const {code, stdout, stderr} = await site.run(['wait', id])
+      assert.deepEqual([code, stdout], [4, ''])
+      assert.match(stderr, new RegExp(`^jobq: job ${id} is not in the queue, and how it ended was not kept`))
+    }
+  })
+
+  test('for some of each: what is wrong is told, the rest goes on, a failure is the exit status', async t => {
+    const site = new Workplace(t, {Fine: FINE, Bad: BAD})
+    for (const words of [['Fine'], ['Bad'], ['Fine', '--delay', '1h']])
+      await site.run(['enqueue', '--tracked', ...words])
+    await site.drain()
+    const {code, stdout, stderr} = await site.run(['wait', '1', '2', '3', '9', '--timeout', '1', '--json'])
+    const {ended, refused} = JSON.parse(stdout)
+    assert.deepEqual(ended.map(({id, outcome}: {id: number; outcome: string}) => [id, outcome]).sort(), [
+      [1, 'completed'],
+      [2, 'failed'],
+    ])
+    assert.deepEqual(
+      refused.map(({id, code}: {id: number; code: string}) => [id, code]),
+      [
+        [9, 'NOT_FOUND'],
+        [3, 'WAIT_TIMEOUT'],
+      ],
+    )
+    assert.equal(code, 5)
+    assert.match(stderr, /job 3 has not ended within 1 s/)
+  })
+
+  test('when the time is up: exit 1', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(['Fine'])
+    const {code, stdout, stderr} = await site.run(['wait', '1', '--timeout', '0'])
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(
+      stderr,
+      /^jobq: job 1 has not ended within 0 s \(it goes on; it can be waited for again\)\n$/,
+    )
+  })
+
+  const refused: [words: string[], says: RegExp][] = [
+    [[], /expected ID|Missing 1 required arg/i],
+    [['x'], /^jobq: ID: expected a whole number from 1/],
+    [['0'], /^jobq: ID: expected a whole number from 1/],
+    [['1', '--timeout', 'soon'], /^jobq: --timeout: expected a duration/],
+  ]
+  for (const [words, says] of refused)
+    test(`${words.join(' ') || 'nothing'}: exit 2`, async t => {
+      const {code, stderr} = await new Workplace(t).run(['wait', ...words])
+      assert.equal(code, 2)
+      assert.match(stderr, says)
+    })
+})
+
+test('--tracked goes for every line of a bulk', async t => {
+  const site = new Workplace(t)
+  await site.run(['enqueue', 'F', '--tracked', '--args-from', '-'], {input: '1\n2\n'})
+  await site.run(['enqueue', '--batch', '-', '--tracked'], {input: '{"func":"F"}\n'})
+  assert.equal(site.rows('SELECT * FROM jobq_wait').length, 3)
+})

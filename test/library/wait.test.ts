@@ -1,0 +1,172 @@
+/** Waiting for jobs to end: those that end meanwhile, those that have, those that nobody knows. */
+import assert from 'node:assert/strict'
+import {describe, test} from 'node:test'
+import {
+  ClosedError,
+  type EnqueuedJob,
+  type JobQueue,
+  NotFoundError,
+  WaitTimeoutError,
+} from '../../src/lib/index.ts'
+import {openQueue, place} from '../support/library.ts'
+import {until} from '../support/until.ts'
+
+/** Works what is ready. */
+function drain(queue: JobQueue) {
+  return queue.work({
+    mode: 'drain',
+    workers: {
+      Fine: () => {},
+      Bad: () => {
+        throw new Error('no good')
+      },
+      Ends: job => job.abort('not today'),
+      Splits: job => job.replace({func: 'Fine'}),
+      Again: {
+        maxRetries: 1,
+        work(job) {
+          if (job.retryCnt === 0) throw new Error('not yet')
+        },
+      },
+    },
+  })
+}
+
+describe('a job that ends while it is waited for', () => {
+  const outcomes = [
+    ['Fine', 'completed', /^$/],
+    ['Bad', 'failed', /^Error: no good/],
+    ['Ends', 'aborted', /^not today$/],
+    ['Splits', 'replaced', /^$/],
+    ['Again', 'completed', /^$/],
+  ] as const
+  for (const [func, outcome, message] of outcomes)
+    test(`${func}: ${outcome}`, async t => {
+      const {open, queue, rows} = await openQueue(t)
+      const other = await open()
+      const job = await queue.enqueue(func)
+      const ended = queue.wait(job)
+      const byId = queue.wait(job.id)
+      await drain(other)
+      const end = await ended
+      assert.deepEqual({...end, message: ''}, {id: job.id, outcome, message: ''})
+      assert.match(end.message, message)
+      assert.deepEqual(await byId, end, 'everyone who waits is told')
+      assert.deepEqual(rows('SELECT * FROM jobq_wait'), [])
+    })
+
+  test('taken away by someone who does not say how: gone', async t => {
+    const {queue, rows} = await openQueue(t)
+    const job = await queue.enqueue('Fine')
+    const ended = queue.wait(job)
+    await until('it is waited for', () => rows('SELECT * FROM jobq_wait').length === 1)
+    rows('DELETE FROM job RETURNING id')
+    assert.deepEqual(await ended, {id: job.id, outcome: 'gone', message: ''})
+  })
+
+  test('a hundred at once are told apart', async t => {
+    const {open, queue} = await openQueue(t)
+    const jobs = await Promise.all(
+      Array.from({length: 100}, (_, i) => queue.enqueue(i % 2 === 0 ? 'Fine' : 'Ends')),
+    )
+    const ends = Promise.all(jobs.map(job => queue.wait(job)))
+    await drain(await open())
+    assert.deepEqual(
+      (await ends).map(({id, outcome}) => [id, outcome]),
+      jobs.map(({id}, i) => [id, i % 2 === 0 ? 'completed' : 'aborted']),
+    )
+  })
+})
+
+describe('a job that has ended before', () => {
+  test('is told if it was tracked, and once', async t => {
+    const {open, queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Bad', {tracked: true})
+    await drain(queue)
+    await queue.close()
+    const later = await open()
+    const end = await later.wait(id)
+    assert.deepEqual([end.outcome, end.message.split('\n')[0]], ['failed', 'Error: no good'])
+    await assert.rejects(later.wait(id), NotFoundError)
+  })
+
+  test('is not known if it was not, nor is one that never was', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    await drain(queue)
+    for (const unknown of [id, 999])
+      await assert.rejects(queue.wait(unknown), error => {
+        assert.ok(error instanceof NotFoundError)
+        assert.equal(error.message, `job ${unknown} is not in the queue, and how it ended was not kept`)
+        assert.match(error.hint, /tracked: true/)
+        return true
+      })
+  })
+})
+
+describe('giving up', () => {
+  test('after the timeout; it can be waited for again', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    await assert.rejects(queue.wait(id, {timeout: 0.02}), error => {
+      assert.ok(error instanceof WaitTimeoutError)
+      assert.deepEqual([error.code, error.message], ['WAIT_TIMEOUT', 'job 1 has not ended within 0.02 s'])
+      return true
+    })
+    const again = queue.wait(id)
+    await drain(queue)
+    assert.equal((await again).outcome, 'completed')
+  })
+
+  test('one gives up, another does not', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    const patient = queue.wait(id)
+    await assert.rejects(queue.wait(id, {timeout: 0.02}), WaitTimeoutError)
+    await drain(queue)
+    assert.equal((await patient).outcome, 'completed')
+  })
+
+  test('when the signal aborts, with its reason; and at once if it has', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    const stop = new AbortController()
+    const waited = assert.rejects(queue.wait(id, {signal: stop.signal}), /^Error: enough$/)
+    stop.abort(new Error('enough'))
+    await waited
+    await assert.rejects(queue.wait(id, {signal: stop.signal}), /^Error: enough$/)
+  })
+
+  test('when the queue is closed', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    const waited = assert.rejects(queue.wait(id), error => {
+      assert.ok(error instanceof ClosedError)
+      assert.match(error.message, /closed/)
+      return true
+    })
+    await queue.close()
+    await waited
+  })
+})
+
+test('with several databases, a job is waited for where it is', async t => {
+  const {folder, open} = place(t)
+  const databases = [`${folder}/a.db`, `${folder}/b.db`]
+  const queue = await open({db: databases})
+  const jobs: EnqueuedJob[] = []
+  for (const places = new Set<number | undefined>(); places.size < 2; ) {
+    const job = await queue.enqueue('Fine', {tracked: jobs.length % 2 === 0})
+    jobs.push(job)
+    places.add(job.db)
+  }
+  const ends = Promise.all(jobs.map(job => queue.wait(job)))
+  await drain(await open({db: databases}))
+  assert.deepEqual(
+    (await ends).map(({id, db, outcome}) => ({id, db, outcome})),
+    jobs.map(({id, db}) => ({id, db, outcome: 'completed'})),
+  )
+  await assert.rejects(queue.wait(1), /expected DATABASE:ID, such as 1:1, got 1/)
+  await assert.rejects(queue.wait({id: 1, db: 3}), /no database 3/)
+  await assert.rejects(queue.wait({id: 99, db: 2}), /job 2:99 is not in the queue/)
+})
