@@ -4,7 +4,8 @@ import type {NewJob} from './job.ts'
 import type {Store} from './store/store.ts'
 
 /**
- * @param at says which one was read last: `line 3`, `job 3`; without it a refusal has no place
+ * @param at says which one was read last: `line 3`, `job 3`; without it a refusal has no place. It may have been read
+ * ahead of what is stored: where the store knows which one it refused, that counts
  * @throws DuplicateJobError with that place, StoreError, or what the source throws; then nothing is stored
  */
 export async function storeAll(
@@ -15,7 +16,9 @@ export async function storeAll(
   try {
     return await store.enqueueMany(jobs)
   } catch (error) {
-    throw at && error instanceof DuplicateJobError ? await placed(error, at(), store) : error
+    if (!at || !(error instanceof DuplicateJobError)) throw error
+    const place = error.nth === undefined ? at() : at().replace(/\d+$/, String(error.nth))
+    throw await placed(error, place, store)
   }
 }
 

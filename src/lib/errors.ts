@@ -66,6 +66,8 @@ export class DuplicateJobError extends JobqError {
   readonly existingId: number | null
   /** Which of several databases it is in. */
   existingDb?: number
+  /** Of many that were enqueued at once: which one was refused, the first being 1. */
+  nth?: number
 
   constructor(
     func: string,

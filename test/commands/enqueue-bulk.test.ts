@@ -278,6 +278,27 @@ describe('--batch', {concurrency: 4}, () => {
     assert.equal(home.jobs().length, 1)
   })
 
+  test('the line of a key that is refused is told, whatever follows it', async t => {
+    const home = new Home(t)
+    await home.jobq(['enqueue', 'F', '--db', 'jobs.db', '--uniqkey', 'k'])
+    const lines = (count: number) => '{"func":"G"}\n'.repeat(count)
+    for (const [before, after] of [
+      [1, 3],
+      [3000, 5000],
+    ] as const) {
+      const batch = `${lines(before)}{"func":"F","uniqkey":"k"}\n${lines(after)}`
+      await assertRefused(home, [...BATCH, home.write('batch', batch)], {
+        exit: 3,
+        code: 'DUPLICATE',
+        says: [
+          `line ${before + 1}: uniqkey: refused: a job of F with uniqkey "k" is already waiting (job 1)`,
+          'nothing',
+        ],
+      })
+    }
+    assert.equal(home.jobs().length, 1)
+  })
+
   const words: [what: string, words: string[], says: string[]][] = [
     ['a function', ['F'], ['FUNC F: expected none with --batch', 'every line says it for itself']],
     ['a key', ['--uniqkey', 'k'], ['--uniqkey: expected none with --batch']],

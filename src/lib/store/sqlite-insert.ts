@@ -78,6 +78,25 @@ export class SqliteInsert {
     return {id, func, uniqkey, priority, runAfter}
   }
 
+  /**
+   * @param before how many were inserted before these
+   * @returns how many there are with these
+   * @throws as insert; a DuplicateJobError says which one it was
+   */
+  insertAll(jobs: readonly NewJob[], before = 0): number {
+    let inserted = before
+    for (const job of jobs) {
+      try {
+        this.insert(job)
+      } catch (error) {
+        if (error instanceof DuplicateJobError) error.nth = inserted + 1
+        throw error
+      }
+      inserted++
+    }
+    return inserted
+  }
+
   /** An id that was given before, by a table that someone has made anew, may still have a row. */
   #insertBeside(id: number, {context, tracked}: NewJob): void {
     const keep = 'INSERT OR REPLACE INTO main.jobq_context (job_id, context) VALUES (?, ?)'

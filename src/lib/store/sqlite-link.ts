@@ -27,6 +27,14 @@ export interface LinkOptions {
   clock?: () => number
 }
 
+export interface LinkAddress extends Required<Pick<LinkOptions, 'patience'>> {
+  file: string
+  name: string
+  isDurable: boolean
+  /** Milliseconds that the link's clock is ahead of the host's. */
+  clockOffset: number
+}
+
 /** Raises what better-sqlite3 raises. */
 export function connect(path: string, options: {fileMustExist?: boolean} = {}): Database {
   return new Sqlite(path, {...options, timeout: BUSY_MS})
@@ -46,6 +54,8 @@ export class SqliteLink {
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
   rollbacks = 0
+  /** How many writes have begun. */
+  transactions = 0
   /** Does a commit survive a power cut? */
   isDurable = true
   readonly #clock: () => number
@@ -65,15 +75,14 @@ export class SqliteLink {
     await this.patiently(() => this.db.pragma(`synchronous = ${durable ? 'FULL' : 'NORMAL'}`))
   }
 
-  /** Another connection to the same file, as durable as this one. @throws StoreError */
-  async beside(): Promise<SqliteLink> {
-    const options = {clock: this.#clock, patience: this.#patience}
+  /** What another thread needs for a connection like this one. @throws StoreError */
+  get address(): LinkAddress {
     try {
-      const link = new SqliteLink(connect(fileOf(this.db), {fileMustExist: true}), this.name, options)
-      await link.setDurable(this.isDurable)
-      return link
+      const clockOffset = this.#clock() - Date.now()
+      const {name, isDurable} = this
+      return {file: fileOf(this.db), name, isDurable, patience: this.#patience, clockOffset}
     } catch (error) {
-      throw explain(this.name, error)
+      throw this.explained(error) // the file is gone
     }
   }
 
@@ -124,6 +133,7 @@ export class SqliteLink {
   /** As write, but a lock is not waited for: within `patiently`. */
   transact<T>(work: () => T): T {
     this.sql('BEGIN IMMEDIATE').run()
+    this.transactions++
     return this.#finish(work)
   }
 

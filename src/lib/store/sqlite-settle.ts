@@ -24,6 +24,9 @@ type Mine = readonly [id: number, grabbedUntil: number]
 export class SqliteSettle {
   readonly #link: SqliteLink
   readonly #inserts: SqliteInsert
+  #seen = 0
+  /** The link's count of transactions when that was so. */
+  #lookedIn = -1
 
   constructor(link: SqliteLink, inserts: SqliteInsert) {
     this.#link = link
@@ -127,15 +130,25 @@ export class SqliteSettle {
     const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
     if (this.#link.sql(sql).run(...mine).changes === 0) return false
     const [id] = mine
-    // Mostly both tables are empty, and one look is cheaper than two statements for nothing
-    const look = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
-    const kept = this.#link.sql(look).pluck().get() as number
+    const kept = this.#kept()
     if (kept & 1) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
     if (kept & 2) {
       const end = 'UPDATE jobq_wait SET outcome = ?, message = ?, ended_at = ? WHERE job_id = ?'
       this.#link.sql(end).run(outcome, message, now, id)
     }
     return true
+  }
+
+  /**
+   * Is anything kept beside jobs: 1 contexts, 2 who waits. Mostly both tables are empty, and one look in a transaction is
+   * cheaper than two statements a job for nothing. (A job that comes in within the transaction does not leave in it.)
+   */
+  #kept(): number {
+    if (this.#lookedIn === this.#link.transactions) return this.#seen
+    const sql = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
+    this.#lookedIn = this.#link.transactions
+    this.#seen = this.#link.sql(sql).pluck().get() as number
+    return this.#seen
   }
 
   #logException(mine: Mine, message: string, now: number): boolean {

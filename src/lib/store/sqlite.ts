@@ -126,8 +126,7 @@ export class SqliteStore implements Store {
 
   async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
     const {insertMany} = await import('./sqlite-bulk.ts')
-    const beside = this.#link.db.memory ? null : () => this.#link.beside()
-    const count = await insertMany(this.#link, this.#inserts, jobs, beside)
+    const count = await insertMany(this.#link, this.#inserts, jobs)
     this.#ring()
     return count
   }

@@ -1,0 +1,95 @@
+/**
+ * The thread of a bulk (sqlite-bulk.ts): it is sent stretches of jobs and inserts them in one transaction, or spools them
+ * first, until it is told to commit. What fails is rolled back at once, and told.
+ */
+import {parentPort, workerData} from 'node:worker_threads'
+import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from '../errors.ts'
+import type {NewJob} from '../job.ts'
+import {SqliteInsert} from './sqlite-insert.ts'
+import {connect, type LinkAddress, SqliteLink} from './sqlite-link.ts'
+import {Spool} from './sqlite-spool.ts'
+
+export type ThreadData = LinkAddress & {isSpooled: boolean}
+
+/** What it is told: jobs, or what to do. */
+export type Order = readonly NewJob[] | 'commit' | 'end'
+
+export type Answer = {taken: true} | {committed: number} | {failed: Failure}
+
+/** An error without its class, which does not pass between threads. */
+export type Failure =
+  | {is: 'duplicate'; func: string; uniqkey: string; existingId: number | null; nth: number | null}
+  | {is: 'argument'; message: string}
+  | {is: 'store'; code: StoreErrorCode; message: string; hint: string}
+  | {is: 'other'; code: unknown; message: string; stack: string | undefined}
+
+const {file, name, isDurable, patience, clockOffset, isSpooled} = workerData as ThreadData
+let link: SqliteLink | undefined
+let inserts: SqliteInsert
+let spool: Spool | null = null
+let inserted = 0
+let hasFailed = false
+
+let orders = Promise.resolve()
+parentPort!.on('message', (order: Order) => {
+  orders = orders.then(() => obey(order))
+})
+
+async function obey(order: Order): Promise<void> {
+  if (order === 'end') {
+    link?.close()
+    parentPort!.close()
+    return
+  }
+  if (hasFailed) return
+  try {
+    link ??= await open()
+    say(order === 'commit' ? {committed: await commit(link)} : await take(link, order))
+  } catch (error) {
+    hasFailed = true
+    link?.close() // which rolls back
+    link = undefined
+    say({failed: failureOf(error)})
+  }
+}
+
+async function open(): Promise<SqliteLink> {
+  const clock = () => Date.now() + clockOffset
+  const opened = new SqliteLink(connect(file, {fileMustExist: true}), name, {patience, clock})
+  await opened.setDurable(isDurable)
+  inserts = new SqliteInsert(opened)
+  if (isSpooled) spool = new Spool(opened)
+  return opened
+}
+
+async function take(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> {
+  if (spool) spool.add(jobs)
+  else await insert(link, jobs)
+  return {taken: true}
+}
+
+async function commit(link: SqliteLink): Promise<number> {
+  if (spool) for (const jobs of spool.stretches()) await insert(link, jobs)
+  await link.patiently(() => link.sql('COMMIT').run())
+  return inserted
+}
+
+async function insert(link: SqliteLink, jobs: readonly NewJob[]): Promise<void> {
+  if (!link.db.inTransaction) await link.patiently(() => link.sql('BEGIN IMMEDIATE').run())
+  inserted = inserts.insertAll(jobs, inserted)
+}
+
+function say(answer: Answer): void {
+  parentPort!.postMessage(answer)
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof DuplicateJobError) {
+    const {func, uniqkey, existingId, nth = null} = error
+    return {is: 'duplicate', func, uniqkey, existingId, nth}
+  }
+  const {message, stack, code} = error as Error & {code?: unknown}
+  if (error instanceof ArgumentError) return {is: 'argument', message}
+  if (error instanceof StoreError) return {is: 'store', code: error.code, message, hint: error.hint}
+  return {is: 'other', code, message, stack}
+}
