@@ -162,9 +162,18 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/queue-options', may: [...LEAVES, ...DOOR, 'type lib/*']},
   {of: 'lib/queue-view', may: [...LEAVES, 'lib/queue-options', 'lib/stats', 'type lib/*']},
 
+  {of: 'lib/plugins/logger', may: [...LEAVES, 'type lib/*', 'lib/options', 'node:*']},
   {
     of: 'lib/plugins/scoreboard',
-    may: [...LEAVES, 'type lib/*', 'lib/config', 'await lib/work/admin', 'await lib/work/managers', 'node:*'],
+    may: [
+      ...LEAVES,
+      'lib/options',
+      'type lib/*',
+      'lib/config',
+      'await lib/work/admin',
+      'await lib/work/managers',
+      'node:*',
+    ],
   },
   // A test's queue is put together here: on a store in memory, with a clock
   {
@@ -173,12 +182,13 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   },
   {
     of: 'lib/opentelemetry',
-    may: [...LEAVES, 'type lib/*', '@opentelemetry/api', 'node:*'],
+    may: [...LEAVES, 'lib/options', 'type lib/*', '@opentelemetry/api', 'node:*'],
   },
   {
     of: 'lib/prometheus',
     may: [
       ...LEAVES,
+      'lib/options',
       'type lib/*',
       'lib/config',
       'lib/metrics',

@@ -22,10 +22,10 @@ import {
   type TracerProvider,
   trace,
 } from '@opentelemetry/api'
-import {closest} from './closest.ts'
 import {HookError, JobqError, UsageError} from './errors.ts'
 import type {EnqueueCall, Hook} from './hooks.ts'
 import {type EnqueuedJob, idOf, type RowRef} from './job.ts'
+import {checkOptions, is} from './options.ts'
 import type {AttemptEnd, Plugin} from './plugins.ts'
 import type {Job} from './worker.ts'
 
@@ -48,7 +48,7 @@ const {version} = createRequire(import.meta.url)('../../package.json') as {versi
  * @throws UsageError for an option that can't be meant
  */
 export function openTelemetry(options: OpenTelemetryOptions = {}): Plugin {
-  checkOptions(options)
+  checkOptions(options, 'openTelemetry', {tracerProvider: provider, sameTrace: is.yesNo})
   return new Spans(options)
 }
 
@@ -195,17 +195,7 @@ function errorType(error: unknown): string {
   if (!(error instanceof Error)) return '_OTHER'
   return error.name === 'Error' ? error.constructor.name : error.name
 }
-
-function checkOptions(options: OpenTelemetryOptions): void {
-  const known = ['tracerProvider', 'sameTrace']
-  const unknown = Object.keys(options).find(key => !known.includes(key))
-  if (unknown)
-    throw new UsageError(`openTelemetry: unknown option ${unknown}`, {
-      hint: `did you mean ${closest(unknown, known)}?`,
-    })
-  const {tracerProvider, sameTrace} = options
-  if (tracerProvider !== undefined && typeof tracerProvider?.getTracer !== 'function')
-    throw new UsageError('openTelemetry: tracerProvider: expected a TracerProvider, got something else')
-  if (sameTrace !== undefined && typeof sameTrace !== 'boolean')
-    throw new UsageError(`openTelemetry: sameTrace: expected true or false, got ${typeof sameTrace}`)
+const provider = (value: unknown, what: string) => {
+  if (typeof (value as TracerProvider | null)?.getTracer !== 'function')
+    throw new UsageError(`${what}: expected a TracerProvider, got something else`)
 }

@@ -25,6 +25,7 @@ export const is = {
   yesNo: needs('true or false', value => typeof value === 'boolean'),
   count: needs('a whole number from 0', value => isWhole(value, 0)),
   index: needs('a whole number from 1', value => isWhole(value, 1)),
+  port: needs('a whole number from 0 to 65535', value => isWhole(value, 0) && (value as number) <= 65_535),
   seconds: needs('seconds from 0', isFrom0),
   callback: needs('a function', value => typeof value === 'function'),
   object: needs('an object', isObject),

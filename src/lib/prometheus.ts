@@ -11,7 +11,6 @@
 import {createServer, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import type * as PromClient from 'prom-client'
-import {closest} from './closest.ts'
 import {databasesName} from './config.ts'
 import {ServerError, UsageError} from './errors.ts'
 import type {EventName, JobqEvents} from './events.ts'
@@ -27,6 +26,7 @@ import {
   WAIT_BUCKETS,
   workersSamples,
 } from './metrics.ts'
+import {checkOptions, is} from './options.ts'
 import type {Plugin, PluginContext} from './plugins.ts'
 import type {JobQueue} from './queue.ts'
 
@@ -51,7 +51,7 @@ export interface PrometheusPlugin extends Plugin {
  * @throws UsageError for an option that can't be meant
  */
 export function prometheus(options: PrometheusOptions = {}): PrometheusPlugin {
-  checkOptions(options)
+  checkOptions(options, 'prometheus', {register: is.object, port: is.port, host: is.text})
   return new Metrics(options)
 }
 
@@ -211,18 +211,4 @@ async function answer(register: PromClient.Registry, response: ServerResponse): 
   } catch (error) {
     response.writeHead(500, {'content-type': 'text/plain'}).end(`${(error as Error).message}\n`)
   }
-}
-
-function checkOptions(options: PrometheusOptions): void {
-  const known = ['register', 'port', 'host']
-  const unknown = Object.keys(options).find(key => !known.includes(key))
-  if (unknown)
-    throw new UsageError(`prometheus: unknown option ${unknown}`, {
-      hint: `did you mean ${closest(unknown, known)}?`,
-    })
-  const {port, host} = options
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
-    throw new UsageError(`prometheus: port: expected a whole number from 0 to 65535, got ${String(port)}`)
-  if (host !== undefined && typeof host !== 'string')
-    throw new UsageError(`prometheus: host: expected text, got ${typeof host}`)
 }

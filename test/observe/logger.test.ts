@@ -95,7 +95,7 @@ test('it is a plugin, and a job gets one that knows it', () => {
 describe('logger()', () => {
   const mistakes: [options: object, message: RegExp][] = [
     [{formt: 'text'}, /unknown option formt/],
-    [{format: 'xml'}, /format: expected text or json, got 'xml'/],
+    [{format: 'xml'}, /logger: format: expected one of text, json, got 'xml'/],
     [{level: 'loud'}, /level: expected one of debug, info, warn, error, got 'loud'/],
     [{to: 'file.log'}, /to: expected something with write\(line\)/],
   ]

@@ -1,6 +1,7 @@
 /** The plugin for OpenTelemetry, with its real SDK: spans of enqueues and of attempts, and how they hang together. */
 import assert from 'node:assert/strict'
-import {after, afterEach, before, describe, test} from 'node:test'
+import {join} from 'node:path'
+import {after, afterEach, before, describe, type TestContext, test} from 'node:test'
 import {context, propagation, SpanKind, SpanStatusCode, trace} from '@opentelemetry/api'
 import {AsyncLocalStorageContextManager} from '@opentelemetry/context-async-hooks'
 import {W3CTraceContextPropagator} from '@opentelemetry/core'
@@ -11,13 +12,16 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
+import Sqlite from 'better-sqlite3'
 import {DuplicateJobError, HookError} from '../../src/lib/errors.ts'
 import {type EnqueueCall, Hooks} from '../../src/lib/hooks.ts'
 import type {EnqueuedJob, JobRow} from '../../src/lib/job.ts'
 import {type OpenTelemetryOptions, openTelemetry} from '../../src/lib/opentelemetry.ts'
 import {PluginSet} from '../../src/lib/plugin-set.ts'
+import {JobQueue} from '../../src/lib/queue.ts'
 import {readyWorker, runJob} from '../../src/lib/work/run-job.ts'
 import type {Worker} from '../../src/lib/worker.ts'
+import {tempFolder} from '../support/temp.ts'
 
 const exporter = new InMemorySpanExporter()
 const provider = new BasicTracerProvider({spanProcessors: [new SimpleSpanProcessor(exporter)]})
@@ -279,6 +283,53 @@ describe('an attempt', () => {
   })
 })
 
+describe('in a queue', () => {
+  async function open(t: TestContext) {
+    const db = join(tempFolder(t), 'jobs.db')
+    const queue = await JobQueue.open({db, plugins: {tracing: openTelemetry()}})
+    t.after(() => queue.close())
+    const caller = new Sqlite(db)
+    t.after(() => caller.close())
+    return {queue, caller}
+  }
+
+  test("an enqueue in the application's own transaction is traced to its attempt", async t => {
+    const {queue, caller} = await open(t)
+    const job = caller.transaction(() => queue.enqueueIn(caller, 'Notify', {arg: 1}))()
+    const send = span('send Notify')
+    assert.equal(send.attributes['messaging.message.id'], String(job.id))
+    await queue.work({mode: 'drain', workers: {Notify: () => {}}})
+    assert.equal(span('process Notify').links[0]?.context.spanId, send.spanContext().spanId)
+  })
+
+  test('a second attempt links to the same enqueue', async t => {
+    const {queue} = await open(t)
+    await queue.enqueue('Notify')
+    const Notify = {maxRetries: 1, work: () => Promise.reject(new Error('no'))}
+    await queue.work({mode: 'drain', workers: {Notify}})
+    const {spanId} = span('send Notify').spanContext()
+    const attempts = exporter.getFinishedSpans().filter(({name}) => name === 'process Notify')
+    assert.deepEqual(
+      attempts.map(({links, attributes}) => [
+        links[0]?.context.spanId,
+        attributes['messaging.jobq.retry_count'],
+        attributes['messaging.jobq.retry_in'],
+      ]),
+      [
+        [spanId, 0, 0],
+        [spanId, 1, undefined],
+      ],
+    )
+  })
+
+  test('what a worker enqueues belongs to its attempt', async t => {
+    const {queue} = await open(t)
+    await queue.enqueue('Notify')
+    await queue.work({mode: 'drain', workers: {Notify: () => queue.enqueue('Mail', {delay: 60})}})
+    assert.equal(span('send Mail').parentSpanContext?.spanId, span('process Notify').spanContext().spanId)
+  })
+})
+
 describe('openTelemetry()', () => {
   test('takes a provider of its own, and sends what that holds when it stops', async () => {
     const own = new InMemorySpanExporter()
@@ -294,7 +345,7 @@ describe('openTelemetry()', () => {
 
   const mistakes: [options: object, message: RegExp][] = [
     [{sameTrce: true}, /unknown option sameTrce/],
-    [{sameTrace: 'yes'}, /sameTrace: expected true or false, got string/],
+    [{sameTrace: 'yes'}, /openTelemetry: sameTrace: expected true or false, got "yes"/],
     [{tracerProvider: {}}, /tracerProvider: expected a TracerProvider/],
   ]
   for (const [options, message] of mistakes)

@@ -169,8 +169,8 @@ describe('prometheus()', () => {
   const mistakes: [options: object, message: RegExp][] = [
     [{prot: 1}, /prometheus: unknown option prot/],
     [{port: 70_000}, /port: expected a whole number from 0 to 65535, got 70000/],
-    [{port: '9464'}, /port: expected a whole number from 0 to 65535, got 9464/],
-    [{host: 7}, /host: expected text, got number/],
+    [{port: '9464'}, /port: expected a whole number from 0 to 65535, got "9464"/],
+    [{host: 7}, /prometheus: host: expected text, got 7/],
   ]
   for (const [options, message] of mistakes)
     test(`${JSON.stringify(options)} is refused`, () =>

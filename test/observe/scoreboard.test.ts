@@ -181,7 +181,7 @@ describe('scoreboard()', () => {
   const mistakes: [options: object, message: RegExp][] = [
     [{prot: 1}, /scoreboard: unknown option prot/],
     [{port: -1}, /port: expected a whole number from 0 to 65535, got -1/],
-    [{host: 1}, /host: expected text, got number/],
+    [{host: 1}, /scoreboard: host: expected text, got 1/],
   ]
   for (const [options, message] of mistakes)
     test(`${JSON.stringify(options)} is refused`, () =>

@@ -7,9 +7,9 @@
  * function, so that lines of text leave these out there.
  */
 import {inspect} from 'node:util'
-import {closest} from '../closest.ts'
 import {UsageError} from '../errors.ts'
 import {idOf} from '../job.ts'
+import {checkOptions} from '../options.ts'
 import type {Plugin, PluginContext} from '../plugins.ts'
 import type {Job} from '../worker.ts'
 
@@ -58,7 +58,7 @@ export interface LoggerPlugin extends Plugin, Logger {
  * @throws UsageError for an option that can't be meant
  */
 export function logger(options: LoggerOptions = {}): LoggerPlugin {
-  checkOptions(options)
+  checkOptions(options, 'logger', OPTIONS)
   const {format = 'text', level = 'info', to = process.stderr} = options
   const lines = format === 'json' ? jsonLine : textLine
   let isLabelled = false
@@ -128,19 +128,15 @@ function asJson(value: unknown): string {
 function oneLine(text: string): string {
   return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, char => JSON.stringify(char).slice(1, -1))
 }
-
-function checkOptions(options: LoggerOptions): void {
-  const known = ['format', 'level', 'to']
-  const unknown = Object.keys(options).find(key => !known.includes(key))
-  if (unknown)
-    throw new UsageError(`logger: unknown option ${unknown}`, {
-      hint: `did you mean ${closest(unknown, known)}?`,
-    })
-  const {format = 'text', level = 'info', to} = options
-  if (format !== 'text' && format !== 'json')
-    throw new UsageError(`logger: format: expected text or json, got ${inspect(format)}`)
-  if (!LEVELS.includes(level))
-    throw new UsageError(`logger: level: expected one of ${LEVELS.join(', ')}, got ${inspect(level)}`)
-  if (to !== undefined && typeof to?.write !== 'function')
-    throw new UsageError('logger: to: expected something with write(line), got something else')
+const oneOf = (words: readonly string[]) => (value: unknown, what: string) => {
+  if (!words.includes(value as string))
+    throw new UsageError(`${what}: expected one of ${words.join(', ')}, got ${inspect(value)}`)
+}
+const OPTIONS = {
+  format: oneOf(['text', 'json']),
+  level: oneOf(LEVELS),
+  to: (value: unknown, what: string) => {
+    if (typeof (value as LineWriter | null)?.write !== 'function')
+      throw new UsageError(`${what}: expected something with write(line), got something else`)
+  },
 }

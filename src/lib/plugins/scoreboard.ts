@@ -8,12 +8,12 @@
  */
 import type {Server} from 'node:net'
 import {hostname} from 'node:os'
-import {closest} from '../closest.ts'
 import {databasesName} from '../config.ts'
 import {UsageError} from '../errors.ts'
 import {idOf, type RowRef} from '../job.ts'
 import type {ManagerStatus, Slot} from '../manager.ts'
 import {ADMIN_PORT} from '../names.ts'
+import {checkOptions, is} from '../options.ts'
 import type {Plugin, PluginContext} from '../plugins.ts'
 import type {JobQueue} from '../queue.ts'
 
@@ -38,7 +38,7 @@ export interface ScoreboardPlugin extends Plugin {
  * @throws UsageError for an option that can't be meant
  */
 export function scoreboard(options: ScoreboardOptions = {}): ScoreboardPlugin {
-  checkOptions(options)
+  checkOptions(options, 'scoreboard', {port: is.port, host: is.text})
   return new Scoreboard(options)
 }
 
@@ -163,18 +163,4 @@ class Scoreboard implements ScoreboardPlugin {
       return {state, pid, id: job?.id ?? null, func: job?.func ?? null, seconds, jobs, memory: null}
     })
   }
-}
-
-function checkOptions({...options}: ScoreboardOptions): void {
-  const known = ['port', 'host']
-  const unknown = Object.keys(options).find(key => !known.includes(key))
-  if (unknown)
-    throw new UsageError(`scoreboard: unknown option ${unknown}`, {
-      hint: `did you mean ${closest(unknown, known)}?`,
-    })
-  const {port, host} = options
-  if (port !== undefined && !(Number.isInteger(port) && port >= 0 && port <= 65_535))
-    throw new UsageError(`scoreboard: port: expected a whole number from 0 to 65535, got ${String(port)}`)
-  if (host !== undefined && typeof host !== 'string')
-    throw new UsageError(`scoreboard: host: expected text, got ${typeof host}`)
 }
