@@ -31,7 +31,7 @@ const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
  */
 const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/errors', may: []},
-  {of: 'lib/closest', may: []},
+  {of: 'lib/closest', may: ['node:module', 'type fastest-levenshtein']},
   {of: 'lib/job', may: []},
   {of: 'lib/names', may: LEAVES},
   {of: 'lib/time', may: LEAVES},
