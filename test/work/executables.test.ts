@@ -117,7 +117,8 @@ describe('what an executable is told', {concurrency: 2}, () => {
       Env: `#!/bin/sh\nenv | grep ^JOBQ_ | sort > "$HOME/env.$JOBQ_ID"`,
     })
     await site.enqueue(['Env', {uniqkey: 'photo:9 "x"', priority: 4_294_967_295}], ['Env'])
-    site.rows('UPDATE job SET retry_cnt = 3 WHERE uniqkey IS NULL')
+    await site.enqueue(['Env', {context: {traceparent: '00-a', 'x y': "it's"}}])
+    site.rows('UPDATE job SET retry_cnt = 3 WHERE id = 2')
     assert.equal((await site.drain()).code, 0)
     const read = (id: number) => readFileSync(site.path(`env.${id}`), 'utf8')
     assert.equal(
@@ -131,6 +132,7 @@ JOBQ_UNIQKEY=photo:9 "x"
 `,
     )
     assert.match(read(2), /JOBQ_PRIORITY=0\nJOBQ_RETRY_CNT=3\nJOBQ_UNIQKEY=\n$/)
+    assert.match(read(3), /^JOBQ_CONTEXT=\{"traceparent":"00-a","x y":"it's"\}$/m)
   })
 
   test('the database is absolute, so that a worker may enqueue from wherever it goes', async t => {

@@ -147,6 +147,7 @@ function facts(job: JobRow): NodeJS.ProcessEnv {
     JOBQ_UNIQKEY: job.uniqkey ?? '',
     JOBQ_PRIORITY: String(job.priority),
     JOBQ_RETRY_CNT: String(job.retryCnt),
+    JOBQ_CONTEXT: job.context,
   }
 }
 
