@@ -6,6 +6,8 @@ import {connectionOptions} from '../../src/lib/store/mysql-address.ts'
 import {MysqlLanes} from '../../src/lib/store/mysql-lanes.ts'
 import type {Link} from '../../src/lib/store/mysql-link.ts'
 import {Links} from '../../src/lib/store/mysql-links.ts'
+import {look} from '../../src/lib/store/mysql-look.ts'
+import {taken, takes} from '../../src/lib/store/mysql-take.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
 
@@ -60,16 +62,16 @@ else {
 /** A look, and a take that gets a job. */
 async function readsOfTurn(link: Link): Promise<number> {
   const lanes = new MysqlLanes()
-  await lanes.look(link, WANT) // what it has not seen yet costs a little more
+  await look(lanes, link, WANT) // what it has not seen yet costs a little more
   return counted(link, async () => {
-    const look = await lanes.look(link, WANT)
-    assert.ok(look.best)
+    const seen = await look(lanes, link, WANT)
+    assert.ok(seen.best)
     const statements = [
       'START TRANSACTION',
       'SET @now = UNIX_TIMESTAMP()',
-      ...lanes.takes(link, WANT, 1, new Map()),
+      ...takes(lanes, link, WANT, 1, new Map()),
     ]
-    const {jobs} = lanes.taken(await link.batch(statements), WANT)
+    const {jobs} = taken(lanes, await link.batch(statements))
     assert.equal(jobs.length, 1)
     await link.run('ROLLBACK')
   })

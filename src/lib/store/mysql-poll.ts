@@ -8,6 +8,7 @@
 import {MysqlLanes} from './mysql-lanes.ts'
 import {type Link, textOf} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
+import {look} from './mysql-look.ts'
 import type {Waits} from './mysql-waits.ts'
 import type {Want, Watch} from './store.ts'
 
@@ -96,7 +97,7 @@ export class Poll {
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
     if (await this.#waits.haveEnded(link)) this.#ends++
-    return `${(await this.#lanes.look(link, want)).signature} ${this.#ends}`
+    return `${(await look(this.#lanes, link, want)).signature} ${this.#ends}`
   }
 
   #sleep(): void {

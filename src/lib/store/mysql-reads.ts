@@ -24,9 +24,9 @@ import {
   type Stretch,
   share,
 } from './keys.ts'
-import {jobColumns, jobOf} from './mysql-lanes.ts'
 import {type Link, type Row, textOf} from './mysql-link.ts'
 import {funcName, MysqlLogs, uptoBytes} from './mysql-logs.ts'
+import {jobColumns, jobOf} from './mysql-rows.ts'
 import {attemptsOf, countsOf, type Func, timesOf} from './mysql-stats.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 

@@ -5,9 +5,11 @@
  */
 import {StoreError} from '../errors.ts'
 import type {Lease, Settlement} from '../job.ts'
-import {type Head, type Look, MysqlLanes, type Skipped} from './mysql-lanes.ts'
+import {type Head, MysqlLanes, type Skipped} from './mysql-lanes.ts'
 import type {Links} from './mysql-links.ts'
+import {type Look, look} from './mysql-look.ts'
 import {countDeaths, Settling} from './mysql-settle.ts'
+import {batchSize, taken, takes} from './mysql-take.ts'
 import type {Peek, SettleResult, Turn, Want} from './store.ts'
 
 /** How many leases that ran out are put back in one transaction. */
@@ -79,7 +81,7 @@ export class Turns {
   }
 
   #look(want: Want, skipped?: Skipped): Promise<Look> {
-    return this.#links.read(link => this.#lanes.look(link, want, skipped))
+    return this.#links.read(link => look(this.#lanes, link, want, skipped))
   }
 
   /** One transaction: the ends, and a first batch of jobs. */
@@ -91,12 +93,12 @@ export class Turns {
         })
       const settling = new Settling(link, BEGIN)
       await settling.settle(settlements)
-      const count = want.limit === 0 ? 0 : this.#lanes.batchSize(want, want.limit)
-      const statements = count === 0 ? ['SELECT @now AS now'] : this.#lanes.takes(link, want, count, skipped)
+      const count = want.limit === 0 ? 0 : batchSize(this.#lanes, want, want.limit)
+      const statements = count === 0 ? ['SELECT @now AS now'] : takes(this.#lanes, link, want, count, skipped)
       const replies = await settling.send([...statements, 'COMMIT'])
       const settled: SettleResult[] = settling.results
       if (count === 0) return {settled, jobs: [], now: Number(replies[0]!.rows[0]!.now)}
-      return {settled, ...this.#lanes.taken(replies, want)}
+      return {settled, ...taken(this.#lanes, replies)}
     })
   }
 
