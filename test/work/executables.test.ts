@@ -167,7 +167,7 @@ JOBQ_UNIQKEY=photo:9 "x"
     assert.equal(read(2).toString(), json)
     assert.equal(read(3).length, 0)
     assert.equal(read(4).length, 0)
-    assert.equal(read(5).toString('hex'), '81a1619201c0')
+    assert.equal(read(5).toString('hex'), '81c401619201c0')
   })
 
   test('10 MB of it, whether it reads them or not', async t => {

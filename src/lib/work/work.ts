@@ -98,17 +98,19 @@ export async function work(
     },
     reopenLog,
   })
+  let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
   try {
     servers.push(...(await serve(queue, scoreboard, options, settings, log)))
     await Promise.race([crew.ready(), signals.end]) // a worker's import may take long
     if (!signals.ended) systemd.ready()
     const summary = await dispatcher.run()
+    patienceMs = dispatching.shutdownTimeoutMs
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended)}
   } finally {
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
-    await crew.close(dispatching.shutdownTimeoutMs)
+    await crew.close(patienceMs)
     await guardian.close()
   }
 }
