@@ -1,7 +1,5 @@
 /** What people and programs get to see, as strings: JSON documents, tables, sparklines. Knows job types only. */
 
-import {randomUUID} from 'node:crypto'
-
 /** JSON text that goes into a document as it is: an argument keeps its digits and its depth. */
 export class RawJson {
   readonly text: string
@@ -20,6 +18,6 @@ export function toJson(value: unknown): string {
   return raw.length === 0 ? text : text.replace(MARKED, (_, i: string) => raw[Number(i)]!)
 }
 
-/** Stands for a RawJson while the rest is written; random, so that no stored text can look like it. */
-const MARK = `raw-${randomUUID()}-`
+/** Stands for a RawJson while the rest is written; random, so that no text that was stored before can look like it. */
+const MARK = `raw-${Math.random()}${Math.random()}-`
 const MARKED = new RegExp(`"${MARK}(\\d+)-"`, 'g')
