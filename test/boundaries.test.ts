@@ -39,6 +39,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
 
   {of: 'lib/store/store', may: ['type lib/job']},
   {of: 'lib/store/keys', may: ['type lib/job']},
+  {of: 'lib/store/spool', may: ['lib/errors', 'type lib/job', 'node:*']},
   {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
   {
     of: 'lib/store/open',
@@ -209,6 +210,7 @@ function driver(name: string, itsPackage: string) {
       'lib/errors',
       'lib/job',
       'lib/store/keys',
+      'lib/store/spool',
       'type lib/store/store',
       `lib/store/${name}*`,
       itsPackage,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {fork} from 'node:child_process'
 import {once} from 'node:events'
+import {readFileSync} from 'node:fs'
 import {type AddressInfo, connect, createServer, type Socket} from 'node:net'
 import {describe, type TestContext, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
@@ -15,6 +16,7 @@ import {postgresServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
 
 const CHILD = fileURLToPath(new URL('./postgres-process.ts', import.meta.url))
+const SCHEMA_1 = fileURLToPath(new URL('../fixtures/postgres-schema-1.sql', import.meta.url))
 const MILLION = 1_000_000
 const server = await postgresServer(answersPostgres)
 
@@ -376,6 +378,53 @@ else {
         )
     })
 
+    test('one of version 1 is brought to version 2, with an older jobq at work on it', async t => {
+      const db = await PostgresDatabase.create(url)
+      const store = db.store()
+      t.after(async () => {
+        await store.close()
+        await db.drop()
+      })
+      await db.query(readFileSync(SCHEMA_1, 'utf8'))
+      // What needs nothing new works; what does says what to do
+      const {id} = await store.enqueue(job('Work', {uniqkey: 'k'}))
+      for (const call of [() => store.turn([], want()), () => store.enqueue(job('Work', {tracked: true}))])
+        await assert.rejects(
+          call(),
+          error => hasCode('FOREIGN')(error) && /jobq init/.test((error as StoreError).hint),
+        )
+      const older = (done: number[], until: number[]) =>
+        db.query(
+          `SELECT what, job_id, job_grabbed_until FROM jobq_grab_1(?, ?, '{NULL}', '{Work}', '{f}', '{0}', NULL, 1, 60, 3)`,
+          done,
+          until,
+        )
+      const [first] = await older([], [])
+      assert.equal(Number(first!.job_id), id)
+
+      const {made} = await preparePostgres(db.url, 'db', {dryRun: false})
+      assert.deepEqual(
+        made.filter(each => each.startsWith('table')),
+        ['table jobq_context', 'table jobq_wait'],
+      )
+      assert.ok(!made.includes('table job') && made.includes('function jobq_grab_2'), String(made))
+      assert.deepEqual((await preparePostgres(db.url, 'db', {dryRun: true})).sql, [])
+      assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 2}])
+
+      // The older one ends its job and takes the next, and who waits for that hears that it is gone
+      const second = await store.enqueue(job('Work', {tracked: true, context: '{}'}))
+      const [ended, taken] = await older([id], [Number(first!.job_grabbed_until)])
+      assert.deepEqual([ended?.what, Number(taken?.job_id)], ['done', second.id])
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      await until('it listens', () => rung > 0)
+      rung = 0
+      await older([second.id], [Number(taken!.job_grabbed_until)])
+      await until('it rings', () => rung > 0)
+      watch.close()
+      assert.deepEqual(await store.ends([second]), [{id: second.id, outcome: 'gone', message: ''}])
+    })
+
     test('a newer jobq’s is refused', async t => {
       const {db, store} = await prepared(t)
       await db.run('UPDATE jobq_schema SET version = 99')
@@ -428,6 +477,8 @@ else {
       'GRANT UPDATE, DELETE ON job TO',
       'GRANT SELECT, INSERT ON exception_log, job_status TO',
       'GRANT SELECT, INSERT, DELETE ON jobq_death TO',
+      'GRANT SELECT, DELETE ON jobq_context TO',
+      'GRANT SELECT, UPDATE ON jobq_wait TO',
       'GRANT SELECT ON jobq_pause TO',
       ...USE('exception_log, job_status, jobq_death'),
     ]

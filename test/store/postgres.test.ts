@@ -13,12 +13,5 @@ else {
     for (const database of pool) await database.drop()
     await server.stop()
   })
-  storeSuite('PostgreSQL', () => PostgresDatabase.create(server.url, pool), {
-    lacks: [
-      'context',
-      'jobs that are waited for',
-      "in a caller's transaction",
-      'enqueue many, from a slow source',
-    ],
-  })
+  storeSuite('PostgreSQL', () => PostgresDatabase.create(server.url, pool))
 }

@@ -3,6 +3,7 @@ import {randomBytes} from 'node:crypto'
 import pg from 'pg'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres.ts'
 import type {LinkOptions} from '../../src/lib/store/postgres-link.ts'
+import type {Foreign} from '../store/suite/bench.ts'
 
 /** Can this URL be connected to? */
 export async function answersPostgres(url: string): Promise<boolean> {
@@ -18,11 +19,14 @@ export async function answersPostgres(url: string): Promise<boolean> {
   }
 }
 
+const BESIDE = ['jobq_context', 'jobq_wait']
+
 export class PostgresDatabase {
   readonly url: string
   readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
   readonly #server: string
   readonly #perl: pg.Client
+  readonly #foreign: pg.Client[] = []
   readonly #pool: PostgresDatabase[] | undefined
 
   private constructor(server: string, pool: PostgresDatabase[] | undefined) {
@@ -67,9 +71,25 @@ export class PostgresDatabase {
     return this.store()
   }
 
+  async foreign(): Promise<Foreign & {connection: pg.Client}> {
+    const connection = new pg.Client(this.url)
+    connection.on('error', () => {}) // a test ends it
+    await connection.connect()
+    this.#foreign.push(connection)
+    return {
+      connection,
+      begin: async () => void (await connection.query('BEGIN')),
+      commit: async () => void (await connection.query('COMMIT')),
+      rollback: async () => void (await connection.query('ROLLBACK')),
+      run: async (sql, ...values) => void (await connection.query(numbered(sql), values)),
+      close: () => connection.end(),
+    }
+  }
+
   async remove(): Promise<void> {
+    for (const connection of this.#foreign.splice(0)) await connection.end()
     if (!this.#pool || !(await this.#isPrepared())) return this.drop()
-    for (const table of ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause'])
+    for (const table of ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause', ...BESIDE])
       await this.query(`DELETE FROM ${table}`) // a TRUNCATE waits for the disk
     this.#pool.push(this)
   }

@@ -31,10 +31,10 @@ import {Links, PATIENCE_MS} from './mysql-links.ts'
 import {Poll} from './mysql-poll.ts'
 import {MysqlReads} from './mysql-reads.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './mysql-schema.ts'
-import {Spool} from './mysql-spool.ts'
 import {Turns} from './mysql-turn.ts'
 import {Sweeper, Waits} from './mysql-waits.ts'
 import {Within} from './mysql-within.ts'
+import {Spool} from './spool.ts'
 import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from './store.ts'
 
 /** Turns and renewals have a connection to themselves; all else shares these. */

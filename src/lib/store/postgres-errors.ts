@@ -14,12 +14,17 @@ const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', '25P03']
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isPassing(error: unknown): boolean {
-  return [DEADLOCK, LOCK_TIMEOUT, SERIALIZATION].includes(codeOf(error))
+  return [DEADLOCK, LOCK_TIMEOUT, SERIALIZATION].includes(stateOf(error))
+}
+
+/** A value that its column does not take: of several that were sent, only one may be to blame. */
+export function isOfData(error: unknown): boolean {
+  return /^2[23]/.test(stateOf(error)) && isState(stateOf(error))
 }
 
 /** The connection ended before an answer came: what was sent may have been done. */
 export function isLost(error: unknown): boolean {
-  const code = codeOf(error)
+  const code = stateOf(error)
   if (SHUT_DOWN.includes(code) || isState(code)) return false
   return (
     /^(E[A-Z]+|ERR_STREAM.*)$/.test(code) ||
@@ -29,13 +34,13 @@ export function isLost(error: unknown): boolean {
 
 /** Is there no server behind this connection any more? */
 export function isDead(error: unknown): boolean {
-  return isLost(error) || SHUT_DOWN.includes(codeOf(error)) || codeOf(error).startsWith('08')
+  return isLost(error) || SHUT_DOWN.includes(stateOf(error)) || stateOf(error).startsWith('08')
 }
 
 /** What is neither the server's nor the system's is a defect and stays as it is. */
 export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError || !(error instanceof Error)) return error
-  const code = codeOf(error)
+  const code = stateOf(error)
   const {message} = error
   const cause = error
   const failed = (kind: StoreError['code'], what: string, hint: string) =>
@@ -119,7 +124,8 @@ export function mayBeStored(name: string, what: string, cause: unknown): StoreEr
   )
 }
 
-function codeOf(error: unknown): string {
+/** SQLSTATE, or the system's code; empty where there is none. */
+export function stateOf(error: unknown): string {
   const code = (error as PostgresError | null)?.code
   return typeof code === 'string' ? code : ''
 }

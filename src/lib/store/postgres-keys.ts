@@ -1,7 +1,8 @@
 /** The order of a listing on PostgreSQL: keys of jobs by the index jobq_lane, lanes merged as they are wanted. */
 import type {JobState} from '../job.ts'
 import {byId, byOrder, byTime, joined, type Key, type Keys, LAST, merged, type Order, share} from './keys.ts'
-import {numbersArray, type Send, type Statement, type Value} from './postgres-link.ts'
+import {bigints, integers} from './postgres-arrays.ts'
+import type {Send, Statement, Value} from './postgres-link.ts'
 
 /** The priorities at which functions have jobs that no one holds: one seek each. */
 const LANES = {
@@ -66,7 +67,7 @@ interface Wanted {
 /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
 export async function keysOf(send: Send, {state, funcIds, after, wanted, now}: Wanted): Promise<Keys> {
   if (wanted === 0 || funcIds.length === 0) return {keys: [], end: null}
-  const funcs = numbersArray(funcIds)
+  const funcs = integers(funcIds)
   if (state === 'running') {
     const parts = await partsOf(send, RUNNING, [funcs, now, wanted, after?.id ?? -1], funcIds.length, byId)
     return merged(parts, wanted, byId)
@@ -124,10 +125,10 @@ function laneKeys(
   order: Order,
 ): Promise<Key[][]> {
   const values = [
-    numbersArray(lanes.map(({funcId}) => funcId)),
-    numbersArray(lanes.map(({priority}) => priority)),
-    numbersArray(places.map(({runAfter}) => runAfter)),
-    numbersArray(places.map(({id}) => id)),
+    integers(lanes.map(({funcId}) => funcId)),
+    integers(lanes.map(({priority}) => priority)),
+    bigints(places.map(({runAfter}) => runAfter)),
+    bigints(places.map(({id}) => id)),
     limit,
     now,
   ]

@@ -9,6 +9,8 @@ import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
 import {UsageError} from '../errors.ts'
 import {explain, isDead, isLost, isPassing} from './postgres-errors.ts'
 
+/** The database's clock. */
+export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
 /** One for the dispatcher's turns, the others for what else is called meanwhile. */
 const MAX_CONNECTIONS = 4
 /** An answer that takes longer will not come: the network is taken for dead. Bulk inserts are many statements. */
@@ -20,6 +22,9 @@ const CONNECT_MS = 10_000
 const LOCK_MS = 5000
 /** How long deadlocks and locked rows are tried again, all attempts together. */
 const PATIENCE_MS = 30_000
+
+/** A setting that says: who deletes jobs on this connection writes down how they ended. */
+export const TELLS_ENDS = 'jobq.tells_ends'
 
 export interface Statement {
   /** Prepared under this name, once a connection. */
@@ -63,7 +68,8 @@ export class Link {
     // Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes
     // the planner take for dear would be compiled: 80 ms for a listing of ten jobs.
     const setUp = `SET default_transaction_isolation = 'read committed'; SET lock_timeout = ${Math.max(1, Math.min(LOCK_MS, patience))};
-      SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+      SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off;
+      SET enable_mergejoin = off; SET jit = off; SET plan_cache_mode = force_generic_plan; SET ${TELLS_ENDS} = on;
       ${durable ? '' : 'SET synchronous_commit = off'}`
     this.#pool.on('connect', client => void client.query(setUp).catch(() => {}))
   }
@@ -75,15 +81,12 @@ export class Link {
 
   /** Several in one transaction and one round trip. */
   async pipeline(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
-    return this.#use(async client => {
-      const sent = [
-        send(client, BEGIN),
-        ...statements.map(([statement, values]) => send(client, statement, values)),
-        send(client, COMMIT),
-      ]
-      const replies = await allOrFirstError(sent)
-      return replies.slice(1, -1)
-    }, false)
+    return this.#use(client => pipelined(client, statements), false)
+  }
+
+  /** As pipeline, but a lock that is waited for too long, or a dead connection, is told at once. */
+  async pipelineOnce(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
+    return this.#with(client => pipelined(client, statements))
   }
 
   /**
@@ -92,11 +95,6 @@ export class Link {
    */
   async transaction<T>(work: (send: Send) => Promise<T>, onCommit = () => {}): Promise<T> {
     return this.#use(client => this.#transact(client, BEGIN, work, onCommit), false)
-  }
-
-  /** As transaction, but work can't start over: only the connection is waited for. */
-  async transactionOnce<T>(work: (send: Send) => Promise<T>, onCommit: () => void): Promise<T> {
-    return this.#with(client => this.#transact(client, BEGIN, work, onCommit))
   }
 
   /** Several reads of one moment. */
@@ -198,6 +196,18 @@ const COMMIT = {name: 'jobq_commit', text: 'COMMIT'}
 
 function ignore(): void {}
 
+async function pipelined(
+  client: PoolClient,
+  statements: readonly [Statement, readonly Value[]][],
+): Promise<Reply[]> {
+  const sent = [
+    send(client, BEGIN),
+    ...statements.map(([statement, values]) => send(client, statement, values)),
+    send(client, COMMIT),
+  ]
+  return (await allOrFirstError(sent)).slice(1, -1)
+}
+
 function send(
   client: PoolClient,
   statement: Statement | string,
@@ -262,33 +272,4 @@ function sslOf(mode: string | null): ClientConfig['ssl'] {
         },
       )
   }
-}
-
-/** Array literals: a million jobs a minute go through here, and pg's own are twice as slow. */
-export function textArray(values: readonly (string | null)[]): string {
-  let text = '{'
-  for (const value of values) {
-    if (text.length > 1) text += ','
-    text += value === null ? 'NULL' : `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`
-  }
-  return `${text}}`
-}
-
-export function bytesArray(values: readonly (string | Uint8Array | null)[]): string {
-  let text = '{'
-  for (const value of values) {
-    if (text.length > 1) text += ','
-    text += value === null ? 'NULL' : `"\\\\x${bytesOf(value).toString('hex')}"`
-  }
-  return `${text}}`
-}
-
-export function numbersArray(values: readonly (number | null)[]): string {
-  return `{${values.map(value => value ?? 'NULL').join(',')}}`
-}
-
-export function bytesOf(value: string | Uint8Array): Buffer {
-  return typeof value === 'string'
-    ? Buffer.from(value)
-    : Buffer.from(value.buffer, value.byteOffset, value.byteLength)
 }

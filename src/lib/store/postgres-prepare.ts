@@ -1,7 +1,8 @@
 /** Brings a database to jobq's schema: one process at a time, while Qudo works on it. */
 import {setTimeout as sleep} from 'node:timers/promises'
 import {StoreError} from '../errors.ts'
-import {type Send, textArray} from './postgres-link.ts'
+import {texts} from './postgres-arrays.ts'
+import type {Send} from './postgres-link.ts'
 import {PRESENT, type Present, type SchemaStep, schemaPlan, TABLE_NAMES} from './postgres-schema.ts'
 
 /** How long another init is waited for. */
@@ -51,7 +52,7 @@ function isLater({sql, isConcurrent}: SchemaStep): boolean {
 }
 
 async function presentIn(send: Send): Promise<Present> {
-  const {rows} = await send({name: 'jobq_present', text: PRESENT}, [textArray(TABLE_NAMES)])
+  const {rows} = await send({name: 'jobq_present', text: PRESENT}, [texts(TABLE_NAMES)])
   const present = rows[0]!.present as Omit<Present, 'version'>
   if (!present.tables.jobq_schema) return {...present, version: null}
   const versions = await send('SELECT max(version) AS version FROM jobq_schema')

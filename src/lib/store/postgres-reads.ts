@@ -26,11 +26,10 @@ import {
   STRETCH_ROWS,
   type Stretch,
 } from './keys.ts'
+import {bigints, integers} from './postgres-arrays.ts'
 import {keysOf} from './postgres-keys.ts'
-import {numbersArray, type Send, type Statement, type Value} from './postgres-link.ts'
+import {NOW, type Send, type Statement, type Value} from './postgres-link.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
-
-export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
 const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
@@ -180,7 +179,7 @@ export class PostgresReads {
 
   async counts(only?: string): Promise<FuncCounts[]> {
     const [funcs, now] = await Promise.all([this.#chosen(only), this.#now()])
-    const ids = numbersArray(funcs.map(({id}) => id))
+    const ids = integers(funcs.map(({id}) => id))
     type Counted = Record<'funcId' | 'ready' | 'delayed' | 'running', number> & {oldest: number | null}
     const [jobs, failed, ended] = await Promise.all([
       this.#rows<Counted>(COUNTS, [ids, now]),
@@ -207,7 +206,7 @@ export class PostgresReads {
   async times(only?: string): Promise<FuncTimes[]> {
     const [funcs, now] = await Promise.all([this.#chosen(only), this.#now()])
     const hourAgo = (Math.floor(now / 60) - 59) * 60
-    const ids = numbersArray(funcs.map(({id}) => id))
+    const ids = integers(funcs.map(({id}) => id))
     type Counted = Record<'funcId' | 'value' | 'jobs', number>
     const [tooks, minutes] = await Promise.all([
       this.#rows<Counted>(TOOK, [ids, hourAgo]),
@@ -226,7 +225,7 @@ export class PostgresReads {
   async attempts(only?: string): Promise<FuncAttempts[]> {
     const funcs = await this.#chosen(only)
     type Counted = FuncAttempts['ended'][number] & {funcId: number}
-    const rows = await this.#rows<Counted>(ATTEMPTS, [numbersArray(funcs.map(({id}) => id))])
+    const rows = await this.#rows<Counted>(ATTEMPTS, [integers(funcs.map(({id}) => id))])
     const byFunc = Map.groupBy(rows, ({funcId}) => funcId)
     return funcs.flatMap(({id, name}) => {
       const ended = byFunc.get(id)?.map(({status, seconds, attempts}) => ({status, seconds, attempts}))
@@ -256,7 +255,7 @@ export class PostgresReads {
     const rows = await this.#rows<Row>(
       `SELECT ${columns} FROM ${table} LEFT JOIN func ON func.id = func_id
        WHERE ${table}.id = ANY ($1::BIGINT[]) ${order}`,
-      [numbersArray(ids)],
+      [bigints(ids)],
     )
     const isCut = sized.length === wanted || ids.length < sized.length
     const more = rows.length > 0 && isCut && left > rows.length
@@ -279,7 +278,7 @@ export class PostgresReads {
     state: JobState | undefined,
     now: number,
   ): Promise<ListedJob[]> {
-    return (await this.#rows<JobRow>(WITH_UNIQKEY, [numbersArray(funcIds), uniqkey]))
+    return (await this.#rows<JobRow>(WITH_UNIQKEY, [integers(funcIds), uniqkey]))
       .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
       .sort(
@@ -288,7 +287,7 @@ export class PostgresReads {
   }
 
   async #asManyAsFit(keys: readonly Key[]): Promise<{kept: readonly Key[]; isCut: boolean}> {
-    const sizes = await this.#rows<Sized>(SIZES, [numbersArray(keys.map(({id}) => id))])
+    const sizes = await this.#rows<Sized>(SIZES, [bigints(keys.map(({id}) => id))])
     const sizeOf = new Map(sizes.map(({id, size}) => [id, size]))
     const {length} = fitting(keys.map(({id}) => ({id, size: sizeOf.get(id) ?? 0})))
     return {kept: keys.slice(0, length), isCut: length < keys.length}
@@ -296,7 +295,7 @@ export class PostgresReads {
 
   async #jobRows(keys: readonly Key[]): Promise<JobRow[]> {
     if (keys.length === 0) return []
-    const rows = await this.#rows<JobRow>(JOBS, [numbersArray(keys.map(({id}) => id))])
+    const rows = await this.#rows<JobRow>(JOBS, [bigints(keys.map(({id}) => id))])
     const rowOf = new Map(rows.map(row => [row.id, row]))
     return keys.map(({id}) => rowOf.get(id)!)
   }

@@ -8,7 +8,8 @@
 import {StoreError} from '../errors.ts'
 import {FUNCTIONS, TRIGGERS} from './postgres-functions.ts'
 
-export const SCHEMA_VERSION = 1
+/** 2 adds jobq_context and jobq_wait, and the functions that end in 2; those of version 1 stay for who still uses them. */
+export const SCHEMA_VERSION = 2
 
 const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
   func: {
@@ -70,6 +71,16 @@ const OWN_TABLES: Record<string, string> = {
     died_at INTEGER NOT NULL,
     how     TEXT NOT NULL
 )`,
+  jobq_context: `CREATE TABLE jobq_context (
+    job_id  BIGINT PRIMARY KEY,
+    context TEXT NOT NULL
+)`,
+  jobq_wait: `CREATE TABLE jobq_wait (
+    job_id   BIGINT PRIMARY KEY,
+    outcome  VARCHAR(10),
+    message  BYTEA,
+    ended_at INTEGER
+)`,
   jobq_pause: 'CREATE TABLE jobq_pause (func VARCHAR(255) PRIMARY KEY)',
   jobq_schema: 'CREATE TABLE jobq_schema (version INTEGER NOT NULL)',
 }
@@ -113,7 +124,7 @@ SELECT json_build_object(
   'tables', (SELECT coalesce(json_object_agg(rel.relname, (
       SELECT coalesce(json_agg(a.attname), '[]') FROM pg_attribute a
       WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped)), '{}')
-    FROM rel WHERE rel.relkind IN ('r', 'p', 'v', 'm', 'f') AND rel.relname = ANY ($1)),
+    FROM rel WHERE rel.relkind IN ('r', 'p', 'v', 'm', 'f') AND rel.relname = ANY ($1::TEXT[])),
   'indexes', (SELECT coalesce(json_agg(rel.relname), '[]') FROM rel WHERE rel.relkind = 'i'),
   'brokenIndexes', (SELECT coalesce(json_agg(rel.relname), '[]')
     FROM rel JOIN pg_index i ON i.indexrelid = rel.oid WHERE NOT i.indisvalid),

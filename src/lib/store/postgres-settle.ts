@@ -4,44 +4,30 @@
  * Each says `grabbed_until = mine`: what someone else has grabbed meanwhile is left to them.
  */
 import {JobqError} from '../errors.ts'
-import {type Lease, MAX_DEATHS, type NewJob, type Outcome, type Settlement} from '../job.ts'
-import {Inserter, MAX_INTEGER} from './postgres-insert.ts'
-import {bytesArray, numbersArray, type Row, type Send, textArray, type Value} from './postgres-link.ts'
-import {NOW} from './postgres-reads.ts'
+import {
+  type FinalStatus,
+  type JobEnd,
+  type Lease,
+  MAX_DEATHS,
+  type NewJob,
+  type Outcome,
+  type Settlement,
+} from '../job.ts'
+import {bigints, bytes, integers, texts} from './postgres-arrays.ts'
+import type {Sweeper} from './postgres-beside.ts'
+import {Inserter} from './postgres-bulk.ts'
+import {NOW, type Row, type Send, type Value} from './postgres-link.ts'
 import type {SettleResult} from './store.ts'
 
-/** $3 does the row go; $4 the message, $5 the seconds till the retry; $6 the status, $7 and $8 its times. */
-export const END = {
-  name: 'jobq_end',
-  text: `WITH ends AS MATERIALIZED (
-    SELECT * FROM unnest($1::BIGINT[], $2::INTEGER[], $3::BOOLEAN[], $4::BYTEA[], $5::BIGINT[], $6::VARCHAR[],
-      $7::INTEGER[], $8::INTEGER[]) WITH ORDINALITY AS e (job_id, mine, goes, message, retry_in, status, started, ended, nth)
-  ), gone AS (
-    DELETE FROM job USING ends WHERE goes AND job.id = job_id AND grabbed_until = mine
-    RETURNING nth, func_id, uniqkey, arg
-  ), kept AS (
-    UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + (message IS NOT NULL)::INTEGER,
-      run_after = CASE WHEN message IS NULL THEN run_after ELSE least(${NOW} + retry_in, ${MAX_INTEGER})::INTEGER END
-    FROM ends WHERE NOT goes AND job.id = job_id AND grabbed_until = mine
-    RETURNING nth, func_id, uniqkey, arg
-  ), held AS (SELECT * FROM gone UNION ALL SELECT * FROM kept
-  ), exceptions AS (
-    INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-    SELECT func_id, ${NOW}, message, uniqkey, arg, 0 FROM held JOIN ends USING (nth) WHERE message IS NOT NULL ORDER BY nth
-  ), statuses AS (
-    INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
-    SELECT func_id, arg, uniqkey, status, started, ended FROM held JOIN ends USING (nth) WHERE status IS NOT NULL ORDER BY nth
-  )
-  SELECT nth FROM held`,
-}
+export const END = {name: 'jobq_end', text: 'SELECT jobq_end_2($1, $2, $3, $4, $5, $6, $7, $8) AS nth'}
 
 export const DIE = {
   name: 'jobq_die',
-  text: `SELECT held, failed FROM jobq_die_1($1, $2, $3, $4, $5, ${MAX_DEATHS})`,
+  text: `SELECT held, failed FROM jobq_die_2($1, $2, $3, $4, $5, ${MAX_DEATHS})`,
 }
 
-/** What can be told in END. */
-type Plain = Settlement & {outcome: Exclude<Outcome, {kind: 'replaced' | 'died'}>}
+/** What can be told in END; the jobs that replace one are inserted besides. */
+type Plain = Settlement & {outcome: Exclude<Outcome, {kind: 'died'}>}
 
 /** A part of a turn's settlements, one statement; `replaced` takes several, each by the answer to the one before. */
 export type Step =
@@ -93,19 +79,35 @@ function endStep(plain: readonly Plain[]): Step {
 }
 
 function endValues(plain: readonly Plain[]): Value[] {
-  const status = ({outcome, span}: Plain) =>
-    !span || outcome.kind === 'released' ? null : outcome.kind === 'aborted' ? 'abort' : outcome.kind
   const retryIn = ({outcome}: Plain) => (outcome.kind === 'failed' ? outcome.retryIn : null)
   return [
-    numbersArray(plain.map(({lease}) => lease.id)),
-    numbersArray(plain.map(({lease}) => lease.grabbedUntil)),
-    `{${plain.map(item => item.outcome.kind !== 'released' && retryIn(item) === null)}}`,
-    bytesArray(plain.map(({outcome}) => messageOf(outcome))),
-    numbersArray(plain.map(retryIn)),
-    textArray(plain.map(status)),
-    numbersArray(plain.map(({span}) => span?.start ?? null)),
-    numbersArray(plain.map(({span}) => span?.end ?? null)),
+    bigints(plain.map(({lease}) => lease.id)),
+    integers(plain.map(({lease}) => lease.grabbedUntil)),
+    texts(plain.map(item => (retryIn(item) === null ? endOf(item.outcome) : null))),
+    bytes(plain.map(({outcome}) => messageOf(outcome))),
+    bigints(plain.map(retryIn)),
+    texts(plain.map(({span, outcome}) => (span ? statusOf(outcome) : null))),
+    integers(plain.map(({span}) => span?.start ?? null)),
+    integers(plain.map(({span}) => span?.end ?? null)),
   ]
+}
+
+/** As JobEnd has it; null if the job stays. */
+function endOf({kind}: Plain['outcome']): JobEnd['outcome'] | null {
+  return kind === 'released' ? null : kind
+}
+
+function statusOf({kind}: Plain['outcome']): FinalStatus | null {
+  switch (kind) {
+    case 'released':
+      return null
+    case 'aborted':
+      return 'abort'
+    case 'failed':
+      return 'failed'
+    default:
+      return 'completed'
+  }
 }
 
 function messageOf(outcome: Plain['outcome']): string | null {
@@ -124,13 +126,13 @@ export function resultsOf(step: Step, rows: readonly Row[]): SettleResult[] {
 }
 
 /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
-export async function replace(send: Send, settlement: Settlement): Promise<SettleResult> {
+export async function replace(send: Send, settlement: Settlement, sweeper: Sweeper): Promise<SettleResult> {
   const {lease, outcome, span} = settlement
   if (outcome.kind !== 'replaced') throw new Error(`expected replaced, got ${outcome.kind}`)
   send('SAVEPOINT replacing').catch(() => {})
   try {
-    const result = await end(send, {lease, outcome: {kind: 'completed'}, span})
-    if (result.held) await insertAll(send, outcome.jobs)
+    const result = await end(send, {lease, outcome, span})
+    if (result.held) await insertAll(send, outcome.jobs, sweeper)
     await send('RELEASE replacing')
     return result
   } catch (error) {
@@ -145,9 +147,9 @@ export async function replace(send: Send, settlement: Settlement): Promise<Settl
   }
 }
 
-async function insertAll(send: Send, jobs: readonly NewJob[]): Promise<void> {
-  const inserter = new Inserter(send)
-  for (const job of jobs) await inserter.add(job)
+async function insertAll(send: Send, jobs: readonly NewJob[], sweeper: Sweeper): Promise<void> {
+  const inserter = new Inserter(send, sweeper)
+  await inserter.add(jobs)
   await inserter.end()
 }
 
@@ -160,10 +162,10 @@ async function end(send: Send, settlement: Plain): Promise<SettleResult> {
 export const RENEW = {
   name: 'jobq_renew',
   text: `UPDATE job SET grabbed_until = ${NOW} + $3::INTEGER
-    FROM unnest($1::BIGINT[], $2::INTEGER[]) AS lease (job_id, mine) WHERE id = job_id AND grabbed_until = mine
+    FROM unnest($1::BIGINT[], $2::INTEGER[]) AS lease (job_id, mine) WHERE id = job_id AND grabbed_until + 0 = mine
     RETURNING id, grabbed_until AS "grabbedUntil"`,
 }
 
-export function leaseValues(leases: readonly Lease[]): [ids: string, ends: string] {
-  return [numbersArray(leases.map(({id}) => id)), numbersArray(leases.map(({grabbedUntil}) => grabbedUntil))]
+export function leaseValues(leases: readonly Lease[]): [ids: Buffer, ends: Buffer] {
+  return [bigints(leases.map(({id}) => id)), integers(leases.map(({grabbedUntil}) => grabbedUntil))]
 }

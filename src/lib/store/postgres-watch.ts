@@ -1,8 +1,9 @@
 /** One LISTEN connection for a store's watches: made with the first, re-made with backoff when it drops. */
 import pg from 'pg'
-import {CHANNEL} from './postgres-functions.ts'
 import {configOf} from './postgres-link.ts'
 
+/** The channel that jobq_ring rings. */
+const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
 const BACKOFF_MS = [100, 5000] as const
 /** A connection without an answer for so long is taken for dead: a network that drops packets tells no one. */
 const PING_MS = 20_000

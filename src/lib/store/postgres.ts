@@ -2,54 +2,36 @@
  * The job store on PostgreSQL, 12 or later.
  *
  * Each call is one transaction, READ COMMITTED, on one of a few connections; deadlocks and locked rows are tried again.
- * A turn is a round trip, and two for a `replaced`: settlements, the grab (a function in the database, see
- * postgres-functions.ts) and BEGIN and COMMIT around them are sent together. The database's clock counts.
- *
- * What it needs, besides USAGE on the schema (docs/servers.md has the GRANTs):
- * - enqueue: SELECT, INSERT on func and job, USAGE on their sequences
- * - work: these, UPDATE and DELETE on job, SELECT and INSERT on exception_log and job_status and USAGE on their
- *   sequences; SELECT, INSERT, DELETE on jobq_death and USAGE on its sequence; SELECT on jobq_pause
- * - list and stats: SELECT on all; retry: enqueue's, SELECT and UPDATE on exception_log; pause: INSERT, DELETE on jobq_pause
- * - init: CREATE on the schema; where Qudo made the tables, to own them
+ * An enqueue is a round trip, which those share that are called at once. A turn is a round trip, too, and two for a
+ * `replaced`. The database's clock counts. docs/servers.md has the GRANTs that each call needs.
  */
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StoreError} from '../errors.ts'
-import {type EnqueuedJob, type JobRow, type Lease, MAX_DEATHS, type NewJob, type Settlement} from '../job.ts'
+import {AlreadyRetriedError, DuplicateJobError, NotFoundError} from '../errors.ts'
+import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
+import {texts} from './postgres-arrays.ts'
+import {Sweeper} from './postgres-beside.ts'
 import {explain, isLost, mayBeStored} from './postgres-errors.ts'
-import {
-  checkDue,
-  checkJob,
-  dueValues,
-  explainRange,
-  findDuplicate,
-  Inserter,
-  insertOne,
-} from './postgres-insert.ts'
+import {checkDue, dueValues, explainRange} from './postgres-insert.ts'
 import {
   Link,
   type LinkOptions,
-  numbersArray,
+  NOW,
   type Reply,
-  type Row,
   type Send,
   type Statement,
-  textArray,
   type Value,
 } from './postgres-link.ts'
 import {missingIn, prepare} from './postgres-prepare.ts'
-import {NOW, PostgresReads} from './postgres-reads.ts'
+import {PostgresReads} from './postgres-reads.ts'
 import type {SchemaStep} from './postgres-schema.ts'
-import {areDone, leaseValues, RENEW, replace, resultsOf, type Step, stepsOf} from './postgres-settle.ts'
+import {leaseValues, RENEW} from './postgres-settle.ts'
+import {Together} from './postgres-together.ts'
+import {PostgresTurn} from './postgres-turn.ts'
+import {endsOf, trackJobs} from './postgres-waits.ts'
 import {Listener} from './postgres-watch.ts'
-import type {ExceptionPage, JobPage, Page, Peek, SettleResult, Store, Turn, Want, Watch} from './store.ts'
+import type {Within} from './postgres-within.ts'
+import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from './store.ts'
 
-const GRAB = {
-  name: 'jobq_grab',
-  text: `SELECT what, job_id AS id, job_func_id AS "funcId", job_func AS func, job_arg AS arg, job_uniqkey AS uniqkey,
-    job_enqueue_time AS "enqueueTime", job_grabbed_until AS "grabbedUntil", job_run_after AS "runAfter",
-    job_retry_cnt AS "retryCnt", job_priority AS priority
-  FROM jobq_grab_1($1, $2, $3, $4, $5, $6, $7, $8, $9, ${MAX_DEATHS})`,
-}
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const LOCK_EXCEPTION = {
   name: 'jobq_lock_exception',
@@ -73,11 +55,11 @@ const MARK_RETRIED = {
 }
 const PAUSE = {
   name: 'jobq_pause',
-  text: 'INSERT INTO jobq_pause (func) SELECT unnest($1::VARCHAR[]) ON CONFLICT DO NOTHING',
+  text: 'INSERT INTO jobq_pause (func) SELECT unnest($1::TEXT[]) ON CONFLICT DO NOTHING',
 }
 const RESUME = {
   name: 'jobq_resume',
-  text: 'DELETE FROM jobq_pause WHERE func = ANY ($1::VARCHAR[]) RETURNING func',
+  text: 'DELETE FROM jobq_pause WHERE func = ANY ($1::TEXT[]) RETURNING func',
 }
 const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY func COLLATE "C"'}
 
@@ -110,15 +92,16 @@ export class PostgresStore implements Store {
   readonly #link: Link
   readonly #listener: Listener
   readonly #watches = new Set<Watch>()
-  /** For fair grabs: when each function was last taken from, counted in jobs. */
-  readonly #lastServed = new Map<string, number>()
-  /** Of functions whose jobs were taken here: their rows are committed. */
-  readonly #funcIds = new Map<string, number>()
-  #served = 0
+  readonly #sweeper = new Sweeper()
+  readonly #together: Together
+  readonly #turns: PostgresTurn
+  #within: Within | undefined
 
   constructor(link: Link, listener: Listener) {
     this.#link = link
     this.#listener = listener
+    this.#together = new Together(link, this.#sweeper)
+    this.#turns = new PostgresTurn(link, this.#sweeper)
   }
 
   get name(): string {
@@ -144,143 +127,56 @@ export class PostgresStore implements Store {
     return this.#explained(this.#link.alone(send => prepare(send, this.name)))
   }
 
-  async enqueue(job: NewJob): Promise<EnqueuedJob> {
-    checkJob(job)
-    try {
-      return await insertOne((statement, values) => this.#link.run(statement, values), job)
-    } catch (error) {
-      if (!isLost(error)) throw explain(this.name, error)
-      if (job.uniqkey === null) throw mayBeStored(this.name, 'the job', error)
-      return this.#lookAgain(job, job.uniqkey, error)
+  enqueue(job: NewJob): Promise<EnqueuedJob> {
+    return this.#together.enqueue(job)
+  }
+
+  async enqueueWithin(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
+    if (!this.#within) {
+      const {Within} = await import('./postgres-within.ts')
+      this.#within ??= new Within(this.#link)
     }
+    return this.#within.enqueue(connection, job)
   }
 
-  /** The answer to an insert was lost: what is waiting under its key, with the same argument, is that job. */
-  async #lookAgain(job: NewJob, uniqkey: string, cause: unknown): Promise<EnqueuedJob> {
-    const {func, priority} = job
-    const found = await findDuplicate(
-      (statement, values) => this.#link.run(statement, values, true),
-      job,
-    ).catch(() => null)
-    if (!found) throw mayBeStored(this.name, 'the job', cause)
-    if (!found.isSame) throw new DuplicateJobError(func, uniqkey, found.id)
-    return {id: found.id, func, uniqkey, priority, runAfter: found.runAfter}
-  }
-
-  // Not written yet: what a store owes its interface.
-  enqueueWithin(): never {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async track(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-  async ends(): Promise<never> {
-    throw new StoreError('DATABASE', 'not supported yet')
-  }
-
-  async enqueueMany(jobs: Iterable<NewJob>): Promise<number> {
+  async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
+    const [{Inserter}, {Spool}] = await Promise.all([import('./postgres-bulk.ts'), import('./spool.ts')])
+    await this.reach() // before much is read
+    const spool = await Spool.of(jobs)
     let isCommitting = false
     const insertAll = async (send: Send) => {
-      const inserter = new Inserter(send)
-      for (const job of markingErrors(jobs)) {
-        const full = inserter.add(job)
-        if (full) await full
-      }
+      isCommitting = false
+      const inserter = new Inserter(send, this.#sweeper)
+      for await (const stretch of spool.stretches()) await inserter.add(stretch)
       await inserter.end()
       return inserter.count
     }
     try {
-      return await this.#link.transactionOnce(insertAll, () => {
+      return await this.#link.transaction(insertAll, () => {
         isCommitting = true
       })
     } catch (error) {
-      if (error instanceof SourceError) throw error.cause
       if (isCommitting && isLost(error)) throw mayBeStored(this.name, 'the jobs', error)
       throw explain(this.name, error)
+    } finally {
+      await spool.close()
     }
   }
 
-  async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
-    if (areDone(settlements)) {
-      const leases = settlements.map(({lease}) => lease)
-      const {rows} = await this.#run(...this.#grab(want, {leases, lease: want.lease}))
-      const held = new Set(rows.filter(({what}) => what === 'done').map(({id}) => id))
-      return this.#turnOf(
-        settlements.map((_, i) => ({held: held.has(i + 1)})),
-        rows,
-        want,
-      )
-    }
-    const grab = this.#grab(want, {leases: [], lease: want.lease})
-    const {settled, reply} = await this.#explained(this.#settleAnd(stepsOf(settlements), grab))
-    return this.#turnOf(settled, reply.rows, want)
+  track(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    return this.#explained(trackJobs(this.#link, this.#sweeper, jobs))
   }
 
-  async #settleAnd(
-    steps: readonly Step[],
-    grab: [Statement, Value[]],
-  ): Promise<{settled: SettleResult[]; reply: Reply}> {
-    const settled: SettleResult[] = []
-    if (steps.some(step => step.kind === 'replaced')) {
-      const reply = await this.#link.transaction(async send => {
-        settled.length = 0
-        for (const step of steps) {
-          if (step.kind === 'replaced') settled.push(await replace(send, step.settlement))
-          else settled.push(...resultsOf(step, (await send(step.statement, step.values)).rows))
-        }
-        return send(...grab)
-      })
-      return {settled, reply}
-    }
-    const statements = steps.flatMap((step): [Statement, Value[]][] =>
-      step.kind === 'replaced' ? [] : [[step.statement, step.values]],
-    )
-    const replies = await this.#link.pipeline([...statements, grab])
-    for (const [i, step] of steps.entries()) settled.push(...resultsOf(step, replies[i]!.rows))
-    return {settled, reply: replies.at(-1)!}
+  ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
+    return this.#explained(endsOf(this.#link, jobs))
   }
 
-  /** @param leases of completed jobs. @param lease null: only look */
-  #grab(
-    {funcs, held, maxRunning, fair, limit}: Want,
-    {leases, lease}: {leases: readonly Lease[]; lease: number | null},
-  ): [Statement, Value[]] {
-    return [
-      GRAB,
-      [
-        ...leaseValues(leases),
-        numbersArray(funcs.map(func => this.#funcIds.get(func) ?? null)),
-        textArray(funcs),
-        `{${funcs.map(func => held?.has(func) ?? false)}}`,
-        numbersArray(funcs.map(func => maxRunning?.get(func) ?? 0)),
-        fair ? numbersArray(funcs.map(func => this.#lastServed.get(func) ?? 0)) : null,
-        limit,
-        lease,
-      ],
-    ]
+  turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    return this.#explained(this.#turns.turn(settlements, want))
   }
 
-  #turnOf(settled: SettleResult[], rows: readonly Row[], {fair}: Want): Turn {
-    const jobs: JobRow[] = []
-    const buried: Turn['buried'] = []
-    for (const {what, ...row} of rows as unknown as readonly (JobRow & {what: string})[]) {
-      if (what === 'job') jobs.push(row)
-      if (what === 'buried') buried.push({id: row.id, func: row.func, message: String(row.arg)})
-    }
-    for (const {func, funcId} of jobs) {
-      this.#funcIds.set(func, funcId)
-      if (fair) this.#lastServed.set(func, ++this.#served)
-    }
-    const last = rows.at(-1) as unknown as {enqueueTime: number; runAfter: number | null}
-    const {enqueueTime: now, runAfter: next} = last
-    return {settled, buried, jobs, nextDueIn: next === null ? null : Math.max(0, next - now), now}
-  }
-
-  async peek(want: Want): Promise<Peek> {
-    const {rows} = await this.#run(...this.#grab({...want, limit: 1}, {leases: [], lease: null}), true)
-    const {now, nextDueIn} = this.#turnOf([], rows, {...want, limit: 1})
-    const head = rows.find(({what}) => what === 'head') as {priority: number; runAfter: number} | undefined
-    return {head: head ? {priority: head.priority, dueFor: now - head.runAfter} : null, nextDueIn}
+  peek(want: Want): Promise<Peek> {
+    return this.#explained(this.#turns.peek(want))
   }
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
@@ -320,11 +216,11 @@ export class PostgresStore implements Store {
   }
 
   async pause(funcs: readonly string[]): Promise<void> {
-    await this.#run(PAUSE, [textArray(funcs)], true)
+    await this.#run(PAUSE, [texts(funcs)], true)
   }
 
   async resume(funcs: readonly string[]): Promise<string[]> {
-    const {rows} = await this.#run(RESUME, [textArray(funcs)])
+    const {rows} = await this.#run(RESUME, [texts(funcs)])
     const resumed = new Set(rows.map(({func}) => func))
     return funcs.filter(func => resumed.has(func))
   }
@@ -400,15 +296,4 @@ async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
   for await (const row of rows) all.push(row)
   return all
-}
-
-/** What an enqueueMany's source threw: it is the caller's, whatever code it carries. */
-class SourceError extends Error {}
-
-function* markingErrors<T>(source: Iterable<T>): Iterable<T> {
-  try {
-    yield* source
-  } catch (cause) {
-    throw new SourceError('', {cause})
-  }
 }
