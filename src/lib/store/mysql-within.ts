@@ -97,7 +97,7 @@ export class Within {
     const where = theirs.database === own.database ? `${theirs.database} on another server` : theirs.database
     throw new TransactionError(
       `expected a connection to ${own.database}, the queue's database ${this.#name}, got one to ${where}`,
-      {hint: 'the job is stored in the transaction only if both are in the same database'},
+      {hint: 'the job is stored in the transaction only if both are in the same database', isElsewhere: true},
     )
   }
 
@@ -229,6 +229,7 @@ function connectionOf(value: unknown): Connection {
     })
   throw new TransactionError(`expected a connection of mysql2, got ${kindOf(value)}`, {
     hint: 'the queue is in MySQL: give the connection itself, not what wraps it',
+    isElsewhere: true,
   })
 }
 

@@ -1,7 +1,14 @@
 /** An application that has said what its functions take, for the whole program. */
-import {defineWorker, JobQueue} from 'jobq'
+import type Sqlite from 'better-sqlite3'
+import {defineConfig, defineWorker, type EnqueuedJob, type Hook, type JobEnd, JobQueue} from 'jobq'
+import type * as mysql from 'mysql2'
+import type * as mysqlPromise from 'mysql2/promise'
+import type * as pg from 'pg'
 
 declare module 'jobq' {
+  interface Plugins {
+    clock: {now(): number}
+  }
   interface Functions {
     Notify: {to: string; text?: string}
     Resize: {from: string; width: number}
@@ -47,6 +54,7 @@ export const notify = defineWorker('Notify', {
   maxRetries: 3,
   retryDelay: job => job.arg.to.length,
   work(job) {
+    job.plugin('clock').now()
     const to: string = job.arg.to
     const text: string | undefined = job.arg.text
     // @ts-expect-error no such key
@@ -79,6 +87,78 @@ await using other = await JobQueue.open<Other>({db: 'other.db'})
 await other.enqueue('Backup', {arg: {disk: 'sda'}})
 // @ts-expect-error one of the program's, and none of this queue's
 await other.enqueue('Notify', {arg: {to: 'ada@example.com'}})
+
+await queue.enqueueMany([{func: 'Cleanup'}, {func: 'Notify', arg: {to: 'ada@example.com'}, priority: 3}])
+await queue.enqueueMany([1, 2].map(width => ({func: 'Resize' as const, arg: {from: 'a', width}})))
+// @ts-expect-error another function's argument
+await queue.enqueueMany([{func: 'Resize', arg: {to: 'ada@example.com'}}])
+// @ts-expect-error no argument
+await queue.enqueueMany([{func: 'Resize'}])
+// @ts-expect-error a name that is misspelt
+await queue.enqueueMany([{func: 'Resise', arg: {from: 'a', width: 1}}])
+
+/** At once on better-sqlite3, later on the others. */
+export async function within(
+  db: Sqlite.Database,
+  callbacks: mysql.Connection,
+  promises: mysqlPromise.Connection,
+  pooled: mysqlPromise.PoolConnection,
+  client: pg.Client,
+  poolClient: pg.PoolClient,
+) {
+  const now: EnqueuedJob = queue.enqueueIn(db, 'Notify', {arg: {to: 'ada@example.com'}})
+  // @ts-expect-error another function's argument
+  queue.enqueueIn(db, 'Notify', {arg: {from: 'a', width: 1}})
+  // @ts-expect-error no argument
+  queue.enqueueIn(db, 'Notify')
+  for (const connection of [callbacks, promises, pooled, client, poolClient]) {
+    const later: Promise<EnqueuedJob> = queue.enqueueIn(connection, 'Cleanup')
+    await later
+    // @ts-expect-error a name that is misspelt
+    await queue.enqueueIn(connection, 'Cleenup')
+    // @ts-expect-error it is no promise, but not at once either
+    const id: number = queue.enqueueIn(connection, 'Cleanup').id
+    return id
+  }
+  // @ts-expect-error that is no connection
+  queue.enqueueIn({}, 'Cleanup')
+  return now
+}
+
+const end: JobEnd = await queue.wait({id: 1, db: 2}, {timeout: 5, signal: AbortSignal.timeout(5000)})
+end.outcome satisfies 'completed' | 'replaced' | 'failed' | 'aborted' | 'gone'
+// @ts-expect-error an id is a number
+await queue.wait('1')
+const waiting: number = await queue.count('Notify', 'Resize')
+// @ts-expect-error a name that is misspelt
+await queue.count('Notfy')
+
+const now: number = queue.plugin('clock').now() + waiting
+// @ts-expect-error nothing is known of it
+queue.plugin('clack').now()
+
+export const hook: Hook = {
+  name: 'hook',
+  preEnqueue(call) {
+    call.priority = now
+    // @ts-expect-error a wrong type
+    call.uniqkey = 5
+  },
+  postEnqueue: async job => job.id,
+  postWork: job => job.outcome satisfies 'completed' | 'replaced' | 'failed' | 'aborted',
+}
+queue.hooks.register(hook).unregister('hook')
+// @ts-expect-error a point that there is not
+queue.hooks.register({name: 'x', beforeWork() {}})
+
+export default defineConfig({
+  hooks: [hook, './hooks/trace.ts'],
+  plugins: {clock: {now: () => 1}, audit: './plugins/audit.ts'},
+  serializer: 'msgpack',
+  hookTimeout: '5s',
+})
+// @ts-expect-error the clock has no such thing
+defineConfig({plugins: {clock: {later: () => 1}}})
 
 queue.on('finish', event => event.outcome satisfies 'completed' | 'replaced' | 'aborted')
 queue.on('fail', event => event.retryIn satisfies number | null)

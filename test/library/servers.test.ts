@@ -1,0 +1,123 @@
+/** The library on database servers: what differs from SQLite is that a caller's transaction takes its time. */
+import assert from 'node:assert/strict'
+import {after, describe, type TestContext, test} from 'node:test'
+import Sqlite from 'better-sqlite3'
+import {DuplicateJobError, JobQueue, type ServerConnection, TransactionError} from '../../src/lib/index.ts'
+import {place} from '../support/library.ts'
+import {MysqlDatabase} from '../support/mysql.ts'
+import {mysqlServer} from '../support/servers.ts'
+
+interface Database {
+  url: string
+  query(sql: string): Promise<Record<string, unknown>[]>
+  foreign(): Promise<{
+    connection: unknown
+    begin(): Promise<unknown>
+    commit(): Promise<unknown>
+    rollback(): Promise<unknown>
+  }>
+  drop(): Promise<void>
+}
+
+const mysql = await mysqlServer()
+
+for (const [name, server, create] of [['MySQL', mysql, MysqlDatabase.create]] as const) {
+  if ('missing' in server) {
+    test(`the library on ${name}`, {skip: server.missing})
+    continue
+  }
+  after(() => server.stop())
+
+  describe(`the library on ${name}`, () => {
+    const setUp = async (t: TestContext, options = {}) => {
+      const database: Database = await create(server.url)
+      await JobQueue.init({db: database.url})
+      const queue = await JobQueue.open({db: database.url, ...options})
+      t.after(async () => {
+        await queue.close()
+        await database.drop()
+      })
+      const jobs = async () =>
+        (await database.query('SELECT uniqkey FROM job ORDER BY id')).map(row => row.uniqkey)
+      return {database, queue, jobs}
+    }
+
+    test("a job in the caller's transaction, with hooks that take their time, is waited for and worked", async t => {
+      const seen: string[] = []
+      const hooks = ['preEnqueue', 'serialize', 'postEnqueue'].map(point => ({
+        name: point,
+        [point]: async () => void seen.push(point),
+      }))
+      const {database, queue, jobs} = await setUp(t, {hooks})
+      const caller = await database.foreign()
+      const enqueue = (uniqkey: string) =>
+        queue.enqueueIn(caller.connection as ServerConnection, 'F', {
+          uniqkey,
+          tracked: true,
+          context: {a: uniqkey},
+        })
+      await caller.begin()
+      await enqueue('never')
+      await caller.rollback()
+      await caller.begin()
+      const job = await enqueue('k')
+      await assert.rejects(enqueue('k'), DuplicateJobError)
+      assert.deepEqual(await jobs(), [])
+      await caller.commit()
+      assert.deepEqual(await jobs(), ['k'])
+      assert.deepEqual(seen.slice(0, 3), ['preEnqueue', 'serialize', 'postEnqueue'])
+      const contexts: unknown[] = []
+      const end = queue.wait(job)
+      await queue.work({mode: 'drain', workers: {F: ({context}) => void contexts.push(context)}})
+      assert.deepEqual(await end, {id: job.id, outcome: 'completed', message: ''})
+      assert.deepEqual(contexts, [{a: 'k'}])
+    })
+
+    test('in no transaction, or on another kind of connection, it is refused', async t => {
+      const {database, queue, jobs} = await setUp(t)
+      const {connection} = await database.foreign()
+      await assert.rejects(queue.enqueueIn(connection as ServerConnection, 'F'), TransactionError)
+      assert.throws(() => queue.enqueueIn(new Sqlite(':memory:'), 'F'), {
+        name: 'TransactionError',
+        message: /^expected a connection to .*, got a Database of better-sqlite3$/,
+      })
+      assert.deepEqual(await jobs(), [])
+    })
+
+    test('many from an asynchronous source: all or none', async t => {
+      const {queue, jobs} = await setUp(t)
+      async function* source(keys: string[]) {
+        for (const uniqkey of keys) yield await Promise.resolve({func: 'F', uniqkey})
+      }
+      await assert.rejects(queue.enqueueMany(source(['a', 'b', 'a'])), DuplicateJobError)
+      assert.deepEqual(await jobs(), [])
+      assert.equal(await queue.enqueueMany(source(['a', 'b'])), 2)
+      assert.deepEqual(await jobs(), ['a', 'b'])
+      assert.equal(await queue.count(), 2)
+    })
+
+    test('beside a SQLite file, a connection says which of the two it is', async t => {
+      const {database, jobs} = await setUp(t)
+      const {open, file, rows} = place(t)
+      const queue = await open({db: [file, database.url]})
+      const caller = await database.foreign()
+      await caller.begin()
+      const there = await queue.enqueueIn(caller.connection as ServerConnection, 'F', {uniqkey: 'there'})
+      await caller.commit()
+      const db = new Sqlite(file)
+      t.after(() => db.close())
+      const here = db.transaction(() => queue.enqueueIn(db, 'F', {uniqkey: 'here'})).immediate()
+      assert.deepEqual([there.db, here.db], [2, 1])
+      assert.deepEqual([await jobs(), rows('SELECT uniqkey FROM job')], [['there'], [{uniqkey: 'here'}]])
+      const ends = Promise.all([queue.wait(there), queue.wait(here)])
+      await queue.work({mode: 'drain', workers: {F: () => {}}})
+      assert.deepEqual(
+        (await ends).map(({db, outcome}) => [db, outcome]),
+        [
+          [2, 'completed'],
+          [1, 'completed'],
+        ],
+      )
+    })
+  })
+}
