@@ -28,10 +28,13 @@ export interface JobqEvents {
   start: JobSubject & {retryCnt: number}
   /** It has left the queue, and that is written. */
   finish: JobSubject & {outcome: 'completed' | 'replaced' | 'aborted'; durationMs: number; message: string}
-  /** An attempt failed, or its process died, and that is written. `retryIn`: seconds, null if it was the last one. */
+  /**
+   * An attempt failed, or its process died, and that is written. `retryIn`: seconds, null if it was the last one.
+   * `durationMs`: null where no one knows, since the machine it ran on is gone: its lease ran out once too often.
+   */
   fail: JobSubject & {
     outcome: 'failed' | 'died'
-    durationMs: number
+    durationMs: number | null
     message: string
     retryIn: number | null
   }

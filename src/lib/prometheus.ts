@@ -146,9 +146,9 @@ function addCounters(client: typeof PromClient, register: PromClient.Registry, q
     buckets: [...DURATION_BUCKETS],
   })
   const wait = new client.Histogram({...described(METRICS.wait, register), buckets: [...WAIT_BUCKETS]})
-  const ended = (func: string, outcome: AttemptOutcome, durationMs: number) => {
+  const ended = (func: string, outcome: AttemptOutcome, durationMs: number | null) => {
     processed.inc({func, outcome})
-    duration.observe({func}, durationMs / 1000)
+    if (durationMs !== null) duration.observe({func}, durationMs / 1000)
   }
   const undo = [
     listen(queue, 'enqueue', ({func}) => enqueued.inc({func})),

@@ -110,6 +110,31 @@ describe('prometheus()', () => {
     assert.equal(wait['jobq_job_wait_seconds_count{func="Other"}'], 1)
   })
 
+  test('a job whose machine is gone once too often has failed, after no one knows how long', async t => {
+    const queue = await openQueue(t)
+    const {read} = await metrics(t, queue)
+    const events: unknown[] = []
+    queue.on('fail', event => events.push(event))
+    const {id} = await queue.enqueue('Work', {uniqkey: 'k', priority: 7})
+    const db = openDatabase(t, queue.name)
+    db.prepare('UPDATE job SET grabbed_until = 1').run()
+    for (let i = 0; i < 2; i++)
+      db.prepare("INSERT INTO jobq_death (job_id, died_at, how) VALUES (?, 1, 'it burnt')").run(id)
+    await queue.work({mode: 'drain', workers: {Work: () => {}}})
+    const [exception] = await queue.exceptions()
+    assert.deepEqual(events, [
+      {
+        ...{id, func: 'Work', uniqkey: 'k', priority: 7, outcome: 'failed', durationMs: null, retryIn: null},
+        message: exception!.message,
+      },
+    ])
+    const families = await read()
+    assert.deepEqual(values(families, 'jobq_jobs_processed_total'), {
+      'jobq_jobs_processed_total{func="Work",outcome="failed"}': 1,
+    })
+    assert.deepEqual(values(families, 'jobq_job_duration_seconds'), {})
+  })
+
   test("without a registry it is prom-client's own, beside what else is in it", async t => {
     const queue = await openQueue(t)
     const mine = new Counter({name: 'mine_total', help: 'Mine.'})

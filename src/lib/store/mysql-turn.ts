@@ -6,6 +6,7 @@
 import {StoreError} from '../errors.ts'
 import type {Lease, Settlement} from '../job.ts'
 import {type Head, MysqlLanes, type Skipped} from './mysql-lanes.ts'
+import {textOf} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
 import {type Look, look} from './mysql-look.ts'
 import {countDeaths, Settling} from './mysql-settle.ts'
@@ -143,7 +144,7 @@ export class Turns {
         // Deaths of jobs that have ended otherwise: nobody asks for them, but they must not pile up
         `SELECT DISTINCT job_id FROM jobq_death LEFT JOIN job ON job.id = job_id WHERE job.id IS NULL LIMIT ${EXPIRE_BATCH}`,
         ...funcIds.map(
-          id => `SELECT id, func_id FROM job FORCE INDEX (jobq_lane)
+          id => `SELECT id, func_id, uniqkey, priority FROM job FORCE INDEX (jobq_lane)
             WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND @now
             ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH} FOR UPDATE SKIP LOCKED`,
         ),
@@ -159,11 +160,12 @@ export class Turns {
         ...(sweep.length > 0 ? [`DELETE FROM jobq_death WHERE job_id IN (${sweep})`] : []),
         'COMMIT',
       ])
-      return rows.flatMap(({id, func_id}) => {
+      return rows.flatMap(({id, func_id, uniqkey, priority}) => {
         const message = failed.get(Number(id))
-        return message === undefined
-          ? []
-          : [{id: Number(id), func: this.#lanes.nameOf(Number(func_id)), message}]
+        if (message === undefined) return []
+        const func = this.#lanes.nameOf(Number(func_id))
+        const key = uniqkey === null ? null : textOf(uniqkey)
+        return [{id: Number(id), func, uniqkey: key, priority: Number(priority), message}]
       })
     })
   }

@@ -123,15 +123,16 @@ BEGIN
     END IF;
     IF has_expired AND NOT only_look THEN
         FOR died IN
-            SELECT f.id AS func_id, f.name, j.id, j.grabbed_until FROM unnest(ids, func_names) AS f (id, name) CROSS JOIN LATERAL (
-                SELECT j.id, j.grabbed_until FROM job j
+            SELECT f.id AS func_id, f.name, j.* FROM unnest(ids, func_names) AS f (id, name) CROSS JOIN LATERAL (
+                SELECT j.id, j.grabbed_until, j.uniqkey, j.priority FROM job j
                  WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s
                  ORDER BY j.grabbed_until LIMIT 1000 FOR UPDATE SKIP LOCKED) j
         LOOP
             SELECT d.failed INTO failure FROM jobq_die_2(died.id, died.grabbed_until,
                 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, max_deaths) d;
             IF failure IS NOT NULL THEN
-                what := 'buried'; job_id := died.id; job_func_id := died.func_id; job_func := died.name; job_arg := convert_to(failure, 'UTF8');
+                what := 'buried'; job_id := died.id; job_func_id := died.func_id; job_func := died.name;
+                job_uniqkey := died.uniqkey; job_priority := died.priority; job_arg := convert_to(failure, 'UTF8');
                 RETURN NEXT;
             END IF;
         END LOOP;

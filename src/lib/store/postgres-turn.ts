@@ -113,7 +113,8 @@ export class PostgresTurn {
       if (what !== 'job' && what !== 'buried') continue
       if (name !== null) this.#learn(name, row.funcId)
       const func = this.#funcNames.get(row.funcId)!
-      if (what === 'buried') buried.push({id: row.id, func, message: String(row.arg)})
+      const {id, uniqkey, priority, arg} = row
+      if (what === 'buried') buried.push({id, func, uniqkey, priority, message: String(arg)})
       else jobs.push(context === null ? {...row, func} : {...row, func, context})
     }
     jobs.sort(byOrder)

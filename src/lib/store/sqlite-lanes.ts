@@ -203,17 +203,19 @@ export class SqliteLanes {
 
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
   #releaseEnded(funcIds: readonly number[], now: number): Turn['buried'] {
-    const sql = `SELECT id, grabbed_until AS grabbedUntil FROM job INDEXED BY jobq_lane
+    const sql = `SELECT id, grabbed_until AS grabbedUntil, uniqkey, priority FROM job INDEXED BY jobq_lane
       WHERE func_id = +? AND grabbed_until BETWEEN 1 AND +? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
     for (const funcId of funcIds) {
       if ((this.#nextLeaseEnd(funcId) ?? Infinity) > now) continue
       this.#passed.clear()
       this.#settle.sweepDeaths()
-      for (const {id, grabbedUntil} of this.#link.sql(sql).all(funcId, now) as Lease[]) {
+      type Ended = Lease & Pick<JobRow, 'uniqkey' | 'priority'>
+      for (const {id, grabbedUntil, uniqkey, priority} of this.#link.sql(sql).all(funcId, now) as Ended[]) {
         const how = 'its lease ran out (its dispatcher or machine is gone)'
         const {failed} = this.#settle.countDeath([id, grabbedUntil], how, undefined, now)
-        if (failed !== undefined) buried.push({id, func: this.#funcNames.get(funcId)!, message: failed})
+        if (failed === undefined) continue
+        buried.push({id, func: this.#funcNames.get(funcId)!, uniqkey, priority, message: failed})
       }
     }
     return buried

@@ -175,7 +175,7 @@ export interface Turn {
   /** For each settlement, in order. */
   settled: SettleResult[]
   /** Jobs whose lease ran out once too often: they have failed for good. */
-  buried: (RowRef & {func: string; message: string})[]
+  buried: (RowRef & {func: string; uniqkey: string | null; priority: number; message: string})[]
   /** The jobs taken, in the order in which they are to be started. */
   jobs: JobRow[]
   /**

@@ -86,6 +86,8 @@ export class Accounts {
       this.#log.ended(job, 'failed', 0, message)
       this.counts.failed++
       this.#keep(job, true)
+      const how = {outcome: 'failed', durationMs: null, message, retryIn: null} as const
+      this.#events.tell('fail', () => ({...job, ...how}))
     }
   }
 

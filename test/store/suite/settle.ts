@@ -190,7 +190,7 @@ export const deaths: Tests = {
   },
 
   'a lease that ran out too often buries its job': async ({db, store}) => {
-    const {id} = await store.enqueue(newJob('Work', {arg: 'poison'}))
+    const {id} = await store.enqueue(newJob('Work', {arg: 'poison', uniqkey: 'k', priority: 7}))
     const next = await store.enqueue(newJob('Work'))
     let turn: Turn | undefined
     for (let i = 0; i < MAX_DEATHS; i++) {
@@ -199,8 +199,8 @@ export const deaths: Tests = {
       turn = await store.turn([], i === MAX_DEATHS - 1 ? want('Work') : want('Work', 0))
     }
     assert.deepEqual(
-      turn!.buried.map(({id, func}) => ({id, func})),
-      [{id, func: 'Work'}],
+      turn!.buried.map(({message, ...job}) => job),
+      [{id, func: 'Work', uniqkey: 'k', priority: 7}],
     )
     assert.deepEqual(ids(turn!.jobs), [next.id])
     const {exceptions} = await logs(store)
