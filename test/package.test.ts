@@ -16,6 +16,7 @@ import {homedir, tmpdir} from 'node:os'
 import {delimiter, dirname, join, posix, relative} from 'node:path'
 import {after, before, describe, test} from 'node:test'
 import {promisify} from 'node:util'
+import {blocksOf} from './support/blocks.ts'
 
 const root = join(import.meta.dirname, '..')
 const temp = mkdtempSync(join(tmpdir(), 'jobq-package-'))
@@ -189,32 +190,19 @@ describe('installed in a project', () => {
 })
 
 describe('in a strict TypeScript project', {concurrency: 2}, () => {
-  const app = `
-    import {defineWorker, DuplicateJobError, JobQueue} from 'jobq'
-    interface Functions { Resize: {file: string; width: number}; Cleanup: undefined }
-    await using queue = await JobQueue.open<Functions>({db: 'typed.db'})
-    queue.on('finish', ({func, outcome}) => console.log(func, outcome))
-    await queue.enqueue('Resize', {arg: {file: 'a.jpg', width: 100}, uniqkey: 'a'})
-    try {
-      await queue.enqueue('Resize', {arg: {file: 'a.jpg', width: 100}, uniqkey: 'a'})
-    } catch (error) {
-      if (error instanceof DuplicateJobError) console.log(error.code, error.existingId)
-    }
-    await queue.enqueue('Cleanup')
-    const resize = defineWorker<{file: string; width: number}>({work: ({arg}) => console.log(arg.width.toFixed(1))})
-    const {completed} = await queue.work({workers: {Resize: resize, Cleanup: () => {}}, mode: 'drain'})
-    console.log(completed)
-  `
-  const printed = 'DUPLICATE 1\n100.0\nResize completed\nCleanup completed\n2\n'
+  /** The first program of docs/library.md, what it prints, and the functions that are declared there. */
+  const blocks = blocksOf('docs/library.md')
+  const [example, printed] = blocks.slice(blocks.findIndex(({words}) => words.includes('run')))
+  const functions = blocks.find(({file}) => file === 'functions.ts')
   /** Each is one mistake. */
   const mistakes = [
-    `queue.enqueue('Resize', {arg: {file: 'a.jpg', width: '100'}})`,
-    `queue.enqueue('Resize', {arg: {file: 'a.jpg'}})`,
-    `queue.enqueue('Resize')`,
-    `queue.enqueue('Rezise', {arg: {file: 'a.jpg', width: 100}})`,
+    `queue.enqueue('Notify', {arg: {to: 7}})`,
+    `queue.enqueue('Notify', {arg: {text: 'to no one'}})`,
+    `queue.enqueue('Notify')`,
+    `queue.enqueue('Notfiy', {arg: {to: 'ada@example.com'}})`,
     `queue.enqueue('Cleanup', {prioritty: 1})`,
-    `queue.work({workers: {Resize: ({arg}) => arg.height}})`,
-    `const job: string = await queue.find(1)`,
+    `queue.work({workers: {Notify: ({arg}) => arg.from}})`,
+    `const found: string = await queue.find(1)`,
   ]
 
   // All of jobq's declarations are read by the compiler; what they need is one of the two: the types of the DOM or Node's
@@ -223,16 +211,18 @@ describe('in a strict TypeScript project', {concurrency: 2}, () => {
     ['nodenext', {module: 'nodenext', target: 'es2024', lib: ['es2024'], types: ['node']}],
     ['bundler', {module: 'esnext', moduleResolution: 'bundler', target: 'es2022', types: []}],
   ] as const)
-    test(`moduleResolution ${what}: it compiles and runs, and a wrong type does not compile`, async () => {
+    test(`moduleResolution ${what}: the example of docs/library.md compiles and runs, a wrong type does not`, async () => {
+      const code = example!.code.trimEnd()
       const folder = typescriptProject(what, options, {
-        'app.ts': app,
-        'wrong.ts': [app, ...mistakes].join('\n'),
+        'functions.ts': functions!.code,
+        'app.ts': code,
+        'wrong.ts': [code, ...mistakes].join('\n'),
       })
-      assert.deepEqual(compile(folder, 'app.ts'), [])
-      assert.equal(await run(folder, process.execPath, ['app.js']), printed)
-      const first = app.split('\n').length + 1
+      assert.deepEqual(compile(folder, 'functions.ts', 'app.ts'), [])
+      assert.equal(await run(folder, process.execPath, ['app.js']), printed!.code)
+      const first = code.split('\n').length + 1
       assert.deepEqual(
-        compile(folder, 'wrong.ts').map(error => /^wrong\.ts\((\d+),/.exec(error)?.[1]),
+        compile(folder, 'functions.ts', 'wrong.ts').map(error => /^wrong\.ts\((\d+),/.exec(error)?.[1]),
         mistakes.map((_, i) => String(first + i)),
       )
     })
@@ -270,8 +260,8 @@ describe('in a strict TypeScript project', {concurrency: 2}, () => {
   }
 
   /** @returns what the compiler complains of, a line each */
-  function compile(folder: string, file: string): string[] {
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({extends: './base.json', files: [file]}))
+  function compile(folder: string, ...files: string[]): string[] {
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({extends: './base.json', files}))
     const {stdout} = spawnSync(join(root, 'node_modules/.bin/tsc'), {cwd: folder, encoding: 'utf8'})
     return stdout.split('\n').filter(line => /^\S/.test(line))
   }

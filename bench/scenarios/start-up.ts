@@ -14,7 +14,7 @@ better-sqlite3, opens the same database, inserts the same row with synchronous F
     new Floor(db, 'FULL').close()
     const arg = JSON.stringify(ARG)
     const series = await interleave(
-      pick(30, 20),
+      pick(60, 20),
       [
         {name: 'node -e 0', unit: 'ms', run: () => timeProgram([process.execPath, '-e', '0'])},
         {
