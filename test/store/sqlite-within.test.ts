@@ -8,7 +8,16 @@ import Sqlite, {type Database} from 'better-sqlite3'
 import {DuplicateJobError, StoreError, TransactionError} from '../../src/lib/errors.ts'
 import type {NewJob} from '../../src/lib/job.ts'
 import {openSqlite, type SqliteStore} from '../../src/lib/store/sqlite.ts'
+import {Started} from '../support/started.ts'
 import {tempFolder} from '../support/temp.ts'
+
+/** Holds the write lock until it has been asked to let go, and a moment longer. */
+const HOLDER = `
+  const db = new (require('better-sqlite3'))(process.argv[1])
+  db.exec('BEGIN IMMEDIATE')
+  process.stdout.write('held')
+  process.stdin.once('data', () => setTimeout(() => { db.exec('COMMIT'); process.exit() }, 300))
+`
 
 describe("a job in a caller's transaction", () => {
   test('is stored at once, by a function of better-sqlite3', async t => {
@@ -25,6 +34,25 @@ describe("a job in a caller's transaction", () => {
     const id = upload.immediate(false)
     assert.equal((await store.find(id))?.func, 'Work')
     assert.deepEqual(app.prepare('SELECT job_id FROM photo').pluck().all(), [id])
+  })
+
+  test('waits for the lock in one that has only begun, as long as its connection does', async t => {
+    const file = join(tempFolder(t), 'jobs.db')
+    const store = await openSqlite(file)
+    t.after(() => store.close())
+    const holder = new Started(process.execPath, ['-e', HOLDER, file], {
+      cwd: join(import.meta.dirname, '../..'),
+    })
+    await holder.prints(/held/)
+    const db = new Sqlite(file, {timeout: 20_000})
+    t.after(() => db.close())
+    holder.child.stdin!.write('go')
+    db.exec('BEGIN')
+    const job = {func: 'F', arg: null, uniqkey: null, priority: 0, due: {in: 0}}
+    const enqueued = await store.enqueueWithin(db, job)
+    db.exec('COMMIT')
+    assert.equal((await holder.exited).code, 0)
+    assert.equal((await store.find(enqueued.id))?.func, 'F')
   })
 
   test("goes with the caller's savepoints", async t => {

@@ -42,8 +42,9 @@ export function connect(path: string, options: {fileMustExist?: boolean} = {}): 
 
 /** Where a connection's database is, whatever link leads there; '' if it is not in a file. */
 export function fileOf(db: Database): string {
-  const sql = `SELECT file FROM pragma_database_list WHERE name = 'main'`
-  const file = db.prepare(sql).pluck().get() as string
+  // A pragma, not a select from one: that would be a read, and begin the transaction that is open
+  const files = db.pragma('database_list') as {name: string; file: string}[]
+  const {file} = files.find(({name}) => name === 'main')!
   return file === '' ? '' : realpathSync(file)
 }
 

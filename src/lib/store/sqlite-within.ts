@@ -35,6 +35,9 @@ export class SqliteWithin {
     try {
       const {link, inserts} = this.#guest(db)
       link.rollbacks++
+      // Writes nothing, but asks for the lock: a transaction that has only begun waits for it, by the caller's own
+      // timeout. One that has read something by then can't wait, and is told that it is busy at once.
+      link.sql('UPDATE jobq_schema SET version = version WHERE 0').run()
       link.sql('SAVEPOINT jobq_enqueue').run()
       isOpen = true
       const enqueued = inserts.insert(job)
