@@ -63,8 +63,9 @@ export class PostgresDatabase {
   readonly perlBytes = '?'
   readonly maxNumber = 2 ** 31 - 1
 
-  store(options: LinkOptions = {}): PostgresStore {
-    return postgresStore(this.url, this.name, options)
+  /** @param parameters of the URL, with its question mark */
+  store(options: LinkOptions = {}, parameters = ''): PostgresStore {
+    return postgresStore(this.url + parameters, this.name, options)
   }
 
   async connect(): Promise<PostgresStore> {

@@ -99,8 +99,9 @@ function stored({ids, stored}: Row): Stored {
   return {ids: String(ids).split(',').map(Number), runAfter}
 }
 
-export async function makeFuncs(send: Send, names: readonly string[]): Promise<void> {
-  await send(MAKE_FUNCS, [texts(names)])
+/** Who makes the same function's row just now is waited for. */
+export function makeFuncs(names: readonly string[]): [Statement, Value[]] {
+  return [MAKE_FUNCS, [texts(names)]]
 }
 
 /** The jobs that hold these ones' keys; null where there is none any more. */
@@ -145,7 +146,7 @@ export class Inserter {
   async #write(jobs: readonly NewJob[]): Promise<void> {
     if (jobs.length === 0) return
     const newFuncs = [...new Set(jobs.map(({func}) => func))].filter(name => !this.#funcs.has(name))
-    const made = newFuncs.length > 0 ? makeFuncs(this.#send, newFuncs) : undefined
+    const made = newFuncs.length > 0 ? this.#send(...makeFuncs(newFuncs)) : undefined
     for (const name of newFuncs) this.#funcs.add(name)
     const {statement, values, read} = insertMany(jobs, this.#sweeper)
     const [reply] = await Promise.all([this.#send(statement, values), made]).catch(error => {

@@ -79,7 +79,7 @@ export class Together {
       left = await this.#insert(left)
       const funcs = new Set(left.map(({job}) => job.func).filter(func => !this.#funcs.has(func)))
       if (funcs.size > 0) {
-        await makeFuncs(this.#send, [...funcs])
+        await this.#link.pipelineOnce([[WAIT_BRIEFLY, []], makeFuncs([...funcs])])
         left = await this.#insert(left)
       }
       if (left.length > 0) left = await this.#refuse(left)

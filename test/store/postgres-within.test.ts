@@ -1,0 +1,259 @@
+/** A caller's transaction on PostgreSQL: what only this server can do wrong. */
+import assert from 'node:assert/strict'
+import {describe, type TestContext, test} from 'node:test'
+import pg from 'pg'
+import {ArgumentError, DuplicateJobError, StoreError, TransactionError} from '../../src/lib/errors.ts'
+import type {NewJob} from '../../src/lib/job.ts'
+import type {PostgresStore} from '../../src/lib/store/postgres.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {postgresServer} from '../support/servers.ts'
+import {until} from '../support/until.ts'
+
+const server = await postgresServer(answersPostgres)
+
+if ('missing' in server) test("a caller's transaction on PostgreSQL", {skip: server.missing})
+else {
+  const {url} = server
+
+  async function prepared(t: TestContext): Promise<{db: PostgresDatabase; store: PostgresStore}> {
+    const db = await PostgresDatabase.create(url)
+    const store = db.store()
+    t.after(async () => {
+      await store.close()
+      await db.remove()
+    })
+    await store.init()
+    return {db, store}
+  }
+
+  describe("PostgreSQL: a caller's transaction", () => {
+    test('of a PoolClient, and after it was released none', async t => {
+      const {db, store} = await prepared(t)
+      const pool = new pg.Pool({connectionString: db.url})
+      try {
+        const client = await pool.connect()
+        await client.query('BEGIN')
+        const {id} = await store.enqueueWithin(client, job())
+        await client.query('COMMIT')
+        client.release()
+        assert.equal((await store.find(id))?.func, 'Work')
+        await refused(store.enqueueWithin(client, job()), /in no transaction/, /BEGIN/)
+      } finally {
+        await pool.end()
+      }
+    })
+
+    test('a pool, and a client that is not connected, are told what to do', async t => {
+      const {db, store} = await prepared(t)
+      const pool = new pg.Pool({connectionString: db.url})
+      await refused(store.enqueueWithin(pool, job()), /got a pool/, /pool\.connect\(\)/)
+      await refused(store.enqueueWithin(new pg.Client(db.url), job()), /not connected/, /connect\(\)/)
+      await pool.end()
+    })
+
+    test('one that has failed can only be rolled back', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await app.begin()
+      await assert.rejects(app.run('SELECT 1 / 0'))
+      await refused(store.enqueueWithin(app.connection, job()), /has failed/, /ROLLBACK/)
+      await app.rollback()
+      await app.begin()
+      await store.enqueueWithin(app.connection, job())
+      await app.commit()
+      assert.equal((await store.counts('Work'))[0]?.ready, 1)
+    })
+
+    test('in a database, or a schema, without jobq’s tables it is refused and goes on', async t => {
+      const {store} = await prepared(t)
+      const other = await PostgresDatabase.create(url)
+      t.after(() => other.remove())
+      const app = await other.foreign()
+      await app.run('CREATE TABLE mine (id INT)')
+      await app.begin()
+      await refused(store.enqueueWithin(app.connection, job()), /without jobq's tables/, /connected to/)
+      await app.run('INSERT INTO mine VALUES (1)')
+      await app.commit()
+      assert.equal((await other.query('SELECT * FROM mine')).length, 1)
+    })
+
+    test('in another schema of the same database it is refused', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await app.run('CREATE SCHEMA other')
+      await app.run('SET search_path = other')
+      const there = postgresStoreIn(db, 'other')
+      t.after(() => there.close())
+      await there.init()
+      await app.begin()
+      await refused(store.enqueueWithin(app.connection, job()), /another search_path/, /same database/)
+      const {id} = await there.enqueueWithin(app.connection, job())
+      await app.commit()
+      assert.equal((await there.find(id))?.func, 'Work')
+      assert.deepEqual(await store.funcs(), [])
+    })
+
+    test('an error in the middle of it leaves the transaction as it was', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await app.begin()
+      await store.enqueueWithin(app.connection, job('First'))
+      const late = job('Late', {due: {in: 2 ** 31}})
+      await assert.rejects(store.enqueueWithin(app.connection, late), ArgumentError)
+      await assert.rejects(store.enqueueWithin(app.connection, job('x'.repeat(256))), ArgumentError)
+      await db.run('ALTER TABLE jobq_wait RENAME TO elsewhere')
+      await assert.rejects(
+        store.enqueueWithin(app.connection, job('Tracked', {tracked: true})),
+        TransactionError,
+      )
+      await db.run('ALTER TABLE elsewhere RENAME TO jobq_wait')
+      await store.enqueueWithin(app.connection, job('Last'))
+      await app.commit()
+      assert.deepEqual(await store.funcs(), ['First', 'Last'])
+    })
+
+    test('several calls at once on one client are done one after the other', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await store.enqueue(job('Work', {uniqkey: 'taken'}))
+      await app.begin()
+      const calls = Array.from({length: 20}, (_, i) =>
+        store.enqueueWithin(app.connection, job('Work', {uniqkey: i % 5 === 0 ? 'taken' : `k${i}`})),
+      )
+      const done = await Promise.allSettled(calls)
+      await app.commit()
+      assert.deepEqual(
+        done.map(({status}) => status),
+        Array.from({length: 20}, (_, i) => (i % 5 === 0 ? 'rejected' : 'fulfilled')),
+      )
+      assert.equal((await store.counts('Work'))[0]?.ready, 17)
+    })
+
+    for (const end of ['commit', 'rollback'] as const)
+      test(`a key of an open transaction is waited for, until its ${end}`, async t => {
+        const {db, store} = await prepared(t)
+        const [first, second] = [await db.foreign(), await db.foreign()]
+        await first.begin()
+        await second.begin()
+        const keyed = job('Work', {uniqkey: 'k'})
+        const {id} = await store.enqueueWithin(first.connection, keyed)
+        const waits = Promise.allSettled([store.enqueueWithin(second.connection, keyed)])
+        await until('the second one waits', async () => (await waiting(db)) === 1)
+        await first[end]()
+        const [result] = await waits
+        assert.equal(result?.status, end === 'commit' ? 'rejected' : 'fulfilled')
+        if (result?.status === 'rejected') {
+          assert.ok(result.reason instanceof DuplicateJobError)
+          assert.equal(result.reason.existingId, id)
+        }
+        await store.enqueueWithin(second.connection, job('Other'))
+        await second.commit()
+        assert.equal((await store.list({uniqkey: 'k', limit: 9, offset: 0})).length, 1)
+        assert.equal((await store.counts('Other'))[0]?.ready, 1)
+      })
+
+    test('two that make the same function: the second waits, and both are stored', async t => {
+      const {db, store} = await prepared(t)
+      const [first, second] = [await db.foreign(), await db.foreign()]
+      await first.begin()
+      await second.begin()
+      await store.enqueueWithin(first.connection, job('New'))
+      const waits = store.enqueueWithin(second.connection, job('New'))
+      await until('the second one waits', async () => (await waiting(db)) === 1)
+      await first.commit()
+      await waits
+      await second.commit()
+      assert.deepEqual(await store.funcs(), ['New'])
+      assert.equal((await store.counts('New'))[0]?.ready, 2)
+    })
+
+    test('two that wait for each other: one is told so, the other one is stored', async t => {
+      const {db, store} = await prepared(t)
+      const [first, second] = [await db.foreign(), await db.foreign()]
+      await store.enqueue(job())
+      for (const [app, uniqkey] of [
+        [first, 'a'],
+        [second, 'b'],
+      ] as const) {
+        await app.begin()
+        await store.enqueueWithin(app.connection, job('Work', {uniqkey}))
+      }
+      const one = store.enqueueWithin(first.connection, job('Work', {uniqkey: 'b'}))
+      const two = store.enqueueWithin(second.connection, job('Work', {uniqkey: 'a'}))
+      const told = await Promise.race(
+        [one, two].map((call, i) =>
+          call.then(
+            () => assert.fail('stored'),
+            error => ({error, i}),
+          ),
+        ),
+      )
+      assert.ok(told.error instanceof StoreError, String(told.error))
+      assert.equal(told.error.code, 'LOCKED')
+      assert.match(told.error.hint, /roll back/)
+      await (told.i === 0 ? first : second).rollback()
+      await (told.i === 0 ? two : one)
+      await (told.i === 0 ? second : first).commit()
+      assert.equal((await store.counts('Work'))[0]?.ready, 3)
+    })
+
+    for (const level of ['REPEATABLE READ', 'SERIALIZABLE'])
+      test(`${level}: what its snapshot does not show is found all the same`, async t => {
+        const {db, store} = await prepared(t)
+        const app = await db.foreign()
+        await app.run(`BEGIN ISOLATION LEVEL ${level}`)
+        await app.run('SELECT FROM func')
+        const {id} = await store.enqueue(job('Work', {uniqkey: 'k'}))
+        await assert.rejects(
+          async () => store.enqueueWithin(app.connection, job('Work', {uniqkey: 'k'})),
+          error => error instanceof DuplicateJobError && error.existingId === id,
+        )
+        const mine = job('Work', {uniqkey: 'mine', context: '{"a":"b"}', tracked: true})
+        const stored = await store.enqueueWithin(app.connection, mine)
+        await app.commit()
+        assert.equal((await store.find(stored.id))?.func, 'Work')
+        assert.deepEqual(await store.funcs(), ['Work'])
+      })
+
+    test('a client that ends meanwhile is told of, and nothing is stored', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await app.begin()
+      await store.enqueueWithin(app.connection, job())
+      const [row] = (await app.connection.query('SELECT pg_backend_pid() AS pid')).rows as {pid: number}[]
+      await db.query('SELECT pg_terminate_backend(?)', row!.pid)
+      await until('it has ended', async () => {
+        const rows = await db.query('SELECT FROM pg_stat_activity WHERE pid = ?', row!.pid)
+        return rows.length === 0
+      })
+      await refused(store.enqueueWithin(app.connection, job()), /closed/, /new connection/)
+      assert.deepEqual(await store.funcs(), [])
+    })
+  })
+}
+
+function job(func = 'Work', more: Partial<NewJob> = {}): NewJob {
+  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
+}
+
+function postgresStoreIn(db: PostgresDatabase, schema: string): PostgresStore {
+  return db.store({}, `?options=${encodeURIComponent(`-c search_path=${schema}`)}`)
+}
+
+async function refused(call: unknown, words: RegExp, hint: RegExp): Promise<void> {
+  await assert.rejects(Promise.resolve(call), error => {
+    assert.ok(error instanceof TransactionError, String(error))
+    assert.match(error.message, words)
+    assert.match(error.hint, hint)
+    return true
+  })
+}
+
+/** How many connections wait for a lock. */
+async function waiting(db: PostgresDatabase): Promise<number> {
+  const rows = await db.query(
+    `SELECT pid FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
+    db.name,
+  )
+  return rows.length
+}
