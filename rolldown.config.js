@@ -1,8 +1,12 @@
 /**
- * dist/quick/: the quick lane of the command line (src/lib/cli/quick.ts) in one file, with what it seldom needs in
- * others beside it. CommonJS, which Node starts sooner. Packages stay packages.
+ * What is started often, or stays in memory, each in one file with what it seldom needs in others beside it: Node loads
+ * one file in less time and memory than thirty. Packages stay packages.
+ * - dist/quick/: the quick lane of the command line (src/lib/cli/quick.ts). CommonJS, which Node starts sooner.
+ * - `jobq work` (cli/work-flags.js) and a pool's child (work/child.js), in the place of what the compiler has made.
+ *   They share errors.js with the library, which a user's file may import as well: an error is of one class, whoever asks.
  */
 import {readFileSync} from 'node:fs'
+import {basename} from 'node:path'
 import {defineConfig} from 'rolldown'
 
 /** Of a flag, what plain-words.ts looks at. */
@@ -14,18 +18,43 @@ const known = Object.entries(flags).map(([name, flag]) => [
 ])
 const ENQUEUE = JSON.stringify({args, flags: Object.fromEntries(known)})
 
-export default defineConfig({
-  input: 'src/lib/cli/quick.ts',
-  platform: 'node',
-  preserveEntrySignatures: 'allow-extension',
-  external: /^[^./]/,
-  transform: {define: {ENQUEUE}},
-  output: {
-    dir: 'dist/quick',
-    format: 'cjs',
-    entryFileNames: '[name].cjs',
-    chunkFileNames: '[name].cjs',
-    dynamicImportInCjs: false,
-    comments: false,
+/** What must be there once, or must know its place. */
+const SHARED = /\/(errors|place)\.js$/
+
+export default defineConfig([
+  {
+    input: 'src/lib/cli/quick.ts',
+    platform: 'node',
+    preserveEntrySignatures: 'allow-extension',
+    external: /^[^./]/,
+    transform: {define: {ENQUEUE}},
+    output: {
+      dir: 'dist/quick',
+      format: 'cjs',
+      entryFileNames: '[name].cjs',
+      chunkFileNames: '[name].cjs',
+      dynamicImportInCjs: false,
+      comments: false,
+    },
   },
-})
+  inPlace('cli/work-flags', 'cli/work-[name]'),
+  inPlace('work/child', 'work/child-[name]'),
+])
+
+function inPlace(name, chunks) {
+  return {
+    input: `dist/lib/${name}.js`,
+    platform: 'node',
+    preserveEntrySignatures: 'allow-extension',
+    external: [/^[^./]/, SHARED],
+    checks: {ineffectiveDynamicImport: false},
+    output: {
+      dir: 'dist/lib',
+      format: 'esm',
+      entryFileNames: `${name}.js`,
+      chunkFileNames: `${chunks}.js`,
+      paths: id => (SHARED.test(id) ? `./${basename(id)}` : id),
+      comments: false,
+    },
+  }
+}

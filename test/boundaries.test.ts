@@ -10,7 +10,15 @@ import {fileURLToPath} from 'node:url'
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
 /** Modules that stand on nothing but each other: whoever is above them may use them. */
-const LEAVES = ['lib/closest', 'lib/errors', 'lib/job', 'lib/names', 'lib/serializers', 'lib/time']
+const LEAVES = [
+  'lib/closest',
+  'lib/errors',
+  'lib/inspected',
+  'lib/job',
+  'lib/names',
+  'lib/serializers',
+  'lib/time',
+]
 /** What an application may give, checked and encoded: these, too, stand on nothing but each other and the leaves. */
 const DOOR = ['lib/describe', 'lib/encode', 'lib/holdable', 'lib/messagepack', 'lib/new-job', 'lib/options']
 /** The library without the store, the work, and what is the command line's. */
@@ -32,6 +40,9 @@ const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
 const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/errors', may: []},
   {of: 'lib/closest', may: ['node:module', 'type fastest-levenshtein']},
+  {of: 'lib/inspected', may: []},
+  {of: 'lib/place', may: []},
+  {of: 'lib/self-import', may: ['lib/place', 'node:*']},
   {of: 'lib/job', may: []},
   {of: 'lib/names', may: LEAVES},
   {of: 'lib/time', may: LEAVES},

@@ -8,9 +8,9 @@
  * asynchronous; the next one waits for it. One that throws, or takes longer than the timeout, stops what it stands at:
  * docs/hooks.md says for each point what that means.
  */
-import {inspect} from 'node:util'
 import {closest} from './closest.ts'
 import {ClosedError, HookError, UsageError} from './errors.ts'
+import {inspected} from './inspected.ts'
 import type {EnqueuedJob} from './job.ts'
 import type {SerializerName} from './serializers.ts'
 import {MAX_TIMER_MS} from './time.ts'
@@ -266,7 +266,7 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
 }
 
 function reasonOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : inspect(thrown, {breakLength: Number.POSITIVE_INFINITY})
+  return thrown instanceof Error ? thrown.message : inspected(thrown)
 }
 
 function quoted(name: string): string {

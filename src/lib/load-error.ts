@@ -1,7 +1,7 @@
 /** Why a user's file (a configuration, a worker) can't be loaded, and where in it. */
 import {spawnSync} from 'node:child_process'
 import {pathToFileURL} from 'node:url'
-import {inspect} from 'node:util'
+import {inspected} from './inspected.ts'
 
 /** @returns `FILE:LINE can't be loaded: why`; without the line where nothing tells it */
 export function loadErrorMessage(file: string, error: unknown): string {
@@ -15,7 +15,7 @@ export function loadErrorMessage(file: string, error: unknown): string {
 
 /** Anything may be thrown. */
 function text(thrown: unknown): string {
-  return typeof thrown === 'string' ? thrown : inspect(thrown)
+  return typeof thrown === 'string' ? thrown : inspected(thrown)
 }
 
 /** A syntax error's place is no part of its message: TypeScript's is the first line of the stack. */

@@ -3,6 +3,7 @@
  * file's own folder does not resolve is this very package.
  */
 import {registerHooks} from 'node:module'
+import {EXTENSION, LIBRARY} from './place.ts'
 
 const PARTS: Record<string, string> = {
   jobq: 'index',
@@ -10,7 +11,6 @@ const PARTS: Record<string, string> = {
   'jobq/prometheus': 'prometheus',
   'jobq/testing': 'testing',
 }
-const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
 let registered = false
 
 export function makeJobqImportable(): void {
@@ -23,7 +23,7 @@ export function makeJobqImportable(): void {
       try {
         return nextResolve(specifier, context)
       } catch {
-        return {url: new URL(`./${part}.${extension}`, import.meta.url).href, shortCircuit: true}
+        return {url: new URL(part + EXTENSION, LIBRARY).href, shortCircuit: true}
       }
     },
   })

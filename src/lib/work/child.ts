@@ -4,7 +4,6 @@
  */
 import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
-import {loadErrorMessage} from '../load-error.ts'
 import {makeJobqImportable} from '../self-import.ts'
 import {NO_SUPPORT, type Support} from '../support.ts'
 import {
@@ -87,6 +86,7 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
+    const {loadErrorMessage} = await import('../load-error.ts')
     throw new WorkerError(loadErrorMessage(file, cause), {cause})
   }
 }

@@ -7,6 +7,7 @@ import {fileURLToPath} from 'node:url'
 import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobqEvents} from '../events.ts'
 import type {JobRow} from '../job.ts'
+import {EXTENSION, LIBRARY} from '../place.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
 import type {JobLog} from './log.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
@@ -20,11 +21,13 @@ import {
   type ToLoad,
 } from './wire.ts'
 
-const CHILD = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? './child.ts' : './child.js', import.meta.url),
-)
-/** A worker in a folder without a package.json runs all the same. */
-const CHILD_FLAGS = ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON']
+const CHILD = fileURLToPath(new URL(`work/child${EXTENSION}`, LIBRARY))
+const CHILD_FLAGS = [
+  // A worker in a folder without a package.json runs all the same
+  '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
+  // Else V8's second compiler is started for what takes the modules' paths apart, and stays in memory: 3 MB of 50
+  ...(/^1[234]\./.test(process.versions.v8) ? ['--invocation-count-for-maglev=1000'] : []),
+]
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
 /** How long a child's plugins may take to stop before it is killed. */

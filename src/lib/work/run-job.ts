@@ -1,12 +1,12 @@
 /**
  * One job through one worker object, wherever that runs: in a pool's child, or inline in an application.
  */
-import {inspect} from 'node:util'
 import {closest} from '../closest.ts'
 import type {FuncSettings} from '../config-schema.ts'
 import {replacementJobs} from '../enqueuer.ts'
 import {HookError, JobqError, PluginError, WorkerError} from '../errors.ts'
 import type {EndedJob} from '../hooks.ts'
+import {inspected} from '../inspected.ts'
 import type {JobRow, Outcome} from '../job.ts'
 import type {PluginSet} from '../plugin-set.ts'
 import type {AttemptEnd, PluginOf} from '../plugins.ts'
@@ -295,7 +295,7 @@ function isOwnFrame(line: string): boolean {
 function describe(value: unknown, limit = 60): string {
   if (value === undefined) return 'none'
   if (typeof value === 'function') return 'a function'
-  const text = asJson(value) ?? inspect(value, {breakLength: Number.POSITIVE_INFINITY})
+  const text = asJson(value) ?? inspected(value)
   return text.length > limit ? `${text.slice(0, limit)}…` : text
 }
 
