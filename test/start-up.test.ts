@@ -57,13 +57,20 @@ describe('what is loaded', {concurrency: 4}, () => {
   test('by any other enqueue: better-sqlite3 and two files of jobq; of Node, nothing that is slow', async t => {
     const home = new Home(t)
     await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
-    const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...words])
-    assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/sqlite']])
-    assert.ok(builtins.length > 50)
-    assert.deepEqual(
-      builtins.filter(name => SLOW.test(name)),
-      [],
-    )
+    home.write('arg', '{}')
+    for (const more of [
+      words,
+      ['--arg-file', 'arg', '--if-absent', '--uniqkey=l'],
+      ['--arg-file', '-', '--serializer', 'none'],
+    ]) {
+      const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
+      assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/sqlite']])
+      assert.ok(builtins.length > 50)
+      assert.deepEqual(
+        builtins.filter(name => SLOW.test(name)),
+        [],
+      )
+    }
   })
 
   test('by an enqueue with MessagePack: that, too', async t => {

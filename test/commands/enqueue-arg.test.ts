@@ -112,6 +112,33 @@ describe('JSON', {concurrency: 4}, () => {
   })
 })
 
+test('standard input that refuses to wait: what comes later is read', async t => {
+  const home = new Home(t)
+  // Node makes a pipe non-blocking for all who share it, as long as it runs
+  home.write(
+    'share.cjs',
+    `const {existsSync, writeFileSync} = require('node:fs')
+    process.stdin.unref()
+    writeFileSync('shared', '')
+    const timer = setInterval(() => existsSync('ended') && clearInterval(timer), 5)`,
+  )
+  home.write(
+    'refused.cjs',
+    `const fs = require('node:fs'), read = fs.readSync
+    fs.readSync = (...args) => {
+      try { return read(...args) } catch (error) { fs.writeFileSync('refused', error.code); throw error }
+    }`,
+  )
+  const wait = (file: string) => `until [ -e ${file} ]; do sleep 0.01; done`
+  const jobq = `${process.execPath} --require ./refused.cjs "$@"`
+  const reader = `exec 3<&0; node share.cjs <&3 & ${wait('shared')}; ${jobq} <&3; touch ended; wait`
+  const script = `{ printf '{"a":'; ${wait('refused')}; printf '1.0}'; } | { ${reader}; }`
+  const command = ['sh', '-c', script, 'sh', RUN_JS]
+  assert.deepEqual(await home.jobq([...ENQUEUE, '--arg-file', '-'], {command}), printed(1))
+  assert.equal(home.read('refused').toString(), 'EAGAIN')
+  assert.equal(home.jobs()[0]?.bytes?.toString(), '{"a":1.0}')
+})
+
 describe('files that can not be read', {concurrency: 4}, () => {
   for (const [what, file, says] of [
     ['missing', 'nope.json', `can't read "nope.json" (ENOENT: no such file or directory`],

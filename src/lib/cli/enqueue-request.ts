@@ -1,12 +1,13 @@
 /**
  * What an enqueue asks for, from the flags of `jobq enqueue`. Everything is checked here, with the flag in the message.
  */
-import {createReadStream, statSync} from 'node:fs'
+import {statSync} from 'node:fs'
 import {ArgumentError, UsageError} from '../errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkUniqkey, parseWhole} from '../names.ts'
 import {SERIALIZERS, type SerializerName, storedFromInput} from '../serializers.ts'
 import {parseDelay, parseTime} from '../time.ts'
+import {readWhole} from './whole-file.ts'
 
 /** The words of `jobq enqueue`, as they were typed. */
 export interface EnqueueRequest {
@@ -82,7 +83,7 @@ export function serializerOf({
 async function readArg(request: EnqueueRequest, serializer: SerializerName): Promise<StoredArg> {
   if (request.arg !== undefined) return storedFromInput(await asTyped(request.arg), serializer, '--arg')
   const file = request['arg-file']
-  if (file !== undefined) return storedFromInput(await readWhole(file), serializer, '--arg-file')
+  if (file !== undefined) return storedFromInput(await readFile(file), serializer, '--arg-file')
   return null
 }
 
@@ -90,24 +91,18 @@ async function asTyped(arg: string): Promise<string | Uint8Array> {
   return arg.includes('\uFFFD') ? (await import('./raw-words.ts')).rawWord(arg) : arg
 }
 
-async function readWhole(file: string): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let size = 0
+async function readFile(file: string): Promise<Buffer> {
+  let bytes: Buffer | null
   try {
-    for await (const chunk of file === '-' ? process.stdin : createReadStream(file)) {
-      chunks.push(chunk as Buffer)
-      size += (chunk as Buffer).length
-      if (size > MAX_ARG_BYTES) throw tooLarge(file)
-    }
+    bytes = await readWhole(file, MAX_ARG_BYTES)
   } catch (cause) {
-    if (cause instanceof ArgumentError) throw cause
     const {unreadable} = await import('./line-source.ts')
     throw unreadable(file, cause)
   }
-  return Buffer.concat(chunks)
+  if (bytes) return bytes
+  throw tooLarge(file)
 }
 
-/** A pipe is not read to its end, which it may not have. */
 function tooLarge(file: string): ArgumentError {
   const size = file === '-' ? 0 : statSync(file).size
   const got = size > MAX_ARG_BYTES ? size : 'more'
