@@ -5,8 +5,10 @@ import Sqlite from 'better-sqlite3'
 import {DuplicateJobError, JobQueue, type ServerConnection, TransactionError} from '../../src/lib/index.ts'
 import {place} from '../support/library.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
-import {mysqlServer} from '../support/servers.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {mysqlServer, postgresServer} from '../support/servers.ts'
 
+/** What the two have in common. */
 interface Database {
   url: string
   query(sql: string): Promise<Record<string, unknown>[]>
@@ -16,12 +18,15 @@ interface Database {
     commit(): Promise<unknown>
     rollback(): Promise<unknown>
   }>
-  drop(): Promise<void>
+  remove(): Promise<void>
 }
 
-const mysql = await mysqlServer()
+const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
 
-for (const [name, server, create] of [['MySQL', mysql, MysqlDatabase.create]] as const) {
+for (const [name, server, create] of [
+  ['MySQL', mysql, (url: string): Promise<Database> => MysqlDatabase.create(url)],
+  ['PostgreSQL', postgres, (url: string): Promise<Database> => PostgresDatabase.create(url)],
+] as const) {
   if ('missing' in server) {
     test(`the library on ${name}`, {skip: server.missing})
     continue
@@ -35,7 +40,7 @@ for (const [name, server, create] of [['MySQL', mysql, MysqlDatabase.create]] as
       const queue = await JobQueue.open({db: database.url, ...options})
       t.after(async () => {
         await queue.close()
-        await database.drop()
+        await database.remove()
       })
       const jobs = async () =>
         (await database.query('SELECT uniqkey FROM job ORDER BY id')).map(row => row.uniqkey)
@@ -121,3 +126,34 @@ for (const [name, server, create] of [['MySQL', mysql, MysqlDatabase.create]] as
     })
   })
 }
+
+if ('url' in mysql && 'url' in postgres)
+  test('of a queue on both, a connection says which', async t => {
+    const databases: Database[] = [
+      await MysqlDatabase.create(mysql.url),
+      await PostgresDatabase.create(postgres.url),
+    ]
+    const db = databases.map(({url}) => url)
+    await JobQueue.init({db})
+    const queue = await JobQueue.open({db})
+    t.after(async () => {
+      await queue.close()
+      for (const database of databases) await database.remove()
+    })
+    for (const [i, database] of databases.entries()) {
+      const {connection, begin, commit} = await database.foreign()
+      await begin()
+      const job = await queue.enqueueIn(connection as ServerConnection, 'F')
+      await commit()
+      assert.equal(job.db, i + 1)
+    }
+    const [{url}] = databases as [Database]
+    await assert.rejects(
+      JobQueue.open({db: [url, url.replace('127.0.0.1', 'localhost')]}),
+      /got the same one/,
+    )
+    await assert.rejects(queue.enqueueIn({query: () => {}}, 'F'), {
+      name: 'TransactionError',
+      message: "expected a connection to one of the queue's databases, got one to another",
+    })
+  })

@@ -151,7 +151,11 @@ export class Within {
     if (UNPREPARED.includes(state))
       return new TransactionError(
         `the client is connected to a database without jobq's tables (${(error as Error).message})`,
-        {hint: `give one that is connected to ${this.#link.name}, with its search_path`, cause: error},
+        {
+          hint: `give one that is connected to ${this.#link.name}, with its search_path`,
+          isElsewhere: true,
+          cause: error,
+        },
       )
     if (state === STATE.deadlock)
       return new StoreError('LOCKED', 'two transactions wait for keys that the other one has enqueued', {
@@ -241,6 +245,7 @@ function clientOf(value: unknown): Client {
   if (!isObject || typeof client.query !== 'function' || typeof client.escapeLiteral !== 'function')
     throw new TransactionError(`expected a Client or PoolClient of pg, got ${kindOf(value)}`, {
       hint: 'the queue is in PostgreSQL: give the client itself, not what wraps it',
+      isElsewhere: true,
     })
   if (client.processID === null)
     throw new TransactionError('the client is not connected', {hint: 'call `await client.connect()` first'})
@@ -256,6 +261,6 @@ function elsewhere(name: string, own: string, theirs: string): TransactionError 
   const where = theirs === own ? `${theirs} of another server, or with another search_path` : theirs
   return new TransactionError(
     `expected a client that is connected to ${own}, the queue's database ${name}, got one to ${where}`,
-    {hint: 'the job is stored in the transaction only if both are in the same database'},
+    {hint: 'the job is stored in the transaction only if both are in the same database', isElsewhere: true},
   )
 }
