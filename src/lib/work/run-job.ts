@@ -10,7 +10,7 @@ import {inspected} from '../inspected.ts'
 import type {JobRow, Outcome} from '../job.ts'
 import type {PluginSet} from '../plugin-set.ts'
 import type {AttemptEnd, PluginOf} from '../plugins.ts'
-import {decodeArg, SERIALIZERS, type SerializerName} from '../serializers.ts'
+import {decodeArg, decodeNow, SERIALIZERS, type SerializerName} from '../serializers.ts'
 import {NO_SUPPORT, type Support} from '../support.ts'
 import type {Job, Replacement, Worker} from '../worker.ts'
 import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
@@ -109,12 +109,18 @@ export async function runJob(
   support: Support = NO_SUPPORT,
 ): Promise<Ran> {
   const job = new RunningJob(row, signal, support.plugins)
-  const mistake = await job.decode(worker.serializer).then(
-    () => null,
-    (error: unknown) => ({error}),
-  )
-  const work = () => (mistake ? failure(worker, job, mistake.error) : attempt(worker, job, support))
-  const {outcome, complaint} = await within(support.plugins, worker, job, async () => work())
+  let mistake: {error: unknown} | null = null
+  try {
+    const decoding = job.decode(worker.serializer)
+    if (decoding) await decoding
+  } catch (error) {
+    mistake = {error}
+  }
+  const work = async () =>
+    mistake ? failure(worker, job, mistake.error) : await attempt(worker, job, support)
+  const {outcome, complaint} = support.plugins.aroundWork
+    ? await within(support.plugins.aroundWork, worker, job, work)
+    : {outcome: await work(), complaint: null}
   if (complaint) return {job, outcome, afterwards: async () => Promise.reject(complaint.error)}
   if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {job, outcome, afterwards: null}
   return {job, outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
@@ -124,12 +130,11 @@ type End = Exclude<Outcome, {kind: 'released'}>
 
 /** @returns `complaint`: what a plugin has thrown after the attempt, which changes nothing of how that ended */
 async function within(
-  {aroundWork}: PluginSet,
+  aroundWork: NonNullable<PluginSet['aroundWork']>,
   worker: ReadyWorker,
   job: RunningJob,
   work: () => Promise<End>,
 ): Promise<{outcome: End; complaint: {error: unknown} | null}> {
-  if (!aroundWork) return {outcome: await work(), complaint: null}
   let working: Promise<End> | null = null
   const once = async () => {
     working ??= work()
@@ -226,7 +231,14 @@ export class RunningJob implements Job {
     this.#plugins = plugins
   }
 
-  async decode(serializer: SerializerName): Promise<void> {
+  /** @returns a promise where it takes time. @throws ArgumentError */
+  decode(serializer: SerializerName): Promise<void> | null {
+    if (serializer === 'msgpack') return this.#decodeLater(serializer)
+    this.arg = decodeNow(this.argOrigin, serializer)
+    return null
+  }
+
+  async #decodeLater(serializer: SerializerName): Promise<void> {
     this.arg = await decodeArg(this.argOrigin, serializer)
   }
 
