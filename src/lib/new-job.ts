@@ -4,7 +4,7 @@
 import {encodeArg} from './encode.ts'
 import {UsageError} from './errors.ts'
 import type {ArgOf, FuncName, Functions, IsOptional} from './functions.ts'
-import {MAX_UINT32, type NewJob} from './job.ts'
+import type {NewJob} from './job.ts'
 import {checkOptions, is} from './options.ts'
 import type {SerializerName} from './serializers.ts'
 
@@ -52,17 +52,12 @@ export type JobRequest<F = Functions> = [keyof F] extends [never]
   : {[Name in FuncName<F>]: {func: Name} & EnqueueOptions<ArgOf<F, Name>>}[FuncName<F>]
 
 const anything = () => {}
-const seconds: typeof is.seconds = (value, what) => {
-  is.seconds(value, what)
-  if ((value as number) > MAX_UINT32)
-    throw new UsageError(`${what}: expected seconds from 0 to ${MAX_UINT32}, got ${value}`)
-}
 const OPTIONS = {
   arg: anything, // checked as it is encoded
   serializer: is.serializer,
   uniqkey: is.uniqkey,
   priority: is.priority,
-  delay: seconds,
+  delay: is.delay,
   runAfter: is.date,
   context: is.texts,
   tracked: is.yesNo,

@@ -2,7 +2,7 @@
 import {closest} from './closest.ts'
 import {describe} from './describe.ts'
 import {UsageError} from './errors.ts'
-import {JOB_STATES} from './job.ts'
+import {JOB_STATES, MAX_UINT32} from './job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
 import {SERIALIZERS} from './serializers.ts'
 
@@ -27,6 +27,7 @@ export const is = {
   index: needs('a whole number from 1', value => isWhole(value, 1)),
   port: needs('a whole number from 0 to 65535', value => isWhole(value, 0) && (value as number) <= 65_535),
   seconds: needs('seconds from 0', isFrom0),
+  delay: needs(`seconds from 0 to ${MAX_UINT32}`, value => isFrom0(value) && (value as number) <= MAX_UINT32),
   callback: needs('a function', value => typeof value === 'function'),
   object: needs('an object', isObject),
   array: needs('an array', Array.isArray),
@@ -49,6 +50,10 @@ export const is = {
   func: (value: unknown, what: string) => {
     needs('a name', name => typeof name === 'string')(value, what)
     checkFunc(value as string, what)
+  },
+  funcs: (value: unknown, what: string) => {
+    needs('an array of functions', Array.isArray)(value, what)
+    for (const func of value as unknown[]) is.func(func, `${what}: function`)
   },
   uniqkey: (value: unknown, what: string) => {
     if (value === null) return

@@ -1,8 +1,11 @@
 /** What the calls of a JobQueue may be told, and the checks of it. */
+import {describe} from './describe.ts'
 import {UsageError} from './errors.ts'
+import {EVENT_NAMES} from './events.ts'
 import type {JobState, NewJob, RowRef} from './job.ts'
 import {checkDue, dueOf} from './new-job.ts'
 import {checkOptions, is, isObject} from './options.ts'
+import type {RetryChoice} from './retries.ts'
 import type {OpenOptions} from './store/open.ts'
 import type {SupportOptions} from './support.ts'
 
@@ -65,7 +68,8 @@ const OPEN = {
   durable: is.yesNo,
 }
 const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
-const RETRY = {priority: is.priority, delay: is.seconds, runAfter: is.date}
+const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date}
+const CHOICE = {ids: is.array, func: is.text, since: is.since}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
 const JOBS = {...PAGE, state: is.state}
 const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
@@ -79,11 +83,29 @@ export const check = {
   exceptions: (options: ExceptionOptions) => checkOptions(options, 'exceptions', EXCEPTIONS),
   statuses: (options: PageOptions) => checkOptions(options, 'statuses', PAGE),
   wait: (options: object) => checkOptions(options, 'wait', WAIT),
+  event: (name: unknown, listener: unknown) => {
+    if (!(EVENT_NAMES as readonly unknown[]).includes(name))
+      throw new UsageError(`on: expected the name of an event, got ${describe(name)}`, {
+        hint: `known are ${EVENT_NAMES.join(', ')}`,
+      })
+    is.callback(listener, `on: ${name}`)
+  },
+  func: (func: unknown, what: string) => {
+    if (func !== undefined) is.text(func, `${what}: function`)
+  },
+  funcs: is.funcs,
+  /** Of what is paused '' is one: the whole queue. */
+  paused: (names: unknown, what: string) => {
+    is.array(names, what)
+    for (const name of names as unknown[]) is.text(name, `${what}: function`)
+  },
   retry: (options: RetryOptions & {db?: number | undefined}) => {
     checkOptions(options, 'retry', {...RETRY, db: is.index})
     checkDue(options, 'retry: ')
   },
-  retryMany: (options: RetryOptions & {dryRun?: boolean | undefined}) => {
+  retryMany: (choice: RetryChoice, options: RetryOptions & {dryRun?: boolean | undefined}) => {
+    checkOptions(choice, 'retryMany', CHOICE)
+    if ('ids' in choice) for (const id of choice.ids) refOf(id, 'retryMany: ids')
     checkOptions(options, 'retryMany', {...RETRY, dryRun: is.yesNo})
     checkDue(options, 'retryMany: ')
   },

@@ -11,7 +11,6 @@ import {
   type ListedJob,
   type StatusRow,
 } from './job.ts'
-import {checkFunc} from './names.ts'
 import {
   ALL,
   check,
@@ -88,14 +87,18 @@ export abstract class QueueView<F = Functions> {
 
   /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
   pause(funcs: readonly string[] = []): Promise<void> {
-    return this.calls.make(store =>
-      store.pause(funcs.length === 0 ? [ALL_FUNCS] : funcs.map(func => checkFunc(func))),
-    )
+    return this.calls.make(async store => {
+      check.funcs(funcs, 'pause')
+      return store.pause(funcs.length === 0 ? [ALL_FUNCS] : funcs)
+    })
   }
 
   /** Lifts a pause: of these functions, or every one there is. @returns what was paused, '' for the whole queue */
   resume(funcs: readonly string[] = []): Promise<string[]> {
-    return this.calls.make(async store => store.resume(funcs.length === 0 ? await store.paused() : funcs))
+    return this.calls.make(async store => {
+      check.paused(funcs, 'resume')
+      return store.resume(funcs.length === 0 ? await store.paused() : funcs)
+    })
   }
 
   /** What is paused: names of functions, '' for the whole queue. */
@@ -110,7 +113,8 @@ export abstract class QueueView<F = Functions> {
 
   /** How many jobs are in the queue, running ones included: of these functions, or of all. Qudo's job_count. */
   async count(...funcs: readonly FuncName<F>[]): Promise<number> {
-    const names: readonly string[] = funcs.map(func => checkFunc(func))
+    const names: readonly string[] = funcs
+    check.funcs(names, 'count')
     const counts = await this.calls.make(store => store.counts(names.length === 1 ? names[0] : undefined))
     return counts
       .filter(({func}) => names.length === 0 || names.includes(func))
@@ -119,6 +123,7 @@ export abstract class QueueView<F = Functions> {
 
   /** Counts by function. @throws NotFoundError if the function has never been enqueued here */
   async counts(func?: string): Promise<FuncCounts[]> {
+    check.func(func, 'counts')
     const counts = await this.calls.make(store => store.counts(func))
     if (func !== undefined && counts.length === 0) throw noSuchFunc(func)
     return counts
@@ -131,7 +136,10 @@ export abstract class QueueView<F = Functions> {
 
   /** Run times by function over the last hour, for those that keep a job status. */
   times(func?: string): Promise<FuncTimes[]> {
-    return this.calls.make(store => store.times(func))
+    return this.calls.make(async store => {
+      check.func(func, 'times')
+      return store.times(func)
+    })
   }
 
   /** @internal How attempts have ended, by function, for those that keep a job status; all of it is read. */

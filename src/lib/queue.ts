@@ -159,12 +159,14 @@ export class JobQueue<F = Functions> extends QueueView<F> {
 
   /** Calls the listener at each event of this name. What it throws is an uncaught exception. @see JobqEvents */
   on<Name extends EventName>(name: Name, listener: (event: JobqEvents[Name]) => void): this {
+    check.event(name, listener)
     this.events.on(name, listener)
     return this
   }
 
   /** Undoes `on`. */
   off<Name extends EventName>(name: Name, listener: (event: JobqEvents[Name]) => void): this {
+    check.event(name, listener)
     this.events.off(name, listener)
     return this
   }
@@ -291,7 +293,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     choice: RetryChoice,
     options: RetryOptions & {dryRun?: boolean | undefined} = {},
   ): AsyncGenerator<RetryOutcome> {
-    check.retryMany(options)
+    check.retryMany(choice, options)
     const outcomes = this.each('ids' in choice ? {} : choice, store =>
       retryMany(store, choice, rowOf(options), options.dryRun ?? false),
     )

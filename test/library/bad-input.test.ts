@@ -124,9 +124,13 @@ describe('what is no call', () => {
     [
       'a delay that is NaN',
       q => q.enqueue('F', {delay: Number.NaN}),
-      'enqueue: delay: expected seconds from 0, got NaN',
+      'enqueue: delay: expected seconds from 0 to 4294967295, got NaN',
     ],
-    ['a delay below 0', q => q.enqueue('F', {delay: -1}), 'enqueue: delay: expected seconds from 0, got -1'],
+    [
+      'a delay below 0',
+      q => q.enqueue('F', {delay: -1}),
+      'enqueue: delay: expected seconds from 0 to 4294967295, got -1',
+    ],
     [
       'a delay without end',
       q => q.enqueue('F', {delay: Infinity}),
@@ -135,7 +139,7 @@ describe('what is no call', () => {
     [
       'a delay of text',
       q => q.enqueue('F', {delay: wrong('5m')}),
-      'enqueue: delay: expected seconds from 0, got "5m"',
+      'enqueue: delay: expected seconds from 0 to 4294967295, got "5m"',
     ],
     [
       'a delay past the columns',
@@ -252,7 +256,44 @@ describe('what is no call', () => {
       q => q.wait(1, {signal: wrong({})}),
       'wait: signal: expected an AbortSignal, got an object',
     ],
-    ['a pause of nothing', q => q.pause(['']), /function: expected a function name of 1 to 255/],
+    ['a pause of nothing', q => q.pause(['']), /^pause: function: expected a function name of 1 to 255/],
+    ['a pause of text', q => q.pause(wrong('F')), 'pause: expected an array of functions, got "F"'],
+    ['a resume of a number', q => q.resume(wrong([5])), 'resume: function: expected text, got 5'],
+    ['a count of a number', q => q.count(wrong(5)), 'count: function: expected a name, got 5'],
+    ['counts of a number', q => q.counts(wrong(5)), 'counts: function: expected text, got 5'],
+    [
+      'stats of an object',
+      q => q.stats(wrong({func: 'F'})),
+      'counts: function: expected text, got an object',
+    ],
+    ['times of a number', q => q.times(wrong(5)), 'times: function: expected text, got 5'],
+    [
+      'many retries of no choice',
+      q => q.retryMany(wrong(null)).next(),
+      'retryMany: options: expected an object, got null',
+    ],
+    [
+      'many retries misspelt',
+      q => q.retryMany(wrong({fnc: 'F'})).next(),
+      'retryMany: unknown option fnc',
+      /did you mean func\?/,
+    ],
+    [
+      'many retries of text',
+      q => q.retryMany(wrong({ids: ['1']})).next(),
+      'retryMany: ids: expected a job or its id, got string',
+    ],
+    [
+      'an event that there is not',
+      q => q.on(wrong<'finish'>('finsh'), () => {}),
+      'on: expected the name of an event, got "finsh"',
+      /finish/,
+    ],
+    [
+      'a listener that is none',
+      q => q.on('finish', wrong('log')),
+      'on: finish: expected a function, got "log"',
+    ],
   ]
   for (const [what, call, message, hint] of refused)
     test(what, async t => {
