@@ -171,7 +171,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     of: 'lib/enqueuer',
     may: [...LEAVES, ...DOOR, 'lib/bulk', 'type lib/*', 'type lib/store/store'],
   },
-  {of: 'lib/queue-options', may: [...LEAVES, ...DOOR, 'type lib/*']},
+  {of: 'lib/queue-options', may: [...LEAVES, ...DOOR, 'lib/events', 'type lib/*']},
   {of: 'lib/queue-view', may: [...LEAVES, 'lib/queue-options', 'lib/stats', 'type lib/*']},
 
   {of: 'lib/plugins/logger', may: [...LEAVES, 'type lib/*', 'lib/options', 'node:*']},

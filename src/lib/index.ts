@@ -5,6 +5,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 export {defineConfig} from './config.ts'
 export type {JobqConfigInput} from './config-schema.ts'
+export type {ServerConnection, SqliteConnection} from './connections.ts'
 export * from './errors.ts'
 export type {EventName, JobqEvents, JobSubject} from './events.ts'
 // By `*`: a named one would keep an application's `declare module 'jobq'` from the interface
@@ -38,7 +39,7 @@ export {
 } from './plugins/logger.ts'
 export {type ScoreboardOptions, type ScoreboardPlugin, scoreboard} from './plugins/scoreboard.ts'
 export * from './plugins.ts'
-export {JobQueue, type ServerConnection, type SqliteConnection} from './queue.ts'
+export {JobQueue} from './queue.ts'
 export type {
   ExceptionOptions,
   InitOptions,

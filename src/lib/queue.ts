@@ -3,6 +3,7 @@
  */
 import {Calls} from './calls.ts'
 import {resolveSettings, type Settings} from './config.ts'
+import {isSqlite, type ServerConnection, type SqliteConnection} from './connections.ts'
 import {Enqueuer, type ToJob} from './enqueuer.ts'
 import {type PluginError, TransactionError} from './errors.ts'
 import {type EventName, Events, type JobqEvents} from './events.ts'
@@ -21,19 +22,6 @@ import {loadSupport, type Support} from './support.ts'
 import type {Waiting, WaitOptions} from './wait.ts'
 import type {Summary} from './work/accounts.ts'
 import type {InlineOptions, Working} from './work/inline.ts'
-
-/** A Database of better-sqlite3, known by what it can do. */
-export interface SqliteConnection {
-  readonly inTransaction: boolean
-  /** As better-sqlite3's. */
-  prepare(sql: string): unknown
-}
-
-/** A connection of mysql2, with or without promises, or a client of pg. */
-export interface ServerConnection {
-  /** As the driver's. */
-  query(...query: never[]): unknown
-}
 
 /**
  * A queue: jobs are enqueued and worked, found, counted and waited for. Qudo::Manager's part.
@@ -361,8 +349,4 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     const host = {config, events: this.events, working: this.working, support: this.#support, openStore}
     return workInline(options, host, this.calls.closing)
   }
-}
-
-function isSqlite(connection: unknown): connection is SqliteConnection {
-  return typeof connection === 'object' && connection !== null && 'inTransaction' in connection
 }

@@ -148,7 +148,10 @@ describe('the points of an enqueue', () => {
       [{priority: '5'}, 'after the hooks: enqueue: priority: expected a whole number, got "5"'],
       [{func: ''}, 'after the hooks: function: expected a function name of 1 to 255 characters, got 0'],
       [{uniqkey: 5}, 'after the hooks: enqueue: uniqkey: expected text, got 5'],
-      [{delay: Number.NaN}, 'after the hooks: enqueue: delay: expected seconds from 0, got NaN'],
+      [
+        {delay: Number.NaN},
+        'after the hooks: enqueue: delay: expected seconds from 0 to 4294967295, got NaN',
+      ],
       [{delay: 1, runAfter: new Date()}, 'after the hooks: expected delay or runAfter, got both'],
       [{context: {a: 1}}, 'after the hooks: enqueue: context.a: expected text, got 1'],
       [
