@@ -13,16 +13,18 @@ import {
   statSync,
   symlinkSync,
   truncateSync,
+  watch as watchFolder,
   writeFileSync,
 } from 'node:fs'
 import {tmpdir} from 'node:os'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Sqlite, {type Database} from 'better-sqlite3'
 import {AlreadyRetriedError, DuplicateJobError, StoreError} from '../../src/lib/errors.ts'
 import {MAX_UINT32, type NewJob, type Outcome, type Settlement} from '../../src/lib/job.ts'
 import {openSqlite, type SqliteOptions, SqliteStore} from '../../src/lib/store/sqlite.ts'
+import {connect} from '../../src/lib/store/sqlite-link.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 import type {Order} from './process.ts'
@@ -439,6 +441,43 @@ describe('a watch', () => {
     await until('the watch rings', () => rung > 0)
   })
 
+  test('tells of a storm of commits, and of its end', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const [writer, store] = [await open(t, path, {durable: false}), await open(t, path)]
+    let seen = 0
+    let rung = 0
+    store.watch(async () => {
+      rung++
+      seen = (await store.counts('Work'))[0]?.ready ?? 0
+    })
+    for (let i = 0; i < 300; i++) {
+      await writer.enqueue(newJob())
+      if (i % 10 === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+    await until('the last commit is seen', () => seen === 300)
+    assert.ok(rung < 300, `rang ${rung} times for 300 commits`)
+  })
+
+  test('is touched once more behind a durable commit, when there is something to see', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path, {durable: false})
+    const child = await startProcess(t, path)
+    await tell(child, {do: 'open', durable: true})
+    const reader = new Sqlite(path)
+    t.after(() => reader.close())
+    const count = reader.prepare<[], number>('SELECT count(*) FROM job').pluck()
+    let atLastEvent = 0
+    const watcher = watchFolder(dirname(path), () => {
+      atLastEvent = count.get() ?? 0
+    })
+    t.after(() => watcher.close())
+    for (let jobs = 1; jobs <= 20; jobs++) {
+      await tell(child, {do: 'enqueue', func: 'Work', count: 1})
+      await until(`the event behind commit ${jobs}`, () => atLastEvent === jobs)
+    }
+    assert.equal((await store.counts('Work'))[0]?.ready, 20)
+  })
+
   test('polls where the folder can not be watched', async t => {
     const path = join(tempFolder(t), 'jobs.db')
     const writer = await open(t, path)
@@ -571,6 +610,32 @@ describe('what is no job store', () => {
 })
 
 describe('a lock', () => {
+  test('is never waited for within SQLite, which would block the process', async t => {
+    const db = connect(join(tempFolder(t), 'jobs.db'))
+    t.after(() => db.close())
+    assert.equal(db.pragma('busy_timeout', {simple: true}), 0)
+  })
+
+  test('lets everyone in beside those who take it again and again', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path)
+    await store.enqueueMany(many(4000, newJob()))
+    const children = await Promise.all(Array.from({length: 3}, () => startProcess(t, path)))
+    await Promise.all(children.map(child => tell(child, {do: 'open'})))
+    const working = Promise.all(children.map(child => tell(child, {do: 'work', func: 'Work'})))
+    let isWorking = true
+    void working.finally(() => {
+      isWorking = false
+    })
+    let enqueued = 0
+    do {
+      await store.enqueue(newJob('Other'))
+      enqueued++
+    } while (isWorking)
+    assert.equal((await working).flat().length, 4000)
+    assert.equal((await store.counts('Other'))[0]?.ready, enqueued)
+  })
+
   test('that passes is waited for, by whatever writes', async t => {
     const {path, store, lock} = await lockable(t)
     await store.enqueueMany([newJob(), newJob(), newJob()])

@@ -71,6 +71,7 @@ async function take(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> 
 async function commit(link: SqliteLink): Promise<number> {
   if (spool) for (const jobs of spool.stretches()) await insert(link, jobs)
   await link.patiently(() => link.sql('COMMIT').run())
+  link.ring()
   return inserted
 }
 

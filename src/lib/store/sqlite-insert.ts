@@ -9,6 +9,8 @@ import {ArgumentError, DuplicateJobError, JobqError} from '../errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../job.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 
+/** How long the event loop may be kept. */
+const BREATH_MS = 3
 /** Rows of jobs that left unseen are looked for at every so many rows that are added, among more rows than that. */
 const SWEEP_EVERY = 50
 const SWEEP_ROWS = 100
@@ -18,6 +20,8 @@ export class SqliteInsert {
   readonly #link: SqliteLink
   readonly #funcIds = new Map<string, number>()
   #waiting: {job: NewJob; resolve: (job: EnqueuedJob) => void; reject: (error: unknown) => void}[] = []
+  /** When it was first enqueued in this round of the event loop; null if it was not yet. */
+  #breathedAt: number | null = null
   /** The link's, when those ids were so. */
   #rollbacks = 0
   #untilSweep = 1 + Math.floor(Math.random() * SWEEP_EVERY) // most processes that enqueue are short
@@ -34,8 +38,20 @@ export class SqliteInsert {
   insertTogether(job: NewJob): Promise<EnqueuedJob> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({job, resolve, reject})
-      if (this.#waiting.length === 1) queueMicrotask(() => void this.#insertWaiting())
+      if (this.#waiting.length === 1) this.#soon(() => void this.#insertWaiting())
     })
+  }
+
+  /** In this very breath; but one `await enqueue()` after the other must not keep the event loop waiting for ever. */
+  #soon(work: () => void): void {
+    if (this.#breathedAt === null) {
+      this.#breathedAt = Date.now()
+      setImmediate(() => {
+        this.#breathedAt = null
+      })
+    }
+    if (Date.now() - this.#breathedAt < BREATH_MS) queueMicrotask(work)
+    else setImmediate(work)
   }
 
   async #insertWaiting(): Promise<void> {

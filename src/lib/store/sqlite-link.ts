@@ -2,18 +2,24 @@
  * The connection to a SQLite file, in WAL mode: statements that are prepared once, transactions, the clock.
  *
  * Every write is BEGIN IMMEDIATE … COMMIT, run in one go: no other work of this process comes between its statements. A
- * lock held by another process is waited for without blocking the event loop for more than BUSY_MS at a time.
+ * lock held by another process is never waited for within SQLite, which would block the event loop: what meets one is tried
+ * again a moment later.
  *
  * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
  * database's own change counter, tell them when.
  */
-import {realpathSync} from 'node:fs'
+import {realpathSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {JobqError} from '../errors.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
 
-/** How long one attempt at a lock may block the event loop. */
-const BUSY_MS = 100
+/**
+ * How long it is waited for a lock that was met: at first about as long as a durable commit takes, and a little longer
+ * each time, up to this. Those who wait for a lock that is often taken must not fall behind each other.
+ */
+const FIRST_PAUSE_MS = 1
+const MORE_PAUSE_MS = 0.25
+const MAX_PAUSE_MS = 25
 /** How long all attempts together may take before LOCKED is raised. */
 const LOCK_PATIENCE_MS = 30_000
 
@@ -37,7 +43,7 @@ export interface LinkAddress extends Required<Pick<LinkOptions, 'patience'>> {
 
 /** Raises what better-sqlite3 raises. */
 export function connect(path: string, options: {fileMustExist?: boolean} = {}): Database {
-  return new Sqlite(path, {...options, timeout: BUSY_MS})
+  return new Sqlite(path, {...options, timeout: 0})
 }
 
 /** Where a connection's database is, whatever link leads there; '' if it is not in a file. */
@@ -59,6 +65,8 @@ export class SqliteLink {
   transactions = 0
   /** Does a commit survive a power cut? */
   isDurable = true
+  /** The -wal file's path; '' where there is none to touch. */
+  #wal: string | undefined
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
@@ -128,7 +136,26 @@ export class SqliteLink {
   }
 
   write<T>(work: () => T): Promise<T> {
-    return this.patiently(() => this.transact(work))
+    return this.patiently(() => {
+      const result = this.transact(work)
+      this.ring()
+      return result
+    })
+  }
+
+  /**
+   * Behind a durable commit: touches the -wal file, so that those who watch it look now. They have looked when it was
+   * written, but then it waited for the disk, and there was nothing to see.
+   */
+  ring(): void {
+    if (!this.isDurable || this.#wal === '') return
+    try {
+      this.#wal ??= this.db.memory ? '' : `${fileOf(this.db)}-wal`
+      const now = Date.now() / 1000
+      if (this.#wal !== '') utimesSync(this.#wal, now, now)
+    } catch {
+      this.#wal = '' // none in this journal mode, or another user's: those who watch look again by themselves
+    }
   }
 
   /** As write, but a lock is not waited for: within `patiently`. */
@@ -157,7 +184,7 @@ export class SqliteLink {
   /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
   async patiently<T>(work: () => T): Promise<T> {
     let giveUpAt: number | undefined // asked for only when there is a lock: `performance` takes 1 ms to load
-    for (let pause = 1; ; pause = Math.min(pause * 2, 50)) {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause + MORE_PAUSE_MS, MAX_PAUSE_MS)) {
       try {
         return work()
       } catch (error) {

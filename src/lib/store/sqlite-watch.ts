@@ -5,9 +5,10 @@
  * own writes. The database file itself is never opened or watched: closing any descriptor on it would drop this
  * process's SQLite locks.
  *
- * A commit writes the -wal file, then waits for the disk, and only then shows to readers: its last event comes before
- * there is anything to see. So every event starts a series of looks, which no look ends; and so does the beginning, for
- * what was on its way before the watch stood.
+ * A commit writes the -wal file, then (if it is durable) waits for the disk, and only then shows to readers: its last
+ * event comes before there is anything to see. jobq therefore touches the -wal file once more behind a durable commit
+ * (sqlite-link.ts). Others don't: so every event starts a series of looks, which no look ends; and so does the beginning,
+ * for what was on its way before the watch stood.
  */
 import {realpathSync, watch as watchFolder} from 'node:fs'
 import {basename, dirname} from 'node:path'
@@ -17,19 +18,34 @@ import type {SqliteLink} from './sqlite-link.ts'
 const COMMIT_MS = 5000
 /** How often the change counter is read at the end of such a time, and where the folder can't be watched. */
 const POLL_MS = 50
+/**
+ * Where one commit follows the other (a worker that waits beside others that are busy), this is told no more often: to
+ * hear of each would cost more CPU time than to work.
+ */
+const PAUSE_MS = 1
 
 /** @param since the change counter whose next change is to be told. @returns what ends the watch */
 export function watchFile(link: SqliteLink, since: number | null, onChange: () => void): () => void {
   let version = since
   let timer: NodeJS.Timeout | undefined
   let lookUntil = 0
+  let toldAt = 0
+  let telling: NodeJS.Timeout | undefined
+  const tell = () => {
+    telling = undefined
+    toldAt = performance.now()
+    onChange()
+  }
   const look = (pause: number) => {
     clearTimeout(timer)
-    if (performance.now() < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
+    const now = performance.now()
+    if (now < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
     const seen = link.dataVersion()
     if (seen === version && seen !== null) return
     version = seen
-    onChange()
+    if (telling) return
+    if (now - toldAt >= PAUSE_MS) tell()
+    else telling = setTimeout(tell, PAUSE_MS)
   }
   const lookAWhile = () => {
     lookUntil = Math.max(lookUntil, performance.now() + COMMIT_MS)
@@ -38,6 +54,10 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
   const poll = () => {
     lookUntil = Infinity
     look(POLL_MS)
+  }
+  const stop = () => {
+    clearTimeout(timer)
+    clearTimeout(telling)
   }
   try {
     const real = realpathSync(link.name) // SQLite keeps the -wal beside the file that a symbolic link leads to
@@ -48,10 +68,10 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     lookAWhile()
     return () => {
       watcher.close()
-      clearTimeout(timer)
+      stop()
     }
   } catch {
     poll()
-    return () => clearTimeout(timer)
+    return stop
   }
 }

@@ -273,6 +273,7 @@ export class SqliteStore implements Store {
       const {rows, next}: Stretch<Row, Place> = await this.#read(reads => stretch(reads, from))
       yield* rows
       place = next
+      await new Promise(resolve => setImmediate(resolve)) // a listing may be long, and its reader quick
     } while (place)
   }
 }

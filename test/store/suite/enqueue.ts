@@ -102,6 +102,17 @@ export const enqueueing: Tests = {
     assert.equal(await countOf(db, 'func'), 2)
   },
 
+  'one call after the other leaves the event loop its turns': async ({store}) => {
+    let hasTurned = false
+    setTimeout(() => {
+      hasTurned = true
+    })
+    for (let calls = 0; !hasTurned; calls++) {
+      assert.ok(calls < 5000, `${calls} calls, and no timer has gone off`)
+      await store.enqueue(newJob())
+    }
+  },
+
   'many calls at once all succeed': async ({store}) => {
     const enqueued = await Promise.all(
       Array.from({length: 200}, (_, i) => store.enqueue(newJob(`F${i % 3}`))),
