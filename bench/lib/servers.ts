@@ -1,12 +1,12 @@
 /** jobq on a database server, in a database made for the measurement; left out while it has no driver for it. */
 import {spawn} from 'node:child_process'
-import {drain} from '../scenarios/work-inline.ts'
 import {ARG, FUNC} from './floor.ts'
 import {cleanEnvironment, program} from './jobq.ts'
 import {latencies} from './latency.ts'
 import {perSecond} from './measure.ts'
 import type {PeerQueue} from './peers.ts'
 import type {Bench} from './scenario.ts'
+import {drain} from './turns.ts'
 
 export interface ServerJobq extends Required<PeerQueue> {
   /** As work, but settles and grabs 100 a turn. */

@@ -1,4 +1,6 @@
-/** The store's turns, one by one: each settles the job before and grabs the next. */
+/** The store's turns, without a dispatcher: each settles the jobs before and grabs the next. */
+import {FUNC} from './floor.ts'
+
 type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
 
 /** @param between called before each turn, untimed. @returns each turn's time in ms; the jobs are gone afterwards */
@@ -26,4 +28,20 @@ export async function timeTurns(
   }))
   await queue.store.turn(last, {...want, limit: 0})
   return times
+}
+
+/** Takes and settles until nothing is ready. */
+export async function drain(queue: Queue, limit = 1): Promise<number> {
+  const want = {funcs: [FUNC], limit, lease: 60}
+  let done = 0
+  let turn = await queue.store.turn([], want)
+  while (turn.jobs.length > 0) {
+    const settlements = turn.jobs.map(({id, grabbedUntil}) => ({
+      lease: {id, grabbedUntil},
+      outcome: {kind: 'completed'} as const,
+    }))
+    done += settlements.length
+    turn = await queue.store.turn(settlements, want)
+  }
+  return done
 }

@@ -1,20 +1,21 @@
-/** What the store costs a job: settled, and the next one grabbed, in one transaction. */
+/** `queue.work()`: what a job costs in an application's own process. */
 import {Floor, FUNC, fill, makeDatabase} from '../lib/floor.ts'
 import {type Contender, interleave, named, perSecond, ratio} from '../lib/measure.ts'
 import {ifAvailable} from '../lib/peers.ts'
 import type {Goal, Scenario} from '../lib/scenario.ts'
+import {drain} from '../lib/turns.ts'
 import {openPlainjob} from '../peers/plainjob.ts'
 
-type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
-const BATCH = 100
+const AHEAD = 100
 
 export const workInline: Scenario = {
   name: 'work-inline',
   title: 'Working no-op jobs within one process',
-  about: `jobq's store, driven as the dispatcher drives it: each turn settles the job before and grabs the next, in one
-commit, so that every grab sees the highest priority there is. No executor is in it: that is the limit for one. The floor
-does the same with three statements on the same table and index: delete, grab, commit. All with synchronous NORMAL, as
-\`jobq work\` and plainjob have it. "By ${BATCH}" settles and grabs ${BATCH} in a turn: what a prefetch of ${BATCH} can reach.`,
+  about: `\`queue.work({mode: 'drain'})\` with a function that does nothing; opening its connection is left out. Strict: one
+job at a time, each settled and the next one grabbed in one commit, so that every grab sees the highest priority there
+is. The floor does the same with three statements on the same table and index: delete, grab, commit. With prefetch,
+${AHEAD} jobs are taken ahead and settled together. All with synchronous NORMAL, as \`jobq work\` and plainjob have it. "The
+store alone" is the turns of jobq's store without dispatcher and executor.`,
   async run({jobq, folder, pick, defer}) {
     const count = pick(20_000, 5000)
     const leftOut: string[] = []
@@ -24,6 +25,22 @@ does the same with three statements on the same table and index: delete, grab, c
     const queue = await jobq.queue.JobQueue.open({db, durable: false})
     defer(() => floor.close())
     defer(() => queue.close())
+    const work = async (prefetch: number) => {
+      fill(db, {count})
+      let done = 0
+      let start = 0
+      await queue.work({
+        workers: {
+          [FUNC]: () => {
+            if (done++ === 0) start = performance.now()
+          },
+        },
+        mode: 'drain',
+        prefetch,
+      })
+      if (done !== count) throw new Error(`expected ${count} jobs, got ${done}`)
+      return (count - 1) / ((performance.now() - start) / 1000)
+    }
     const contenders: Contender[] = [
       {
         name: 'floor: delete + next grab in one commit',
@@ -33,14 +50,24 @@ does the same with three statements on the same table and index: delete, grab, c
           return perSecond(count, () => floor.work())
         },
       },
-      ...[1, BATCH].map(limit => ({
-        name: limit === 1 ? 'jobq, strict' : `jobq, by ${limit}`,
-        unit: 'jobs/s' as const,
+      {
+        name: 'jobq, strict',
+        unit: 'jobs/s',
+        run: () => work(0),
+      },
+      {
+        name: `jobq, prefetch ${AHEAD}`,
+        unit: 'jobs/s',
+        run: () => work(AHEAD),
+      },
+      {
+        name: "jobq's store alone, one by one",
+        unit: 'jobs/s',
         run: () => {
           fill(db, {count})
-          return perSecond(count, () => drain(queue, limit))
+          return perSecond(count, () => drain(queue))
         },
-      })),
+      },
     ]
     const peer = await ifAvailable('plainjob', leftOut, () => openPlainjob(folder()))
     if (peer) {
@@ -59,7 +86,7 @@ does the same with three statements on the same table and index: delete, grab, c
     )
     const series = await interleave(pick(7, 3), contenders)
     const strict = named(series, 'jobq, strict')
-    const batch = named(series, `jobq, by ${BATCH}`)
+    const ahead = named(series, `jobq, prefetch ${AHEAD}`)
     const goals: Goal[] = [
       {
         what: 'work, strict, inline / floor (delete + next grab in one commit)',
@@ -67,7 +94,7 @@ does the same with three statements on the same table and index: delete, grab, c
         is: '>=',
         bound: 0.8,
       },
-      {what: `work, by ${BATCH}, inline / strict`, ...ratio(batch, strict), is: '>=', bound: 3},
+      {what: `work, --prefetch ${AHEAD}, inline / strict`, ...ratio(ahead, strict), is: '>=', bound: 3},
     ]
     if (peer)
       goals.push(
@@ -78,28 +105,12 @@ does the same with three statements on the same table and index: delete, grab, c
           bound: 1.8,
         },
         {
-          what: `work, by ${BATCH}, inline / plainjob`,
-          ...ratio(batch, named(series, 'plainjob')),
+          what: `work, --prefetch ${AHEAD}, inline / plainjob`,
+          ...ratio(ahead, named(series, 'plainjob')),
           is: '>=',
           bound: 5,
         },
       )
     return {series, leftOut, goals}
   },
-}
-
-/** Takes and settles until nothing is ready. */
-export async function drain(queue: Queue, limit = 1): Promise<number> {
-  const want = {funcs: [FUNC], limit, lease: 60}
-  let done = 0
-  let turn = await queue.store.turn([], want)
-  while (turn.jobs.length > 0) {
-    const settlements = turn.jobs.map(({id, grabbedUntil}) => ({
-      lease: {id, grabbedUntil},
-      outcome: {kind: 'completed'} as const,
-    }))
-    done += settlements.length
-    turn = await queue.store.turn(settlements, want)
-  }
-  return done
 }
