@@ -22,7 +22,7 @@ import {loadSupport, type SupportOptions} from './support.ts'
 import {Accounts} from './work/accounts.ts'
 import {Attempt} from './work/attempt.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
-import {endOf, nextTry, type Ran, type ReadyWorker, readyWorker, runJob} from './work/run-job.ts'
+import {endOf, nextTry, type Ran, type ReadyWorker, RunningJob, readyWorker, runJob} from './work/run-job.ts'
 import type {Job, Worker} from './worker.ts'
 
 /** What a test's queue has. No configuration file is read. */
@@ -218,8 +218,9 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     attempt.run = {settings, stop: () => {}}
     this.#accounts.started(attempt)
     const since = this.clock.now.getTime()
-    const ran = await runJob(worker, job, new AbortController().signal, this.queue.support)
-    attempt.end({kind: 'finished', outcome: ran.outcome})
+    const {support} = this.queue
+    const ran = await runJob(worker, new RunningJob(job, new AbortController(), support.plugins), support)
+    attempt.end({kind: 'finished', outcome: ran.outcome}, 0)
     attempt.durationMs = this.clock.now.getTime() - since
     const result = await this.#settle(attempt)
     this.#accounts.settled(attempt, result)

@@ -6,7 +6,7 @@ import {Hooks} from '../../src/lib/hooks.ts'
 import type {JobRow} from '../../src/lib/job.ts'
 import {PluginSet} from '../../src/lib/plugin-set.ts'
 import type {AttemptEnd, Plugin} from '../../src/lib/plugins.ts'
-import {readyWorker, runJob} from '../../src/lib/work/run-job.ts'
+import {RunningJob, readyWorker, runJob} from '../../src/lib/work/run-job.ts'
 import type {Job, Worker} from '../../src/lib/worker.ts'
 
 const ROW: JobRow = {
@@ -18,7 +18,8 @@ const BOOM = new Error('boom')
 function run(worker: Partial<Worker>, plugins: Plugin[], {hooks = new Hooks(), row = ROW} = {}) {
   const ready = readyWorker({work: () => {}, ...worker}, {}, 'Work')
   const set = new PluginSet(plugins.map((plugin, i) => [`p${i}`, plugin] as const))
-  return runJob(ready, row, new AbortController().signal, {hooks, plugins: set, serializer: 'json'})
+  const job = new RunningJob(row, new AbortController(), set)
+  return runJob(ready, job, {hooks, plugins: set, serializer: 'json'})
 }
 
 /** A plugin that keeps how the attempt ended. */

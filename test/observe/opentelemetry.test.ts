@@ -19,7 +19,7 @@ import type {EnqueuedJob, JobRow} from '../../src/lib/job.ts'
 import {type OpenTelemetryOptions, openTelemetry} from '../../src/lib/opentelemetry.ts'
 import {PluginSet} from '../../src/lib/plugin-set.ts'
 import {JobQueue} from '../../src/lib/queue.ts'
-import {readyWorker, runJob} from '../../src/lib/work/run-job.ts'
+import {RunningJob, readyWorker, runJob} from '../../src/lib/work/run-job.ts'
 import type {Worker} from '../../src/lib/worker.ts'
 import {tempFolder} from '../support/temp.ts'
 
@@ -59,7 +59,7 @@ async function attempt(worker: Partial<Worker>, row: JobRow, options: OpenTeleme
   const ready = readyWorker({work: () => {}, ...worker}, {}, row.func)
   const plugins = new PluginSet([['otel', openTelemetry(options)]])
   const support = {hooks: new Hooks(), plugins, serializer: 'json'} as const
-  const {outcome} = await runJob(ready, row, new AbortController().signal, support)
+  const {outcome} = await runJob(ready, new RunningJob(row, new AbortController(), plugins), support)
   return outcome
 }
 

@@ -70,7 +70,7 @@ describe('job.plugin', () => {
       ['plain', plain],
       ['bound', {forJob: ({id, db}: {id: number; db?: number}) => `for ${db}:${id}`}],
     ])
-    const job = new RunningJob({...ROW, db: 2}, new AbortController().signal, plugins)
+    const job = new RunningJob({...ROW, db: 2}, new AbortController(), plugins)
     assert.equal(job.plugin('plain'), plain)
     assert.equal(job.plugin('bound'), 'for 2:7')
     assert.equal(typeof plugins.get('bound'), 'object')

@@ -103,6 +103,7 @@ describe('a lease of a minute', () => {
     t.after(() => mock.timers.reset())
     const onEnds: ((ended: Ended) => void)[] = []
     const crew: Executors = {
+      isPrompt: true,
       failure: null,
       prospect: () => 'now',
       room: () => ({

@@ -12,6 +12,7 @@
 import {ALL_FUNCS, type JobRow, type Lease} from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
+import type {Passed, SqliteMemory} from './sqlite-memory.ts'
 import type {SqliteSettle} from './sqlite-settle.ts'
 import type {Peek, Turn, Want} from './store.ts'
 
@@ -27,7 +28,6 @@ interface Head {
 }
 
 type TakenRow = [
-  funcId: number,
   arg: Buffer | null,
   uniqkey: string | null,
   enqueueTime: number,
@@ -35,14 +35,12 @@ type TakenRow = [
   runAfter: number,
   retryCnt: number,
   priority: number,
-  context: string | null,
+  context?: string | null,
 ]
+const TAKEN = 'CAST(arg AS BLOB), uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
+const TAKE = `UPDATE job SET grabbed_until = ? WHERE id = ? RETURNING ${TAKEN}`
+const TAKE_WITH_CONTEXT = `${TAKE}, (SELECT context FROM jobq_context WHERE job_id = job.id)`
 
-/** At this priority and above nothing of a function is due before dueAt; null: nothing waits there. */
-interface Passed {
-  below: number
-  dueAt: number | null
-}
 const NOTHING_PASSED: Passed = {below: Number.MAX_SAFE_INTEGER, dueAt: null}
 
 /** None is due; the first one will be then. */
@@ -55,17 +53,14 @@ export class SqliteLanes {
   readonly #inserts: SqliteInsert
   readonly #settle: SqliteSettle
   readonly #funcNames = new Map<number, string>()
-  /** What the last walk through a function's lanes has passed. */
-  readonly #passed = new Map<number, Passed>()
-  /** The counters of others' commits and of this connection's own work when that was so. */
-  #passedAt: number | null = null
-  #passedAtOwn = 0
+  readonly #memory: SqliteMemory
   /** For fair grabs: when each function was last taken from, counted in jobs. */
   readonly #lastServed = new Map<number, number>()
   #served = 0
 
-  constructor(link: SqliteLink, inserts: SqliteInsert, settle: SqliteSettle) {
+  constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert, settle: SqliteSettle) {
     this.#link = link
+    this.#memory = memory
     this.#inserts = inserts
     this.#settle = settle
   }
@@ -73,7 +68,7 @@ export class SqliteLanes {
   /** What a turn without settlements says if there is nothing to take; null if there may be. */
   idleTurn(want: Want): Turn | null {
     const now = this.#link.now()
-    this.#forgetIfChanged()
+    this.#memory.forgetIfChanged()
     const nextDueIn = want.limit === 0 ? null : this.#nextDueIn(this.#funcsOf(want.funcs), now, want)
     return nextDueIn === 0 ? null : {settled: [], buried: [], jobs: [], nextDueIn, now}
   }
@@ -81,18 +76,18 @@ export class SqliteLanes {
   /** What a grab would take first. */
   peek(want: Want): Peek {
     const now = this.#link.now()
-    this.#forgetIfChanged()
+    this.#memory.forgetIfChanged()
     const head = this.#bestHead(this.#openFuncs(want, now), now)
     const nextDueIn = this.#nextDueIn(this.#funcsOf(want.funcs), now, want, head)
     const dueFor = 'id' in head ? now - head.runAfter : 0
     return {head: 'id' in head ? {priority: head.priority, dueFor} : null, nextDueIn}
   }
 
-  /** Takes the best heads, one after the other. */
+  /** Takes the best heads, one after the other. What is remembered is that of this transaction. */
   grab(want: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
     const {limit, lease, maxRunning, fair, held} = want
     if (limit === 0) return {buried: [], jobs: [], nextDueIn: null}
-    this.#forgetIfChanged()
+    this.#memory.forgetIfWritten()
     const funcIds = this.#funcsOf(want.funcs)
     const buried = this.#releaseEnded(funcIds, now)
     let open = this.#openFuncs(want, now)
@@ -101,7 +96,7 @@ export class SqliteLanes {
       const head = this.#bestHead(open, now, fair)
       if (!('id' in head)) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, head)}
       if (held?.has(this.#funcNames.get(head.funcId)!)) return {buried, jobs, nextDueIn: null}
-      const job = this.#take(head.id, now + lease)
+      const job = this.#take(head, now + lease)
       jobs.push(job)
       if (fair) this.#lastServed.set(job.funcId, ++this.#served)
       if (maxRunning?.has(job.func)) open = this.#openFuncs(want, now)
@@ -109,12 +104,12 @@ export class SqliteLanes {
     return {buried, jobs, nextDueIn: null}
   }
 
-  #take(id: number, until: number): JobRow {
-    const sql = `UPDATE job SET grabbed_until = ? WHERE id = ?
-      RETURNING func_id, CAST(arg AS BLOB), uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority,
-        (SELECT context FROM jobq_context WHERE job_id = job.id)`
-    const row = this.#link.sql(sql).raw().get(until, id) as TakenRow
-    const [funcId, arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority, context] = row
+  #take({id, funcId}: Head, until: number): JobRow {
+    const row = this.#link.sql(this.#memory.beside.contexts ? TAKE_WITH_CONTEXT : TAKE)
+    const [arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority, context = null] = row
+      .raw()
+      .get(until, id) as TakenRow
+    this.#memory.leased(funcId, until)
     const func = this.#funcNames.get(funcId)!
     const job = {id, funcId, func, arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority}
     return context === null ? job : {...job, context}
@@ -142,7 +137,7 @@ export class SqliteLanes {
 
   /** Those functions that may be taken from: not paused, and not running as often as they may already. */
   #openFuncs({funcs, maxRunning}: Want, now: number): number[] {
-    const paused = this.paused()
+    const {paused} = this.#memory
     if (paused.includes(ALL_FUNCS)) return []
     const open = paused.length === 0 ? funcs : funcs.filter(func => !paused.includes(func))
     const ids = this.#funcsOf(open)
@@ -160,45 +155,34 @@ export class SqliteLanes {
     return this.#link.sql(sql).pluck().get(funcId, now, most) as number
   }
 
-  paused(): string[] {
-    return this.#link.sql('SELECT func FROM jobq_pause ORDER BY func').pluck().all() as string[]
-  }
-
   /** Walks one function's lanes from the highest priority down to the first whose head is due. */
   #head(funcId: number, now: number): Head | NoHead {
     const lane = this.#link.sql(
-      `SELECT id, priority, run_after AS runAfter FROM job INDEXED BY jobq_lane
+      `SELECT id, priority, run_after FROM job INDEXED BY jobq_lane
        WHERE func_id = +? AND grabbed_until = 0 AND priority = (
          SELECT priority FROM job INDEXED BY jobq_lane
          WHERE func_id = +? AND grabbed_until = 0 AND priority < +? ORDER BY priority DESC LIMIT 1)
        ORDER BY run_after, id LIMIT 1`,
     )
-    const passed = this.#passed.get(funcId)
+    const passed = this.#memory.passed.get(funcId)
     let {below, dueAt} = passed && (passed.dueAt ?? Infinity) > now ? passed : NOTHING_PASSED
     for (;;) {
-      const head = lane.get(funcId, funcId, below) as Head | undefined
-      if (!head || head.runAfter <= now) {
-        this.#passed.set(funcId, {below, dueAt})
-        return head ? {...head, funcId} : {dueAt}
+      const head = lane.raw().get(funcId, funcId, below) as [number, number, number] | undefined
+      if (!head) return this.#hasPassed(funcId, below, dueAt)
+      const [id, priority, runAfter] = head
+      if (runAfter <= now) {
+        this.#hasPassed(funcId, below, dueAt)
+        return {id, funcId, priority, runAfter}
       }
-      if (dueAt === null || head.runAfter < dueAt) dueAt = head.runAfter
-      below = head.priority
+      if (dueAt === null || runAfter < dueAt) dueAt = runAfter
+      below = priority
     }
   }
 
-  /** What another connection has committed may have put a job into any lane, and so may this connection's own work. */
-  #forgetIfChanged(): void {
-    const version = this.#link.dataVersion()
-    const own = this.#link.arrivals + this.#link.rollbacks
-    if (version !== this.#passedAt || own !== this.#passedAtOwn) this.#passed.clear()
-    this.#passedAt = version
-    this.#passedAtOwn = own
-  }
-
-  #nextLeaseEnd(funcId: number): number | null {
-    const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until > 0
-      ORDER BY grabbed_until LIMIT 1`
-    return (this.#link.sql(sql).pluck().get(funcId) as number | undefined) ?? null
+  #hasPassed(funcId: number, below: number, dueAt: number | null): NoHead {
+    const known = this.#memory.passed.get(funcId)
+    if (known?.below !== below || known.dueAt !== dueAt) this.#memory.passed.set(funcId, {below, dueAt})
+    return {dueAt}
   }
 
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
@@ -207,8 +191,8 @@ export class SqliteLanes {
       WHERE func_id = +? AND grabbed_until BETWEEN 1 AND +? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
     for (const funcId of funcIds) {
-      if ((this.#nextLeaseEnd(funcId) ?? Infinity) > now) continue
-      this.#passed.clear()
+      if (!this.#memory.hasEndedLease(funcId, now)) continue
+      this.#memory.passed.clear()
       this.#settle.sweepDeaths()
       type Ended = Lease & Pick<JobRow, 'uniqkey' | 'priority'>
       for (const {id, grabbedUntil, uniqkey, priority} of this.#link.sql(sql).all(funcId, now) as Ended[]) {
@@ -228,7 +212,7 @@ export class SqliteLanes {
     head = this.#bestHead(this.#openFuncs(want, now), now),
   ): number | null {
     if ('id' in head) return 0
-    const ends = funcIds.flatMap(funcId => this.#nextLeaseEnd(funcId) ?? [])
+    const ends = funcIds.flatMap(funcId => this.#memory.leaseEnd(funcId) ?? [])
     const next = Math.min(head.dueAt ?? Infinity, ...ends)
     return next === Infinity ? null : Math.max(0, next - now)
   }

@@ -57,12 +57,10 @@ export function fileOf(db: Database): string {
 export class SqliteLink {
   readonly db: Database
   readonly name: string
-  /** Grows with whatever this connection does that may put a job into a lane. */
+  /** Grows with whatever this connection does that may put a job into a lane, keeps something beside one, or pauses. */
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
   rollbacks = 0
-  /** How many writes have begun. */
-  transactions = 0
   /** Does a commit survive a power cut? */
   isDurable = true
   /** The -wal file's path; '' where there is none to touch. */
@@ -161,7 +159,6 @@ export class SqliteLink {
   /** As write, but a lock is not waited for: within `patiently`. */
   transact<T>(work: () => T): T {
     this.sql('BEGIN IMMEDIATE').run()
-    this.transactions++
     return this.#finish(work)
   }
 

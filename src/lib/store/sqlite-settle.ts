@@ -16,6 +16,7 @@ import {
 } from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
+import type {SqliteMemory} from './sqlite-memory.ts'
 import type {SettleResult} from './store.ts'
 
 /** The id and the end of the lease that a statement's last two values say. */
@@ -24,12 +25,11 @@ type Mine = readonly [id: number, grabbedUntil: number]
 export class SqliteSettle {
   readonly #link: SqliteLink
   readonly #inserts: SqliteInsert
-  #seen = 0
-  /** The link's count of transactions when that was so. */
-  #lookedIn = -1
+  readonly #memory: SqliteMemory
 
-  constructor(link: SqliteLink, inserts: SqliteInsert) {
+  constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert) {
     this.#link = link
+    this.#memory = memory
     this.#inserts = inserts
   }
 
@@ -41,6 +41,7 @@ export class SqliteSettle {
     })
   }
 
+  /** What is remembered is that of this transaction. */
   settle({lease: {id, grabbedUntil}, outcome, span}: Settlement, now: number): SettleResult {
     const mine = [id, grabbedUntil] as const
     if (outcome.kind !== 'completed' && outcome.kind !== 'aborted') this.#link.arrivals++
@@ -130,25 +131,13 @@ export class SqliteSettle {
     const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
     if (this.#link.sql(sql).run(...mine).changes === 0) return false
     const [id] = mine
-    const kept = this.#kept()
-    if (kept & 1) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
-    if (kept & 2) {
+    const {contexts, waits} = this.#memory.beside // mostly both tables are empty
+    if (contexts) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
+    if (waits) {
       const end = 'UPDATE jobq_wait SET outcome = ?, message = ?, ended_at = ? WHERE job_id = ?'
       this.#link.sql(end).run(outcome, message, now, id)
     }
     return true
-  }
-
-  /**
-   * Is anything kept beside jobs: 1 contexts, 2 who waits. Mostly both tables are empty, and one look in a transaction is
-   * cheaper than two statements a job for nothing. (A job that comes in within the transaction does not leave in it.)
-   */
-  #kept(): number {
-    if (this.#lookedIn === this.#link.transactions) return this.#seen
-    const sql = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
-    this.#lookedIn = this.#link.transactions
-    this.#seen = this.#link.sql(sql).pluck().get() as number
-    return this.#seen
   }
 
   #logException(mine: Mine, message: string, now: number): boolean {

@@ -15,6 +15,7 @@ export function trackJobs(
   const lives = 'SELECT 1 FROM job WHERE id = ?'
   const keep = 'INSERT INTO jobq_wait (job_id) VALUES (?) ON CONFLICT DO NOTHING'
   return link.write(() => {
+    link.arrivals++
     const living = jobs.filter(({id}) => link.sql(lives).get(id) !== undefined).map(({id}) => ({id}))
     for (const {id} of living) {
       link.sql(keep).run(id)

@@ -12,6 +12,7 @@ import {explain} from './sqlite-errors.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLanes} from './sqlite-lanes.ts'
 import {connect, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './sqlite-link.ts'
+import type {SqliteMemory} from './sqlite-memory.ts'
 import type {SqliteReads} from './sqlite-reads.ts'
 import type {SchemaStep} from './sqlite-schema.ts'
 import type {SqliteSettle} from './sqlite-settle.ts'
@@ -68,6 +69,7 @@ function isFile(path: string): boolean {
 
 /** A dispatcher's part. */
 interface Work {
+  memory: SqliteMemory
   settle: SqliteSettle
   lanes: SqliteLanes
 }
@@ -151,7 +153,7 @@ export class SqliteStore implements Store {
   }
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
-    const {lanes, settle} = this.#work ?? (await this.#startWork())
+    const {memory, lanes, settle} = this.#work ?? (await this.#startWork())
     if (settlements.length === 0) {
       // Nothing to write unless a job is ready: an idle dispatcher that looks must not take the write lock.
       const idle = await this.#link.read(() => lanes.idleTurn(want))
@@ -159,6 +161,7 @@ export class SqliteStore implements Store {
     }
     const turn = await this.#link.write(() => {
       const now = this.#link.now()
+      memory.forgetIfChanged()
       const settled = settlements.map(settlement => settle.settle(settlement, now))
       return {settled, ...lanes.grab(want, now), now}
     })
@@ -179,22 +182,27 @@ export class SqliteStore implements Store {
   async pause(funcs: readonly string[]): Promise<void> {
     const sql = 'INSERT INTO jobq_pause (func) VALUES (?) ON CONFLICT DO NOTHING'
     await this.#link.write(() => {
+      this.#link.arrivals++
       for (const func of funcs) this.#link.sql(sql).run(func)
     })
   }
 
   async resume(funcs: readonly string[]): Promise<string[]> {
     const sql = 'DELETE FROM jobq_pause WHERE func = ?'
-    const resumed = await this.#link.write(() =>
-      funcs.filter(func => this.#link.sql(sql).run(func).changes === 1),
-    )
+    const resumed = await this.#link.write(() => {
+      this.#link.arrivals++
+      return funcs.filter(func => this.#link.sql(sql).run(func).changes === 1)
+    })
     this.#ring()
     return resumed
   }
 
   async paused(): Promise<string[]> {
-    const {lanes} = this.#work ?? (await this.#startWork())
-    return this.#link.read(() => lanes.paused())
+    const {memory} = this.#work ?? (await this.#startWork())
+    return this.#link.read(() => {
+      memory.forgetIfChanged()
+      return [...memory.paused]
+    })
   }
 
   find = (id: number) => this.#read(reads => reads.find(id))
@@ -245,10 +253,12 @@ export class SqliteStore implements Store {
 
   async #startWork(): Promise<Work> {
     const {SqliteLanes} = await import('./sqlite-lanes.ts')
+    const {SqliteMemory} = await import('./sqlite-memory.ts')
     const {SqliteSettle} = await import('./sqlite-settle.ts')
-    if (this.#work) return this.#work // two first turns at once: what is remembered of the lanes must be one
-    const settle = new SqliteSettle(this.#link, this.#inserts)
-    this.#work = {settle, lanes: new SqliteLanes(this.#link, this.#inserts, settle)}
+    if (this.#work) return this.#work // two first turns at once: what is remembered must be one
+    const memory = new SqliteMemory(this.#link)
+    const settle = new SqliteSettle(this.#link, memory, this.#inserts)
+    this.#work = {memory, settle, lanes: new SqliteLanes(this.#link, memory, this.#inserts, settle)}
     return this.#work
   }
 

@@ -33,8 +33,9 @@ export class Attempt {
     this.run.stop()
   }
 
-  end(ended: Ended): void {
-    this.durationMs = performance.now() - this.since
+  /** @param now by performance.now() */
+  end(ended: Ended, now: number): void {
+    this.durationMs = now - this.since
     this.outcome = this.#outcome(ended)
   }
 

@@ -95,12 +95,13 @@ async function run(wire: WireJob): Promise<void> {
   const row = jobFromWire(wire)
   const worker = workers.get(row.func)!
   const current = {retryIn: null as number | null, stop: new AbortController()}
+  const job = new RunningJob(row, current.stop, support.plugins)
   running = current
   if (worker.maxRetries > row.retryCnt) {
-    current.retryIn = await retryInAdvance(worker, new RunningJob(row, current.stop.signal, support.plugins))
+    current.retryIn = await retryInAdvance(worker, job)
     if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
   }
-  const {outcome, afterwards} = await runJob(worker, row, current.stop.signal, support)
+  const {outcome, afterwards} = await runJob(worker, job, support)
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
@@ -117,9 +118,9 @@ async function end(): Promise<void> {
 }
 
 async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<number | null> {
+  if (typeof worker.retryDelay === 'function') await job.decode(worker.serializer)
   try {
-    if (typeof worker.retryDelay === 'function') await job.decode(worker.serializer)
-    return nextTry(worker, job)
+    return job.mistake ? null : nextTry(worker, job)
   } catch {
     return null // the run itself will say what is wrong with it
   }

@@ -16,6 +16,7 @@ export type CrewSettings = PoolSettings & {
 const NO_ROOM: Room = {funcs: [], held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
 
 export class Crew implements Executors {
+  readonly isPrompt = false
   readonly #pool: Pool
   readonly #commands: CommandExecutor
   #handlers: readonly Handler[]

@@ -17,6 +17,7 @@ import type {Store, Turn} from '../store/store.ts'
 import {MAX_TIMER_MS} from '../time.ts'
 import {Accounts, type Summary} from './accounts.ts'
 import {Attempt} from './attempt.ts'
+import {Attention} from './attention.ts'
 import type {Ended, Executors, Room} from './executor.ts'
 import {LEASE_SECONDS, Leases} from './leases.ts'
 import type {JobLog} from './log.ts'
@@ -55,6 +56,7 @@ export class Dispatcher {
   readonly #options: DispatcherOptions
   readonly #log: JobLog
   readonly #patience: StorePatience
+  readonly #attention: Attention
   readonly #leases: Leases
   readonly #accounts: Accounts
   readonly #running = new Set<Attempt>()
@@ -72,6 +74,7 @@ export class Dispatcher {
   #resume: (() => void) | null = null
   #timer: NodeJS.Timeout | undefined
   #flush: NodeJS.Timeout | undefined
+  #starting: NodeJS.Immediate | undefined
   #flushIsDue = false
   /** The database's clock at the last turn, in Unix seconds, and performance.now() then. */
   #clock = {now: 0, at: 0}
@@ -82,6 +85,7 @@ export class Dispatcher {
     this.#options = options
     this.#log = log
     this.#patience = new StorePatience(options.mode === 'forever', log)
+    this.#attention = new Attention(store, this.#look)
     this.#leases = new Leases(store, this.#patience, log, this.wake)
     this.#accounts = new Accounts(log, events, {keepsFailures: options.mode !== 'forever'})
     this.#overruns = new Overruns(this.#running, attempt => this.#stop(attempt, 'overrun'))
@@ -96,9 +100,11 @@ export class Dispatcher {
   wake = (): void => {
     this.#awake = true
     const resume = this.#resume
+    if (!resume) return
     this.#resume = null
-    // What else arrives in this round of the event loop shares the turn
-    if (resume) setImmediate(resume)
+    // What else ends in this round of the event loop shares the turn
+    if (this.#executors.isPrompt && this.#running.size === 0) resume()
+    else setImmediate(resume)
   }
 
   /** A signal: finish what runs, for at most shutdownTimeoutMs. The second one: stop it and release the jobs. */
@@ -111,7 +117,7 @@ export class Dispatcher {
 
   /** Works until it is done or told to end; then all has settled and nothing runs. @throws StoreError */
   async run(): Promise<Summary> {
-    const watch = this.#store.watch(this.#look)
+    this.#attention.listen()
     this.#leases.start()
     const {maxTimeMs} = this.#options
     const maxTime =
@@ -121,7 +127,7 @@ export class Dispatcher {
     try {
       await this.#loop()
     } finally {
-      watch.close()
+      this.#attention.stop()
       this.#leases.stop()
       this.#overruns.stop()
       for (const timer of [maxTime, this.#timer, this.#flush]) clearTimeout(timer)
@@ -227,9 +233,11 @@ export class Dispatcher {
     if (jobs.length === limit) {
       if (this.#room().limit > 0) this.wake() // an executor of the other kind has room left
       if (this.#waiting.length > 0) this.#timer = setTimeout(this.#look, Math.min(workDelayMs, MAX_TIMER_MS))
+      if (this.#options.prefetch === 0) this.#attention.foundAll() // what waits here must hear of a pause
       return
     }
     this.#exhausted = isWhole
+    if (!this.#attention.foundLess()) this.wake()
     // Due times are whole seconds: the next look is just behind the second's turn
     const intoSecond = Date.now() % 1000
     const due = nextDueIn === null ? Infinity : Math.max(10, nextDueIn * 1000 - intoSecond + 5)
@@ -260,18 +268,17 @@ export class Dispatcher {
   // ---- what was taken ahead
 
   /** Starts as many as there is room for. What no executor can start any more goes back to the queue. */
-  #startWaiting(): void {
-    while (this.#waiting.length > 0) {
-      const [next] = this.#waiting
-      const prospect = this.#executors.prospect(next!.job.func)
+  #startWaiting(now = performance.now()): void {
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      const prospect = this.#executors.prospect(next.job.func)
       if (prospect === 'soon') return
-      if (prospect === 'now' && !this.#leases.isFresh(next!)) {
+      if (prospect === 'now' && !this.#leases.isFresh(next, now)) {
         this.#leases.renewNow()
         return
       }
       this.#waiting.shift()
-      if (prospect === 'now') this.#start(next!)
-      else this.#finished.push(next!)
+      if (prospect === 'now') this.#start(next, now)
+      else this.#finished.push(next)
     }
   }
 
@@ -294,10 +301,9 @@ export class Dispatcher {
 
   // ---- a job's run
 
-  #start(attempt: Attempt): void {
-    const since = performance.now()
-    attempt.since = since
-    attempt.startedAt = this.#clock.now + Math.floor((since - this.#clock.at) / 1000)
+  #start(attempt: Attempt, now: number): void {
+    attempt.since = now
+    attempt.startedAt = this.#clock.now + Math.floor((now - this.#clock.at) / 1000)
     attempt.run = this.#executors.start(attempt.job, ended => this.#hasEnded(attempt, ended))
     this.#running.add(attempt)
     this.#overruns.watch(attempt)
@@ -305,12 +311,19 @@ export class Dispatcher {
   }
 
   #hasEnded(attempt: Attempt, ended: Ended): void {
-    attempt.end(ended)
+    const now = performance.now()
+    attempt.end(ended, now)
     this.#running.delete(attempt)
     this.#finished.push(attempt)
-    this.#startWaiting()
+    if (this.#executors.isPrompt) this.#startWaiting(now)
+    else if (this.#waiting.length > 0) this.#starting ??= setImmediate(this.#startInTurn)
     if (this.#isLow() || this.#finished.length >= this.#options.prefetch) this.#flushNow()
     else this.#flush ??= setTimeout(this.#flushNow, FLUSH_MS)
+  }
+
+  #startInTurn = (): void => {
+    this.#starting = undefined
+    this.#startWaiting()
   }
 
   #flushNow = (): void => {

@@ -15,6 +15,11 @@ export interface Executors {
   prospect(func: string): 'now' | 'soon' | 'none'
   /** @param onEnd called once, and never before this returns */
   start(job: JobRow, onEnd: (ended: Ended) => void): Run
+  /**
+   * May a job start in the same round of the event loop in which one has ended? Not where the last that one printed is
+   * still to be read.
+   */
+  readonly isPrompt: boolean
   /** Why nothing can be worked at the moment. */
   readonly failure: Error | null
 }

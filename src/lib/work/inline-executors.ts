@@ -12,6 +12,7 @@ const ROUND_MS = 2
 const NO_FUNCS: ReadonlySet<string> = new Set()
 
 export class InlineExecutors implements Executors {
+  readonly isPrompt = true
   readonly failure = null
   readonly #workers: ReadonlyMap<string, ReadyWorker>
   readonly #funcs: readonly string[]
@@ -51,18 +52,14 @@ export class InlineExecutors implements Executors {
   }
 
   start(job: JobRow, onEnd: (ended: Ended) => void): Run {
-    const run = new InlineRun(this.#workers.get(job.func)!, job, this.#support, (ended, afterwards) => {
+    const run = new InlineRun(this.#workers.get(job.func)!, job, this.#support, (run, ended, afterwards) => {
       this.#runs.delete(run)
       onEnd(ended)
       if (afterwards) this.#attend(afterwards)
     })
     this.#runs.add(run)
-    if (performance.now() - this.#roundSince < ROUND_MS) run.begin()
-    else
-      setImmediate(() => {
-        this.#roundSince = performance.now()
-        run.begin()
-      })
+    if (performance.now() - this.#roundSince < ROUND_MS) void run.begin()
+    else setImmediate(this.#beginInNewRound, run)
     return run
   }
 
@@ -70,6 +67,11 @@ export class InlineExecutors implements Executors {
   async close(): Promise<void> {
     for (const run of this.#runs) run.stop()
     await Promise.all(this.#afterwards)
+  }
+
+  readonly #beginInNewRound = (run: InlineRun): void => {
+    this.#roundSince = performance.now()
+    void run.begin()
   }
 
   #attend(afterwards: () => Promise<void>): void {
@@ -80,51 +82,59 @@ export class InlineExecutors implements Executors {
   }
 }
 
-type OnEnd = (ended: Ended, afterwards: Ran['afterwards']) => void
-
-class InlineRun implements Run {
-  readonly settings: RunSettings
+class InlineRun implements Run, RunSettings {
   readonly #worker: ReadyWorker
-  readonly #row: JobRow
   readonly #support: Support
   readonly #onEnd: OnEnd
   readonly #stop = new AbortController()
+  readonly #job: RunningJob
   #patience: NodeJS.Timeout | undefined
   #hasEnded = false
 
   constructor(worker: ReadyWorker, row: JobRow, support: Support, onEnd: OnEnd) {
     this.#worker = worker
-    this.#row = row
     this.#support = support
     this.#onEnd = onEnd
-    const {grabFor, setJobStatus} = worker
-    this.settings = {grabFor, setJobStatus, retryIn: () => this.#retryIn()}
+    this.#job = new RunningJob(row, this.#stop, support.plugins)
   }
 
-  begin(): void {
-    void runJob(this.#worker, this.#row, this.#stop.signal, this.#support).then(({outcome, afterwards}) =>
-      this.#end({kind: 'finished', outcome}, afterwards),
-    )
+  get settings(): RunSettings {
+    return this
   }
 
-  /** Its signal aborts. It is waited for no longer than STOP_GRACE_MS: there is nothing that could end it. */
-  stop(): void {
-    this.#patience = setTimeout(() => this.#end({kind: 'abandoned'}), STOP_GRACE_MS)
-    this.#stop.abort(new Error('the job was told to stop'))
+  get grabFor(): number {
+    return this.#worker.grabFor
   }
 
-  #end(ended: Ended, afterwards: Ran['afterwards'] = null): void {
-    if (this.#hasEnded) return // it was given up before
-    this.#hasEnded = true
-    clearTimeout(this.#patience)
-    this.#onEnd(ended, afterwards)
+  get setJobStatus(): boolean {
+    return this.#worker.setJobStatus
   }
 
-  #retryIn(): number | null {
+  retryIn(): number | null {
     try {
-      return nextTry(this.#worker, new RunningJob(this.#row, this.#stop.signal, this.#support.plugins))
+      return nextTry(this.#worker, this.#job)
     } catch {
       return null
     }
   }
+
+  async begin(): Promise<void> {
+    const {outcome, afterwards} = await runJob(this.#worker, this.#job, this.#support)
+    this.#end({kind: 'finished', outcome}, afterwards)
+  }
+
+  /** Its signal aborts. It is waited for no longer than STOP_GRACE_MS: there is nothing that could end it. */
+  stop(): void {
+    this.#patience = setTimeout(() => this.#end({kind: 'abandoned'}, null), STOP_GRACE_MS)
+    this.#stop.abort(new Error('the job was told to stop'))
+  }
+
+  #end(ended: Ended, afterwards: Ran['afterwards']): void {
+    if (this.#hasEnded) return // it was given up before
+    this.#hasEnded = true
+    clearTimeout(this.#patience)
+    this.#onEnd(this, ended, afterwards)
+  }
 }
+
+type OnEnd = (run: InlineRun, ended: Ended, afterwards: Ran['afterwards']) => void

@@ -104,26 +104,19 @@ export interface Ran {
 /** Runs the job, with the hooks before it and the plugins around it, and says how it ended. Never throws. */
 export async function runJob(
   worker: ReadyWorker,
-  row: JobRow,
-  signal: AbortSignal,
+  job: RunningJob,
   support: Support = NO_SUPPORT,
 ): Promise<Ran> {
-  const job = new RunningJob(row, signal, support.plugins)
-  let mistake: {error: unknown} | null = null
-  try {
-    const decoding = job.decode(worker.serializer)
-    if (decoding) await decoding
-  } catch (error) {
-    mistake = {error}
-  }
-  const work = async () =>
-    mistake ? failure(worker, job, mistake.error) : await attempt(worker, job, support)
-  const {outcome, complaint} = support.plugins.aroundWork
-    ? await within(support.plugins.aroundWork, worker, job, work)
-    : {outcome: await work(), complaint: null}
+  const {aroundWork} = support.plugins
+  if (!aroundWork) return ran(job, await attempt(worker, job, support), support)
+  const {outcome, complaint} = await within(aroundWork, worker, job, support)
   if (complaint) return {job, outcome, afterwards: async () => Promise.reject(complaint.error)}
-  if (outcome.kind === 'died' || !support.hooks.has('postWork')) return {job, outcome, afterwards: null}
-  return {job, outcome, afterwards: () => support.hooks.run('postWork', job.ended(outcome))}
+  return ran(job, outcome, support)
+}
+
+function ran(job: RunningJob, outcome: End, {hooks}: Support): Ran {
+  if (outcome.kind === 'died' || !hooks.has('postWork')) return {job, outcome, afterwards: null}
+  return {job, outcome, afterwards: () => hooks.run('postWork', job.ended(outcome))}
 }
 
 type End = Exclude<Outcome, {kind: 'released'}>
@@ -133,11 +126,12 @@ async function within(
   aroundWork: NonNullable<PluginSet['aroundWork']>,
   worker: ReadyWorker,
   job: RunningJob,
-  work: () => Promise<End>,
+  support: Support,
 ): Promise<{outcome: End; complaint: {error: unknown} | null}> {
+  await job.decode(worker.serializer)
   let working: Promise<End> | null = null
   const once = async () => {
-    working ??= work()
+    working ??= attempt(worker, job, support)
     return endOf(await working, job.thrown)
   }
   const around = (async () => aroundWork(job, once))() // it may throw at once
@@ -166,9 +160,13 @@ function reasonOf(outcome: End): string {
 async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): Promise<End> {
   const {hooks} = support
   try {
+    const decoding = job.decode(worker.serializer)
+    if (decoding) await decoding
+    if (job.mistake) throw job.mistake
     if (hooks.has('deserialize')) await hooks.run('deserialize', job)
     if (hooks.has('preWork')) await hooks.run('preWork', job)
-    await worker.work(job)
+    const working = worker.work(job)
+    if (isThenable(working)) await working
   } catch (error) {
     if (job.abortReason === null) {
       // A hook's own failure, not one of an enqueue within work()
@@ -198,6 +196,8 @@ export function nextTry(worker: ReadyWorker, job: Job): number | null {
   throw new WorkerError(`retryDelay: expected seconds from 0, got ${describe(delay)}`)
 }
 
+const NO_CONTEXT: Readonly<Record<string, string>> = Object.freeze({})
+
 /** The job as work(), and a function for retryDelay, get to see it. */
 export class RunningJob implements Job {
   readonly id: number
@@ -208,16 +208,19 @@ export class RunningJob implements Job {
   readonly priority: number
   readonly grabbedUntil: number
   readonly argOrigin: Uint8Array | null
-  readonly signal: AbortSignal
   readonly context: Readonly<Record<string, string>>
+  readonly #stop: Pick<AbortController, 'signal'>
   readonly #plugins: PluginSet
+  #isDecoded = false
   arg: unknown = null
+  mistake: Error | null = null
   /** By work, or what came before it. */
   thrown: unknown = undefined
   abortReason: string | null = null
   replacements: Replacement[] | null = null
 
-  constructor(row: JobRow, signal: AbortSignal, plugins: PluginSet) {
+  /** @param stop where its signal comes from, which is made when someone asks for it: few jobs do */
+  constructor(row: JobRow, stop: Pick<AbortController, 'signal'>, plugins: PluginSet) {
     this.id = row.id
     if (row.db !== undefined) this.db = row.db
     this.func = row.func
@@ -226,20 +229,34 @@ export class RunningJob implements Job {
     this.priority = row.priority
     this.grabbedUntil = row.grabbedUntil
     this.argOrigin = row.arg
-    this.signal = signal
-    this.context = row.context === undefined ? {} : JSON.parse(row.context)
+    this.#stop = stop
+    this.context = row.context === undefined ? NO_CONTEXT : JSON.parse(row.context)
     this.#plugins = plugins
   }
 
-  /** @returns a promise where it takes time. @throws ArgumentError */
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** Once: what is wrong with the argument is `mistake` then. @returns a promise where it takes time */
   decode(serializer: SerializerName): Promise<void> | null {
+    if (this.#isDecoded) return null
+    this.#isDecoded = true
     if (serializer === 'msgpack') return this.#decodeLater(serializer)
-    this.arg = decodeNow(this.argOrigin, serializer)
+    try {
+      this.arg = decodeNow(this.argOrigin, serializer)
+    } catch (error) {
+      this.mistake = error as Error
+    }
     return null
   }
 
   async #decodeLater(serializer: SerializerName): Promise<void> {
-    this.arg = await decodeArg(this.argOrigin, serializer)
+    try {
+      this.arg = await decodeArg(this.argOrigin, serializer)
+    } catch (error) {
+      this.mistake = error as Error
+    }
   }
 
   abort(reason: string): never {
@@ -302,6 +319,10 @@ function message(error: unknown, causes: number): string {
 /** Frames of Node and of these files say nothing to a worker's author. */
 function isOwnFrame(line: string): boolean {
   return /^\s+at /.test(line) && (line.includes('node:internal') || line.includes(OWN_FOLDER))
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }
 
 function describe(value: unknown, limit = 60): string {
