@@ -71,7 +71,7 @@ async function readsOfTurn(link: Link): Promise<number> {
       'SET @now = UNIX_TIMESTAMP()',
       ...takes(lanes, link, WANT, 1, new Map()),
     ]
-    const {jobs} = taken(lanes, await link.batch(statements))
+    const jobs = taken(lanes, await link.batch(statements))
     assert.equal(jobs.length, 1)
     await link.run('ROLLBACK')
   })

@@ -79,7 +79,7 @@ else {
       const {store, proxy} = await setUpProxy(t)
       await store.enqueueMany([newJob(), newJob()])
       const [job] = (await store.turn([], want())).jobs
-      proxy.cutAfter = 'DELETE FROM job'
+      proxy.cutAfter = 'CALL jobq_turn'
       const ended = [{lease: job!, outcome: {kind: 'completed'}}] as const
       await assert.rejects(store.turn(ended, want(0)), isStoreError('UNREACHABLE'))
       assert.equal(proxy.cuts, 1)

@@ -1,6 +1,7 @@
 /** The schema on MySQL: what is made, adopted and refused, and which rights each command needs. */
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
+import {preparationText} from '../../src/lib/cli/init-run.ts'
 import {ArgumentError, DuplicateJobError, StoreError} from '../../src/lib/errors.ts'
 import {ALL_FUNCS, type NewJob, type Outcome} from '../../src/lib/job.ts'
 import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql.ts'
@@ -43,10 +44,11 @@ const GRANTS = {
     'SELECT ON @.jobq_pause',
     'SELECT, DELETE ON @.jobq_context',
     'SELECT, UPDATE ON @.jobq_wait',
+    'EXECUTE ON PROCEDURE @.jobq_turn_1',
   ],
   /** Besides what work has: retry, pause and resume. */
   operate: ['UPDATE ON @.exception_log', 'INSERT, DELETE ON @.jobq_pause'],
-  init: ['SELECT, INSERT, CREATE, INDEX ON @.*'],
+  init: ['SELECT, INSERT, CREATE, INDEX, CREATE ROUTINE ON @.*'],
 }
 
 const server = await mysqlServer()
@@ -85,6 +87,12 @@ else {
         made: [],
         sql: [],
       })
+    })
+
+    test("a dry run is a script for MySQL's own client, procedure included", async t => {
+      const db = await create(t)
+      const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_1 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -142,7 +150,7 @@ else {
         await assert.rejects(call(), isForeign(/is not prepared for jobq/))
       const {made, sql} = await prepareMysql(db.url, db.name, {dryRun: false})
       assert.deepEqual(made, ['table jobq_context', 'table jobq_wait'])
-      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (2)'])
+      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (2)']) // procedures stay
       assert.deepEqual((await prepareMysql(db.url, db.name, {dryRun: false})).sql, [])
       assert.deepEqual(
         (await store.turn([], want())).jobs.map(job => job.id),
@@ -319,13 +327,37 @@ else {
       assert.deepEqual(await store.resume([ALL_FUNCS]), [ALL_FUNCS])
     })
 
-    test("to init, new and beside Perl's", async t => {
-      for (const tables of ['', QUDO]) {
-        const {store, db} = await asUser(t, GRANTS.init, tables)
+    test("to init, new and beside Perl's; without CREATE ROUTINE the procedure is left out", async t => {
+      const withoutRoutine = GRANTS.init.map(grant => grant.replace(', CREATE ROUTINE', ''))
+      for (const [tables, grants] of [
+        ['', GRANTS.init],
+        [QUDO, GRANTS.init],
+        ['', withoutRoutine],
+      ] as const) {
+        const {store, db, address} = await asUser(t, grants, tables)
         await store.init()
-        await store.init()
+        const {made, sql, skipped} = await prepareMysql(address, 'db', {dryRun: false})
+        assert.deepEqual([made, sql], [[], []])
+        assert.equal(skipped?.length ?? 0, grants === withoutRoutine ? 1 : 0)
+        if (skipped) assert.match(skipped[0]!, /^procedure jobq_turn_1 \(.*denied/)
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
+        const procedures = await db.query(`SHOW PROCEDURE STATUS WHERE Db = DATABASE()`)
+        assert.deepEqual(
+          procedures.map(({Name}) => Name),
+          grants === withoutRoutine ? [] : ['jobq_turn_1'],
+        )
       }
+    })
+
+    test('to work, but not to call the procedure', async t => {
+      const {store} = await asUser(
+        t,
+        GRANTS.work.filter(grant => !grant.startsWith('EXECUTE')),
+      )
+      await store.enqueueMany([newJob(), newJob()])
+      const {jobs} = await store.turn([], want())
+      const turn = await store.turn([{lease: jobs[0]!, outcome: {kind: 'completed'}}], want())
+      assert.deepEqual([turn.settled, turn.jobs.length], [[{held: true}], 1])
     })
 
     test('that are missing are named', async t => {
@@ -338,7 +370,7 @@ else {
     })
   })
 
-  type Scene = {db: Database; store: MysqlStore}
+  type Scene = {db: Database; store: MysqlStore; address: string}
 
   /** A store as a user who may do no more than this. */
   async function asUser(
@@ -356,7 +388,7 @@ else {
     const address = Object.assign(new URL(db.url), {username: user, password: 'hush hush'}).href
     const store = new MysqlStore(address, db.name)
     t.after(() => store.close())
-    return {db, store}
+    return {db, store, address}
   }
 
   type Database = Omit<MysqlDatabase, 'store'> & {users: string[]; store(t: TestContext): MysqlStore}

@@ -7,7 +7,11 @@ export class CuttingProxy {
   readonly #sockets = new Set<Socket>()
   /** Break when a packet with this text has been answered. */
   cutAfter: string | null = null
+  /** Break when the last of the statements with this text has been done, after the answers to all others. For MySQL. */
+  cutBeforeLast: string | null = null
   cuts = 0
+  /** In the next packet that has it, this text becomes that one of the same length. */
+  change: readonly [from: string, to: string] | null = null
   /** How many packets the clients have sent, about. */
   sent = 0
 
@@ -35,18 +39,31 @@ export class CuttingProxy {
 
   #join(client: Socket, server: Socket): void {
     let isCutting = false
+    let isLast = false // to be cut before the last answer
     client.on('data', data => {
       this.sent++
+      if (this.change && data.includes(this.change[0])) {
+        const [from, to] = this.change
+        data.write(to, data.lastIndexOf(from), 'latin1')
+        this.change = null
+      }
       if (this.cutAfter !== null && data.includes(this.cutAfter)) {
         isCutting = true
         this.cutAfter = null
       }
+      if (this.cutBeforeLast !== null && data.includes(this.cutBeforeLast)) {
+        isLast = true
+        this.cutBeforeLast = null
+      }
       server.write(data)
     })
     server.on('data', data => {
-      if (!isCutting) return client.write(data)
+      const last = isLast ? lastOk(data) : -1
+      if (!isCutting && last < 0) return client.write(data)
       this.cuts++
-      client.destroy() // the server has done it, and no one learns of it
+      if (last < 0)
+        client.destroy() // the server has done it, and no one learns of it
+      else client.end(data.subarray(0, last))
       return server.destroy()
     })
     for (const [socket, other] of [
@@ -54,6 +71,7 @@ export class CuttingProxy {
       [server, client],
     ] as const) {
       this.#sockets.add(socket)
+      socket.setNoDelay(true)
       socket.on('error', () => other.destroy())
       socket.on('close', () => {
         this.#sockets.delete(socket)
@@ -61,4 +79,15 @@ export class CuttingProxy {
       })
     }
   }
+}
+
+/** Where the OK begins with which the answers to a text end; -1: more of them come. */
+function lastOk(data: Buffer): number {
+  for (let at = 0; at + 4 < data.length; ) {
+    const end = at + 4 + data.readUIntLE(at, 3)
+    const hasMore = data.length < at + 9 || (data.readUInt16LE(at + 7) & 8) !== 0
+    if (end === data.length && data[at + 4] === 0 && end === at + 11 && !hasMore) return at
+    at = end
+  }
+  return -1
 }

@@ -9,6 +9,7 @@ export class MysqlDatabase {
   readonly url: string
   readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
   readonly #perl: Connection
+  readonly #users = new Set<string>()
   /** What `another` has made. */
   readonly others: Connection[] = []
   readonly #pool: MysqlDatabase[] | undefined
@@ -92,6 +93,15 @@ export class MysqlDatabase {
     return this.store()
   }
 
+  /** The address for someone who may do all that jobq does, but not call its procedure. */
+  async withoutProcedure(): Promise<string> {
+    const user = `${this.name}_u`.slice(0, 32)
+    await this.query(`CREATE USER IF NOT EXISTS '${user}'@'%'`)
+    await this.query(`GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX ON ${this.name}.* TO '${user}'@'%'`)
+    this.#users.add(user)
+    return Object.assign(new URL(this.url), {username: user, password: ''}).href
+  }
+
   async remove(): Promise<void> {
     if (!this.#pool) return this.drop()
     await this.#endOthers()
@@ -103,6 +113,7 @@ export class MysqlDatabase {
 
   async drop(): Promise<void> {
     await this.#endOthers()
+    for (const user of this.#users) await this.query(`DROP USER '${user}'@'%'`)
     await this.#perl.query(`DROP DATABASE ${this.name}`)
     await this.#perl.end()
   }

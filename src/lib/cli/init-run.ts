@@ -5,18 +5,27 @@ import type {Preparation} from '../index.ts'
 export function preparationText(done: readonly Preparation[], dryRun: boolean): {text: string; note: string} {
   const idle = done.filter(({made, sql}) => made.length === 0 && sql.length === 0)
   const note = idle.map(({database}) => `${database}: nothing to do, all is there`).join('\n')
+  const without = done.flatMap(({database, skipped = []}) =>
+    skipped.map(what => `${database}: without ${what}; jobq works all the same, a bit slower`),
+  )
   if (!dryRun) {
     const text = done.map(
       ({database, made}) =>
         `${database}: ${made.length > 0 ? `made ${made.join(', ')}` : 'nothing to do, all is there'}`,
     )
-    return {text: text.join('\n'), note: ''}
+    return {text: text.join('\n'), note: without.join('\n')}
   }
   const scripts = done
     .filter(({sql}) => sql.length > 0)
     .map(({database, sql}) => {
-      const statements = sql.map(statement => `${statement};\n`).join('')
+      const statements = sql.map(delimited).join('')
       return done.length > 1 ? `-- ${database.replaceAll('\n', ' ')}\n${statements}` : statements
     })
   return {text: scripts.join(''), note}
+}
+
+/** MySQL's client ends a statement at the first semicolon, within a procedure too, unless it is told otherwise. */
+function delimited(statement: string): string {
+  if (!statement.startsWith('CREATE PROCEDURE')) return `${statement};\n`
+  return `DELIMITER $$\n${statement}$$\nDELIMITER ;\n`
 }

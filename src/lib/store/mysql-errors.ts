@@ -15,7 +15,9 @@ export const ERRNO = {
   lockWait: 1205,
   deadlock: 1213,
   outOfRange: 1264,
-  noSavepoint: 1305,
+  /** No such savepoint, or procedure. */
+  notThere: 1305,
+  notExecutable: 1370,
 } as const
 
 const OUT_OF_REACH = new Set([
@@ -25,7 +27,7 @@ const OUT_OF_REACH = new Set([
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
 const READ_ONLY = new Set([1036, 1290, 1792, 1836])
 const FULL = new Set([1021, 1114])
-const NOT_GRANTED = new Set([1142, 1143, 1227, 1370, 1410])
+const NOT_GRANTED = new Set([1142, 1143, 1227, 1370, 1410, 1419])
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isPassing(error: unknown): boolean {
@@ -38,6 +40,12 @@ export function isLost(error: unknown): boolean {
   const {code, errno, fatal} = error as MysqlError
   if (errno !== undefined && [1053, 1927, 2006, 2013, 4031].includes(errno)) return true
   return fatal === true || /^(PROTOCOL_|ECONN|EPIPE|ETIMEDOUT)/.test(code ?? '')
+}
+
+/** Not for this user. */
+export function isDenied(error: unknown): boolean {
+  const {errno = 0} = error as MysqlError
+  return NOT_GRANTED.has(errno) || errno === 1044
 }
 
 export function hasErrno(error: unknown, errno: number): boolean {

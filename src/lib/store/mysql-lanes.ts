@@ -45,6 +45,10 @@ export class MysqlLanes {
   #served = 0
   /** As far as is known here; every take has the server check it. */
   paused: readonly string[] = []
+  /** How many functions there were when names were last looked up: if there are no more, there are no new ones. */
+  countFuncs = 0
+  /** The last second in which no lease had run out. */
+  checked = 0
 
   nameOf(funcId: number): string {
     return this.#names.get(funcId) ?? `#${funcId}`

@@ -65,6 +65,8 @@ export class Link implements Session {
   readonly #patience: number
   #giveUp: ((error: unknown) => void) | null = null
   isDead = false
+  /** While a COMMIT is under way whose answer nobody waits for; it never fails. */
+  committing: Promise<void> | null = null
   usedAt = performance.now()
   names: TextColumn = UNICODE
   keys: TextColumn = UNICODE
@@ -72,13 +74,18 @@ export class Link implements Session {
   maxBytes = 1 << 20
   /** Empty if the server can do all that jobq asks of it, else why not. */
   tooOld = ''
+  /** Whether jobq's procedure is there and may be called. */
+  hasProcedure = false
+  /** A commit may still be refused by another node. */
+  isCluster = false
 
   constructor(connection: Connection, patience: number) {
     this.#connection = connection
     this.#patience = patience
     for (const event of ['error', 'end'])
-      connection.on(event, () => {
+      connection.on(event, error => {
         this.isDead = true
+        this.#giveUp?.(error ?? lostConnection())
       })
   }
 
@@ -103,16 +110,61 @@ export class Link implements Session {
     }
   }
 
+  /** What only who takes jobs asks for. */
+  async setUpForTurns(procedure: string): Promise<void> {
+    const [routines, variables] = await this.batch([
+      `SELECT 1 FROM information_schema.routines
+       WHERE routine_schema = DATABASE() AND routine_name = ${quoted(procedure)}`,
+      `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')`,
+    ])
+    this.hasProcedure = routines!.rows.length > 0
+    this.isCluster = variables!.rows.some(({Value}) => !['', 'OFF', '0'].includes(String(Value)))
+  }
+
   /** Statements in one round trip. The first that fails ends the batch, and its transaction is still to be ended. */
   async batch(statements: readonly string[], patience = ANSWER_MS): Promise<Reply[]> {
-    const text = statements.join(';\n')
-    if (text.length > this.maxBytes && Buffer.byteLength(text) > this.maxBytes)
-      throw Object.assign(new Error(`${Buffer.byteLength(text)} bytes, max_allowed_packet is less`), {
-        code: 'ER_NET_PACKET_TOO_LARGE',
-        errno: 1153,
-      })
+    const text = this.#text(statements)
     const answer = await this.#answer(patience, done => this.#connection.query(text, done))
     return statements.length === 1 ? [reply(answer)] : (answer as unknown[]).map(reply)
+  }
+
+  /**
+   * As batch, for statements that end with a COMMIT, but answers as soon as all before that is done. The server waits for
+   * its disk in a COMMIT, and the next transaction needs another connection.
+   * @param isAnswered whether all has come that comes before the COMMIT's answer
+   * @returns the answers so far (to a CALL two: rows, and none), and a promise of the commit
+   */
+  async batchThenCommit(
+    statements: readonly string[],
+    isAnswered: (replies: readonly Reply[]) => boolean,
+  ): Promise<{replies: Reply[]; committed: Promise<void>}> {
+    const text = this.#text(statements)
+    const replies: Reply[] = []
+    const before = Promise.withResolvers<Reply[]>()
+    let [hasRows, isTold] = [false, false]
+    const committed = this.#answer(ANSWER_MS, done => {
+      const query = this.#connection.query(text)
+      query.on('error', done)
+      query.on('end', () => done(null, null))
+      query.on('fields', (fields: unknown) => {
+        hasRows = fields !== undefined
+        replies.push({rows: [], matched: 0, insertId: 0})
+      })
+      query.on('result', (result: Row) => {
+        if (hasRows) replies.at(-1)!.rows.push(result)
+        else replies[replies.length - 1] = reply(result)
+        if (isTold || !isAnswered(replies)) return
+        isTold = true
+        this.committing = committed
+          .catch(() => this.end())
+          .finally(() => {
+            this.committing = null
+          })
+        before.resolve([...replies])
+      })
+    }).then(() => {})
+    committed.catch(before.reject)
+    return {replies: await before.promise, committed}
   }
 
   async run(statement: string): Promise<Reply> {
@@ -132,9 +184,17 @@ export class Link implements Session {
   end(): void {
     this.isDead = true
     this.#connection.destroy()
-    this.#giveUp?.(
-      Object.assign(new Error('Connection closed'), {code: 'PROTOCOL_CONNECTION_LOST', fatal: true}),
-    )
+    this.#giveUp?.(lostConnection())
+  }
+
+  #text(statements: readonly string[]): string {
+    const text = statements.join(';\n')
+    if (text.length > this.maxBytes && Buffer.byteLength(text) > this.maxBytes)
+      throw Object.assign(new Error(`${Buffer.byteLength(text)} bytes, max_allowed_packet is less`), {
+        code: 'ER_NET_PACKET_TOO_LARGE',
+        errno: 1153,
+      })
+    return text
   }
 
   /** One question at a time: its answer, or the end of the connection. */
@@ -167,6 +227,10 @@ const UNICODE: TextColumn = {literal: text => quoted(text), select: column => co
 const BYTES: TextColumn = {
   literal: text => `_latin1 X'${Buffer.from(text).toString('hex')}'`,
   select: column => `CAST(${column} AS BINARY)`,
+}
+
+function lostConnection(): Error {
+  return Object.assign(new Error('Connection closed'), {code: 'PROTOCOL_CONNECTION_LOST', fatal: true})
 }
 
 /** As mysql2 takes them: it knows no other bytes than a Buffer's. */

@@ -10,12 +10,16 @@ const TRUSTED_MS = 10_000
 /** How long all attempts at a lock together may take before LOCKED is raised. */
 export const PATIENCE_MS = 30_000
 
+/** What is asked of a new connection beside what all are. */
+export type SetUp = (link: Link) => Promise<void>
+
 /** A few connections, each lent to one user at a time; who finds none free waits for the next. */
 export class Links {
   readonly #options: ConnectionOptions
   readonly #name: string
   readonly #size: number
   readonly #patience: number
+  readonly #setUp: SetUp
   readonly #all = new Set<Link>()
   readonly #idle: Link[] = []
   readonly #waiting: (() => void)[] = []
@@ -24,11 +28,18 @@ export class Links {
   /** How often a transaction was repeated because of a deadlock or a lock that was waited for too long. */
   deadlocks = 0
 
-  constructor(options: ConnectionOptions, name: string, size: number, patience: number) {
+  constructor(
+    options: ConnectionOptions,
+    name: string,
+    size: number,
+    patience: number,
+    setUp: SetUp = async () => {},
+  ) {
     this.#options = options
     this.#name = name
     this.#size = size
     this.#patience = patience
+    this.#setUp = setUp
   }
 
   /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
@@ -69,8 +80,14 @@ export class Links {
       if (!link.isDead) await link.run('ROLLBACK').catch(() => link.end())
       throw error
     } finally {
-      this.#giveBack(link)
+      if (link.committing) void link.committing.then(() => this.#giveBack(link))
+      else this.#giveBack(link)
     }
+  }
+
+  /** Until no COMMIT is under way that someone has not waited for. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#all].map(({committing}) => committing))
   }
 
   close(): void {
@@ -102,6 +119,7 @@ export class Links {
         connection.connect(error => (error ? reject(error) : resolve())),
       )
       await link.setUp()
+      await this.#setUp(link)
       return link
     } catch (error) {
       link?.end()

@@ -32,10 +32,11 @@ export async function look(
     const unknown = lanes.unknown(want)
     const ids = lanes.idsOf(want.funcs)
     const limited = lanes.limited(want)
-    const [clock, paused, newest, found, heads, ends, counts] = await askAll(link, [
+    const [clock, paused, newest, funcs, found, heads, ends, counts] = await askAll(link, [
       'SELECT UNIX_TIMESTAMP() AS now',
       'SELECT func FROM jobq_pause ORDER BY func',
       'SELECT MAX(id) AS id FROM job',
+      unknown.length > 0 ? 'SELECT COUNT(*) AS n FROM func' : null, // before the names
       unknown.length > 0 ? selectFuncs(link, unknown) : null,
       ids.length > 0
         ? ids
@@ -47,6 +48,7 @@ export async function look(
       limited.length > 0 ? limited.map(selectRunning).join(' UNION ALL ') : null,
     ])
     lanes.paused = paused!.map(({func}) => textOf(func))
+    if (unknown.length > 0) lanes.countFuncs = Number(funcs![0]!.n)
     if (lanes.learn(found!)) continue
     const now = Number(clock![0]!.now)
     const isFull = new Set(counts!.filter(({n, most}) => Number(n) >= Number(most)).map(row => Number(row.f)))
@@ -65,11 +67,13 @@ export async function look(
       for (const {runAfter} of due ? [] : found) if (dueAt === null || runAfter < dueAt) dueAt = runAfter
     }
     const leaseEnds = ends!.map(row => ({funcId: Number(row.f), end: Number(row.e)}))
+    const ended = leaseEnds.filter(({end}) => end <= now).map(({funcId}) => funcId)
+    if (ended.length > 0) lanes.checked = 0
     return {
       now,
       best,
       dueAt,
-      ended: leaseEnds.filter(({end}) => end <= now).map(({funcId}) => funcId),
+      ended,
       nextEnd: leaseEnds.reduce<number | null>((least, {end}) => Math.min(least ?? end, end), null),
       signature: JSON.stringify([paused, newest, allLanes, ends, counts]),
     }

@@ -7,8 +7,9 @@
  * step asks whether it is still to be done.
  */
 import {StoreError} from '../errors.ts'
-import type {Link} from './mysql-link.ts'
-import {textOf} from './mysql-link.ts'
+import {isDenied} from './mysql-errors.ts'
+import {type Link, textOf} from './mysql-link.ts'
+import {createProcedure, PROCEDURE} from './mysql-procedure.ts'
 
 /** 2: jobq_context and jobq_wait. */
 export const SCHEMA_VERSION = 2
@@ -120,9 +121,13 @@ const OWN_TABLES: Record<string, string> = {
 export interface SchemaStep {
   sql: string
   makes: string[]
+  /** It is left out where this user may not make it: jobq does without. */
+  isOptional?: boolean
+  /** It was left out, for this reason. */
+  skipped?: string
 }
 
-/** Makes what is missing, one process at a time. @returns what was made */
+/** Makes what is missing, one process at a time. @returns what was made, and what was left out */
 export async function prepareSchema(link: Link, name: string): Promise<SchemaStep[]> {
   const lock = `CONCAT('jobq init ', LEFT(MD5(DATABASE()), 16))`
   const made: SchemaStep[] = []
@@ -136,8 +141,13 @@ export async function prepareSchema(link: Link, name: string): Promise<SchemaSte
     })
   try {
     for (const step of await schemaPlan(link, name)) {
-      await run(link, step.sql)
-      made.push(step)
+      try {
+        await run(link, step.sql)
+        made.push(step)
+      } catch (error) {
+        if (!step.isOptional || !isDenied(error)) throw error
+        made.push({...step, makes: [], skipped: `${step.makes} (${(error as Error).message})`})
+      }
     }
     return made
   } finally {
@@ -153,10 +163,11 @@ export async function prepareSchema(link: Link, name: string): Promise<SchemaSte
 export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]> {
   if (link.tooOld !== '')
     throw new StoreError('DATABASE', `${name}: ${link.tooOld}`, {hint: 'jobq needs SELECT … SKIP LOCKED'})
-  const [tables, columns, indexes] = await link.batch([
+  const [tables, columns, indexes, routines] = await link.batch([
     'SELECT table_name AS t, engine AS e FROM information_schema.tables WHERE table_schema = DATABASE()',
     'SELECT table_name AS t, column_name AS c FROM information_schema.columns WHERE table_schema = DATABASE()',
     'SELECT DISTINCT table_name AS t, index_name AS i FROM information_schema.statistics WHERE table_schema = DATABASE()',
+    'SELECT routine_name AS r FROM information_schema.routines WHERE routine_schema = DATABASE()',
   ])
   const engines = new Map(tables!.rows.map(({t, e}) => [textOf(t), e === null ? '' : textOf(e)]))
   for (const [table, {columns: wanted}] of Object.entries(QUDO_TABLES)) {
@@ -181,6 +192,8 @@ export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]
       steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
   for (const [table, sql] of Object.entries(OWN_TABLES))
     if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
+  if (!routines!.rows.some(({r}) => textOf(r) === PROCEDURE))
+    steps.push({sql: createProcedure(link), makes: [`procedure ${PROCEDURE}`], isOptional: true})
   // A row for each version it has had: `jobq init` may INSERT, and need not be granted UPDATE
   if (version !== SCHEMA_VERSION)
     steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: []})
@@ -235,7 +248,7 @@ async function run(link: Link, statement: string): Promise<void> {
     await link.batch([statement], hours)
   } catch (error) {
     const {errno = 0} = error as {errno?: number}
-    if (errno === 1050 || errno === 1061) return // another program was faster
+    if ([1050, 1061, 1304].includes(errno)) return // another program was faster
     if (![1845, 1846].includes(errno)) throw error
     await link.batch([statement.replace(` ${ONLINE}`, '')], hours)
   }

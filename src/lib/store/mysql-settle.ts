@@ -15,7 +15,8 @@ import type {SettleResult} from './store.ts'
 interface Part {
   statements: string[]
   result: (replies: readonly Reply[]) => SettleResult
-  index: number
+  /** Its place among the results; null: nobody asks. */
+  index: number | null
 }
 
 type Span = Settlement['span']
@@ -33,8 +34,9 @@ export class Settling {
     this.#lead = [...lead]
   }
 
-  async settle(settlements: readonly Settlement[]): Promise<void> {
-    for (const [index, {lease, outcome, span}] of settlements.entries()) {
+  /** @param settlements with their places among the results */
+  async settle(settlements: Iterable<readonly [index: number, settlement: Settlement]>): Promise<void> {
+    for (const [index, {lease, outcome, span}] of settlements) {
       if (outcome.kind === 'died') this.#results[index] = await this.#died(lease, outcome.how, span)
       else if (outcome.kind === 'replaced')
         this.#results[index] = await this.#replaced(lease, outcome, span, index)
@@ -42,20 +44,46 @@ export class Settling {
     }
   }
 
+  /** A statement that no one wants to hear of. */
+  also(statement: string): void {
+    this.#parts.push({statements: [statement], result: () => ({held: true}), index: null})
+  }
+
   /** Sends what waits, and these behind it. @returns the answers to these */
   async send(following: readonly string[]): Promise<Reply[]> {
+    if (this.#lead.length + this.#parts.length + following.length === 0) return []
+    return (await this.#send(following, async statements => ({replies: await this.#link.batch(statements)})))
+      .replies
+  }
+
+  /**
+   * The same, and then commits; see Link.batchThenCommit for what comes before that has ended.
+   * @returns the answers to these, and a promise of the commit
+   */
+  commit(following: readonly string[]): Promise<{replies: Reply[]; committed: Promise<void>}> {
+    return this.#send([...following, 'DO 0', 'COMMIT'], statements => {
+      const calls = statements.filter(each => each.startsWith('CALL ')).length
+      const count = statements.length - 1 + calls
+      return this.#link.batchThenCommit(statements, replies => replies.length === count)
+    })
+  }
+
+  async #send<Answer extends {replies: Reply[]}>(
+    following: readonly string[],
+    ask: (statements: string[]) => Promise<Answer>,
+  ): Promise<Answer> {
     const [lead, parts] = [this.#lead, this.#parts]
     this.#lead = []
     this.#parts = []
-    const statements = [...lead, ...parts.flatMap(part => part.statements), ...following]
-    if (statements.length === 0) return []
-    const replies = await this.#link.batch(statements)
+    const answer = await ask([...lead, ...parts.flatMap(part => part.statements), ...following])
+    const {replies} = answer
     let at = lead.length
     for (const {statements, result, index} of parts) {
-      this.#results[index] = result(replies.slice(at, at + statements.length))
+      const told = result(replies.slice(at, at + statements.length))
+      if (index !== null) this.#results[index] = told
       at += statements.length
     }
-    return replies.slice(at)
+    return {...answer, replies: replies.slice(at)}
   }
 
   get results(): SettleResult[] {

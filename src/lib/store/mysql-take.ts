@@ -54,19 +54,19 @@ export function takes(lanes: MysqlLanes, link: Link, want: Want, count: number, 
      WHERE @id IS NULL AND func_id = @f AND grabbed_until = 0 AND priority = @p AND run_after <= @now
        AND (run_after > @r OR (run_after = @r AND id > @head)) ${butHeld} ${FIRST} FOR UPDATE SKIP LOCKED`,
     `UPDATE job SET grabbed_until = @now + ${want.lease} WHERE id = @id`,
-    `SELECT @now AS now, ${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = @id) AS context
+    `SELECT ${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = @id) AS context
      FROM job WHERE id = @id`,
   ]
   for (let i = 0; i < count; i++) statements.push(...take)
   return statements
 }
 
-/** The jobs that the statements of `takes` have got, and when; null if none. */
-export function taken(lanes: MysqlLanes, replies: readonly Reply[]): {jobs: JobRow[]; now: number | null} {
-  const rows = replies.flatMap(({rows}) => rows).filter(row => 'grabbed_until' in row)
+/** The jobs that the statements of `takes`, or the procedure, have got. */
+export function taken(lanes: MysqlLanes, replies: readonly Reply[]): JobRow[] {
+  const rows = replies.flatMap(({rows}) => rows).filter(row => (row.grabbed_until ?? null) !== null)
   const jobs = rows.map(row => takenJob(lanes, row))
   for (const {funcId} of jobs) lanes.served(funcId)
-  return {jobs, now: rows[0] ? Number(rows[0].now) : null}
+  return jobs
 }
 
 function takenJob(lanes: MysqlLanes, row: Row): JobRow {

@@ -2,13 +2,21 @@
  * Turns on MySQL: what has ended, and the next jobs, in one transaction and one round trip where jobs are ready. Only
  * where that comes back with less than was wanted does a second one look for why: a delayed lane that hides others, a
  * lease that ran out, a lane that others are at.
+ *
+ * Where a power cut may take back the last turns (durable: false), a turn is told as soon as its statements are done:
+ * its COMMIT waits for the disk while the next turn is under way on another connection, and they share an fsync. Till
+ * then its rows are locked, so no one else gets a job of it, and what the next turn settles waits for it. In a cluster
+ * another node may still refuse a COMMIT: there it is always waited for.
  */
 import {StoreError} from '../errors.ts'
-import type {Lease, Settlement} from '../job.ts'
+import type {JobRow, Lease, Settlement} from '../job.ts'
+import {Doubts} from './mysql-doubts.ts'
+import {ERRNO, hasErrno} from './mysql-errors.ts'
 import {type Head, MysqlLanes, type Skipped} from './mysql-lanes.ts'
-import {textOf} from './mysql-link.ts'
+import {type Link, textOf} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
 import {type Look, look} from './mysql-look.ts'
+import {call, heldOf, isAnswered, isPlain, isPlainEnd} from './mysql-procedure.ts'
 import {countDeaths, Settling} from './mysql-settle.ts'
 import {batchSize, taken, takes} from './mysql-take.ts'
 import type {Peek, SettleResult, Turn, Want} from './store.ts'
@@ -20,17 +28,38 @@ const MOST_LOOKS = 50
 
 const BEGIN = ['START TRANSACTION', 'SET @now = UNIX_TIMESTAMP()']
 
+/** A settlement, and its place among all. */
+type Entry = readonly [index: number, settlement: Settlement]
+
+/** What one transaction has done, and when. */
+interface Taken {
+  settled: SettleResult[]
+  jobs: JobRow[]
+  now: number
+}
+
+export interface TurnsOptions {
+  /** As a message may name the database. */
+  name: string
+  /** Wait for the server's disk. */
+  durable: boolean
+  /** Called where a turn is to be called soon. */
+  onDoubt: () => void
+}
+
 export class Turns {
   readonly #links: Links
-  readonly #name: string
+  readonly #options: TurnsOptions
   readonly #lanes = new MysqlLanes()
+  readonly #doubts = new Doubts()
 
-  constructor(links: Links, name: string) {
+  constructor(links: Links, options: TurnsOptions) {
     this.#links = links
-    this.#name = name
+    this.#options = options
   }
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    await this.#mend()
     if (settlements.length === 0) {
       // An idle dispatcher that looks takes no lock and begins no transaction
       const look = await this.#look(want)
@@ -43,10 +72,12 @@ export class Turns {
           now: look.now,
         }
     }
-    const {settled, ...first} = await this.#takeAndSettle(settlements, want)
-    const turn: Turn = {settled, buried: [], jobs: first.jobs, nextDueIn: null, now: first.now ?? 0}
+    const first = await this.#settleAndTake(settlements, want)
+    const {jobs, now} = first
+    const settled = await this.#told(settlements, first.settled, now)
+    const turn: Turn = {settled, buried: [], jobs, nextDueIn: null, now}
     // What has been committed must be told, whatever happens to the search for more
-    if (first.jobs.length < want.limit)
+    if (jobs.length < want.limit)
       await this.#takeMore(turn, want).catch(() => {
         turn.nextDueIn = 0
       })
@@ -64,6 +95,7 @@ export class Turns {
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
     if (leases.length === 0) return []
+    await this.#mend()
     return this.#links.write(async link => {
       const replies = await link.batch([
         ...BEGIN,
@@ -81,26 +113,114 @@ export class Turns {
     })
   }
 
-  #look(want: Want, skipped?: Skipped): Promise<Look> {
+  /** What is under way must have ended, or it would be seen as it was. */
+  async #look(want: Want, skipped?: Skipped): Promise<Look> {
+    await this.#links.quiet()
     return this.#links.read(link => look(this.#lanes, link, want, skipped))
   }
 
   /** One transaction: the ends, and a first batch of jobs. */
-  #takeAndSettle(settlements: readonly Settlement[], want: Want, skipped: Skipped = new Map()) {
-    return this.#links.write(async link => {
-      if (link.tooOld !== '')
-        throw new StoreError('DATABASE', `${this.#name}: ${link.tooOld}`, {
-          hint: 'jobq needs SELECT … SKIP LOCKED',
-        })
+  async #settleAndTake(
+    settlements: readonly Settlement[],
+    want: Want,
+    skipped: Skipped = new Map(),
+  ): Promise<Taken> {
+    const work = async (link: Link) => {
+      const {taken, committed} = await this.#transact(link, settlements, want, skipped)
+      if (this.#options.durable || link.isCluster) await committed
+      else this.#doubts.await(settlements, taken.jobs, committed, this.#options.onDoubt)
+      return taken
+    }
+    try {
+      return await this.#links.write(async link => {
+        checkVersion(link, this.#options.name)
+        try {
+          return await work(link)
+        } catch (error) {
+          if (!link.hasProcedure || !isNoProcedure(error)) throw error
+          link.hasProcedure = false // it is gone, or may not be called any more: then by statements
+          await link.run('ROLLBACK')
+          return await work(link)
+        }
+      })
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'UNREACHABLE') this.#doubts.unanswered(settlements)
+      throw error
+    }
+  }
+
+  async #transact(link: Link, settlements: readonly Settlement[], want: Want, skipped: Skipped) {
+    const entries = [...settlements.entries()]
+    const isCall = link.hasProcedure && skipped.size === 0 && isPlain(this.#lanes, want)
+    if (isCall) return this.#call(link, entries, want)
+    const settling = new Settling(link, BEGIN)
+    await settling.settle(entries)
+    const count = want.limit === 0 ? 0 : batchSize(this.#lanes, want, want.limit)
+    const statements = count === 0 ? [] : takes(this.#lanes, link, want, count, skipped)
+    const {replies, committed} = await settling.commit(['SELECT @now AS now', ...statements])
+    const now = Number(replies[0]!.rows[0]!.now)
+    return {taken: {settled: settling.results, jobs: taken(this.#lanes, replies), now}, committed}
+  }
+
+  /** Mostly the call is all there is to do, and the whole transaction. */
+  async #call(link: Link, entries: readonly Entry[], want: Want) {
+    const others = entries.filter(([, settlement]) => !isPlainEnd(settlement))
+    const plain = others.length === 0 ? entries : entries.filter(([, settlement]) => isPlainEnd(settlement))
+    const isWhole = others.length === 0
+    const statement = call(
+      this.#lanes,
+      plain.map(([, settlement]) => settlement),
+      want,
+      isWhole,
+    )
+    const settling = new Settling(link, BEGIN)
+    await settling.settle(others)
+    const {replies, committed} = isWhole
+      ? await link.batchThenCommit([statement], isAnswered)
+      : await settling.commit([statement])
+    const settled = settling.results
+    for (const [i, held] of heldOf(this.#lanes, replies).entries()) settled[plain[i]![0]] = held
+    const now = Number(replies[0]!.rows[0]!.now)
+    return {taken: {settled, jobs: taken(this.#lanes, replies), now}, committed}
+  }
+
+  /**
+   * What is to be said of settlements whose lease did not hold. It may be that the turn that took the job was lost
+   * meanwhile; then they are settled again.
+   */
+  async #told(
+    settlements: readonly Settlement[],
+    settled: SettleResult[],
+    now: number,
+  ): Promise<SettleResult[]> {
+    const told = settled.map((result, i) => this.#doubts.answered(settlements[i]!, result, now))
+    const again = [...settlements.entries()].filter(
+      ([i, {lease}]) => !told[i]!.held && this.#doubts.isTaken(lease),
+    )
+    if (again.length === 0) return told
+    await this.#links.quiet()
+    if (!this.#doubts.hasFailed) return told
+    await this.#mend()
+    const none = {funcs: [], limit: 0, lease: 0}
+    const second = await this.#settleAndTake(
+      again.map(([, settlement]) => settlement),
+      none,
+    )
+    for (const [i, [index]] of again.entries()) told[index] = second.settled[i]!
+    return told
+  }
+
+  /** Writes again what was told and then lost. */
+  async #mend(): Promise<void> {
+    if (!this.#doubts.hasFailed) return
+    await this.#links.quiet()
+    const done = await this.#links.write(async link => {
       const settling = new Settling(link, BEGIN)
-      await settling.settle(settlements)
-      const count = want.limit === 0 ? 0 : batchSize(this.#lanes, want, want.limit)
-      const statements = count === 0 ? ['SELECT @now AS now'] : takes(this.#lanes, link, want, count, skipped)
-      const replies = await settling.send([...statements, 'COMMIT'])
-      const settled: SettleResult[] = settling.results
-      if (count === 0) return {settled, jobs: [], now: Number(replies[0]!.rows[0]!.now)}
-      return {settled, ...taken(this.#lanes, replies)}
+      const done = await this.#doubts.mend(settling)
+      await settling.send(['COMMIT'])
+      return done
     })
+    done()
   }
 
   /** The rest of a turn that has got less than it wanted, or why there is no more. Each batch is a transaction. */
@@ -126,9 +246,9 @@ export class Turns {
         continue
       }
       const rest = {...want, limit: want.limit - turn.jobs.length}
-      const more = await this.#takeAndSettle([], rest, skipped)
+      const more = await this.#settleAndTake([], rest, skipped)
       turn.jobs.push(...more.jobs)
-      turn.now = more.now ?? look.now
+      turn.now = more.now
       if (turn.jobs.length === want.limit) return
       tried = more.jobs.length === 0 ? best : null
       if (more.jobs.length > 0) vain = 0
@@ -176,4 +296,13 @@ function nextDueIn({now, best, dueAt, nextEnd}: Look): number | null {
   if (best) return 0
   const next = Math.min(dueAt ?? Infinity, nextEnd ?? Infinity)
   return next === Infinity ? null : Math.max(0, next - now)
+}
+
+function checkVersion({tooOld}: Link, name: string): void {
+  if (tooOld !== '')
+    throw new StoreError('DATABASE', `${name}: ${tooOld}`, {hint: 'jobq needs SELECT … SKIP LOCKED'})
+}
+
+function isNoProcedure(error: unknown): boolean {
+  return hasErrno(error, ERRNO.notThere) || hasErrno(error, ERRNO.notExecutable)
 }

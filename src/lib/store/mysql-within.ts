@@ -146,7 +146,7 @@ async function insertAtomically(guest: Guest, inserter: Inserter, job: NewJob): 
     if (!isLost(error) && !hasErrno(error, ERRNO.deadlock))
       for (const sql of ['ROLLBACK TO SAVEPOINT jobq_enqueue', 'RELEASE SAVEPOINT jobq_enqueue'])
         await guest.run(sql).catch(failed => {
-          if (!hasErrno(failed, ERRNO.noSavepoint)) throw failed
+          if (!hasErrno(failed, ERRNO.notThere)) throw failed
         })
     throw error
   }

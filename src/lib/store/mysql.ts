@@ -9,6 +9,7 @@
  * The server tells no one of a change. One poll a process, a few seeks, asks what would be taken next: every 10 ms
  * while there is something going on, seldomer and seldomer up to every 250 ms when there is not.
  */
+import {setTimeout as sleep} from 'node:timers/promises'
 import {AlreadyRetriedError, NotFoundError} from '../errors.ts'
 import type {
   EnqueuedJob,
@@ -29,6 +30,7 @@ import {checkTime, duplicateOf, Inserter} from './mysql-insert.ts'
 import {type Link, literal, textOf, textOrNull} from './mysql-link.ts'
 import {Links, PATIENCE_MS} from './mysql-links.ts'
 import {Poll} from './mysql-poll.ts'
+import {PROCEDURE} from './mysql-procedure.ts'
 import {MysqlReads} from './mysql-reads.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './mysql-schema.ts'
 import {Turns} from './mysql-turn.ts'
@@ -40,7 +42,14 @@ import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch
 /** Turns and renewals have a connection to themselves; all else shares these. */
 const CONNECTIONS = 3
 
+/** How long the last COMMITs are waited for at the end. */
+const CLOSING_MS = 5000
+/** How many turns may wait for the server's disk at once, where nobody waits for them. */
+const COMMITS = 4
+
 export interface MysqlOptions {
+  /** false: turns don't wait for the server's disk; a power cut there may take back the last ones. Default true. */
+  durable?: boolean
   /** How long locks and deadlocks are put up with, in milliseconds, before LOCKED is raised. Default 30,000. */
   patience?: number
 }
@@ -59,7 +68,13 @@ export async function prepareMysql(
   const store = new MysqlStore(url, name)
   try {
     const steps = await (dryRun ? store.plan() : store.prepare())
-    return {database: name, made: steps.flatMap(({makes}) => makes), sql: steps.map(({sql}) => sql)}
+    const skipped = steps.flatMap(step => step.skipped ?? [])
+    return {
+      database: name,
+      made: steps.flatMap(({makes}) => makes),
+      sql: steps.filter(step => step.skipped === undefined).map(({sql}) => sql),
+      ...(skipped.length > 0 ? {skipped} : {}),
+    }
   } finally {
     await store.close()
   }
@@ -75,15 +90,17 @@ export class MysqlStore implements Store {
   readonly #waits: Waits
   readonly #poll: Poll
 
-  constructor(url: string, name: string, {patience = PATIENCE_MS}: MysqlOptions = {}) {
+  constructor(url: string, name: string, {patience = PATIENCE_MS, durable = true}: MysqlOptions = {}) {
     this.name = name
     const options = connectionOptions(url, name)
     this.#links = new Links(options, name, CONNECTIONS, patience)
-    this.#turnLinks = new Links(options, name, 1, patience)
-    this.#turns = new Turns(this.#turnLinks, name)
+    this.#turnLinks = new Links(options, name, durable ? 1 : COMMITS, patience, link =>
+      link.setUpForTurns(PROCEDURE),
+    )
     const sweeper = new Sweeper()
     this.#waits = new Waits(this.#links, sweeper)
     this.#poll = new Poll(this.#links, this.#waits)
+    this.#turns = new Turns(this.#turnLinks, {name, durable, onDoubt: () => this.#poll.ring()})
     this.#within = new Within(this.#links, name)
     this.#enqueuer = new Enqueuer(this.#links, {
       name,
@@ -241,6 +258,7 @@ export class MysqlStore implements Store {
 
   async close(): Promise<void> {
     this.#poll.close()
+    await Promise.race([this.#turnLinks.quiet(), sleep(CLOSING_MS, null, {ref: false})])
     this.#links.close()
     this.#turnLinks.close()
   }

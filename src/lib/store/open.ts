@@ -27,7 +27,7 @@ export async function openStore(address: Address, options: OpenOptions = {}): Pr
   }
   if (address.driver === 'mysql') {
     const {openMysql} = await import('./mysql.ts')
-    return reachable(() => openMysql(address.url, addressName(address)), options)
+    return reachable(() => openMysql(address.url, addressName(address), {durable}), options)
   }
   const {openPostgres} = await import('./postgres.ts')
   return reachable(() => openPostgres(address.url, addressName(address), {durable}), options)
