@@ -55,16 +55,20 @@ export class CuttingProxy {
         isLast = true
         this.cutBeforeLast = null
       }
-      server.write(data)
+      if (isCutting)
+        server.end(data) // the server does it all, and then closes
+      else server.write(data)
     })
     server.on('data', data => {
+      if (isCutting) return
       const last = isLast ? lastOk(data) : -1
-      if (!isCutting && last < 0) return client.write(data)
+      if (last < 0) return client.write(data)
       this.cuts++
-      if (last < 0)
-        client.destroy() // the server has done it, and no one learns of it
-      else client.end(data.subarray(0, last))
+      client.end(data.subarray(0, last))
       return server.destroy()
+    })
+    server.on('close', () => {
+      if (isCutting) this.cuts++ // the client hears of it below: the server has done it, and no one learns of it
     })
     for (const [socket, other] of [
       [client, server],

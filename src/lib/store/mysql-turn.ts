@@ -264,7 +264,7 @@ export class Turns {
         // Deaths of jobs that have ended otherwise: nobody asks for them, but they must not pile up
         `SELECT DISTINCT job_id FROM jobq_death LEFT JOIN job ON job.id = job_id WHERE job.id IS NULL LIMIT ${EXPIRE_BATCH}`,
         ...funcIds.map(
-          id => `SELECT id, func_id, uniqkey, priority FROM job FORCE INDEX (jobq_lane)
+          id => `SELECT id, func_id, ${link.keys.select('uniqkey')} AS uniqkey, priority FROM job FORCE INDEX (jobq_lane)
             WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND @now
             ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH} FOR UPDATE SKIP LOCKED`,
         ),
