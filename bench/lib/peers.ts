@@ -6,7 +6,7 @@ import {execFileSync} from 'node:child_process'
 import {existsSync, readFileSync} from 'node:fs'
 import {connect} from 'node:net'
 import {join} from 'node:path'
-import {BENCH, cleanEnvironment} from './jobq.ts'
+import {BENCH} from './jobq.ts'
 
 /** No-op jobs through a queue; each method does `count` of them. */
 export interface PeerQueue {
@@ -32,9 +32,8 @@ function npm(...words: string[]): boolean {
     const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error']
     execFileSync('npm', [...words, ...quiet], {
       cwd: BENCH,
-      env: cleanEnvironment(),
       stdio: 'ignore',
-      timeout: 120_000,
+      timeout: 60_000,
     })
     return true
   } catch {

@@ -63,8 +63,8 @@ export class SqliteLink {
   rollbacks = 0
   /** Does a commit survive a power cut? */
   isDurable = true
-  /** The -wal file's path; '' where there is none to touch. */
-  #wal: string | undefined
+  /** The -shm file's path; '' where there is none to touch. */
+  #shm: string | undefined
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
@@ -142,17 +142,17 @@ export class SqliteLink {
   }
 
   /**
-   * Behind a durable commit: touches the -wal file, so that those who watch it look now. They have looked when it was
+   * Behind a durable commit: touches the -shm file, so that those who watch look now. They have looked when it was
    * written, but then it waited for the disk, and there was nothing to see.
    */
   ring(): void {
-    if (!this.isDurable || this.#wal === '') return
+    if (!this.isDurable || this.#shm === '') return
     try {
-      this.#wal ??= this.db.memory ? '' : `${fileOf(this.db)}-wal`
+      this.#shm ??= this.db.memory ? '' : `${fileOf(this.db)}-shm`
       const now = Date.now() / 1000
-      if (this.#wal !== '') utimesSync(this.#wal, now, now)
+      if (this.#shm !== '') utimesSync(this.#shm, now, now)
     } catch {
-      this.#wal = '' // none in this journal mode, or another user's: those who watch look again by themselves
+      this.#shm = '' // none in this journal mode, or another user's: those who watch look again by themselves
     }
   }
 

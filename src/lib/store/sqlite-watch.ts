@@ -6,7 +6,7 @@
  * process's SQLite locks.
  *
  * A commit writes the -wal file, then (if it is durable) waits for the disk, and only then shows to readers: its last
- * event comes before there is anything to see. jobq therefore touches the -wal file once more behind a durable commit
+ * event comes before there is anything to see. jobq therefore touches the -shm file behind a durable commit
  * (sqlite-link.ts). Others don't: so every event starts a series of looks, which no look ends; and so does the beginning,
  * for what was on its way before the watch stood.
  */
