@@ -4,7 +4,7 @@ import {defineConfig} from 'jobq'
 export default defineConfig({
   db: process.env.WEB_DB ?? 'data/web.db',
   workersDir: 'workers',
-  maxWorkers: 2,
+  maxWorkers: 1,
   maxRequestPerChild: 1000,
   funcs: {
     Crop: {maxRetries: 2, retryDelay: 5, grabFor: '1m'},
