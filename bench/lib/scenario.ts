@@ -38,7 +38,7 @@ export interface Result {
   curves?: Curve[]
 }
 
-/** A ratio that issue 7 has a goal for. */
+/** A ratio that there is a goal for. */
 export interface Goal {
   what: string
   ratio: number
