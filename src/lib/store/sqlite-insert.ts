@@ -58,7 +58,9 @@ export class SqliteInsert {
     const batch = this.#waiting
     this.#waiting = []
     try {
-      const outcomes = await this.#link.write(() => batch.map(({job}) => this.#insertOrRefuse(job)))
+      const insert = () => batch.map(({job}) => this.#insertOrRefuse(job))
+      const isOne = batch.length === 1 && this.#isOneRow(batch[0]!.job)
+      const outcomes = await (isOne ? this.#link.writeOne(insert) : this.#link.write(insert))
       for (const [i, outcome] of outcomes.entries()) {
         if (outcome instanceof JobqError) batch[i]!.reject(outcome)
         else batch[i]!.resolve(outcome)
@@ -66,6 +68,11 @@ export class SqliteInsert {
     } catch (error) {
       for (const {reject} of batch) reject(error)
     }
+  }
+
+  /** Is all that there is to write the job's own row? */
+  #isOneRow({func, context, tracked}: NewJob): boolean {
+    return context === undefined && !tracked && this.#knownFuncId(func) !== undefined
   }
 
   #insertOrRefuse(job: NewJob): EnqueuedJob | JobqError {
@@ -147,10 +154,14 @@ export class SqliteInsert {
       .run(from, to)
   }
 
-  findFuncId(name: string): number | undefined {
+  #knownFuncId(name: string): number | undefined {
     if (this.#rollbacks !== this.#link.rollbacks) this.#funcIds.clear()
     this.#rollbacks = this.#link.rollbacks
-    const known = this.#funcIds.get(name)
+    return this.#funcIds.get(name)
+  }
+
+  findFuncId(name: string): number | undefined {
+    const known = this.#knownFuncId(name)
     if (known !== undefined) return known
     const sql = 'SELECT id FROM main.func WHERE name = ?'
     const id = this.#link.sql(sql).pluck().get(name) as number | undefined

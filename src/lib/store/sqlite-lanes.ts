@@ -31,15 +31,17 @@ type TakenRow = [
   arg: Buffer | null,
   uniqkey: string | null,
   enqueueTime: number,
-  grabbedUntil: number,
   runAfter: number,
   retryCnt: number,
   priority: number,
   context?: string | null,
 ]
-const TAKEN = 'CAST(arg AS BLOB), uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
-const TAKE = `UPDATE job SET grabbed_until = ? WHERE id = ? RETURNING ${TAKEN}`
-const TAKE_WITH_CONTEXT = `${TAKE}, (SELECT context FROM jobq_context WHERE job_id = job.id)`
+const TAKEN = 'CAST(arg AS BLOB), uniqkey, enqueue_time, run_after, retry_cnt, priority'
+const ROW = `SELECT ${TAKEN} FROM job WHERE id = ?`
+const ROW_WITH_CONTEXT = `SELECT ${TAKEN}, (SELECT context FROM jobq_context WHERE job_id = job.id)
+  FROM job WHERE id = ?`
+/** A row that is read, then written: RETURNING, which first collects its rows, takes 3 µs more. */
+const TAKE = 'UPDATE job SET grabbed_until = ? WHERE id = ?'
 
 const NOTHING_PASSED: Passed = {below: Number.MAX_SAFE_INTEGER, dueAt: null}
 
@@ -105,13 +107,14 @@ export class SqliteLanes {
   }
 
   #take({id, funcId}: Head, until: number): JobRow {
-    const row = this.#link.sql(this.#memory.beside.contexts ? TAKE_WITH_CONTEXT : TAKE)
-    const [arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority, context = null] = row
+    const row = this.#link.sql(this.#memory.beside.contexts ? ROW_WITH_CONTEXT : ROW)
+    const [arg, uniqkey, enqueueTime, runAfter, retryCnt, priority, context = null] = row
       .raw()
-      .get(until, id) as TakenRow
+      .get(id) as TakenRow
+    this.#link.sql(TAKE).run(until, id)
     this.#memory.leased(funcId, until)
     const func = this.#funcNames.get(funcId)!
-    const job = {id, funcId, func, arg, uniqkey, enqueueTime, grabbedUntil, runAfter, retryCnt, priority}
+    const job = {id, funcId, func, arg, uniqkey, enqueueTime, grabbedUntil: until, runAfter, retryCnt, priority}
     return context === null ? job : {...job, context}
   }
 

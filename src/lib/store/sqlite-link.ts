@@ -22,6 +22,7 @@ const MORE_PAUSE_MS = 0.25
 const MAX_PAUSE_MS = 25
 /** How long all attempts together may take before LOCKED is raised. */
 const LOCK_PATIENCE_MS = 30_000
+const RING_PAUSE_MS = 1
 
 /** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */
 export const SCHEMA_VERSION = 2
@@ -65,6 +66,8 @@ export class SqliteLink {
   isDurable = true
   /** The -shm file's path; '' where there is none to touch. */
   #shm: string | undefined
+  #rungAt = 0
+  #laterRing: NodeJS.Timeout | undefined
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
@@ -134,8 +137,17 @@ export class SqliteLink {
   }
 
   write<T>(work: () => T): Promise<T> {
+    return this.#told(() => this.transact(work))
+  }
+
+  /** As write, for what writes by a single statement, which is a transaction by itself: two statements less. */
+  writeOne<T>(work: () => T): Promise<T> {
+    return this.#told(work)
+  }
+
+  #told<T>(commit: () => T): Promise<T> {
     return this.patiently(() => {
-      const result = this.transact(work)
+      const result = commit()
       this.ring()
       return result
     })
@@ -143,10 +155,20 @@ export class SqliteLink {
 
   /**
    * Behind a durable commit: touches the -shm file, so that those who watch look now. They have looked when it was
-   * written, but then it waited for the disk, and there was nothing to see.
+   * written, but then it waited for the disk, and there was nothing to see. Commits that follow within RING_PAUSE_MS are
+   * told of together, at its end: a touch costs 25 µs, a quarter of a commit.
    */
   ring(): void {
-    if (!this.isDurable || this.#shm === '') return
+    if (!this.isDurable || this.#shm === '' || this.#laterRing) return
+    const sinceLast = Date.now() - this.#rungAt
+    if (sinceLast >= RING_PAUSE_MS || sinceLast < 0) this.#touch()
+    else this.#laterRing = setTimeout(() => this.#touch(), RING_PAUSE_MS)
+  }
+
+  #touch(): void {
+    clearTimeout(this.#laterRing)
+    this.#laterRing = undefined
+    this.#rungAt = Date.now()
     try {
       this.#shm ??= this.db.memory ? '' : `${fileOf(this.db)}-shm`
       const now = Date.now() / 1000
@@ -199,6 +221,7 @@ export class SqliteLink {
   }
 
   close(): void {
+    if (this.#laterRing) this.#touch()
     this.db.close()
   }
 
@@ -209,9 +232,8 @@ export class SqliteLink {
       return result
     } catch (error) {
       this.rollbacks++
-      throw error
-    } finally {
       if (this.db.inTransaction) this.sql('ROLLBACK').run()
+      throw error
     }
   }
 }
