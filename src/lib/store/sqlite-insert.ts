@@ -144,7 +144,7 @@ export class SqliteInsert {
     const from = this.#sweptTo[table] ?? Math.floor(Math.random() * id)
     const stretch = `SELECT max(job_id), count(*) FROM
       (SELECT job_id FROM main.${table} WHERE job_id > ? ORDER BY job_id LIMIT ?)`
-    const [to, rows] = this.#link.sql(stretch).raw().get(from, SWEEP_ROWS) as [number | null, number]
+    const [to, rows] = this.#link.raw(stretch).get(from, SWEEP_ROWS) as [number | null, number]
     this.#sweptTo[table] = rows < SWEEP_ROWS || to === null ? 0 : to
     this.#link.db
       .prepare(
@@ -164,7 +164,7 @@ export class SqliteInsert {
     const known = this.#knownFuncId(name)
     if (known !== undefined) return known
     const sql = 'SELECT id FROM main.func WHERE name = ?'
-    const id = this.#link.sql(sql).pluck().get(name) as number | undefined
+    const id = this.#link.pluck(sql).get(name) as number | undefined
     if (id !== undefined) this.#funcIds.set(name, id)
     return id
   }
@@ -193,7 +193,7 @@ export class SqliteInsert {
       const {funcId, func, uniqkey} = key
       if ((error as {code?: string}).code !== 'SQLITE_CONSTRAINT_UNIQUE' || uniqkey === null) throw error
       const sql = 'SELECT id FROM main.job WHERE func_id = ? AND uniqkey = ?'
-      const id = this.#link.sql(sql).pluck().get(funcId, uniqkey) as number | undefined
+      const id = this.#link.pluck(sql).get(funcId, uniqkey) as number | undefined
       throw new DuplicateJobError(func, uniqkey, id ?? null)
     }
   }

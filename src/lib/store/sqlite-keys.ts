@@ -116,6 +116,6 @@ export class SqliteKeys {
   #nextPriority(funcId: number, below: number): number | undefined {
     const sql = `SELECT priority FROM job WHERE func_id = ? AND grabbed_until = 0 AND priority < ?
       ORDER BY priority DESC LIMIT 1`
-    return this.#link.sql(sql).pluck().get(funcId, below) as number | undefined
+    return this.#link.pluck(sql).get(funcId, below) as number | undefined
   }
 }

@@ -25,25 +25,51 @@ interface Head {
   funcId: number
   priority: number
   runAfter: number
+  /** Where all of it was asked for. */
+  row: Row | null
 }
 
-type TakenRow = [
+type Row = [
+  id: number,
+  priority: number,
+  runAfter: number,
   arg: Buffer | null,
   uniqkey: string | null,
   enqueueTime: number,
-  runAfter: number,
   retryCnt: number,
-  priority: number,
   context?: string | null,
 ]
-const TAKEN = 'CAST(arg AS BLOB), uniqkey, enqueue_time, run_after, retry_cnt, priority'
-const ROW = `SELECT ${TAKEN} FROM job WHERE id = ?`
-const ROW_WITH_CONTEXT = `SELECT ${TAKEN}, (SELECT context FROM jobq_context WHERE job_id = job.id)
-  FROM job WHERE id = ?`
-/** A row that is read, then written: RETURNING, which first collects its rows, takes 3 µs more. */
+const KEY = 'id, priority, run_after'
+const ROW = `${KEY}, CAST(arg AS BLOB), uniqkey, enqueue_time, retry_cnt`
+const ROW_WITH_CONTEXT = `${ROW}, (SELECT context FROM jobq_context WHERE job_id = job.id)`
+/** The head of the highest lane below a priority. */
+const headOf = (columns: string) =>
+  `SELECT ${columns} FROM job INDEXED BY jobq_lane
+   WHERE func_id = +? AND grabbed_until = 0 AND priority = (
+     SELECT priority FROM job INDEXED BY jobq_lane
+     WHERE func_id = +? AND grabbed_until = 0 AND priority < +? ORDER BY priority DESC LIMIT 1)
+   ORDER BY run_after, id LIMIT 1`
+const HEAD = {key: headOf(KEY), row: headOf(ROW), withContext: headOf(ROW_WITH_CONTEXT)}
+const LANE = 'FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until = 0 AND priority = +?'
+const IN_ORDER = 'ORDER BY run_after, id LIMIT +?'
+/** From a lane's head on: what is due before a time, or what is due when the head is and has a lesser id than another. */
+const DUE_BEFORE = `${LANE} AND run_after < +? ${IN_ORDER}`
+const DUE_ALIKE = `${LANE} AND run_after = +? AND id < +? ${IN_ORDER}`
+const stretchOf = (columns: string) => ({
+  before: `SELECT ${columns} ${DUE_BEFORE}`,
+  alike: `SELECT ${columns} ${DUE_ALIKE}`,
+})
+const STRETCH = {row: stretchOf(ROW), withContext: stretchOf(ROW_WITH_CONTEXT)}
+/** Rows are read, then written: RETURNING, which first collects its rows, takes 3 µs more. */
 const TAKE = 'UPDATE job SET grabbed_until = ? WHERE id = ?'
 
 const NOTHING_PASSED: Passed = {below: Number.MAX_SAFE_INTEGER, dueAt: null}
+
+interface Heads {
+  head: Head | null
+  next: Head | null
+  dueAt: number | null
+}
 
 /** None is due; the first one will be then. */
 interface NoHead {
@@ -85,7 +111,10 @@ export class SqliteLanes {
     return {head: 'id' in head ? {priority: head.priority, dueFor} : null, nextDueIn}
   }
 
-  /** Takes the best heads, one after the other. What is remembered is that of this transaction. */
+  /**
+   * Takes the best head and what follows it in its lane until another function's head is before that, and so on. What is
+   * remembered is that of this transaction.
+   */
   grab(want: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
     const {limit, lease, maxRunning, fair, held} = want
     if (limit === 0) return {buried: [], jobs: [], nextDueIn: null}
@@ -95,40 +124,80 @@ export class SqliteLanes {
     let open = this.#openFuncs(want, now)
     const jobs: JobRow[] = []
     while (jobs.length < limit) {
-      const head = this.#bestHead(open, now, fair)
-      if (!('id' in head)) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, head)}
-      if (held?.has(this.#funcNames.get(head.funcId)!)) return {buried, jobs, nextDueIn: null}
-      const job = this.#take(head, now + lease)
-      jobs.push(job)
-      if (fair) this.#lastServed.set(job.funcId, ++this.#served)
-      if (maxRunning?.has(job.func)) open = this.#openFuncs(want, now)
+      const {head, next, dueAt} = this.#bestHeads(open, now, {
+        fair,
+        withRow: limit === 1 && open.length === 1,
+      })
+      if (!head) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, {dueAt})}
+      const func = this.#funcNames.get(head.funcId)!
+      if (held?.has(func)) return {buried, jobs, nextDueIn: null}
+      const isLimited = maxRunning?.has(func) ?? false
+      const most = fair || isLimited ? 1 : limit - jobs.length
+      for (const row of this.#stretch(head, next, now, most))
+        jobs.push(this.#take(row, head.funcId, func, now + lease))
+      if (fair) this.#lastServed.set(head.funcId, ++this.#served)
+      if (isLimited) open = this.#openFuncs(want, now)
     }
     return {buried, jobs, nextDueIn: null}
   }
 
-  #take({id, funcId}: Head, until: number): JobRow {
-    const row = this.#link.sql(this.#memory.beside.contexts ? ROW_WITH_CONTEXT : ROW)
-    const [arg, uniqkey, enqueueTime, runAfter, retryCnt, priority, context = null] = row
-      .raw()
-      .get(id) as TakenRow
+  /** From the head on, what comes before the next function's head. */
+  #stretch({funcId, priority, runAfter}: Head, next: Head | null, now: number, most: number): Row[] {
+    const stretch = STRETCH[this.#rowOrMore]
+    const isRival = next !== null && next.priority === priority && most > 1
+    const rows =
+      isRival && next.runAfter === runAfter
+        ? this.#link.raw(stretch.alike).all(funcId, priority, runAfter, next.id, most)
+        : this.#link.raw(stretch.before).all(funcId, priority, isRival ? next.runAfter : now + 1, most)
+    return rows as Row[]
+  }
+
+  get #rowOrMore(): 'row' | 'withContext' {
+    return this.#memory.beside.contexts ? 'withContext' : 'row'
+  }
+
+  #take(row: Row, funcId: number, func: string, until: number): JobRow {
+    const [id, priority, runAfter, arg, uniqkey, enqueueTime, retryCnt, context = null] = row
     this.#link.sql(TAKE).run(until, id)
     this.#memory.leased(funcId, until)
-    const func = this.#funcNames.get(funcId)!
-    const job = {id, funcId, func, arg, uniqkey, enqueueTime, grabbedUntil: until, runAfter, retryCnt, priority}
+    const job = {
+      id,
+      funcId,
+      func,
+      arg,
+      uniqkey,
+      enqueueTime,
+      grabbedUntil: until,
+      runAfter,
+      retryCnt,
+      priority,
+    }
     return context === null ? job : {...job, context}
   }
 
-  /** The first of all functions' heads: highest priority, then longest due, then lowest id. */
-  #bestHead(funcIds: readonly number[], now: number, fair = false): Head | NoHead {
+  #bestHead(funcIds: readonly number[], now: number): Head | NoHead {
+    const {head, dueAt} = this.#bestHeads(funcIds, now)
+    return head ?? {dueAt}
+  }
+
+  /**
+   * The first of all functions' heads: highest priority, then longest due, then lowest id; and the second.
+   * @returns `dueAt`: when the first job comes due of those functions that have none
+   */
+  #bestHeads(funcIds: readonly number[], now: number, {fair = false, withRow = false} = {}): Heads {
     let best: Head | null = null
+    let next: Head | null = null
     let dueAt: number | null = null
     for (const funcId of funcIds) {
-      const head = this.#head(funcId, now)
-      if ('id' in head) {
-        if (best === null || this.#isSooner(head, best, fair)) best = head
-      } else if (head.dueAt !== null && (dueAt === null || head.dueAt < dueAt)) dueAt = head.dueAt
+      const head = this.#head(funcId, now, withRow)
+      if (!('id' in head)) {
+        if (head.dueAt !== null && (dueAt === null || head.dueAt < dueAt)) dueAt = head.dueAt
+      } else if (best === null || this.#isSooner(head, best, fair)) {
+        next = best
+        best = head
+      } else if (next === null || this.#isSooner(head, next, fair)) next = head
     }
-    return best ?? {dueAt}
+    return {head: best, next, dueAt}
   }
 
   #isSooner(a: Head, b: Head, fair: boolean): boolean {
@@ -155,27 +224,21 @@ export class SqliteLanes {
   #countRunning(funcId: number, now: number, most: number): number {
     const sql = `SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY jobq_lane
       WHERE func_id = ? AND grabbed_until > ? LIMIT ?)`
-    return this.#link.sql(sql).pluck().get(funcId, now, most) as number
+    return this.#link.pluck(sql).get(funcId, now, most) as number
   }
 
   /** Walks one function's lanes from the highest priority down to the first whose head is due. */
-  #head(funcId: number, now: number): Head | NoHead {
-    const lane = this.#link.sql(
-      `SELECT id, priority, run_after FROM job INDEXED BY jobq_lane
-       WHERE func_id = +? AND grabbed_until = 0 AND priority = (
-         SELECT priority FROM job INDEXED BY jobq_lane
-         WHERE func_id = +? AND grabbed_until = 0 AND priority < +? ORDER BY priority DESC LIMIT 1)
-       ORDER BY run_after, id LIMIT 1`,
-    )
+  #head(funcId: number, now: number, withRow: boolean): Head | NoHead {
+    const lane = this.#link.raw(HEAD[withRow ? this.#rowOrMore : 'key'])
     const passed = this.#memory.passed.get(funcId)
     let {below, dueAt} = passed && (passed.dueAt ?? Infinity) > now ? passed : NOTHING_PASSED
     for (;;) {
-      const head = lane.raw().get(funcId, funcId, below) as [number, number, number] | undefined
-      if (!head) return this.#hasPassed(funcId, below, dueAt)
-      const [id, priority, runAfter] = head
+      const found = lane.get(funcId, funcId, below) as Row | undefined
+      if (!found) return this.#hasPassed(funcId, below, dueAt)
+      const [id, priority, runAfter] = found
       if (runAfter <= now) {
         this.#hasPassed(funcId, below, dueAt)
-        return {id, funcId, priority, runAfter}
+        return {id, funcId, priority, runAfter, row: withRow ? found : null}
       }
       if (dueAt === null || runAfter < dueAt) dueAt = runAfter
       below = priority

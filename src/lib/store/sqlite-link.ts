@@ -71,6 +71,8 @@ export class SqliteLink {
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
+  readonly #raws = new Map<string, Statement<unknown[]>>()
+  readonly #plucks = new Map<string, Statement<unknown[]>>()
 
   constructor(db: Database, name: string, {clock = Date.now, patience = LOCK_PATIENCE_MS}: LinkOptions) {
     this.db = db
@@ -96,12 +98,24 @@ export class SqliteLink {
     }
   }
 
+  /** A statement, prepared once. */
   sql(text: string): Statement<unknown[]> {
-    let statement = this.#statements.get(text)
-    if (!statement) {
-      statement = this.db.prepare<unknown[]>(text).safeIntegers(false) // a caller's connection may have it otherwise
-      this.#statements.set(text, statement)
-    }
+    return this.#statements.get(text) ?? this.#prepare(this.#statements, text)
+  }
+
+  /** One whose rows are arrays. */
+  raw(text: string): Statement<unknown[]> {
+    return this.#raws.get(text) ?? this.#prepare(this.#raws, text).raw()
+  }
+
+  /** One whose rows are their first value. */
+  pluck(text: string): Statement<unknown[]> {
+    return this.#plucks.get(text) ?? this.#prepare(this.#plucks, text).pluck()
+  }
+
+  #prepare(statements: Map<string, Statement<unknown[]>>, text: string): Statement<unknown[]> {
+    const statement = this.db.prepare<unknown[]>(text).safeIntegers(false) // a caller's connection may have it otherwise
+    statements.set(text, statement)
     return statement
   }
 
@@ -112,7 +126,7 @@ export class SqliteLink {
   /** Grows with every commit of another connection; null if it can't be read: the next turn says why. */
   dataVersion(): number | null {
     try {
-      return this.sql('PRAGMA data_version').pluck().get() as number
+      return this.pluck('PRAGMA data_version').get() as number
     } catch {
       return null
     }

@@ -48,7 +48,7 @@ export class SqliteMemory {
   /** Functions that are paused, by name. */
   get paused(): readonly string[] {
     const sql = 'SELECT func FROM jobq_pause ORDER BY func'
-    this.#paused ??= this.#link.sql(sql).pluck().all() as string[]
+    this.#paused ??= this.#link.pluck(sql).all() as string[]
     return this.#paused
   }
 
@@ -68,7 +68,7 @@ export class SqliteMemory {
   leaseEnd(funcId: number): number | null {
     const sql = `SELECT grabbed_until FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until > 0
       ORDER BY grabbed_until LIMIT 1`
-    const end = this.#link.sql(sql).pluck().get(funcId) as number | undefined
+    const end = this.#link.pluck(sql).get(funcId) as number | undefined
     this.#leaseEnds.set(funcId, end ?? Infinity)
     return end ?? null
   }
@@ -80,7 +80,7 @@ export class SqliteMemory {
 
   #lookBeside(): {contexts: boolean; waits: boolean} {
     const sql = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
-    const found = this.#link.sql(sql).pluck().get() as number
+    const found = this.#link.pluck(sql).get() as number
     return {contexts: (found & 1) > 0, waits: (found & 2) > 0}
   }
 }

@@ -131,9 +131,9 @@ export class SqliteReads {
     const now = this.#link.now()
     return this.#chosen(only).map(({id, name}) => {
       const {ready, delayed, oldest} = this.#countWaiting(id, now)
-      const ended = this.#link
-        .sql('SELECT status, count(*) FROM job_status WHERE func_id = ? GROUP BY status')
-        .raw()
+      const ended = this.#link.raw(
+        'SELECT status, count(*) FROM job_status WHERE func_id = ? GROUP BY status',
+      )
       const byStatus = new Map(ended.all(id) as [string, number][])
       return {
         func: name,
@@ -141,8 +141,7 @@ export class SqliteReads {
         delayed,
         running: this.#count('func_id = ? AND grabbed_until > ?', id, now),
         failed: this.#link
-          .sql('SELECT count(*) FROM exception_log WHERE func_id = ? AND retried = 0')
-          .pluck()
+          .pluck('SELECT count(*) FROM exception_log WHERE func_id = ? AND retried = 0')
           .get(id) as number,
         completed: byStatus.get('completed') ?? 0,
         aborted: byStatus.get('abort') ?? 0,
@@ -156,10 +155,8 @@ export class SqliteReads {
     const hourAgo = (Math.floor(now / 60) - 59) * 60
     const ended = `FROM job_status
       WHERE func_id = ? AND status IN ('completed', 'failed', 'abort') AND job_end_time >= ?`
-    const byTime = this.#link
-      .sql(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
+    const byTime = this.#link.raw(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
       GROUP BY took ORDER BY took`)
-      .raw()
     // A bound number is a REAL, and a minute must be whole
     const byMinute = this.#link
       .sql(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
@@ -241,14 +238,11 @@ export class SqliteReads {
     let ready = this.#count(`${ended} <= ?`, funcId, now, now)
     let delayed = this.#count(`${ended} > ?`, funcId, now, now)
     const oldestEnded = this.#link
-      .sql(`SELECT min(run_after) FROM job WHERE ${ended} <= ?`)
-      .pluck()
+      .pluck(`SELECT min(run_after) FROM job WHERE ${ended} <= ?`)
       .get(funcId, now, now)
     let oldest = oldestEnded as number | null
     const lane = 'func_id = ? AND grabbed_until = 0 AND priority = ? AND run_after'
-    const head = this.#link
-      .sql(`SELECT run_after FROM job WHERE ${lane} <= ? ORDER BY run_after LIMIT 1`)
-      .pluck()
+    const head = this.#link.pluck(`SELECT run_after FROM job WHERE ${lane} <= ? ORDER BY run_after LIMIT 1`)
     for (const priority of this.#keys.priorities(funcId)) {
       ready += this.#count(`${lane} <= ?`, funcId, priority, now)
       delayed += this.#count(`${lane} > ?`, funcId, priority, now)
@@ -259,10 +253,7 @@ export class SqliteReads {
   }
 
   #count(condition: string, ...params: unknown[]): number {
-    return this.#link
-      .sql(`SELECT count(*) FROM job WHERE ${condition}`)
-      .pluck()
-      .get(...params) as number
+    return this.#link.pluck(`SELECT count(*) FROM job WHERE ${condition}`).get(...params) as number
   }
 
   #jobRow(id: number): JobRow | undefined {

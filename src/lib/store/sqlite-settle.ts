@@ -87,8 +87,7 @@ export class SqliteSettle {
       SELECT id, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
     if (this.#link.sql(sql).run(now, how, ...mine).changes === 0) return {held: false}
     const deaths = this.#link
-      .sql('SELECT how FROM jobq_death WHERE job_id = ? ORDER BY id')
-      .pluck()
+      .pluck('SELECT how FROM jobq_death WHERE job_id = ? ORDER BY id')
       .all(id) as string[]
     if (deaths.length < MAX_DEATHS)
       return {held: this.#link.sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
