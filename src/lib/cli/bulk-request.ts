@@ -2,6 +2,7 @@
  * The jobs of `enqueue --args-from` (every line an argument) and `enqueue --batch` (every line a job), checked line by
  * line while they are stored: what is wrong is named by line and field.
  */
+import {setFlagsFromString} from 'node:v8'
 import {ArgumentError, JobqError, UsageError} from '../errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../names.ts'
@@ -21,8 +22,12 @@ export interface JobSource extends Disposable {
 
 type Line = [number: number, text: string | Buffer]
 
-/** @throws UsageError */
+/**
+ * Lines die young. V8 would let the space they are made in grow and grow: 40 MB more for a million lines, and no faster.
+ * @throws UsageError
+ */
 export async function openJobs(request: EnqueueRequest): Promise<JobSource> {
+  setFlagsFromString('--semi-space-growth-factor=1')
   only(request, 'arg', 'arg-file', 'args-from', 'batch')
   const pack = serializerOf(request) === 'msgpack' ? await jsonPacker() : null
   const fromLines = request.batch === undefined ? argLines(request, pack) : batchLines(request, pack)

@@ -21,8 +21,10 @@ const THREAD = new URL(
 /** A stretch of the source: so many jobs, or so many bytes of arguments. */
 const FEW = 1000
 const FEW_BYTES = 1 << 20
-/** How long the event loop is kept at a time. */
-const SLICE_MS = 2
+/** How long the event loop is kept at a time: as a rule a stretch is full before. */
+const SLICE_MS = 5
+/** Of the thread's memory, for what does not live long: as much again as V8 would take for itself makes it no faster. */
+const YOUNG = {maxYoungGenerationSizeMb: 8}
 /** How many stretches the thread may be behind: what is held in memory. */
 const MAX_BEHIND = 4
 
@@ -34,17 +36,14 @@ export async function insertMany(
 ): Promise<number> {
   let few: NewJob[] = []
   let thread: BulkThread | undefined
-  let sliceEnd = performance.now() + SLICE_MS
   try {
     for await (const stretch of stretches(jobs)) {
-      if (few.length > 0 && !link.db.memory) {
+      if (few.length > 0 && (thread || few.length + stretch.length > FEW) && !link.db.memory) {
         thread ??= new BulkThread(link, Symbol.asyncIterator in jobs)
         await thread.add(few)
         few = stretch
       } else few.push(...stretch)
-      if (performance.now() < sliceEnd) continue
       await breathe()
-      sliceEnd = performance.now() + SLICE_MS
     }
     if (!thread) return await link.write(() => inserts.insertAll(few))
     await thread.add(few)
@@ -54,26 +53,31 @@ export async function insertMany(
   }
 }
 
+/** Each is what is read in SLICE_MS, if it is not full before; whoever takes it lets the event loop go on. */
 async function* stretches(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
   let stretch: NewJob[] = []
   let bytes = 0
+  let sliceEnd = performance.now() + SLICE_MS
   const isFull = (job: NewJob) => {
     stretch.push(job)
     bytes += job.arg?.length ?? 0
-    return stretch.length >= FEW || bytes >= FEW_BYTES
+    return stretch.length >= FEW || bytes >= FEW_BYTES || performance.now() > sliceEnd
+  }
+  const begin = () => {
+    ;[stretch, bytes, sliceEnd] = [[], 0, performance.now() + SLICE_MS]
   }
   // `for await` would do for both, but costs 0.2 µs a job
   if (Symbol.asyncIterator in jobs) {
     for await (const job of jobs) {
       if (!isFull(job)) continue
       yield stretch
-      ;[stretch, bytes] = [[], 0]
+      begin()
     }
   } else {
     for (const job of jobs) {
       if (!isFull(job)) continue
       yield stretch
-      ;[stretch, bytes] = [[], 0]
+      begin()
     }
   }
   if (stretch.length > 0) yield stretch
@@ -92,7 +96,7 @@ class BulkThread {
   constructor(link: SqliteLink, isSpooled: boolean) {
     this.#link = link
     const workerData: ThreadData = {...link.address, isSpooled}
-    this.#worker = new Worker(THREAD, {workerData, execArgv: []})
+    this.#worker = new Worker(THREAD, {workerData, execArgv: [], resourceLimits: YOUNG})
     this.#worker.on('message', answer => this.#hears(answer))
     this.#worker.once('error', error => {
       this.#failure ??= error
