@@ -3,13 +3,15 @@ import {spawn} from 'node:child_process'
 import {ARG, FUNC} from './floor.ts'
 import {cleanEnvironment, program} from './jobq.ts'
 import {latencies} from './latency.ts'
-import {perSecond} from './measure.ts'
 import type {PeerQueue} from './peers.ts'
 import type {Bench} from './scenario.ts'
-import {drain} from './turns.ts'
+import {work} from './work.ts'
+
+/** What graphile-worker's local queue is given, too. */
+const AHEAD = 500
 
 export interface ServerJobq extends Required<PeerQueue> {
-  /** As work, but settles and grabs 100 a turn. */
+  /** As work, with AHEAD jobs taken ahead. */
   workMany(count: number): Promise<number>
   latencies(count: number): Promise<number[]>
 }
@@ -27,8 +29,8 @@ export async function openServerJobq({jobq, folder}: Bench, db: string): Promise
       const job = {func: FUNC, arg: JSON.stringify(ARG), uniqkey: null, priority: 0, due: {in: 0}}
       await queue.addMany(Array.from({length: count}, () => job))
     },
-    work: count => perSecond(count, () => drain(queue)),
-    workMany: count => perSecond(count, () => drain(queue, 100)),
+    work: count => work(queue, count),
+    workMany: count => work(queue, count, AHEAD),
     latencies: count =>
       latencies(jobq, {
         db,

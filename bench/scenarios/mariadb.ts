@@ -10,7 +10,7 @@ import {measureQueues, withLatency} from './postgres.ts'
 export const mariadb: Scenario = {
   name: 'mariadb',
   title: 'On MariaDB',
-  about: `jobq's store, turn by turn, beside the statements of Qudo in the same server, sent by mysql2 in a loop: read 30
+  about: `\`queue.work\`, strict and with prefetch 500, beside the statements of Qudo in the same server, sent by mysql2 in a loop: read 30
 candidates by priority, ask for the time, grab the first by compare-and-swap, delete it, a commit each. (Qudo itself, in
 Perl, polls, and is slower.)`,
   async run(bench) {

@@ -21,8 +21,8 @@ export const postgres: Scenario = {
   name: 'postgres',
   title: 'On PostgreSQL',
   about: `Everything in one server, with its own settings. Enqueued one by one and in one call; worked one by one with one
-connection (jobq: the store's turns, settle and grab in one transaction; graphile-worker: its defaults; pg-boss: fetch and
-complete), and in numbers (jobq and pg-boss: 100 at a time; graphile-worker: a local queue of 500, 24 at once).`,
+connection (jobq: \`queue.work\`, settle and grab in one transaction; graphile-worker: its defaults; pg-boss: fetch and
+complete), and in numbers (jobq: prefetch 500; graphile-worker: a local queue of 500, 24 at once; pg-boss: 100 at a time).`,
   async run(bench) {
     const leftOut: string[] = []
     const url = await ifAvailable('PostgreSQL', leftOut, () => emptyDatabase(bench))
@@ -41,7 +41,7 @@ complete), and in numbers (jobq and pg-boss: 100 at a time; graphile-worker: a l
     }
     compare('PostgreSQL: strict / graphile-worker by default', 'jobq: work', 'graphile-worker: work')
     compare(
-      "PostgreSQL: by 100 / graphile-worker's local queue",
+      "PostgreSQL: prefetch 500 / graphile-worker's local queue of 500",
       'jobq: work in numbers',
       'graphile-worker: work in numbers',
     )

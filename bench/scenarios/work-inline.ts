@@ -1,9 +1,10 @@
 /** `queue.work()`: what a job costs in an application's own process. */
-import {Floor, FUNC, fill, makeDatabase} from '../lib/floor.ts'
+import {Floor, fill, makeDatabase} from '../lib/floor.ts'
 import {type Contender, interleave, named, perSecond, ratio} from '../lib/measure.ts'
 import {ifAvailable} from '../lib/peers.ts'
 import type {Goal, Scenario} from '../lib/scenario.ts'
 import {drain} from '../lib/turns.ts'
+import {work} from '../lib/work.ts'
 import {openPlainjob} from '../peers/plainjob.ts'
 
 const AHEAD = 100
@@ -25,21 +26,9 @@ store alone" is the turns of jobq's store without dispatcher and executor.`,
     const queue = await jobq.queue.JobQueue.open({db, durable: false})
     defer(() => floor.close())
     defer(() => queue.close())
-    const work = async (prefetch: number) => {
+    const filled = (prefetch: number) => {
       fill(db, {count})
-      let done = 0
-      let start = 0
-      await queue.work({
-        workers: {
-          [FUNC]: () => {
-            if (done++ === 0) start = performance.now()
-          },
-        },
-        mode: 'drain',
-        prefetch,
-      })
-      if (done !== count) throw new Error(`expected ${count} jobs, got ${done}`)
-      return (count - 1) / ((performance.now() - start) / 1000)
+      return work(queue, count, prefetch)
     }
     const contenders: Contender[] = [
       {
@@ -53,12 +42,12 @@ store alone" is the turns of jobq's store without dispatcher and executor.`,
       {
         name: 'jobq, strict',
         unit: 'jobs/s',
-        run: () => work(0),
+        run: () => filled(0),
       },
       {
         name: `jobq, prefetch ${AHEAD}`,
         unit: 'jobs/s',
-        run: () => work(AHEAD),
+        run: () => filled(AHEAD),
       },
       {
         name: "jobq's store alone, one by one",
