@@ -83,7 +83,7 @@ export class Enqueuer {
   addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
     return this.#around(null, async () => {
       const funcs: Record<string, number> = {}
-      const isHeard = this.#events.isHeard('enqueueMany')
+      const isHeard = this.#events.hears('enqueueMany')
       const count = await storeAll(store, isHeard ? counted(jobs, funcs) : jobs, at)
       if (isHeard && count > 0) this.#events.tell('enqueueMany', () => ({count, funcs}))
       return count

@@ -83,7 +83,7 @@ export class Events {
 
   /** @param event made only if someone listens. What a listener throws surfaces as an uncaught exception, as ever. */
   tell<Name extends EventName>(name: Name, event: () => JobqEvents[Name]): void {
-    if (!this.isHeard(name)) return
+    if (!this.hears(name)) return
     const published = this.#channels.get(name)!
     const told = event()
     published.publish(told)
@@ -95,9 +95,5 @@ export class Events {
         throw error
       })
     }
-  }
-
-  isHeard(name: EventName): boolean {
-    return this.#channels.get(name)!.hasSubscribers || this.#emitter.listenerCount(name) > 0
   }
 }

@@ -22,7 +22,7 @@ const MORE_PAUSE_MS = 0.25
 const MAX_PAUSE_MS = 25
 /** How long all attempts together may take before LOCKED is raised. */
 const LOCK_PATIENCE_MS = 30_000
-const RING_PAUSE_MS = 1
+const RING_PAUSE_MS = 5
 
 /** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */
 export const SCHEMA_VERSION = 2
@@ -170,7 +170,7 @@ export class SqliteLink {
   /**
    * Behind a durable commit: touches the -shm file, so that those who watch look now. They have looked when it was
    * written, but then it waited for the disk, and there was nothing to see. Commits that follow within RING_PAUSE_MS are
-   * told of together, at its end: a touch costs 25 µs, a quarter of a commit.
+   * told of together, at its end: a touch costs 25 µs and more, a quarter of a commit.
    */
   ring(): void {
     if (!this.isDurable || this.#shm === '' || this.#laterRing) return
