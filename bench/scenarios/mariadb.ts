@@ -10,9 +10,9 @@ import {measureQueues, withLatency} from './postgres.ts'
 export const mariadb: Scenario = {
   name: 'mariadb',
   title: 'On MariaDB',
-  about: `\`queue.work\`, strict and with prefetch 500, beside the statements of Qudo in the same server, sent by mysql2 in a loop: read 30
-candidates by priority, ask for the time, grab the first by compare-and-swap, delete it, a commit each. (Qudo itself, in
-Perl, polls, and is slower.)`,
+  about: `\`queue.work\`, strict and with prefetch 500, beside the statements of Qudo in the same server, sent by mysql2 in a
+loop: read 30 candidates by priority, ask for the time, grab the first by compare-and-swap, delete it, a commit each.
+(Qudo itself, in Perl, polls, and is slower.)`,
   async run(bench) {
     const leftOut: string[] = []
     const url = await ifAvailable('MariaDB', leftOut, () => emptyDatabase(bench, 'jobq'))

@@ -22,6 +22,7 @@ const MORE_PAUSE_MS = 0.25
 const MAX_PAUSE_MS = 25
 /** How long all attempts together may take before LOCKED is raised. */
 const LOCK_PATIENCE_MS = 30_000
+/** In a burst of durable commits, how often those who watch are told. */
 const RING_PAUSE_MS = 5
 
 /** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */

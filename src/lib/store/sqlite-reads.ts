@@ -158,10 +158,9 @@ export class SqliteReads {
     const byTime = this.#link.raw(`SELECT max(0, job_end_time - job_start_time) AS took, count(*) ${ended}
       GROUP BY took ORDER BY took`)
     // A bound number is a REAL, and a minute must be whole
-    const byMinute = this.#link
-      .sql(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
+    const byMinute =
+      this.#link.raw(`SELECT min(59, (job_end_time - CAST(? AS INTEGER)) / 60) AS minute, count(*) ${ended}
       GROUP BY minute`)
-      .raw()
     return this.#chosen(only).flatMap(({id, name}) => {
       const took = byTime.all(id, hourAgo) as FuncTimes['took']
       if (took.length === 0) return []
@@ -191,7 +190,7 @@ export class SqliteReads {
     toShown: (row: Row) => Shown,
   ): Stretch<Shown, LogPlace> {
     const newest =
-      place?.newest ?? (this.#link.sql(`SELECT coalesce(max(id), 0) FROM ${table}`).pluck().get() as number)
+      place?.newest ?? (this.#link.pluck(`SELECT coalesce(max(id), 0) FROM ${table}`).get() as number)
     const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
     const left = place?.left ?? limit
     const wanted = Math.min(STRETCH_ROWS, left)
