@@ -11,7 +11,7 @@ interface Liteque {
   ) => {enqueue(payload: unknown): Promise<unknown>}
 }
 
-export async function openLiteque(folder: string): Promise<PeerQueue & Required<Pick<PeerQueue, 'enqueue'>>> {
+export async function open(folder: string): Promise<PeerQueue & Required<Pick<PeerQueue, 'enqueue'>>> {
   const {buildDBClient, SqliteQueue} = await load<Liteque>('liteque')
   const db = buildDBClient(`${folder}/liteque.db`, {runMigrations: true})
   const queue = new SqliteQueue('bench', db, {defaultJobArgs: {numRetries: 0}, keepFailedJobs: false})

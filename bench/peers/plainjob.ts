@@ -24,7 +24,7 @@ type Logger = Record<'error' | 'warn' | 'info' | 'debug', () => void>
 const nothing = () => {}
 const logger: Logger = {error: nothing, warn: nothing, info: nothing, debug: nothing}
 
-export async function openPlainjob(folder: string): Promise<Required<PeerQueue>> {
+export async function open(folder: string): Promise<Required<PeerQueue>> {
   const {better, defineQueue, defineWorker} = await load<Plainjob>('plainjob')
   const queue = defineQueue({connection: better(new Sqlite(`${folder}/plainjob.db`)), logger})
   return {

@@ -6,7 +6,7 @@ import {interleave, median, named, perSecond, ratio, type Series} from '../lib/m
 import {ifAvailable} from '../lib/peers.ts'
 import {peakMemory} from '../lib/processes.ts'
 import type {Scenario} from '../lib/scenario.ts'
-import {openPlainjob} from '../peers/plainjob.ts'
+import {open as openPlainjob} from '../peers/plainjob.ts'
 
 export const bulk: Scenario = {
   name: 'bulk',

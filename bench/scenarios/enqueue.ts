@@ -1,10 +1,9 @@
 /** One process that enqueues: one by one, and many at the same time. */
+import {openApart} from '../lib/apart.ts'
 import {ARG, Floor, FUNC, makeDatabase} from '../lib/floor.ts'
 import {type Contender, interleave, named, perSecond, ratio} from '../lib/measure.ts'
 import {ifAvailable} from '../lib/peers.ts'
 import type {Scenario} from '../lib/scenario.ts'
-import {openLiteque} from '../peers/liteque.ts'
-import {openPlainjob} from '../peers/plainjob.ts'
 
 const CONCURRENT = 1000
 
@@ -13,8 +12,9 @@ export const enqueue: Scenario = {
   title: 'Enqueueing from an application',
   about: `\`await queue.enqueue()\` one after the other, a commit each, and ${CONCURRENT} at a time
 (\`Promise.all\`). FULL: a job that is acknowledged survives a power cut (jobq's default). NORMAL: it survives a crash of
-the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORMAL only.`,
-  async run({jobq, folder, pick, defer}) {
+the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORMAL only; each is in a process of its own.`,
+  async run(bench) {
+    const {jobq, folder, pick, defer} = bench
     const leftOut: string[] = []
     const contenders: Contender[] = []
     for (const synchronous of ['FULL', 'NORMAL'] as const) {
@@ -49,17 +49,11 @@ the process (\`JobQueue.open({durable: false})\`). The peers on SQLite know NORM
         },
       )
     }
-    const peers = {plainjob: openPlainjob, liteque: openLiteque}
-    for (const [name, open] of Object.entries(peers)) {
-      const peer = await ifAvailable(name, leftOut, () => open(folder()))
-      if (!peer) continue
-      defer(() => peer.close())
+    for (const name of ['plainjob', 'liteque']) {
+      const enqueue = await ifAvailable(name, leftOut, () => openApart(bench, name))
+      if (!enqueue) continue
       const count = pick(10_000, 1000)
-      contenders.push({
-        name: `${name}, NORMAL`,
-        unit: 'jobs/s',
-        run: () => perSecond(count, () => peer.enqueue(count)),
-      })
+      contenders.push({name: `${name}, NORMAL`, unit: 'jobs/s', run: () => enqueue(count)})
     }
     const series = await interleave(pick(7, 3), contenders)
     return {

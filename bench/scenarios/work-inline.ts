@@ -5,7 +5,7 @@ import {ifAvailable} from '../lib/peers.ts'
 import type {Goal, Scenario} from '../lib/scenario.ts'
 import {drain} from '../lib/turns.ts'
 import {work} from '../lib/work.ts'
-import {openPlainjob} from '../peers/plainjob.ts'
+import {open as openPlainjob} from '../peers/plainjob.ts'
 
 const AHEAD = 100
 
