@@ -176,7 +176,10 @@ function failsAtToken(prefix: string): boolean {
 function utf8(bytes: Uint8Array, what: string, hint: string): string {
   if (!isUtf8(bytes))
     throw new ArgumentError(`${what}: expected JSON in UTF-8, got bytes that are not UTF-8`, {hint})
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return buffer.toString('utf8')
 }
 
 /** @throws ArgumentError for more bytes than an argument may have */
