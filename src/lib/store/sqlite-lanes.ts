@@ -133,7 +133,7 @@ export class SqliteLanes {
       if (held?.has(func)) return {buried, jobs, nextDueIn: null}
       const isLimited = maxRunning?.has(func) ?? false
       const most = fair || isLimited ? 1 : limit - jobs.length
-      for (const row of this.#stretch(head, next, now, most))
+      for (const row of head.row ? [head.row] : this.#stretch(head, next, now, most))
         jobs.push(this.#take(row, head.funcId, func, now + lease))
       if (fair) this.#lastServed.set(head.funcId, ++this.#served)
       if (isLimited) open = this.#openFuncs(want, now)
