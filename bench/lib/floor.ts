@@ -60,6 +60,11 @@ export class Floor {
     return done
   }
 
+  /** A turn of several workers: writes one job's end, if there is one, and grabs the next. */
+  turn(done: Taken | null): Taken | null {
+    return this.#turn(done) ?? null
+  }
+
   close(): void {
     this.db.close()
   }
@@ -79,7 +84,7 @@ export class Floor {
   }
 }
 
-interface Taken {
+export interface Taken {
   id: number
   grabbed_until: number
 }

@@ -1,5 +1,5 @@
 /** `jobq work` as it is run: a dispatcher, two children, the workers' code in them. */
-import {Floor, FUNC, fill, makeDatabase} from '../lib/floor.ts'
+import {Floor, FUNC, fill, makeDatabase, type Taken} from '../lib/floor.ts'
 import {program} from '../lib/jobq.ts'
 import {interleave, named, perSecond, ratio} from '../lib/measure.ts'
 import type {Scenario} from '../lib/scenario.ts'
@@ -30,6 +30,19 @@ flight for each, no store.`,
         },
       },
       {name: "floor: Node's IPC alone, 2 children", unit: 'jobs/s', run: () => pingPong(count, 2)},
+      {
+        name: "floor: delete + next grab, then Node's IPC, 2 children",
+        unit: 'jobs/s',
+        run: async () => {
+          fill(floorDb, {count})
+          const taken: (Taken | null)[] = [null, null]
+          const rate = await pingPong(count, 2, (child: number) => {
+            taken[child] = floor.turn(taken[child]!)
+          })
+          for (const last of taken) floor.turn(last)
+          return rate
+        },
+      },
       {
         name: 'jobq work, pool of 2',
         unit: 'jobs/s',
