@@ -21,6 +21,19 @@ const ENQUEUE = JSON.stringify({args, flags: Object.fromEntries(known)})
 /** What must be there once, or must know its place. */
 const SHARED = /\/(errors|place)\.js$/
 
+/**
+ * For an import Node reads a built-in module's every member: of node:fs fs.promises too, which loads streams and readline.
+ * Asked for like this it is as lazy as require() has it: 1.4 MB less, for as long as the process lives.
+ */
+const LAZY_BUILTINS = {
+  name: 'lazy-builtins',
+  renderChunk: code =>
+    code.replace(
+      /^import \{([^}]*)\} from "(node:[\w/]+)";$/gm,
+      (_, names, id) => `const {${names.replaceAll(' as ', ': ')}} = process.getBuiltinModule("${id}");`,
+    ),
+}
+
 export default defineConfig([
   {
     input: 'src/lib/cli/quick.ts',
@@ -43,6 +56,7 @@ export default defineConfig([
 
 function inPlace(name, chunks) {
   return {
+    plugins: [LAZY_BUILTINS],
     input: `dist/lib/${name}.js`,
     platform: 'node',
     preserveEntrySignatures: 'allow-extension',

@@ -1,5 +1,5 @@
 /** `jobq --version`. */
-import {readFileSync} from 'node:fs'
+const {readFileSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
 
 /** @param root the package's folder. @returns what is printed */
 export function versionText(root: string | URL, json: boolean): string {

@@ -10,7 +10,6 @@
  * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
  * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
  */
-import {performance} from 'node:perf_hooks'
 import {StoreError} from '../errors.ts'
 import type {Events} from '../events.ts'
 import {ALL_FUNCS, idOf} from '../job.ts'

@@ -2,7 +2,6 @@
  * An application's own functions as executors: each job runs on this process's event loop, at most `concurrency` of them
  * at once.
  */
-import {performance} from 'node:perf_hooks'
 import type {JobRow} from '../job.ts'
 import type {Support} from '../support.ts'
 import {type Ended, type Executors, type Room, type Run, type RunSettings, STOP_GRACE_MS} from './executor.ts'

@@ -2,7 +2,6 @@
  * Keeping the right to jobs: a lease is short, so that a dead machine's jobs run again soon, and is renewed as long as
  * its job waits here, runs, or has ended and is not settled yet.
  */
-import {performance} from 'node:perf_hooks'
 import {idOf} from '../job.ts'
 import type {Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'

@@ -2,7 +2,6 @@
  * Who runs longer than grabFor. One timer for all, at the earliest end there may be: a job that ends in time, as nearly
  * every one does, costs no timer of its own.
  */
-import {performance} from 'node:perf_hooks'
 import {MAX_TIMER_MS} from '../time.ts'
 import type {Attempt} from './attempt.ts'
 

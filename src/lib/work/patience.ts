@@ -2,7 +2,6 @@
  * The dispatcher's patience with its store: what can't be reached is tried again, told once, and once when it is back.
  * `--once` and `--drain` are patient for PATIENCE_MS; who works for ever is patient until it is told to end.
  */
-import {performance} from 'node:perf_hooks'
 import {StoreError} from '../errors.ts'
 import type {JobLog} from './log.ts'
 
