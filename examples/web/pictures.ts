@@ -2,7 +2,7 @@
  * The application's own table, in the database that holds the queue: so a picture and its jobs are stored together, or
  * not at all. A picture keeps the ids of its jobs and how each of them ended; null while it is waited for.
  */
-import Sqlite, {type Database} from 'better-sqlite3'
+import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 
 export const STEPS = ['crop', 'thumbnail', 'notify'] as const
 export type Step = (typeof STEPS)[number]
@@ -24,6 +24,10 @@ export class Pictures {
   readonly db: Database
   /** How far a picture is: what a power cut takes back of that does no harm, so such a commit does not wait for the disk. */
   readonly #notes: Database
+  readonly #insert: Statement
+  readonly #setSteps: Statement
+  readonly #find: Statement
+  readonly #setState: Statement
 
   /** @param file the queue's database */
   constructor(file: string) {
@@ -33,25 +37,27 @@ export class Pictures {
     this.db.exec(
       'CREATE TABLE IF NOT EXISTS picture (id INTEGER PRIMARY KEY, name TEXT NOT NULL, steps TEXT NOT NULL)',
     )
+    this.#insert = this.db.prepare(`INSERT INTO picture (name, steps) VALUES (?, '{}')`)
+    this.#setSteps = this.db.prepare('UPDATE picture SET steps = ? WHERE id = ?')
+    this.#find = this.db.prepare('SELECT * FROM picture WHERE id = ?')
+    this.#setState = this.#notes.prepare('UPDATE picture SET steps = json_set(steps, ?, ?) WHERE id = ?')
   }
 
   /** Adds a picture with what `enqueue` enqueues for its id, in one transaction. */
   add(name: string, enqueue: (id: number) => Record<Step, number>): Picture {
     return this.db
       .transaction(() => {
-        const id = Number(
-          this.db.prepare(`INSERT INTO picture (name, steps) VALUES (?, '{}')`).run(name).lastInsertRowid,
-        )
+        const id = Number(this.#insert.run(name).lastInsertRowid)
         const jobs = enqueue(id)
         const steps = Object.fromEntries(STEPS.map(step => [step, {job: jobs[step], state: null}]))
-        this.db.prepare('UPDATE picture SET steps = ? WHERE id = ?').run(JSON.stringify(steps), id)
+        this.#setSteps.run(JSON.stringify(steps), id)
         return {id, name, steps: steps as Picture['steps']}
       })
       .immediate()
   }
 
   find(id: number): Picture | null {
-    const row = this.db.prepare('SELECT * FROM picture WHERE id = ?').get(id) as Row | undefined
+    const row = this.#find.get(id) as Row | undefined
     return row ? picture(row) : null
   }
 
@@ -70,9 +76,7 @@ export class Pictures {
 
   /** Notes how a step ended. */
   end(id: number, step: Step, state: string): Picture {
-    this.#notes
-      .prepare(`UPDATE picture SET steps = json_set(steps, ?, ?) WHERE id = ?`)
-      .run(`$.${step}.state`, state, id)
+    this.#setState.run(`$.${step}.state`, state, id)
     return this.find(id)!
   }
 

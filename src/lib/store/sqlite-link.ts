@@ -160,6 +160,19 @@ export class SqliteLink {
     return this.#told(work)
   }
 
+  /** As write, for what a power cut may take back: it does not wait for the disk, and nobody is told. */
+  writeLazily<T>(work: () => T): Promise<T> {
+    return this.patiently(() => {
+      if (!this.isDurable) return this.transact(work)
+      this.db.pragma('synchronous = NORMAL')
+      try {
+        return this.transact(work)
+      } finally {
+        this.db.pragma('synchronous = FULL')
+      }
+    })
+  }
+
   #told<T>(commit: () => T): Promise<T> {
     return this.patiently(() => {
       const result = commit()
