@@ -12,14 +12,17 @@ export const mariadb: Scenario = {
   title: 'On MariaDB',
   about: `\`queue.work\`, strict and with prefetch 500, beside the statements of Qudo in the same server, sent by mysql2 in a
 loop: read 30 candidates by priority, ask for the time, grab the first by compare-and-swap, delete it, a commit each.
-(Qudo itself, in Perl, polls, and is slower.)`,
+(Qudo itself, in Perl, polls, and is slower.) The floor is the least that a strict queue of one worker can do there: jobq's
+own table and index, and one CALL of a procedure that deletes the last job, takes the first one and commits, nothing
+else.`,
   async run(bench) {
     const leftOut: string[] = []
     const url = await ifAvailable('MariaDB', leftOut, () => emptyDatabase(bench, 'jobq'))
     if (url === null) return {series: [], leftOut}
     const jobq = await ifAvailable('jobq on MariaDB', leftOut, () => openServerJobq(bench, url))
     const qudo = await qudoLoop(bench)
-    const result = await measureQueues(bench, {jobq}, [qudo])
+    const floor = await floorLoop(bench)
+    const result = await measureQueues(bench, {jobq}, [qudo, floor])
     const goals: Goal[] = []
     const [strict, loop] = ['jobq: work', qudo.name].map(name => result.series.find(one => one.name === name))
     if (strict && loop)
@@ -64,6 +67,47 @@ async function qudoLoop(bench: Bench): Promise<Contender> {
     },
   }
 }
+
+async function floorLoop(bench: Bench): Promise<Contender> {
+  const count = bench.pick(2000, 300)
+  const url = await emptyDatabase(bench, 'floor')
+  await bench.jobq.queue.JobQueue.init({db: url})
+  const connection = await createConnection(url)
+  bench.defer(() => connection.end())
+  await connection.query('INSERT INTO func (name) VALUES (?)', [FUNC])
+  await connection.query(FLOOR_TURN)
+  const fill = `INSERT INTO job (func_id, arg, enqueue_time, grabbed_until, run_after, priority)
+    SELECT 1, ?, UNIX_TIMESTAMP(), 0, UNIX_TIMESTAMP(), 0 FROM seq_1_to_${count}`
+  const turn = async (done: number) => {
+    const [[jobs]] = (await connection.query(`CALL floor_turn(${done})`)) as unknown as [[{id: number}[]]]
+    return jobs[0]?.id
+  }
+  return {
+    name: 'floor: delete, next grab and commit in one call',
+    unit: 'jobs/s',
+    run: async () => {
+      await connection.execute(fill, [JSON.stringify(ARG)])
+      return perSecond(count, async () => {
+        for (let id = await turn(0); id !== undefined; ) id = await turn(id)
+      })
+    },
+  }
+}
+
+/** Right as long as no other worker is there and nothing is delayed. */
+const FLOOR_TURN = `CREATE PROCEDURE floor_turn(j_done BIGINT UNSIGNED)
+BEGIN
+    DECLARE j_priority INT UNSIGNED;
+    DECLARE j_id BIGINT UNSIGNED;
+    START TRANSACTION;
+    DELETE FROM job WHERE id = j_done;
+    SELECT MAX(priority) INTO j_priority FROM job FORCE INDEX (jobq_lane) WHERE func_id = 1 AND grabbed_until = 0;
+    SELECT MIN(id) INTO j_id FROM (SELECT id FROM job FORCE INDEX (jobq_lane)
+     WHERE func_id = 1 AND grabbed_until = 0 AND priority = j_priority ORDER BY run_after, id LIMIT 1) head;
+    UPDATE job SET grabbed_until = UNIX_TIMESTAMP() + 60 WHERE id = j_id;
+    SELECT * FROM job WHERE id = j_id;
+    COMMIT;
+END`
 
 /** @returns its address; dropped when the scenario ends */
 async function emptyDatabase({defer}: Bench, purpose: string): Promise<string> {
