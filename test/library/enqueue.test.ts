@@ -114,6 +114,30 @@ describe('two queues on one file, in one process', () => {
   })
 })
 
+test('thousands of enqueues at once let the event loop go on between their commits, and keep their order', async t => {
+  const {queue, rows} = await openQueue(t)
+  let stored = 0
+  const jobs = Array.from({length: 2500}, async (_, i) => {
+    const {id} = await queue.enqueue('A', {arg: i})
+    stored++
+    return id
+  })
+  const seen: number[] = []
+  while (stored < 2500) {
+    await new Promise(resolve => setImmediate(resolve))
+    seen.push(stored)
+  }
+  assert.ok(
+    seen.some(count => count > 0 && count < 2500),
+    `stored at each turn of the event loop: ${seen}`,
+  )
+  const ids = await Promise.all(jobs)
+  assert.deepEqual(
+    rows('SELECT id, CAST(arg AS INTEGER) AS arg FROM job ORDER BY id'),
+    ids.map((id, arg) => ({id, arg})),
+  )
+})
+
 describe('many jobs', () => {
   for (const [what, make] of [
     ['an array', (items: {func: string}[]) => items],

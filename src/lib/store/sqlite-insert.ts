@@ -11,6 +11,8 @@ import type {SqliteLink} from './sqlite-link.ts'
 
 /** How long the event loop may be kept. */
 const BREATH_MS = 3
+/** So many jobs share a commit at most: their inserts take about 6 ms, in which the event loop can't go on. */
+const MOST_TOGETHER = 1000
 /** Rows of jobs that left unseen are looked for at every so many rows that are added, among more rows than that. */
 const SWEEP_EVERY = 50
 const SWEEP_ROWS = 100
@@ -19,7 +21,8 @@ const DAY = 86_400
 export class SqliteInsert {
   readonly #link: SqliteLink
   readonly #funcIds = new Map<string, number>()
-  #waiting: {job: NewJob; resolve: (job: EnqueuedJob) => void; reject: (error: unknown) => void}[] = []
+  readonly #waiting: {job: NewJob; resolve: (job: EnqueuedJob) => void; reject: (error: unknown) => void}[] =
+    []
   /** When it was first enqueued in this round of the event loop; null if it was not yet. */
   #breathedAt: number | null = null
   /** The link's, when those ids were so. */
@@ -55,8 +58,8 @@ export class SqliteInsert {
   }
 
   async #insertWaiting(): Promise<void> {
-    const batch = this.#waiting
-    this.#waiting = []
+    const batch = this.#waiting.splice(0, MOST_TOGETHER)
+    if (this.#waiting.length > 0) setImmediate(() => void this.#insertWaiting())
     try {
       const insert = () => batch.map(({job}) => this.#insertOrRefuse(job))
       const isOne = batch.length === 1 && this.#isOneRow(batch[0]!.job)
