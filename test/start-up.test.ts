@@ -123,6 +123,14 @@ describe('what is loaded', {concurrency: 4}, () => {
       )
     })
 
+  test('by jobq work, which stays: not what only an import of node:fs would load', async t => {
+    const home = new Home(t)
+    assert.deepEqual(await home.jobq(['enqueue', 'F', '--db', 'jobs.db']), printed(1))
+    const {builtins} = await loads(home, ['work', '--once', '--exec', 'F=true', '--db', 'jobs.db'])
+    assert.ok(builtins.includes('NativeModule child_process'))
+    assert.ok(!builtins.includes('NativeModule internal/fs/promises'))
+  })
+
   test('by help: no database', async t => {
     const {packages} = await loads(new Home(t), ['enqueue', '--help'])
     assert.ok(packages.includes('@oclif/core') && !packages.includes('better-sqlite3'), packages.join())

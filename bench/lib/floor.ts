@@ -55,14 +55,19 @@ export class Floor {
   /** Grabs the first job, then deletes it and grabs the next in one commit, and so on until none is left. */
   work(): number {
     let done = 0
-    let job = this.#turn(null)
-    for (; job; job = this.#turn(job)) done++
+    let job = this.turn(undefined)
+    for (; job; job = this.turn(job)) done++
     return done
   }
 
-  /** A turn of several workers: writes one job's end, if there is one, and grabs the next. */
-  turn(done: Taken | null): Taken | null {
-    return this.#turn(done) ?? null
+  /** Deletes the job that is done, if there is one, and grabs the next, in one commit. */
+  turn(done: Taken | undefined): Taken | undefined {
+    const now = Math.floor(Date.now() / 1000)
+    this.#begin.run()
+    if (done) this.#delete.run(done.id, done.grabbed_until)
+    const job = this.#take.get(now + 60, now) as Taken | undefined
+    this.#commit.run()
+    return job
   }
 
   close(): void {
@@ -72,15 +77,6 @@ export class Floor {
   #insertOne(arg: string): void {
     const now = Math.floor(Date.now() / 1000)
     this.#insert.run(arg, null, now, now, 0)
-  }
-
-  #turn(done: Taken | null): Taken | undefined {
-    const now = Math.floor(Date.now() / 1000)
-    this.#begin.run()
-    if (done) this.#delete.run(done.id, done.grabbed_until)
-    const job = this.#take.get(now + 60, now) as Taken | undefined
-    this.#commit.run()
-    return job
   }
 }
 

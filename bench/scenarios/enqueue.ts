@@ -12,8 +12,8 @@ export const enqueue: Scenario = {
   title: 'Enqueueing from an application',
   about: `\`await queue.enqueue()\` one after the other, a commit each, and ${CONCURRENT} at a time
 (\`Promise.all\`). FULL: a job that is acknowledged survives a power cut (jobq's default). NORMAL: it survives a crash of
-the process (\`JobQueue.open({durable: false})\`). One by one in FULL goes in many
-short rounds, since the disk's speed changes quickly. The peers on SQLite know NORMAL only; each is in a process of its own.`,
+the process (\`JobQueue.open({durable: false})\`). One by one in FULL goes in many short rounds, since the disk's speed
+changes quickly. The peers on SQLite know NORMAL only; each is in a process of its own.`,
   async run(bench) {
     const {jobq, folder, pick, defer} = bench
     const leftOut: string[] = []

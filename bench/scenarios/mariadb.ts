@@ -1,5 +1,5 @@
 /** jobq on MariaDB beside the statements that Qudo sends, in a loop. */
-import {createConnection} from 'mysql2/promise'
+import {type Connection, createConnection} from 'mysql2/promise'
 import {ARG, FUNC} from '../lib/floor.ts'
 import {type Contender, perSecond, ratio} from '../lib/measure.ts'
 import {ifAvailable, needServer, SERVERS} from '../lib/peers.ts'
@@ -21,8 +21,8 @@ else.`,
     if (url === null) return {series: [], leftOut}
     const jobq = await ifAvailable('jobq on MariaDB', leftOut, () => openServerJobq(bench, url))
     const qudo = await qudoLoop(bench)
-    const floor = await floorLoop(bench)
-    const result = await measureQueues(bench, {jobq}, [qudo, floor])
+    const floor = await ifAvailable('the floor on MariaDB', leftOut, () => floorLoop(bench))
+    const result = await measureQueues(bench, {jobq}, floor ? [qudo, floor] : [qudo])
     const goals: Goal[] = []
     const [strict, loop] = ['jobq: work', qudo.name].map(name => result.series.find(one => one.name === name))
     if (strict && loop)
@@ -41,8 +41,6 @@ async function qudoLoop(bench: Bench): Promise<Contender> {
   const connection = await createConnection(await emptyDatabase(bench, 'qudo'))
   bench.defer(() => connection.end())
   for (const sql of QUDO_TABLES) await connection.query(sql)
-  const fill = `INSERT INTO job (func_id, arg, enqueue_time, grabbed_until, run_after, priority)
-    SELECT 1, ?, UNIX_TIMESTAMP(), 0, UNIX_TIMESTAMP(), 0 FROM seq_1_to_${count}`
   const find = `SELECT job.id, job.arg, job.uniqkey, job.func_id, job.grabbed_until, job.retry_cnt, job.priority
     FROM job, func WHERE job.func_id = func.id AND job.grabbed_until <= UNIX_TIMESTAMP()
     AND job.run_after <= UNIX_TIMESTAMP() AND func.name IN (?) ORDER BY job.priority DESC LIMIT 30`
@@ -51,7 +49,7 @@ async function qudoLoop(bench: Bench): Promise<Contender> {
     name: 'the statements of Qudo, in a loop: work',
     unit: 'jobs/s',
     run: async () => {
-      await connection.execute(fill, [JSON.stringify(ARG)])
+      await fill(connection, count)
       return perSecond(count, async () => {
         for (let i = 0; i < count; i++) {
           const [rows] = await connection.execute(find, [FUNC])
@@ -76,8 +74,6 @@ async function floorLoop(bench: Bench): Promise<Contender> {
   bench.defer(() => connection.end())
   await connection.query('INSERT INTO func (name) VALUES (?)', [FUNC])
   await connection.query(FLOOR_TURN)
-  const fill = `INSERT INTO job (func_id, arg, enqueue_time, grabbed_until, run_after, priority)
-    SELECT 1, ?, UNIX_TIMESTAMP(), 0, UNIX_TIMESTAMP(), 0 FROM seq_1_to_${count}`
   const turn = async (done: number) => {
     const [[jobs]] = (await connection.query(`CALL floor_turn(${done})`)) as unknown as [[{id: number}[]]]
     return jobs[0]?.id
@@ -86,7 +82,7 @@ async function floorLoop(bench: Bench): Promise<Contender> {
     name: 'floor: delete, next grab and commit in one call',
     unit: 'jobs/s',
     run: async () => {
-      await connection.execute(fill, [JSON.stringify(ARG)])
+      await fill(connection, count)
       return perSecond(count, async () => {
         for (let id = await turn(0); id !== undefined; ) id = await turn(id)
       })
@@ -126,6 +122,14 @@ async function emptyDatabase({defer}: Bench, purpose: string): Promise<string> {
   const url = new URL(SERVERS.mariadb)
   url.pathname = `/${name}`
   return url.href
+}
+
+async function fill(connection: Connection, count: number): Promise<void> {
+  await connection.execute(
+    `INSERT INTO job (func_id, arg, enqueue_time, grabbed_until, run_after, priority)
+     SELECT 1, ?, UNIX_TIMESTAMP(), 0, UNIX_TIMESTAMP(), 0 FROM seq_1_to_${count}`,
+    [JSON.stringify(ARG)],
+  )
 }
 
 const QUDO_TABLES = [

@@ -35,9 +35,9 @@ flight for each, no store.`,
         unit: 'jobs/s',
         run: async () => {
           fill(floorDb, {count})
-          const taken: (Taken | null)[] = [null, null]
+          const taken: (Taken | undefined)[] = [undefined, undefined]
           const rate = await pingPong(count, 2, (child: number) => {
-            taken[child] = floor.turn(taken[child]!)
+            taken[child] = floor.turn(taken[child])
           })
           for (const last of taken) floor.turn(last)
           return rate
