@@ -10,6 +10,8 @@ export class CuttingProxy {
   /** Break when the last of the statements with this text has been done, after the answers to all others. For MySQL. */
   cutBeforeLast: string | null = null
   cuts = 0
+  /** From the first cut on no one connects any more. */
+  closesAtCut = false
   /** In the next packet that has it, this text becomes that one of the same length. */
   change: readonly [from: string, to: string] | null = null
   /** How many packets the clients have sent, about. */
@@ -68,7 +70,9 @@ export class CuttingProxy {
       return server.destroy()
     })
     server.on('close', () => {
-      if (isCutting) this.cuts++ // the client hears of it below: the server has done it, and no one learns of it
+      if (!isCutting) return
+      this.cuts++ // the client hears of it below: the server has done it, and no one learns of it
+      if (this.closesAtCut) this.close()
     })
     for (const [socket, other] of [
       [client, server],
