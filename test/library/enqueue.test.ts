@@ -114,28 +114,31 @@ describe('two queues on one file, in one process', () => {
   })
 })
 
-test('thousands of enqueues at once let the event loop go on between their commits, and keep their order', async t => {
-  const {queue, rows} = await openQueue(t)
-  let stored = 0
-  const jobs = Array.from({length: 2500}, async (_, i) => {
-    const {id} = await queue.enqueue('A', {arg: i})
-    stored++
-    return id
-  })
-  const seen: number[] = []
-  while (stored < 2500) {
-    await new Promise(resolve => setImmediate(resolve))
-    seen.push(stored)
-  }
-  assert.ok(
-    seen.some(count => count > 0 && count < 2500),
-    `stored at each turn of the event loop: ${seen}`,
-  )
-  const ids = await Promise.all(jobs)
-  assert.deepEqual(
-    rows('SELECT id, CAST(arg AS INTEGER) AS arg FROM job ORDER BY id'),
-    ids.map((id, arg) => ({id, arg})),
-  )
+describe('enqueues at once let the event loop go on between their commits, and keep their order:', () => {
+  for (const [what, count, padding] of [
+    ['many', 1000, ''],
+    ['large ones', 10, 'x'.repeat(400_000)],
+  ] as const)
+    test(what, async t => {
+      const {queue, rows} = await openQueue(t)
+      let stored = 0
+      const jobs = Array.from({length: count}, async (_, i) => {
+        const {id} = await queue.enqueue('A', {arg: `${i} ${padding}`})
+        stored++
+        return id
+      })
+      const seen: number[] = []
+      while (stored < count) {
+        await new Promise(resolve => setImmediate(resolve))
+        seen.push(stored)
+      }
+      assert.ok(new Set(seen).size >= 4, `stored at each turn of the event loop: ${seen}`)
+      const ids = await Promise.all(jobs)
+      assert.deepEqual(
+        rows(`SELECT id, CAST(substr(arg, 2) AS INTEGER) AS nth FROM job ORDER BY id`),
+        ids.map((id, nth) => ({id, nth})),
+      )
+    })
 })
 
 describe('many jobs', () => {
