@@ -3,11 +3,11 @@
  * first, until it is told to commit. What fails is rolled back at once, and told.
  */
 import {parentPort, workerData} from 'node:worker_threads'
-import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from '../errors.ts'
 import type {NewJob} from '../job.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
 import {connect, type LinkAddress, SqliteLink} from './sqlite-link.ts'
 import {Spool} from './sqlite-spool.ts'
+import {type Failure, failureOf} from './sqlite-thread-errors.ts'
 
 export type ThreadData = LinkAddress & {isSpooled: boolean}
 
@@ -15,13 +15,6 @@ export type ThreadData = LinkAddress & {isSpooled: boolean}
 export type Order = readonly NewJob[] | 'commit' | 'end'
 
 export type Answer = {taken: true} | {committed: number} | {failed: Failure}
-
-/** An error without its class, which does not pass between threads. */
-export type Failure =
-  | {is: 'duplicate'; func: string; uniqkey: string; existingId: number | null; nth: number | null}
-  | {is: 'argument'; message: string}
-  | {is: 'store'; code: StoreErrorCode; message: string; hint: string}
-  | {is: 'other'; code: unknown; message: string; stack: string | undefined}
 
 const {file, name, isDurable, patience, clockOffset, isSpooled} = workerData as ThreadData
 let link: SqliteLink | undefined
@@ -82,15 +75,4 @@ async function insert(link: SqliteLink, jobs: readonly NewJob[]): Promise<void> 
 
 function say(answer: Answer): void {
   parentPort!.postMessage(answer)
-}
-
-function failureOf(error: unknown): Failure {
-  if (error instanceof DuplicateJobError) {
-    const {func, uniqkey, existingId, nth = null} = error
-    return {is: 'duplicate', func, uniqkey, existingId, nth}
-  }
-  const {message, stack, code} = error as Error & {code?: unknown}
-  if (error instanceof ArgumentError) return {is: 'argument', message}
-  if (error instanceof StoreError) return {is: 'store', code: error.code, message, hint: error.hint}
-  return {is: 'other', code, message, stack}
 }

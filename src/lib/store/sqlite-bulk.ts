@@ -8,11 +8,11 @@
  */
 import {setImmediate as breathe} from 'node:timers/promises'
 import {Worker} from 'node:worker_threads'
-import {ArgumentError, DuplicateJobError, StoreError} from '../errors.ts'
 import type {NewJob} from '../job.ts'
-import type {Answer, Failure, Order, ThreadData} from './sqlite-bulk-thread.ts'
+import type {Answer, Order, ThreadData} from './sqlite-bulk-thread.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
+import {errorOf} from './sqlite-thread-errors.ts'
 
 const THREAD = new URL(
   import.meta.url.endsWith('.ts') ? './sqlite-bulk-thread.ts' : './sqlite-bulk-thread.js',
@@ -152,21 +152,4 @@ function compact(job: NewJob): NewJob {
   const {arg} = job
   const isView = arg instanceof Uint8Array && arg.byteLength < arg.buffer.byteLength
   return isView ? {...job, arg: new Uint8Array(arg)} : job
-}
-
-/** The error that it was in the thread. */
-function errorOf(failure: Failure): Error {
-  switch (failure.is) {
-    case 'duplicate': {
-      const error = new DuplicateJobError(failure.func, failure.uniqkey, failure.existingId)
-      if (failure.nth !== null) error.nth = failure.nth
-      return error
-    }
-    case 'argument':
-      return new ArgumentError(failure.message)
-    case 'store':
-      return new StoreError(failure.code, failure.message, {hint: failure.hint})
-    case 'other':
-      return Object.assign(new Error(failure.message), {code: failure.code, stack: failure.stack})
-  }
 }
