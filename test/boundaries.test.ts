@@ -220,6 +220,7 @@ function driver(name: string, itsPackage: string) {
     may: [
       'lib/errors',
       'lib/job',
+      'lib/place',
       'lib/store/keys',
       'lib/store/spool',
       'type lib/store/store',

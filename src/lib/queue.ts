@@ -80,7 +80,8 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     options: QueueOptions = {},
   ): Promise<JobQueue<F>> {
     const support = await loadSupport(role === null ? {} : settings.config, settings.folder, options)
-    const store = await openStores(settings.databases, options)
+    const brief = role === null || role === 'command'
+    const store = await openStores(settings.databases, {...options, brief})
     return JobQueue.over<F>(store, settings, support, role ?? 'client', options.onTrouble)
   }
 

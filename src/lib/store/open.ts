@@ -13,6 +13,8 @@ export interface OpenOptions {
   patient?: boolean
   /** false: a commit may be lost by a power cut (never by a crash); for a dispatcher. Default true. */
   durable?: boolean
+  /** For a command, which is gone when it has read: no thread is started for a long read. Default false. */
+  brief?: boolean
 }
 
 /**
@@ -20,10 +22,10 @@ export interface OpenOptions {
  * @throws StoreError if it can't be opened
  */
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
-  const {durable = true} = options
+  const {durable = true, brief = false} = options
   if (address.driver === 'sqlite') {
     const {openSqlite} = await import('./sqlite.ts')
-    return openSqlite(address.path, {makeFolder: address.isDefault, durable})
+    return openSqlite(address.path, {makeFolder: address.isDefault, durable, brief})
   }
   if (address.driver === 'mysql') {
     const {openMysql} = await import('./mysql.ts')

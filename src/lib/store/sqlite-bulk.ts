@@ -9,15 +9,13 @@
 import {setImmediate as breathe} from 'node:timers/promises'
 import {Worker} from 'node:worker_threads'
 import type {NewJob} from '../job.ts'
+import {EXTENSION, LIBRARY} from '../place.ts'
 import type {Answer, Order, ThreadData} from './sqlite-bulk-thread.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import {errorOf} from './sqlite-thread-errors.ts'
 
-const THREAD = new URL(
-  import.meta.url.endsWith('.ts') ? './sqlite-bulk-thread.ts' : './sqlite-bulk-thread.js',
-  import.meta.url,
-)
+const THREAD = new URL(`store/sqlite-bulk-thread${EXTENSION}`, LIBRARY)
 /** A stretch of the source: so many jobs, or so many bytes of arguments. */
 const FEW = 1000
 const FEW_BYTES = 1 << 20

@@ -36,6 +36,21 @@ const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) 
   enqueue_time AS enqueueTime, grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
 const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
 
+/** A read by its name, which another thread can do as well. */
+export interface Read {
+  what:
+    | 'list'
+    | 'jobs'
+    | 'exceptions'
+    | 'exceptionLog'
+    | 'statuses'
+    | 'statusLog'
+    | 'counts'
+    | 'times'
+    | 'attempts'
+  args: readonly unknown[]
+}
+
 export class SqliteReads {
   readonly #link: SqliteLink
   readonly #keys: SqliteKeys
@@ -43,6 +58,11 @@ export class SqliteReads {
   constructor(link: SqliteLink) {
     this.#link = link
     this.#keys = new SqliteKeys(link)
+  }
+
+  do({what, args}: Read): unknown {
+    const method = this[what] as (...args: unknown[]) => unknown
+    return method.apply(this, [...args])
   }
 
   funcs(): Func[] {

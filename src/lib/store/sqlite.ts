@@ -12,8 +12,9 @@ import {explain} from './sqlite-errors.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLanes} from './sqlite-lanes.ts'
 import {connect, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './sqlite-link.ts'
+import type {LongReads} from './sqlite-long-reads.ts'
 import type {SqliteMemory} from './sqlite-memory.ts'
-import type {SqliteReads} from './sqlite-reads.ts'
+import type {Read, SqliteReads} from './sqlite-reads.ts'
 import type {SchemaStep} from './sqlite-schema.ts'
 import type {SqliteSettle} from './sqlite-settle.ts'
 import {SqliteWithin} from './sqlite-within.ts'
@@ -24,6 +25,8 @@ export interface SqliteOptions extends LinkOptions {
   makeFolder?: boolean
   /** false: a commit may be lost by a power cut (never by a crash). For a dispatcher. Default true. */
   durable?: boolean
+  /** The process is gone when it has read: long reads keep nobody waiting. Default false. */
+  brief?: boolean
   /** false: leave the schema as it is; for looking only. Default true. */
   prepare?: boolean
   /** Make jobq's tables even in a database that holds something else. Default false. */
@@ -80,7 +83,9 @@ export class SqliteStore implements Store {
   readonly #adopt: boolean
   readonly #inserts: SqliteInsert
   readonly #within: SqliteWithin
+  readonly #isBrief: boolean
   #reads: SqliteReads | undefined
+  #longReads: LongReads | undefined
   #work: Work | undefined
   readonly #watches = new Map<Watch, () => void>()
 
@@ -88,6 +93,7 @@ export class SqliteStore implements Store {
     this.name = name
     this.#link = new SqliteLink(db, name, options)
     this.#adopt = options.adopt ?? false
+    this.#isBrief = options.brief ?? false
     this.#inserts = new SqliteInsert(this.#link)
     this.#within = new SqliteWithin(this.#link, options)
   }
@@ -206,17 +212,17 @@ export class SqliteStore implements Store {
   }
 
   find = (id: number) => this.#read(reads => reads.find(id))
-  list = (page: JobPage) => this.#read(reads => reads.list(page))
-  exceptions = (page: ExceptionPage) => this.#read(reads => reads.exceptions(page))
-  statuses = (page: Page) => this.#read(reads => reads.statuses(page))
-  eachJob = (page: JobPage) => this.#each((reads, place: JobPlace | null) => reads.jobs(page, place))
+  list = (page: JobPage) => this.#look('list', page)
+  exceptions = (page: ExceptionPage) => this.#look('exceptions', page)
+  statuses = (page: Page) => this.#look('statuses', page)
+  eachJob = (page: JobPage) => this.#each((place: JobPlace | null) => this.#look('jobs', page, place))
   eachException = (page: ExceptionPage) =>
-    this.#each((reads, place: LogPlace | null) => reads.exceptionLog(page, place))
-  eachStatus = (page: Page) => this.#each((reads, place: LogPlace | null) => reads.statusLog(page, place))
+    this.#each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
+  eachStatus = (page: Page) => this.#each((place: LogPlace | null) => this.#look('statusLog', page, place))
   funcs = () => this.#read(reads => reads.funcs().map(({name}) => name))
-  counts = (func?: string) => this.#read(reads => reads.counts(func))
-  times = (func?: string) => this.#read(reads => reads.times(func))
-  attempts = (func?: string) => this.#read(reads => reads.attempts(func))
+  counts = (func?: string) => this.#look('counts', func)
+  times = (func?: string) => this.#look('times', func)
+  attempts = (func?: string) => this.#look('attempts', func)
 
   /** Tells everything from here on, though the file is watched a moment later only: the change counter is read now. */
   watch(onChange: () => void): Watch {
@@ -243,6 +249,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     for (const watch of this.#watches.keys()) watch.close()
+    await this.#longReads?.end()
     this.#link.close()
   }
 
@@ -268,19 +275,38 @@ export class SqliteStore implements Store {
     return this.#reads
   }
 
+  async #startLongReads(): Promise<LongReads> {
+    const {LongReads} = await import('./sqlite-long-reads.ts')
+    this.#longReads ??= new LongReads(this.#link)
+    return this.#longReads
+  }
+
   async #read<T>(work: (reads: SqliteReads) => T): Promise<T> {
     const reads = this.#reads ?? (await this.#startReads())
     return this.#link.read(() => work(reads))
   }
 
+  /** Where an event loop must go on, what may take long is another thread's. */
+  async #look<What extends Read['what']>(
+    what: What,
+    ...args: Parameters<SqliteReads[What]>
+  ): Promise<ReturnType<SqliteReads[What]>> {
+    type Found = ReturnType<SqliteReads[What]>
+    const read = {what, args}
+    if (!this.#isBrief && !this.#link.db.memory) {
+      const longReads = this.#longReads ?? (await this.#startLongReads())
+      if (await this.#link.read(() => longReads.has(read))) return (await longReads.do(read)) as Found
+    }
+    return this.#read(reads => reads.do(read) as Found)
+  }
+
   /** A listing row by row: every stretch of it is a read of its own. */
   async *#each<Row, Place>(
-    stretch: (reads: SqliteReads, place: Place | null) => Stretch<Row, Place>,
+    stretch: (place: Place | null) => Promise<Stretch<Row, Place>>,
   ): AsyncGenerator<Row> {
     let place: Place | null = null
     do {
-      const from: Place | null = place
-      const {rows, next}: Stretch<Row, Place> = await this.#read(reads => stretch(reads, from))
+      const {rows, next}: Stretch<Row, Place> = await stretch(place)
       yield* rows
       place = next
       await new Promise(resolve => setImmediate(resolve)) // a listing may be long, and its reader quick
