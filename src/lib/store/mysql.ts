@@ -184,6 +184,13 @@ export class MysqlStore implements Store {
 
   renew = (leases: readonly Lease[], seconds: number) => this.#turns.renew(leases, seconds)
 
+  async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    if (jobs.length === 0) return []
+    const sql = `SELECT DISTINCT job_id FROM jobq_death WHERE job_id IN (${jobs.map(({id}) => id)})`
+    const {rows} = await this.#links.read(link => link.run(sql))
+    return rows.map(row => ({id: Number(row.job_id)}))
+  }
+
   async retry(
     exceptionId: number,
     {priority, due}: {priority: number; due: NewJob['due']},

@@ -8,7 +8,7 @@
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError} from '../errors.ts'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
-import {texts} from './postgres-arrays.ts'
+import {bigints, texts} from './postgres-arrays.ts'
 import {Sweeper} from './postgres-beside.ts'
 import {explain, isLost, mayBeStored} from './postgres-errors.ts'
 import {checkDue, dueValues, explainRange} from './postgres-insert.ts'
@@ -52,6 +52,10 @@ const FIND_RETRIED = {
 const MARK_RETRIED = {
   name: 'jobq_mark_retried',
   text: 'UPDATE exception_log SET retried = 1 WHERE id = $1::BIGINT',
+}
+const DIED = {
+  name: 'jobq_died',
+  text: `SELECT t.id FROM unnest($1::BIGINT[]) AS t (id) WHERE EXISTS (SELECT FROM jobq_death d WHERE d.job_id = t.id)`,
 }
 const PAUSE = {
   name: 'jobq_pause',
@@ -184,6 +188,11 @@ export class PostgresStore implements Store {
     const {rows} = await this.#run(RENEW, [...leaseValues(leases), seconds])
     const ends = new Map(rows.map(({id, grabbedUntil}) => [id, Number(grabbedUntil)]))
     return leases.flatMap(({id}) => (ends.has(id) ? [{id, grabbedUntil: ends.get(id)!}] : []))
+  }
+
+  async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    const {rows} = await this.#run(DIED, [bigints(jobs.map(({id}) => id))])
+    return rows.map(({id}) => ({id: Number(id)}))
   }
 
   async retry(

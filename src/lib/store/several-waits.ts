@@ -13,7 +13,8 @@ export async function endsIn(databases: Databases, jobs: readonly RowRef[]): Pro
   })
 }
 
-async function where<Row extends RowRef>(
+/** Asks each database for those of the jobs that are in it. */
+export async function where<Row extends RowRef>(
   databases: Databases,
   jobs: readonly RowRef[],
   ask: (database: Database, mine: readonly RowRef[]) => Promise<Row[]>,

@@ -23,7 +23,7 @@ import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedTimes} from '
 import {type Database, Databases, type Member} from './several-database.ts'
 import {endsIn, trackIn} from './several-waits.ts'
 import {enqueueWithin} from './several-within.ts'
-import {peekAt, renewIn, turnOf} from './several-work.ts'
+import {diedIn, peekAt, renewIn, turnOf} from './several-work.ts'
 import type {ExceptionPage, JobPage, Page, Store, Want, Watch} from './store.ts'
 
 export interface SeveralOptions {
@@ -64,6 +64,7 @@ export class SeveralStores implements Store {
     )
   }
 
+  died = (jobs: readonly RowRef[]) => diedIn(this.#databases, jobs)
   track = (jobs: readonly RowRef[]) => trackIn(this.#databases, jobs)
   ends = (jobs: readonly RowRef[]) => endsIn(this.#databases, jobs)
   turn = (settlements: readonly Settlement[], want: Want) => turnOf(this.#databases, settlements, want)

@@ -12,6 +12,7 @@ import {
   MAX_DEATHS,
   MAX_UINT32,
   type NewJob,
+  type RowRef,
   type Settlement,
 } from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
@@ -96,6 +97,13 @@ export class SqliteSettle {
     if (span) this.#logStatus(mine, 'failed', span)
     this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
     return {held: this.#leave(mine, 'failed', failed, now), failed}
+  }
+
+  /** Mostly no worker has died. */
+  died(jobs: readonly RowRef[]): RowRef[] {
+    if (!this.#link.pluck('SELECT EXISTS (SELECT 1 FROM jobq_death)').get()) return []
+    const hasDied = this.#link.pluck('SELECT 1 FROM jobq_death WHERE job_id = ? LIMIT 1')
+    return jobs.filter(({id}) => hasDied.get(id)).map(({id}) => ({id}))
   }
 
   sweepDeaths(): void {

@@ -185,6 +185,11 @@ export class SqliteStore implements Store {
     return this.#link.write(() => settle.renew(leases, seconds))
   }
 
+  async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    const {settle} = this.#work ?? (await this.#startWork())
+    return this.#link.read(() => settle.died(jobs))
+  }
+
   async pause(funcs: readonly string[]): Promise<void> {
     const sql = 'INSERT INTO jobq_pause (func) VALUES (?) ON CONFLICT DO NOTHING'
     await this.#link.write(() => {

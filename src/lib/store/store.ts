@@ -63,6 +63,9 @@ export interface Store {
   /** Extends the leases by `seconds` from now. @returns those that still hold, with their new end. */
   renew(leases: readonly Lease[], seconds: number): Promise<Lease[]>
 
+  /** Those among these jobs, taken here, of which a worker has died before. */
+  died(jobs: readonly RowRef[]): Promise<RowRef[]>
+
   /** From now on how these jobs end is kept (@see NewJob.tracked). @returns those that are in the queue */
   track(jobs: readonly RowRef[]): Promise<RowRef[]>
   /**

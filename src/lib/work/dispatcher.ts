@@ -8,11 +8,12 @@
  *
  * It grabs no more than can start at once: priority stays strict. With `prefetch` it takes so many more; they wait here,
  * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
- * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
+ * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them. A job
+ * whose worker has died is never taken ahead.
  */
 import {StoreError} from '../errors.ts'
 import type {Events} from '../events.ts'
-import {ALL_FUNCS, idOf} from '../job.ts'
+import {ALL_FUNCS, idOf, type JobRow} from '../job.ts'
 import type {Store, Turn} from '../store/store.ts'
 import {MAX_TIMER_MS} from '../time.ts'
 import {Accounts, type Summary} from './accounts.ts'
@@ -76,6 +77,8 @@ export class Dispatcher {
   #flush: NodeJS.Timeout | undefined
   #starting: NodeJS.Immediate | undefined
   #flushIsDue = false
+  /** Among the jobs taken last was one whose worker has died: none is taken ahead now. */
+  #isCareful = false
   /** The database's clock at the last turn, in Unix seconds, and performance.now() then. */
   #clock = {now: 0, at: 0}
 
@@ -159,7 +162,7 @@ export class Dispatcher {
   // ---- the turn
 
   #room(): Room {
-    const room = this.#executors.room(this.#options.prefetch)
+    const room = this.#executors.room(this.#isCareful ? 0 : this.#options.prefetch)
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     const left = (mode === 'once' ? 1 : maxJobs) - this.#accounts.taken
     const limit = this.#ending === 'no' ? Math.min(room.limit - this.#waiting.length, left) : 0
@@ -206,6 +209,7 @@ export class Dispatcher {
     }
     if (this.#ending === 'no') this.#startWaiting()
     else this.#giveBack(() => true) // told to end since the turn began
+    if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
     if (limit > 0) this.#plan(turn, limit, isWhole)
   }
 
@@ -285,6 +289,25 @@ export class Dispatcher {
   #giveBack(isWanted: (attempt: Attempt) => boolean): void {
     this.#finished.push(...this.#waiting.filter(isWanted))
     this.#waiting = this.#waiting.filter(attempt => !isWanted(attempt))
+  }
+
+  /**
+   * A job whose worker has died is not taken ahead, nor is what comes behind it. What waits here is leased: with this
+   * process it would be counted as dead once more, and a job that ends its process again and again would take those
+   * with it that have never run.
+   */
+  async #heedDeaths(taken: readonly JobRow[]): Promise<void> {
+    const died = await this.#patience.with(
+      () => this.#store.died(taken),
+      () => this.#isIdle(),
+    )
+    const ids = new Set(died?.map(idOf))
+    this.#isCareful = ids.size > 0
+    const first = this.#waiting.findIndex(({job}) => ids.has(idOf(job)))
+    if (first < 0) return
+    const kept = new Set(this.#waiting.slice(0, first))
+    this.#giveBack(attempt => !kept.has(attempt))
+    this.wake()
   }
 
   /** What is paused is not started any more. */

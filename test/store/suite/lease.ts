@@ -147,6 +147,19 @@ export const leases: Tests = {
     assert.equal(await countOf(db, 'job'), 0)
   },
 
+  'of jobs that were taken it is known whether a worker of theirs has died': async ({store}) => {
+    await store.enqueueMany([newJob(), newJob(), newJob()])
+    const [dies, fails, waits] = (await take(store, 'Work', 3)) as [JobRow, JobRow, JobRow]
+    const jobs = [waits, fails, dies]
+    assert.deepEqual(await store.died(jobs), [])
+    await settle(store, dies, {kind: 'died', how: 'x'})
+    await settle(store, fails, {kind: 'failed', message: 'no', retryIn: 0})
+    assert.deepEqual(await store.died(jobs), [{id: dies.id}])
+    const again = await take(store, 'Work', 3)
+    assert.deepEqual(await store.died(again), [{id: dies.id}])
+    assert.deepEqual(await store.died([]), [])
+  },
+
   'renewed leases end later, and only the new ones settle': async ({db, store}) => {
     await store.enqueueMany([newJob(), newJob()])
     const jobs = await take(store, 'Work', 2)
