@@ -11,6 +11,7 @@
 import {realpathSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {JobqError} from '../errors.ts'
+import type {Checkpoints} from './sqlite-checkpoints.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
 
 /**
@@ -24,6 +25,8 @@ const MAX_PAUSE_MS = 25
 const LOCK_PATIENCE_MS = 30_000
 /** In a burst of durable commits, how often those who watch are told. */
 const RING_PAUSE_MS = 5
+/** At every so many commits that do not wait for the disk it is looked how long the WAL is. */
+const LOOK_EVERY = 16
 
 /** Of the schema in sqlite-schema.ts. Here, so that a database that has it is opened without loading that. */
 export const SCHEMA_VERSION = 2
@@ -69,6 +72,8 @@ export class SqliteLink {
   #shm: string | undefined
   #rungAt = 0
   #laterRing: NodeJS.Timeout | undefined
+  #commits = 0
+  #checkpoints: Checkpoints | undefined
   readonly #clock: () => number
   readonly #patience: number
   readonly #statements = new Map<string, Statement<unknown[]>>()
@@ -174,11 +179,28 @@ export class SqliteLink {
   }
 
   #told<T>(commit: () => T): Promise<T> {
+    const pause = this.#checkpoints?.pause
+    if (pause) return pause.then(() => this.#told(commit))
     return this.patiently(() => {
       const result = commit()
       this.ring()
+      if (!this.isDurable && ++this.#commits % LOOK_EVERY === 0) this.#lookAtWal()
       return result
     })
+  }
+
+  #lookAtWal(): void {
+    if (this.#checkpoints) this.#checkpoints.look()
+    else if (!this.db.memory) void this.#startCheckpoints()
+  }
+
+  async #startCheckpoints(): Promise<void> {
+    const {Checkpoints} = await import('./sqlite-checkpoints.ts')
+    try {
+      if (this.db.open) this.#checkpoints ??= new Checkpoints(this.db)
+    } catch {
+      // The file is gone: whoever asks for it by its name is told
+    }
   }
 
   /**
@@ -246,6 +268,11 @@ export class SqliteLink {
   /** What went wrong, in a user's words. */
   explained(error: unknown): unknown {
     return explain(this.name, error)
+  }
+
+  /** Before close(): the thread that works for it, if there is one, ends. */
+  async end(): Promise<void> {
+    await this.#checkpoints?.end()
   }
 
   close(): void {

@@ -255,6 +255,7 @@ export class SqliteStore implements Store {
   async close(): Promise<void> {
     for (const watch of this.#watches.keys()) watch.close()
     await this.#longReads?.end()
+    await this.#link.end()
     this.#link.close()
   }
 

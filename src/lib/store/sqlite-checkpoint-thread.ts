@@ -1,0 +1,16 @@
+/** The thread that checkpoints (sqlite-checkpoints.ts): told to, it moves what is in the WAL, and answers when it is done. */
+import {parentPort, workerData} from 'node:worker_threads'
+import {connect} from './sqlite-link.ts'
+
+const db = connect(workerData as string, {fileMustExist: true})
+const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
+
+parentPort!.on('message', (order: 'checkpoint' | 'end') => {
+  if (order === 'checkpoint') {
+    checkpoint.get()
+    parentPort!.postMessage('done')
+  } else {
+    db.close()
+    parentPort!.close()
+  }
+})
