@@ -29,6 +29,22 @@ export class Databases {
     return this.#members[Symbol.iterator]()
   }
 
+  /** Asks each for those of the jobs that are in it. */
+  async whereAre<Row extends RowRef>(
+    jobs: readonly RowRef[],
+    ask: (database: Database, mine: readonly RowRef[]) => Promise<Row[]>,
+  ): Promise<Row[]> {
+    const groups = Map.groupBy(jobs, job => this.at(job))
+    const parts = [...groups].map(async ([database, mine]) => {
+      const rows = await ask(
+        database,
+        mine.map(({id}) => ({id})),
+      )
+      return rows.map(row => ({...row, db: database.index}))
+    })
+    return (await Promise.all(parts)).flat()
+  }
+
   /** The first that can, in random order; those that have just failed come last. */
   async any<T>(use: (store: Store, db: number) => Promise<T>, mayGoOn = () => true): Promise<T> {
     const shuffled = this.#members

@@ -1,7 +1,6 @@
 /** Taking jobs from several databases, by priority across them, and settling them where they are. */
 import type {Lease, RowRef, Settlement} from '../job.ts'
 import type {Databases} from './several-database.ts'
-import {where} from './several-waits.ts'
 import type {Peek, SettleResult, Turn, Want} from './store.ts'
 
 /** What has ended is settled where it is; then jobs are taken one by one, each from where the best one is. */
@@ -74,7 +73,7 @@ export async function renewIn(
 
 /** Where a database can't be asked, none is known. */
 export function diedIn(databases: Databases, jobs: readonly RowRef[]): Promise<RowRef[]> {
-  return where(databases, jobs, async (database, mine) => {
+  return databases.whereAre(jobs, async (database, mine) => {
     return (await database.ifAlive(store => store.died(mine))) ?? []
   })
 }

@@ -5,7 +5,7 @@
 import {parentPort, workerData} from 'node:worker_threads'
 import type {NewJob} from '../job.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
-import {connect, type LinkAddress, SqliteLink} from './sqlite-link.ts'
+import {connectLike, type LinkAddress, type SqliteLink} from './sqlite-link.ts'
 import {Spool} from './sqlite-spool.ts'
 import {type Failure, failureOf} from './sqlite-thread-errors.ts'
 
@@ -16,7 +16,7 @@ export type Order = readonly NewJob[] | 'commit' | 'end'
 
 export type Answer = {taken: true} | {committed: number} | {failed: Failure}
 
-const {file, name, isDurable, patience, clockOffset, isSpooled} = workerData as ThreadData
+const {isSpooled, ...address} = workerData as ThreadData
 let link: SqliteLink | undefined
 let inserts: SqliteInsert
 let spool: Spool | null = null
@@ -47,9 +47,8 @@ async function obey(order: Order): Promise<void> {
 }
 
 async function open(): Promise<SqliteLink> {
-  const clock = () => Date.now() + clockOffset
-  const opened = new SqliteLink(connect(file, {fileMustExist: true}), name, {patience, clock})
-  await opened.setDurable(isDurable)
+  const opened = connectLike(address)
+  await opened.setDurable(address.isDurable)
   inserts = new SqliteInsert(opened)
   if (isSpooled) spool = new Spool(opened)
   return opened

@@ -51,6 +51,12 @@ export function connect(path: string, options: {fileMustExist?: boolean} = {}): 
   return new Sqlite(path, {...options, timeout: 0})
 }
 
+/** In a thread: a connection like the one that has this address. */
+export function connectLike({file, name, patience, clockOffset}: LinkAddress): SqliteLink {
+  const clock = () => Date.now() + clockOffset
+  return new SqliteLink(connect(file, {fileMustExist: true}), name, {patience, clock})
+}
+
 /** Where a connection's database is, whatever link leads there; '' if it is not in a file. */
 export function fileOf(db: Database): string {
   // A pragma, not a select from one: that would be a read, and begin the transaction that is open

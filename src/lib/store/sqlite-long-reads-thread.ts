@@ -2,13 +2,12 @@
  * The thread of long reads (sqlite-long-reads.ts): one after the other, each of one moment, on a connection of its own.
  */
 import {parentPort, workerData} from 'node:worker_threads'
-import {connect, type LinkAddress, SqliteLink} from './sqlite-link.ts'
+import {connectLike, type LinkAddress, type SqliteLink} from './sqlite-link.ts'
 import {type Read, SqliteReads} from './sqlite-reads.ts'
 import {type Failure, failureOf} from './sqlite-thread-errors.ts'
 
 export type Answer = {found: unknown} | {failed: Failure}
 
-const {file, name, patience, clockOffset} = workerData as LinkAddress
 let open: {link: SqliteLink; reads: SqliteReads} | undefined
 
 let orders = Promise.resolve()
@@ -31,7 +30,6 @@ async function answer(read: Read): Promise<Answer> {
 }
 
 function connection(): {link: SqliteLink; reads: SqliteReads} {
-  const clock = () => Date.now() + clockOffset
-  const link = new SqliteLink(connect(file, {fileMustExist: true}), name, {patience, clock})
+  const link = connectLike(workerData as LinkAddress)
   return {link, reads: new SqliteReads(link)}
 }
