@@ -8,8 +8,7 @@
  *
  * It grabs no more than can start at once: priority stays strict. With `prefetch` it takes so many more; they wait here,
  * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
- * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them. A job
- * whose worker has died is never taken ahead.
+ * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
  */
 import {StoreError} from '../errors.ts'
 import type {Events} from '../events.ts'
@@ -17,6 +16,7 @@ import {ALL_FUNCS, idOf, type JobRow} from '../job.ts'
 import type {Store, Turn} from '../store/store.ts'
 import {MAX_TIMER_MS} from '../time.ts'
 import {Accounts, type Summary} from './accounts.ts'
+import {Ahead} from './ahead.ts'
 import {Attempt} from './attempt.ts'
 import {Attention} from './attention.ts'
 import type {Ended, Executors, Room} from './executor.ts'
@@ -62,8 +62,7 @@ export class Dispatcher {
   readonly #accounts: Accounts
   readonly #running = new Set<Attempt>()
   readonly #overruns: Overruns
-  /** Taken ahead, in the order in which they start. */
-  #waiting: Attempt[] = []
+  readonly #ahead: Ahead
   /** Ended, or given back, and not settled yet. */
   #finished: Attempt[] = []
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
@@ -77,8 +76,6 @@ export class Dispatcher {
   #flush: NodeJS.Timeout | undefined
   #starting: NodeJS.Immediate | undefined
   #flushIsDue = false
-  /** Among the jobs taken last was one whose worker has died: none is taken ahead now. */
-  #isCareful = false
   /** The database's clock at the last turn, in Unix seconds, and performance.now() then. */
   #clock = {now: 0, at: 0}
 
@@ -86,6 +83,7 @@ export class Dispatcher {
     this.#store = store
     this.#executors = executors
     this.#options = options
+    this.#ahead = new Ahead(options.prefetch)
     this.#log = log
     this.#patience = new StorePatience(options.mode === 'forever', log)
     this.#attention = new Attention(store, this.#look)
@@ -162,21 +160,16 @@ export class Dispatcher {
   // ---- the turn
 
   #room(): Room {
-    const room = this.#executors.room(this.#isCareful ? 0 : this.#options.prefetch)
+    const room = this.#executors.room(this.#ahead.wanted)
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     const left = (mode === 'once' ? 1 : maxJobs) - this.#accounts.taken
-    const limit = this.#ending === 'no' ? Math.min(room.limit - this.#waiting.length, left) : 0
+    const limit = this.#ending === 'no' ? Math.min(room.limit - this.#ahead.size, left) : 0
     return {...room, limit: Math.max(0, limit)}
   }
 
   #isTurnDue({limit}: Room): boolean {
-    if (this.#isLow()) return limit > 0 || this.#finished.length > 0
+    if (this.#ahead.isLow) return limit > 0 || this.#finished.length > 0
     return this.#flushIsDue && this.#finished.length > 0
-  }
-
-  /** Has half of what was taken ahead been started? Without prefetch always. */
-  #isLow(): boolean {
-    return this.#waiting.length * 2 <= this.#options.prefetch
   }
 
   async #turn({funcs, held, maxRunning, limit, isWhole}: Room): Promise<void> {
@@ -205,7 +198,7 @@ export class Dispatcher {
     this.#accounts.buried(turn.buried)
     for (const job of turn.jobs) {
       this.#accounts.grabbed(job, turn.now)
-      this.#waiting.push(new Attempt(job, this.#clock.at))
+      this.#ahead.add(new Attempt(job, this.#clock.at))
     }
     if (this.#ending === 'no') this.#startWaiting()
     else this.#giveBack(() => true) // told to end since the turn began
@@ -236,7 +229,7 @@ export class Dispatcher {
     const {workDelayMs} = this.#options
     if (jobs.length === limit) {
       if (this.#room().limit > 0) this.wake() // an executor of the other kind has room left
-      if (this.#waiting.length > 0) this.#timer = setTimeout(this.#look, Math.min(workDelayMs, MAX_TIMER_MS))
+      if (this.#ahead.size > 0) this.#timer = setTimeout(this.#look, Math.min(workDelayMs, MAX_TIMER_MS))
       if (this.#options.prefetch === 0) this.#attention.foundAll() // what waits here must hear of a pause
       return
     }
@@ -252,7 +245,7 @@ export class Dispatcher {
   }
 
   #isDone(): boolean {
-    if (this.#running.size > 0 || this.#finished.length > 0 || this.#waiting.length > 0) return false
+    if (!this.#isIdle()) return false
     if (this.#ending !== 'no') return true
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     if (this.#accounts.taken >= (mode === 'once' ? 1 : maxJobs)) return true
@@ -266,54 +259,46 @@ export class Dispatcher {
   }
 
   #isIdle(): boolean {
-    return this.#running.size === 0 && this.#finished.length === 0 && this.#waiting.length === 0
+    return this.#running.size === 0 && this.#finished.length === 0 && this.#ahead.size === 0
   }
 
   // ---- what was taken ahead
 
   /** Starts as many as there is room for. What no executor can start any more goes back to the queue. */
   #startWaiting(now = performance.now()): void {
-    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+    for (let next = this.#ahead.first; next; next = this.#ahead.first) {
       const prospect = this.#executors.prospect(next.job.func)
       if (prospect === 'soon') return
       if (prospect === 'now' && !this.#leases.isFresh(next, now)) {
         this.#leases.renewNow()
         return
       }
-      this.#waiting.shift()
+      this.#ahead.shift()
       if (prospect === 'now') this.#start(next, now)
       else this.#finished.push(next)
     }
   }
 
   #giveBack(isWanted: (attempt: Attempt) => boolean): void {
-    this.#finished.push(...this.#waiting.filter(isWanted))
-    this.#waiting = this.#waiting.filter(attempt => !isWanted(attempt))
+    this.#finished.push(...this.#ahead.takeOut(isWanted))
   }
 
-  /**
-   * A job whose worker has died is not taken ahead, nor is what comes behind it. What waits here is leased: with this
-   * process it would be counted as dead once more, and a job that ends its process again and again would take those
-   * with it that have never run.
-   */
+  /** Where a worker of one has died. */
   async #heedDeaths(taken: readonly JobRow[]): Promise<void> {
     const died = await this.#patience.with(
       () => this.#store.died(taken),
       () => this.#isIdle(),
     )
-    const ids = new Set(died?.map(idOf))
-    this.#isCareful = ids.size > 0
-    const first = this.#waiting.findIndex(({job}) => ids.has(idOf(job)))
-    if (first < 0) return
-    const kept = new Set(this.#waiting.slice(0, first))
-    this.#giveBack(attempt => !kept.has(attempt))
+    const back = this.#ahead.takeOutFrom(died ?? [])
+    if (back.length === 0) return
+    this.#finished.push(...back)
     this.wake()
   }
 
   /** What is paused is not started any more. */
   async #obeyPauses(): Promise<void> {
     this.#looks = false
-    if (this.#waiting.length === 0) return
+    if (this.#ahead.size === 0) return
     const paused = await this.#patience.with(
       () => this.#store.paused(),
       () => this.#isIdle(),
@@ -339,8 +324,8 @@ export class Dispatcher {
     this.#running.delete(attempt)
     this.#finished.push(attempt)
     if (this.#executors.isPrompt) this.#startWaiting(now)
-    else if (this.#waiting.length > 0) this.#starting ??= setImmediate(this.#startInTurn)
-    if (this.#isLow() || this.#finished.length >= this.#options.prefetch) this.#flushNow()
+    else if (this.#ahead.size > 0) this.#starting ??= setImmediate(this.#startInTurn)
+    if (this.#ahead.isLow || this.#finished.length >= this.#options.prefetch) this.#flushNow()
     else this.#flush ??= setTimeout(this.#flushNow, FLUSH_MS)
   }
 
@@ -363,11 +348,11 @@ export class Dispatcher {
 
   /** What has ended but is not settled yet needs its lease as well, and so does what waits. */
   async #renew(): Promise<void> {
-    const held = [...this.#running, ...this.#finished, ...this.#waiting]
+    const held = [...this.#running, ...this.#finished, ...this.#ahead]
     const lost = await this.#leases.renew(held, () => this.#isIdle())
     if (lost.length === 0) return
     for (const attempt of lost) if (!attempt.run) this.#accounts.givenBack(attempt)
-    this.#waiting = this.#waiting.filter(attempt => !lost.includes(attempt))
+    this.#ahead.takeOut(attempt => lost.includes(attempt))
   }
 
   // ---- the end
