@@ -135,7 +135,7 @@ else {
       const ended = [first, second].map(lease => ({lease, outcome: {kind: 'completed'} as const}))
       const turn = store.turn(ended, want(0))
       await until('the turn waits for the second row', async () => {
-        const sql = `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = ? AND info LIKE 'DELETE FROM job%'`
+        const sql = `SELECT COUNT(*) AS n FROM information_schema.processlist WHERE db = ? AND info LIKE 'SELECT GROUP_CONCAT(id) INTO%'`
         return Number((await db.query(sql, db.name))[0]!.n) > 0
       })
       await perl.query('UPDATE job SET enqueue_time = 1 WHERE id = ?', [first.id])

@@ -112,7 +112,8 @@ export class Link implements Session {
 
   /** What only who takes jobs asks for. */
   async setUpForTurns(procedure: string): Promise<void> {
-    const [routines, variables] = await this.batch([
+    const [, routines, variables] = await this.batch([
+      'SET SESSION group_concat_max_len = 16777216', // as long a list as a turn may have
       `SELECT 1 FROM information_schema.routines
        WHERE routine_schema = DATABASE() AND routine_name = ${quoted(procedure)}`,
       `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')`,

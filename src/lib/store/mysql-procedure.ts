@@ -9,7 +9,7 @@
  * Its name ends in its version: jobq of another version beside this one goes on using its own. It runs with the caller's
  * rights.
  */
-import type {Settlement} from '../job.ts'
+import type {Lease, Settlement} from '../job.ts'
 import type {MysqlLanes} from './mysql-lanes.ts'
 import {type Link, type Reply, textOf} from './mysql-link.ts'
 import {jobColumns} from './mysql-rows.ts'
@@ -18,23 +18,29 @@ import type {SettleResult, Want} from './store.ts'
 export const PROCEDURE = 'jobq_turn_2'
 
 /**
- * Of the ends and of the functions the first is numbers and the others a list: mostly there are no others, and lists are
- * what takes longest to go through. A job that is wanted alone is told before it is written that it is taken: who runs it
- * does not wait for that. MIN and MAX are read off the index while a statement is planned, in a third of the time of
- * ORDER BY … LIMIT 1.
+ * One end and the first function are numbers, and only what else there is are lists: these take longest to go through.
+ * Several jobs are deleted and taken together, from each lane as far as no other function's is before it; they are locked
+ * by their ids, since a locking read along the lane locks one more behind the last, and others would pass it over. One job that is
+ * wanted alone is told before it is written that it is taken: who runs it does not wait for that. MIN and MAX are read
+ * off the index while a statement is planned, in a third of the time of ORDER BY … LIMIT 1.
  *
  * @param link tells the character set of the tables
  */
 export function createProcedure(link: Pick<Link, 'keys'>): string {
-  const lane = `FROM job FORCE INDEX (jobq_lane) WHERE func_id = j_func AND grabbed_until = 0`
+  const ready = 'FROM job FORCE INDEX (jobq_lane) WHERE grabbed_until = 0'
+  const lane = `${ready} AND func_id = j_func`
+  const best = `${ready} AND func_id = j_best_func AND priority = j_best_priority`
+  const following = `${best} AND run_after <= j_now
+                       AND (run_after > j_best_run_after OR (run_after = j_best_run_after AND id > j_best))
+                     ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED`
+  const one = `id, ${link.keys.select('uniqkey')}, arg, enqueue_time, run_after, retry_cnt
+              INTO j_got, j_uniqkey, j_arg, j_enqueue_time, j_run_after, j_retry_cnt`
   const columns = `${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = job.id) AS context`
-  const row = `id, ${link.keys.select('uniqkey')}, arg, enqueue_time, run_after, retry_cnt`
-  const variables = 'j_got, j_uniqkey, j_arg, j_enqueue_time, j_run_after, j_retry_cnt'
   return `CREATE PROCEDURE ${PROCEDURE} (
-    j_first BIGINT UNSIGNED,                 -- a job that was completed; or NULL
-    j_first_until INT UNSIGNED,              -- and its grabbed_until
-    j_others MEDIUMTEXT CHARACTER SET ascii, -- others that were: 'id:grabbed_until,…'
-    j_first_func INT UNSIGNED,               -- from what to take
+    j_done BIGINT UNSIGNED,                  -- a job that was completed; or NULL
+    j_done_until INT UNSIGNED,               -- and its grabbed_until
+    j_several MEDIUMTEXT CHARACTER SET ascii, -- several that were: 'grabbed_until:id,id…;…'
+    j_first_func INT UNSIGNED,               -- from what to take; or NULL
     j_funcs MEDIUMTEXT CHARACTER SET ascii,  -- and from what else: 'func_id,…'
     j_all INT UNSIGNED,                      -- how many functions there were when it last looked for one; or NULL
     j_checked INT UNSIGNED,                  -- the second in which no lease had run out
@@ -44,27 +50,39 @@ export function createProcedure(link: Pick<Link, 'keys'>): string {
 )
     SQL SECURITY INVOKER
 BEGIN
-    DECLARE j_now, j_until INT UNSIGNED;
-    DECLARE j_held, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
-    DECLARE j_left MEDIUMTEXT CHARACTER SET ascii;
-    DECLARE j_one VARCHAR(40) CHARACTER SET ascii;
-    DECLARE j_waits, j_contexts, j_go, j_at INT DEFAULT 0;
-    DECLARE j_count INT UNSIGNED DEFAULT 0;
-    DECLARE j_func, j_priority, j_run_after, j_best_func, j_best_priority, j_best_run_after, j_hidden INT UNSIGNED;
+    DECLARE j_now, j_until, j_to INT UNSIGNED;
+    DECLARE j_held, j_ended, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
+    DECLARE j_left, j_one, j_ids MEDIUMTEXT CHARACTER SET ascii;
+    DECLARE j_waits, j_contexts, j_go INT DEFAULT 0;
+    DECLARE j_count, j_more INT UNSIGNED DEFAULT 0;
+    DECLARE j_func, j_priority, j_run_after, j_hidden INT UNSIGNED;
+    DECLARE j_best_func, j_best_priority, j_best_run_after, j_next_run_after INT UNSIGNED;
     DECLARE j_enqueue_time, j_retry_cnt INT UNSIGNED;
-    DECLARE j_id, j_best, j_got BIGINT UNSIGNED;
+    DECLARE j_id, j_best, j_next, j_below, j_got BIGINT UNSIGNED;
     DECLARE j_arg, j_uniqkey, j_context MEDIUMBLOB;
     DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
     IF j_is_whole THEN
         START TRANSACTION;
     END IF;
-    SET j_id = j_first, j_until = j_first_until, j_left = j_others;
-    WHILE j_id IS NOT NULL DO
-        DELETE FROM job WHERE id = j_id AND grabbed_until = j_until;
-        SET j_held = CONCAT(j_held, ROW_COUNT());
-        ${nextOf('j_left', 'j_id', 'j_until')}
+    IF j_done IS NOT NULL THEN
+        DELETE FROM job WHERE id = j_done AND grabbed_until = j_done_until;
+        IF ROW_COUNT() = 1 THEN
+            SET j_held = j_done, j_ended = j_done;
+        END IF;
+    END IF;
+    WHILE j_several <> '' DO
+        SET j_one = SUBSTRING_INDEX(j_several, ';', 1), j_several = SUBSTRING(j_several, LENGTH(j_one) + 2);
+        ${execute(`'SELECT GROUP_CONCAT(id) INTO @jobq_ids FROM job WHERE grabbed_until = ',
+            SUBSTRING_INDEX(j_one, ':', 1), ' AND id IN (', SUBSTRING_INDEX(j_one, ':', -1), ') FOR UPDATE'`)}
+        IF @jobq_ids IS NOT NULL THEN
+            SET j_held = CONCAT(j_held, @jobq_ids), j_ended = CONCAT(j_ended, IF(j_ended = '', '', ','), @jobq_ids);
+        END IF;
+        SET j_held = CONCAT(j_held, ';');
     END WHILE;
+    IF j_ended <> '' AND j_done IS NULL THEN
+        ${execute(`'DELETE FROM job WHERE id IN (', j_ended, ')'`)}
+    END IF;
 
     -- Behind the deletes, so that what was tracked before them is seen
     SELECT UNIX_TIMESTAMP(), EXISTS (SELECT 1 FROM jobq_wait), EXISTS (SELECT 1 FROM jobq_context),
@@ -73,18 +91,13 @@ BEGIN
     IF j_go AND j_all IS NOT NULL THEN
         SELECT COUNT(*) = j_all INTO j_go FROM func;
     END IF;
-    IF j_waits OR j_contexts THEN
-        SET j_id = j_first, j_left = j_others;
-        WHILE j_id IS NOT NULL DO
-            SET j_at = j_at + 1;
-            IF j_waits AND SUBSTRING(j_held, j_at, 1) = '1' THEN
-                UPDATE jobq_wait SET outcome = 'completed', message = '', ended_at = j_now WHERE job_id = j_id;
-            END IF;
-            IF j_contexts AND SUBSTRING(j_held, j_at, 1) = '1' THEN
-                DELETE FROM jobq_context WHERE job_id = j_id;
-            END IF;
-            ${nextOf('j_left', 'j_id', 'j_until')}
-        END WHILE;
+    IF j_waits AND j_ended <> '' THEN
+        ${execute(
+          `'UPDATE jobq_wait SET outcome = ''completed'', message = '''', ended_at = ', j_now, ' WHERE job_id IN (', j_ended, ')'`,
+        )}
+    END IF;
+    IF j_contexts AND j_ended <> '' THEN
+        ${execute(`'DELETE FROM jobq_context WHERE job_id IN (', j_ended, ')'`)}
     END IF;
 
     -- Leases end by the second; backwards from now, where live entries are
@@ -97,13 +110,13 @@ BEGIN
             IF j_until > 0 THEN
                 SET j_go = 0;
             END IF;
-            ${nextOf('j_left', 'j_func')}
+            ${nextFunc}
         END WHILE;
     END IF;
     SET j_checked = IF(j_go, j_now, 0);
 
     WHILE j_go AND j_count < j_most DO
-        SET j_func = j_first_func, j_left = j_funcs, j_best = NULL, j_hidden = NULL;
+        SET j_func = j_first_func, j_left = j_funcs, j_best = NULL, j_next = NULL, j_hidden = NULL, j_more = 0;
         WHILE j_func IS NOT NULL DO
             SET j_priority = NULL;
             SELECT MAX(priority) INTO j_priority ${lane};
@@ -113,53 +126,70 @@ BEGIN
                     SET j_hidden = GREATEST(j_priority, COALESCE(j_hidden, 0));
                 ELSE
                     SELECT MIN(id) INTO j_id ${lane} AND priority = j_priority AND run_after = j_run_after;
-                    IF j_best IS NULL OR j_priority > j_best_priority OR j_run_after < j_best_run_after
-                        OR (j_run_after = j_best_run_after AND j_id < j_best) THEN
-                        SET j_best = j_id, j_best_func = j_func, j_best_priority = j_priority,
-                            j_best_run_after = j_run_after;
+                    IF j_best IS NULL OR j_priority > j_best_priority THEN
+                        SET j_next = NULL, ${put('best')};
+                    ELSEIF ${isBefore('best')} THEN
+                        SET j_next = j_best, j_next_run_after = j_best_run_after, ${put('best')};
+                    ELSEIF j_next IS NULL OR ${isBefore('next')} THEN
+                        SET j_next = j_id, j_next_run_after = j_run_after;
                     END IF;
                 END IF;
             END IF;
-            ${nextOf('j_left', 'j_func')}
+            ${nextFunc}
         END WHILE;
         -- A lane that is not due may hide a lower one that is better than what was found: that is for the caller
-        SET j_got = NULL;
         IF j_best IS NOT NULL AND (j_hidden IS NULL OR j_best_priority >= j_hidden) THEN
-            SELECT ${row} INTO ${variables}
-              FROM job WHERE id = j_best AND grabbed_until = 0 FOR UPDATE SKIP LOCKED;
-            IF j_got IS NULL THEN
-                SELECT ${row} INTO ${variables} FROM job FORCE INDEX (jobq_lane)
-                 WHERE func_id = j_best_func AND grabbed_until = 0 AND priority = j_best_priority AND run_after <= j_now
-                   AND (run_after > j_best_run_after OR (run_after = j_best_run_after AND id > j_best))
-                 ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED;
-            END IF;
-        END IF;
-        IF j_got IS NULL THEN
-            SET j_go = 0;
-        ELSE
             IF j_most = 1 THEN
-                IF j_contexts THEN
-                    SELECT context INTO j_context FROM jobq_context WHERE job_id = j_got;
+                SET j_got = NULL;
+                SELECT ${one} FROM job WHERE id = j_best AND grabbed_until = 0 FOR UPDATE SKIP LOCKED;
+                IF j_got IS NULL THEN
+                    SELECT ${one} ${following};
                 END IF;
-                SELECT j_now AS now, 1 AS n, j_held AS held, j_checked AS checked, j_got AS id, j_best_func AS func_id,
-                    j_arg AS arg, j_uniqkey AS uniqkey, j_enqueue_time AS enqueue_time,
-                    j_now + j_lease AS grabbed_until, j_run_after AS run_after, j_retry_cnt AS retry_cnt,
-                    j_best_priority AS priority, j_context AS context;
+                IF j_got IS NOT NULL THEN
+                    IF j_contexts THEN
+                        SELECT context INTO j_context FROM jobq_context WHERE job_id = j_got;
+                    END IF;
+                    SELECT j_now AS now, 1 AS n, j_held AS held, j_checked AS checked, j_got AS id,
+                        j_best_func AS func_id, j_arg AS arg, j_uniqkey AS uniqkey, j_enqueue_time AS enqueue_time,
+                        j_now + j_lease AS grabbed_until, j_run_after AS run_after, j_retry_cnt AS retry_cnt,
+                        j_best_priority AS priority, j_context AS context;
+                    UPDATE job SET grabbed_until = j_now + j_lease WHERE id = j_got;
+                    SET j_more = 1;
+                END IF;
+            ELSE
+                SET j_more = j_most - j_count, j_to = j_now, j_below = 18446744073709551615;
+                IF j_next_run_after > j_best_run_after THEN
+                    SET j_to = IF(j_next IS NULL, j_now, j_next_run_after - 1);
+                ELSEIF j_next IS NOT NULL THEN
+                    SET j_to = j_best_run_after, j_below = j_next;
+                END IF;
+                SELECT GROUP_CONCAT(id) INTO j_ids FROM (
+                    SELECT id ${best} AND run_after BETWEEN j_best_run_after AND j_to AND id < j_below
+                     ORDER BY run_after, id LIMIT j_more) stretch;
+                ${execute(`'SELECT GROUP_CONCAT(id), COUNT(*) INTO @jobq_ids, @jobq_n FROM job
+                    WHERE grabbed_until = 0 AND id IN (', COALESCE(j_ids, j_best), ') FOR UPDATE SKIP LOCKED'`)}
+                SET j_ids = @jobq_ids, j_more = @jobq_n;
+                IF j_more = 0 THEN
+                    SELECT id, 1 INTO j_ids, j_more ${following};
+                END IF;
+                IF j_more > 0 THEN
+                    ${execute(`'UPDATE job SET grabbed_until = ', j_now + j_lease, ' WHERE id IN (', j_ids, ')'`)}
+                    SET j_taken = CONCAT(j_taken, IF(j_taken = '', '', ','), j_ids);
+                END IF;
             END IF;
-            UPDATE job SET grabbed_until = j_now + j_lease WHERE id = j_got;
-            SET j_count = j_count + 1, j_taken = CONCAT(j_taken, IF(j_taken = '', '', ','), j_got);
         END IF;
+        SET j_count = j_count + j_more, j_go = j_more > 0;
     END WHILE;
 
     IF j_count = 0 THEN
         SELECT j_now AS now, 0 AS n, j_held AS held, j_checked AS checked;
     ELSEIF j_most > 1 THEN
-        SET @jobq = CONCAT('SELECT ? AS now, ? AS n, ? AS held, ? AS checked, ${columns.replaceAll("'", "''")}
-            FROM job WHERE id IN (', j_taken, ') ORDER BY priority DESC, run_after, id'),
-            @jobq_now = j_now, @jobq_n = j_count, @jobq_held = j_held, @jobq_checked = j_checked;
-        PREPARE jobq_taken FROM @jobq;
-        EXECUTE jobq_taken USING @jobq_now, @jobq_n, @jobq_held, @jobq_checked;
-        DEALLOCATE PREPARE jobq_taken;
+        SET @jobq_now = j_now, @jobq_n = j_count, @jobq_held = j_held, @jobq_checked = j_checked;
+        ${execute(
+          `'SELECT ? AS now, ? AS n, ? AS held, ? AS checked, ${columns.replaceAll("'", "''")}
+            FROM job WHERE id IN (', j_taken, ') ORDER BY priority DESC, run_after, id'`,
+          '@jobq_now, @jobq_n, @jobq_held, @jobq_checked',
+        )}
     END IF;
     IF j_is_whole THEN
         COMMIT;
@@ -167,15 +197,27 @@ BEGIN
 END`
 }
 
-/** SQL that takes the next of a list, 'a:b,…' or 'a,…', into variables; the first is NULL behind the last. */
-function nextOf(list: string, first: string, second?: string): string {
-  const and = second === undefined ? '' : `, ${second} = SUBSTRING_INDEX(j_one, ':', -1)`
-  return `IF ${list} = '' THEN
-            SET ${first} = NULL;
-        ELSE
-            SET j_one = SUBSTRING_INDEX(${list}, ',', 1), ${list} = SUBSTRING(${list}, LENGTH(j_one) + 2),
-                ${first} = SUBSTRING_INDEX(j_one, ':', 1)${and};
-        END IF;`
+/** The next of the functions; NULL behind the last. */
+const nextFunc = `IF j_left = '' THEN
+                SET j_func = NULL;
+            ELSE
+                SET j_func = SUBSTRING_INDEX(j_left, ',', 1), j_left = SUBSTRING(j_left, LENGTH(j_func) + 2);
+            END IF;`
+
+function put(name: string): string {
+  return `j_${name} = j_id, j_${name}_func = j_func, j_${name}_priority = j_priority, j_${name}_run_after = j_run_after`
+}
+
+function isBefore(name: string): string {
+  return `j_run_after < j_${name}_run_after OR (j_run_after = j_${name}_run_after AND j_id < j_${name})`
+}
+
+/** @param parts of its SQL, as SQL. A prepared statement sees user variables only: it takes those of `using` */
+function execute(parts: string, using = ''): string {
+  return `SET @jobq = CONCAT(${parts});
+        PREPARE jobq_turn FROM @jobq;
+        EXECUTE jobq_turn${using && ` USING ${using}`};
+        DEALLOCATE PREPARE jobq_turn;`
 }
 
 /** Whether taking what is wanted is what the procedure does. */
@@ -199,12 +241,26 @@ export function isPlainEnd({outcome, span}: Settlement): boolean {
  * @param isWhole whether the call is the whole transaction
  */
 export function call(lanes: MysqlLanes, ends: readonly Settlement[], want: Want, isWhole: boolean): string {
-  const [first, ...others] = ends.map(({lease}) => lease)
+  const {one, several} = endsOf(ends)
+  const groups = several.map(leases => `${leases[0]!.grabbedUntil}:${leases.map(({id}) => id)}`)
   const [func, ...funcs] = want.limit === 0 ? [] : lanes.idsOf(want.funcs)
-  const done = `${first?.id ?? null}, ${first?.grabbedUntil ?? null}`
-  const more = others.map(({id, grabbedUntil}) => `${id}:${grabbedUntil}`)
   const all = lanes.unknown(want).length === 0 ? null : lanes.countFuncs
-  return `CALL ${PROCEDURE}(${done}, '${more}', ${func ?? null}, '${funcs}', ${all}, ${lanes.checked}, ${want.lease}, ${want.limit}, ${isWhole})`
+  const values = [
+    one?.id ?? null,
+    one?.grabbedUntil ?? null,
+    `'${groups.join(';')}'`,
+    func ?? null,
+    `'${funcs}'`,
+    ...[all, lanes.checked, want.lease, want.limit, isWhole],
+  ]
+  return `CALL ${PROCEDURE}(${values.map(String).join(', ')})`
+}
+
+/** One end, or several, each group with the same grabbed_until. */
+function endsOf(ends: readonly Settlement[]): {one?: Lease | undefined; several: Lease[][]} {
+  const leases = ends.map(({lease}) => lease)
+  if (leases.length < 2) return {one: leases[0], several: []}
+  return {several: [...Map.groupBy(leases, ({grabbedUntil}) => grabbedUntil).values()]}
 }
 
 /** Whether all rows have come of the answer to a call: what else comes is of the COMMIT. */
@@ -213,9 +269,17 @@ export function isAnswered([answer]: readonly Reply[]): boolean {
   return row !== undefined && answer!.rows.length === Math.max(1, Number(row.n))
 }
 
-/** How the ends went, from the answer to the call. */
-export function heldOf(lanes: MysqlLanes, [answer]: readonly Reply[]): SettleResult[] {
+/** How the ends of the call went, from its answer. */
+export function heldOf(
+  lanes: MysqlLanes,
+  ends: readonly Settlement[],
+  [answer]: readonly Reply[],
+): SettleResult[] {
   const {held, checked} = answer!.rows[0]!
   if (Number(checked) > 0) lanes.checked = Number(checked)
-  return [...textOf(held)].map(each => ({held: each === '1'}))
+  const {one, several} = endsOf(ends)
+  if (one) return [{held: textOf(held) !== ''}]
+  const told = textOf(held).split(';')
+  const isHeld = new Map(several.map(([lease], i) => [lease!.grabbedUntil, new Set(told[i]!.split(','))]))
+  return ends.map(({lease}) => ({held: isHeld.get(lease.grabbedUntil)!.has(String(lease.id))}))
 }

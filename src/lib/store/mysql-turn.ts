@@ -167,19 +167,15 @@ export class Turns {
     const others = entries.filter(([, settlement]) => !isPlainEnd(settlement))
     const plain = others.length === 0 ? entries : entries.filter(([, settlement]) => isPlainEnd(settlement))
     const isWhole = others.length === 0
-    const statement = call(
-      this.#lanes,
-      plain.map(([, settlement]) => settlement),
-      want,
-      isWhole,
-    )
+    const ends = plain.map(([, settlement]) => settlement)
+    const statement = call(this.#lanes, ends, want, isWhole)
     const settling = new Settling(link, BEGIN)
     await settling.settle(others)
     const {replies, committed} = isWhole
       ? await link.batchThenCommit([statement], isAnswered)
       : await settling.commit([statement])
     const settled = settling.results
-    for (const [i, held] of heldOf(this.#lanes, replies).entries()) settled[plain[i]![0]] = held
+    for (const [i, held] of heldOf(this.#lanes, ends, replies).entries()) settled[plain[i]![0]] = held
     const now = Number(replies[0]!.rows[0]!.now)
     return {taken: {settled, jobs: taken(this.#lanes, replies), now}, committed}
   }
