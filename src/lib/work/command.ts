@@ -130,7 +130,7 @@ export class CommandExecutor implements Executor {
     }
     child.on('error', () => {}) // of a signal that came too late
     child.once('exit', (code, signal) => {
-      const finish = () => end(outcomeOf(code, signal, tail.text, retry()))
+      const finish = () => end(outcomeOf(code, signal, tail, retry))
       const timer = setTimeout(() => whenRead(lines, finish), OUTPUT_WAIT_MS)
       child.once('close', () => {
         clearTimeout(timer)
@@ -154,14 +154,15 @@ function facts(job: JobRow): NodeJS.ProcessEnv {
 function outcomeOf(
   code: number | null,
   signal: NodeJS.Signals | null,
-  stderr: string,
-  retry: number | null,
+  tail: Tail,
+  retry: () => number | null,
 ): Ended {
   if (code === 0) return {kind: 'finished', outcome: {kind: 'completed'}}
+  const stderr = tail.text
   const message = [describeExit(code, signal), stderr].filter(Boolean).join('\n')
   if (code === ABORT_STATUS)
     return {kind: 'finished', outcome: {kind: 'aborted', reason: stderr || 'exited with status 100 (abort)'}}
-  return failed(message, retry)
+  return failed(message, retry())
 }
 
 function failed(message: string, retry: number | null): Ended {

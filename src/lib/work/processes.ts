@@ -9,6 +9,9 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {ProcessError} from '../errors.ts'
 import {STOP_GRACE_MS} from './executor.ts'
 
+/** An end is told with the next start: each time the shell is woken takes 50 µs. But no later than this. */
+const ENDED_MS = 20
+
 const GUARDIAN = `trap '' HUP INT TERM
 live=' '
 while read -r op pid; do
@@ -22,6 +25,9 @@ rm -f "$1"; rmdir "\${1%/*}" 2>/dev/null`
 
 export class Guardian {
   readonly #shell: ChildProcess
+  /** What it has not been told of yet. */
+  #ended = ''
+  #timer: NodeJS.Timeout | undefined
 
   /** @param file removed as well, and its folder if that leaves it empty */
   constructor(file: string) {
@@ -35,14 +41,25 @@ export class Guardian {
 
   watch(child: ChildProcess): void {
     if (child.pid === undefined) return
-    this.#shell.stdin!.write(`+ ${child.pid}\n`)
-    child.once('exit', () => this.#shell.stdin!.write(`- ${child.pid}\n`))
+    this.#tell(`+ ${child.pid}\n`)
+    child.once('exit', () => {
+      this.#ended += `- ${child.pid}\n`
+      this.#timer ??= setTimeout(() => this.#tell(''), ENDED_MS).unref()
+    })
+  }
+
+  #tell(started: string): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#shell.stdin!.write(this.#ended + started)
+    this.#ended = ''
   }
 
   /** Resolves when it has cleared up. */
   async close(): Promise<void> {
+    clearTimeout(this.#timer)
     this.#shell.ref()
-    this.#shell.stdin!.end()
+    this.#shell.stdin!.end(this.#ended)
     if (this.#shell.exitCode === null && this.#shell.signalCode === null)
       await new Promise(resolve => this.#shell.once('exit', resolve))
   }
