@@ -11,6 +11,7 @@ const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
 /** Modules that stand on nothing but each other: whoever is above them may use them. */
 const LEAVES = [
+  'lib/clock',
   'lib/closest',
   'lib/errors',
   'lib/inspected',
@@ -38,6 +39,7 @@ const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
  * `type X`: X's types only. `await X`: by `await import` only, so that it is loaded when it is needed. `-X`: not X.
  */
 const RULES: readonly {of: string; may: readonly string[]}[] = [
+  {of: 'lib/clock', may: []},
   {of: 'lib/errors', may: []},
   {of: 'lib/closest', may: ['node:module', 'type fastest-levenshtein']},
   {of: 'lib/inspected', may: []},
@@ -50,7 +52,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
 
   {of: 'lib/store/store', may: ['type lib/job']},
   {of: 'lib/store/keys', may: ['type lib/job']},
-  {of: 'lib/store/spool', may: ['lib/errors', 'type lib/job', 'node:*']},
+  {of: 'lib/store/spool', may: ['lib/clock', 'lib/errors', 'type lib/job', 'node:*']},
   {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
   {
     of: 'lib/store/open',
@@ -66,6 +68,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {
     of: 'lib/store/several*',
     may: [
+      'lib/clock',
       'lib/errors',
       'lib/job',
       'lib/store/merge',
@@ -218,6 +221,7 @@ function driver(name: string, itsPackage: string) {
   return {
     of: `lib/store/${name}*`,
     may: [
+      'lib/clock',
       'lib/errors',
       'lib/job',
       'lib/place',

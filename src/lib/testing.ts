@@ -7,6 +7,7 @@
  *
  * @module jobq/testing
  */
+import {monotonic} from './clock.ts'
 import {NotFoundError, UsageError} from './errors.ts'
 import type {FuncName, Functions} from './functions.ts'
 import type {JobRow, JobState, ListedJob, RowRef} from './job.ts'
@@ -168,7 +169,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
       : this.#workerOf(found.func)
     const {jobs, now} = await this.#grab([found.func], ALL)
     const job = jobs.find(each => each.id === id)
-    for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, performance.now()))
+    for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, monotonic()))
     if (job) return this.#run(job, now, ready)
     const {state, runAfter} = found
     throw new UsageError(`job ${id}: expected one that is ready, got one that is ${state}`, {
@@ -211,7 +212,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   }
 
   async #run(job: JobRow, now: number, worker: ReadyWorker): Promise<TestRun> {
-    const attempt = new Attempt(job, performance.now())
+    const attempt = new Attempt(job, monotonic())
     const settings = {...worker, retryIn: () => nextTry(worker, ran.job)}
     this.#accounts.grabbed(job, now)
     attempt.startedAt = now

@@ -4,6 +4,7 @@
  * 1. The watch begins, so that nothing is missed from here on. 2. The store is told to keep how these jobs end. 3. It is
  * asked at once, for those that ended before, and again whenever it rings.
  */
+import {monotonic} from './clock.ts'
 import {ClosedError, NotFoundError, WaitTimeoutError} from './errors.ts'
 import {idOf, type JobEnd, type RowRef} from './job.ts'
 import type {Store, Watch} from './store/store.ts'
@@ -106,7 +107,7 @@ export class Waiting {
 
   async #lookOnce(): Promise<void> {
     this.#looking = 'yes'
-    const since = performance.now()
+    const since = monotonic()
     try {
       const jobs = [...this.#jobs.values()].filter(({isTracked}) => isTracked)
       const ends = jobs.length === 0 ? [] : await this.#store.ends(jobs.map(({ref}) => ref))
@@ -118,7 +119,7 @@ export class Waiting {
     this.#looking = 'no'
     if (!isDue) return
     this.#looking = 'yes'
-    this.#pause = setTimeout(() => void this.#lookOnce(), (SHARE - 1) * (performance.now() - since))
+    this.#pause = setTimeout(() => void this.#lookOnce(), (SHARE - 1) * (monotonic() - since))
   }
 
   #ended(end: JobEnd): void {

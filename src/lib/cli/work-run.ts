@@ -1,4 +1,5 @@
 /** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
+import {monotonic} from '../clock.ts'
 import {UsageError} from '../errors.ts'
 import type {JobQueue} from '../queue.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../work/log.ts'
@@ -23,7 +24,7 @@ export async function runWorkCommand(
     ...(isTerminal ? {paint: await painter()} : {}),
     ...(bar ? {beforeLine: bar.clear} : {}),
   })
-  const since = performance.now()
+  const since = monotonic()
   let result: WorkResult
   try {
     result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log, () => {
@@ -36,7 +37,7 @@ export async function runWorkCommand(
   } finally {
     bar?.stop()
   }
-  if (options.mode === 'drain') summarize(result, (performance.now() - since) / 1000, json ? sink : null)
+  if (options.mode === 'drain') summarize(result, (monotonic() - since) / 1000, json ? sink : null)
   await sink.flush()
   return result.exitCode
 }

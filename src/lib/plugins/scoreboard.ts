@@ -8,6 +8,7 @@
  */
 import type {Server} from 'node:net'
 import {hostname} from 'node:os'
+import {monotonic} from '../clock.ts'
 import {databasesName} from '../config.ts'
 import {UsageError} from '../errors.ts'
 import {idOf, type RowRef} from '../job.ts'
@@ -134,7 +135,7 @@ class Scoreboard implements ScoreboardPlugin {
   }
 
   #begin = (job: RowRef & {func: string}): void => {
-    const facts = {id: idOf(job), func: job.func, since: performance.now()}
+    const facts = {id: idOf(job), func: job.func, since: monotonic()}
     const free = this.#places.find(place => place.job === null)
     if (free) free.job = facts
     else this.#places.push({job: facts, jobs: 0})
@@ -158,7 +159,7 @@ class Scoreboard implements ScoreboardPlugin {
     let idle = concurrency - this.#places.filter(({job}) => job).length
     return this.#places.map(({job, jobs}): Slot => {
       const state = job ? 'working' : idle-- > 0 ? 'idle' : 'none'
-      const seconds = job && Math.round((performance.now() - job.since) / 100) / 10
+      const seconds = job && Math.round((monotonic() - job.since) / 100) / 10
       const pid = state === 'none' ? null : process.pid
       return {state, pid, id: job?.id ?? null, func: job?.func ?? null, seconds, jobs, memory: null}
     })

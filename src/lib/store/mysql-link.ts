@@ -6,6 +6,7 @@
  * into the SQL by mysql2's own escaping; what one statement finds, the next takes from a user variable.
  */
 import {type Connection, escape as quoted} from 'mysql2'
+import {monotonic} from '../clock.ts'
 import {isLost} from './mysql-errors.ts'
 
 /** No batch may take longer: behind it the network is taken for dead. Bulk inserts and listings are many batches. */
@@ -67,7 +68,7 @@ export class Link implements Session {
   isDead = false
   /** While a COMMIT is under way whose answer nobody waits for; it never fails. */
   committing: Promise<void> | null = null
-  usedAt = performance.now()
+  usedAt = monotonic()
   names: TextColumn = UNICODE
   keys: TextColumn = UNICODE
   /** The most bytes of SQL in one batch. */
@@ -216,7 +217,7 @@ export class Link implements Session {
         if (error) return fail(error)
         clearTimeout(timer)
         this.#giveUp = null
-        this.usedAt = performance.now()
+        this.usedAt = monotonic()
         resolve(answer)
       })
     })

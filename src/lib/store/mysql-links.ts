@@ -1,6 +1,7 @@
 /** The connections of a process to one database: a few, made when they are needed and again when they have died. */
 import {setTimeout as sleep} from 'node:timers/promises'
 import {type ConnectionOptions, createConnection} from 'mysql2'
+import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import {explain, isLost, isPassing} from './mysql-errors.ts'
 import {Link} from './mysql-link.ts'
@@ -57,14 +58,14 @@ export class Links {
   /** Work that has failed leaves nothing behind; what met a deadlock or waited too long for a lock is done again. */
   async write<T>(work: (link: Link) => Promise<T>): Promise<T> {
     return this.#explained(async () => {
-      const giveUpAt = performance.now() + this.#patience
+      const giveUpAt = monotonic() + this.#patience
       for (let pause = 2; ; pause = Math.min(pause * 2, 100)) {
         try {
           return await this.lend(work)
         } catch (error) {
           if (!isPassing(error)) throw error
           this.deadlocks++
-          if (performance.now() > giveUpAt) throw error
+          if (monotonic() > giveUpAt) throw error
         }
         await sleep(pause * (0.5 + Math.random()))
       }
@@ -159,7 +160,7 @@ export class NotSent extends Error {
 }
 
 async function isAlive(link: Link): Promise<boolean> {
-  if (performance.now() - link.usedAt < TRUSTED_MS) return true
+  if (monotonic() - link.usedAt < TRUSTED_MS) return true
   try {
     await link.batch(['DO 0'], 5000)
     return true

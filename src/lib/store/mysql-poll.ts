@@ -5,6 +5,7 @@
  * id, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone would not do: they are given before the commit, so
  * a job can show up behind a greater one. A new job that changes none of this is behind one that is ready.
  */
+import {monotonic} from '../clock.ts'
 import {MysqlLanes} from './mysql-lanes.ts'
 import {type Link, textOf} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
@@ -65,7 +66,7 @@ export class Poll {
 
   /** Something goes on: the next poll comes soon. */
   isBusy(): void {
-    this.#busyUntil = performance.now() + BUSY_MS
+    this.#busyUntil = monotonic() + BUSY_MS
     const isAsleep = this.#pause > POLL_MS[0] && !this.#isAsking && this.#watchers.size > 0
     this.#pause = POLL_MS[0]
     if (isAsleep) this.#sleep()
@@ -104,7 +105,7 @@ export class Poll {
     clearTimeout(this.#timer)
     if (this.#watchers.size === 0) return
     const [least, most] = POLL_MS
-    this.#pause = performance.now() < this.#busyUntil ? least : Math.min(most, this.#pause * 1.5)
+    this.#pause = monotonic() < this.#busyUntil ? least : Math.min(most, this.#pause * 1.5)
     this.#timer = setTimeout(() => void this.#look(), this.#pause)
   }
 }

@@ -6,6 +6,7 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
+import {monotonic} from '../clock.ts'
 import {UsageError} from '../errors.ts'
 import {explain, isDead, isLost, isPassing} from './postgres-errors.ts'
 
@@ -144,12 +145,12 @@ export class Link {
 
   /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
   async #use<T>(work: (client: PoolClient) => Promise<T>, again: boolean): Promise<T> {
-    const giveUpAt = performance.now() + this.#patience
+    const giveUpAt = monotonic() + this.#patience
     for (let pause = 2, deaths = 0; ; pause = Math.min(pause * 2, 200)) {
       try {
         return await this.#with(work)
       } catch (error) {
-        const isOver = !isPassing(error) || performance.now() > giveUpAt
+        const isOver = !isPassing(error) || monotonic() > giveUpAt
         const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again)
         if (isOver && isAlive) throw error
       }

@@ -1,5 +1,6 @@
 /** Brings a database to jobq's schema: one process at a time, while Qudo works on it. */
 import {setTimeout as sleep} from 'node:timers/promises'
+import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import {texts} from './postgres-arrays.ts'
 import type {Send} from './postgres-link.ts'
@@ -34,11 +35,11 @@ export async function prepare(send: Send, name: string): Promise<SchemaStep[]> {
 
 /** Asked for again and again, not waited for: who waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for it. */
 async function lock(send: Send, name: string): Promise<void> {
-  const giveUpAt = performance.now() + PATIENCE_MS
+  const giveUpAt = monotonic() + PATIENCE_MS
   for (;;) {
     const sql = `SELECT pg_try_advisory_lock(hashtext('jobq init'), current_schema()::REGNAMESPACE::OID::INTEGER) AS mine`
     if ((await send(sql)).rows[0]!.mine) return
-    if (performance.now() > giveUpAt)
+    if (monotonic() > giveUpAt)
       throw new StoreError('LOCKED', `another \`jobq init\` is at work on ${name}`, {
         hint: 'wait for it; pg_stat_activity shows what it does',
       })

@@ -2,6 +2,7 @@
  * The databases of a store of several, each opened when it is used. One that fails is left alone for DEAD_MS, and then
  * tried again.
  */
+import {monotonic} from '../clock.ts'
 import {DuplicateJobError, NotFoundError, StoreError, UsageError} from '../errors.ts'
 import type {RowRef} from '../job.ts'
 import type {Address} from './address.ts'
@@ -107,12 +108,12 @@ export class Database {
   }
 
   get isDead(): boolean {
-    return performance.now() < this.#deadUntil
+    return monotonic() < this.#deadUntil
   }
 
   /** Seconds until it is tried again. */
   get backIn(): number {
-    return Math.ceil(Math.max(0, this.#deadUntil - performance.now()) / 1000)
+    return Math.ceil(Math.max(0, this.#deadUntil - monotonic()) / 1000)
   }
 
   /** @throws StoreError, and takes it for dead then */
@@ -126,7 +127,7 @@ export class Database {
       if (isPassing(error)) {
         if (this.#deadUntil === 0)
           this.#onTrouble(`database ${this.index} is out of reach: ${(error as Error).message}`)
-        this.#deadUntil = performance.now() + DEAD_MS
+        this.#deadUntil = monotonic() + DEAD_MS
       }
       throw error
     }

@@ -10,6 +10,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {setImmediate as breathe} from 'node:timers/promises'
 import {deserialize, serialize} from 'node:v8'
+import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import type {NewJob} from '../job.ts'
 
@@ -124,7 +125,7 @@ async function* stretches(source: Iterable<NewJob> | AsyncIterable<NewJob>): Asy
 class Stretch {
   #jobs: NewJob[] = []
   #bytes = 0
-  #sliceEnd = performance.now() + SLICE_MS
+  #sliceEnd = monotonic() + SLICE_MS
 
   /** @returns whether it is full */
   add(job: NewJob): boolean {
@@ -141,7 +142,7 @@ class Stretch {
   }
 
   hasTakenLong(): boolean {
-    const now = performance.now()
+    const now = monotonic()
     if (now < this.#sliceEnd) return false
     this.#sliceEnd = now + SLICE_MS
     return true

@@ -8,6 +8,7 @@
  */
 import {setImmediate as breathe} from 'node:timers/promises'
 import {Worker} from 'node:worker_threads'
+import {monotonic} from '../clock.ts'
 import type {NewJob} from '../job.ts'
 import {EXTENSION, LIBRARY} from '../place.ts'
 import type {Answer, Order, ThreadData} from './sqlite-bulk-thread.ts'
@@ -55,14 +56,14 @@ export async function insertMany(
 async function* stretches(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
   let stretch: NewJob[] = []
   let bytes = 0
-  let sliceEnd = performance.now() + SLICE_MS
+  let sliceEnd = monotonic() + SLICE_MS
   const isFull = (job: NewJob) => {
     stretch.push(job)
     bytes += job.arg?.length ?? 0
-    return stretch.length >= FEW || bytes >= FEW_BYTES || performance.now() > sliceEnd
+    return stretch.length >= FEW || bytes >= FEW_BYTES || monotonic() > sliceEnd
   }
   const begin = () => {
-    ;[stretch, bytes, sliceEnd] = [[], 0, performance.now() + SLICE_MS]
+    ;[stretch, bytes, sliceEnd] = [[], 0, monotonic() + SLICE_MS]
   }
   // `for await` would do for both, but costs 0.2 µs a job
   if (Symbol.asyncIterator in jobs) {

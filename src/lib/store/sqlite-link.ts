@@ -10,6 +10,7 @@
  */
 import {realpathSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
+import {monotonic} from '../clock.ts'
 import {JobqError} from '../errors.ts'
 import type {Checkpoints} from './sqlite-checkpoints.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
@@ -258,13 +259,12 @@ export class SqliteLink {
 
   /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
   async patiently<T>(work: () => T): Promise<T> {
-    let giveUpAt: number | undefined // asked for only when there is a lock: `performance` takes 1 ms to load
+    const giveUpAt = monotonic() + this.#patience
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause + MORE_PAUSE_MS, MAX_PAUSE_MS)) {
       try {
         return work()
       } catch (error) {
-        giveUpAt ??= performance.now() + this.#patience
-        if (!isBusy(error) || performance.now() > giveUpAt) throw explain(this.name, error)
+        if (!isBusy(error) || monotonic() > giveUpAt) throw explain(this.name, error)
       }
       const ms = pause * (0.5 + Math.random())
       await new Promise(resolve => setTimeout(resolve, ms))

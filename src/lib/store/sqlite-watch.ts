@@ -12,6 +12,7 @@
  */
 import {realpathSync, watch as watchFolder} from 'node:fs'
 import {basename, dirname} from 'node:path'
+import {monotonic} from '../clock.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 
 /** How long after a change of the files its commit may take to show: a slow disk's fsync. */
@@ -33,12 +34,12 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
   let telling: NodeJS.Timeout | undefined
   const tell = () => {
     telling = undefined
-    toldAt = performance.now()
+    toldAt = monotonic()
     onChange()
   }
   const look = (pause: number) => {
     clearTimeout(timer)
-    const now = performance.now()
+    const now = monotonic()
     if (now < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
     const seen = link.dataVersion()
     if (seen === version && seen !== null) return
@@ -48,7 +49,7 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     else telling = setTimeout(tell, PAUSE_MS)
   }
   const lookAWhile = () => {
-    lookUntil = Math.max(lookUntil, performance.now() + COMMIT_MS)
+    lookUntil = Math.max(lookUntil, monotonic() + COMMIT_MS)
     look(1)
   }
   const poll = () => {

@@ -7,11 +7,11 @@ import type {Ended, Run} from './executor.ts'
 export class Attempt {
   readonly job: JobRow
   lease: Lease
-  /** When it was given or renewed, by performance.now(). */
+  /** When it was given or renewed, by monotonic(). */
   leasedSince: number
   /** null: it has not started yet. */
   run: Run | null = null
-  /** performance.now() at the start. */
+  /** monotonic() at the start. */
   since = 0
   /** Unix seconds by the database's clock. */
   startedAt = 0
@@ -33,7 +33,7 @@ export class Attempt {
     this.run.stop()
   }
 
-  /** @param now by performance.now() */
+  /** @param now by monotonic() */
   end(ended: Ended, now: number): void {
     this.durationMs = now - this.since
     this.outcome = this.#outcome(ended)

@@ -4,6 +4,7 @@
  */
 import {type ChildProcess, spawn} from 'node:child_process'
 import type {Socket} from 'node:net'
+import {monotonic} from '../clock.ts'
 import {idOf, type JobRow} from '../job.ts'
 import {
   DEFAULT_GRAB_FOR,
@@ -72,7 +73,7 @@ export class CommandExecutor implements Executor {
     })
     if (!child) return {settings: runSettings, stop: () => {}}
     this.#guardian.watch(child)
-    this.#running.set(child, {job, since: performance.now()})
+    this.#running.set(child, {job, since: monotonic()})
     let callOffKill = () => {}
     this.#attend(
       child,

@@ -10,6 +10,7 @@
  * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
  * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
  */
+import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import type {Events} from '../events.ts'
 import {ALL_FUNCS, idOf, type JobRow} from '../job.ts'
@@ -76,7 +77,7 @@ export class Dispatcher {
   #flush: NodeJS.Timeout | undefined
   #starting: NodeJS.Immediate | undefined
   #flushIsDue = false
-  /** The database's clock at the last turn, in Unix seconds, and performance.now() then. */
+  /** The database's clock at the last turn, in Unix seconds, and monotonic() then. */
   #clock = {now: 0, at: 0}
 
   constructor(store: Store, executors: Executors, options: DispatcherOptions, log: JobLog, events: Events) {
@@ -178,7 +179,7 @@ export class Dispatcher {
     this.#flushIsDue = false
     const settlements = finished.map(attempt => attempt.settlement)
     const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
-    const at = performance.now()
+    const at = monotonic()
     const turn = await this.#patience.with(
       () => this.#store.turn(settlements, want),
       () => settlements.length === 0 && this.#running.size === 0,
@@ -265,7 +266,7 @@ export class Dispatcher {
   // ---- what was taken ahead
 
   /** Starts as many as there is room for. What no executor can start any more goes back to the queue. */
-  #startWaiting(now = performance.now()): void {
+  #startWaiting(now = monotonic()): void {
     for (let next = this.#ahead.first; next; next = this.#ahead.first) {
       const prospect = this.#executors.prospect(next.job.func)
       if (prospect === 'soon') return
@@ -319,7 +320,7 @@ export class Dispatcher {
   }
 
   #hasEnded(attempt: Attempt, ended: Ended): void {
-    const now = performance.now()
+    const now = monotonic()
     attempt.end(ended, now)
     this.#running.delete(attempt)
     this.#finished.push(attempt)

@@ -71,7 +71,7 @@ export interface WorkerView {
   state: 'starting' | 'idle' | 'busy' | 'ending'
   pid: number
   job: JobRow | null
-  /** When the job was started, by performance.now(). */
+  /** When the job was started, by monotonic(). */
   since: number | null
   jobsDone: number
 }

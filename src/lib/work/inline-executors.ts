@@ -2,6 +2,7 @@
  * An application's own functions as executors: each job runs on this process's event loop, at most `concurrency` of them
  * at once.
  */
+import {monotonic} from '../clock.ts'
 import type {JobRow} from '../job.ts'
 import type {Support} from '../support.ts'
 import {type Ended, type Executors, type Room, type Run, type RunSettings, STOP_GRACE_MS} from './executor.ts'
@@ -23,7 +24,7 @@ export class InlineExecutors implements Executors {
   readonly #runs = new Set<InlineRun>()
   /** postWork hooks of jobs whose end has been reported. */
   readonly #afterwards = new Set<Promise<void>>()
-  /** When this round of the event loop began, as far as is known, by performance.now(). */
+  /** When this round of the event loop began, as far as is known, by monotonic(). */
   #roundSince = 0
 
   constructor(
@@ -58,7 +59,7 @@ export class InlineExecutors implements Executors {
       if (afterwards) this.#attend(afterwards)
     })
     this.#runs.add(run)
-    if (performance.now() - this.#roundSince < ROUND_MS) void run.begin()
+    if (monotonic() - this.#roundSince < ROUND_MS) void run.begin()
     else setImmediate(this.#beginInNewRound, run)
     return run
   }
@@ -70,7 +71,7 @@ export class InlineExecutors implements Executors {
   }
 
   readonly #beginInNewRound = (run: InlineRun): void => {
-    this.#roundSince = performance.now()
+    this.#roundSince = monotonic()
     void run.begin()
   }
 

@@ -2,6 +2,7 @@
  * Keeping the right to jobs: a lease is short, so that a dead machine's jobs run again soon, and is renewed as long as
  * its job waits here, runs, or has ended and is not settled yet.
  */
+import {monotonic} from '../clock.ts'
 import {idOf} from '../job.ts'
 import type {Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
@@ -59,7 +60,7 @@ export class Leases {
     this.#isDue = false
     if (held.length === 0) return []
     const leases = held.map(({lease}) => lease)
-    const since = performance.now()
+    const since = monotonic()
     const renewed = await this.#patience.with(() => this.#store.renew(leases, LEASE_SECONDS), isIdle)
     if (!renewed) return []
     const byId = new Map(renewed.map(lease => [idOf(lease), lease]))

@@ -2,6 +2,7 @@
  * Who runs longer than grabFor. One timer for all, at the earliest end there may be: a job that ends in time, as nearly
  * every one does, costs no timer of its own.
  */
+import {monotonic} from '../clock.ts'
 import {MAX_TIMER_MS} from '../time.ts'
 import type {Attempt} from './attempt.ts'
 
@@ -9,7 +10,7 @@ export class Overruns {
   readonly #running: ReadonlySet<Attempt>
   readonly #onOverrun: (attempt: Attempt) => void
   #timer: NodeJS.Timeout | undefined
-  /** When the timer goes off, by performance.now(). */
+  /** When the timer goes off, by monotonic(). */
   #at = Number.POSITIVE_INFINITY
 
   /** @param running what is looked through when the time has come */
@@ -32,12 +33,12 @@ export class Overruns {
     clearTimeout(this.#timer)
     this.#at = at
     if (at === Number.POSITIVE_INFINITY) return
-    this.#timer = setTimeout(() => this.#sweep(), Math.min(Math.max(1, at - performance.now()), MAX_TIMER_MS))
+    this.#timer = setTimeout(() => this.#sweep(), Math.min(Math.max(1, at - monotonic()), MAX_TIMER_MS))
     this.#timer.unref()
   }
 
   #sweep(): void {
-    const now = performance.now()
+    const now = monotonic()
     let next = Number.POSITIVE_INFINITY
     for (const attempt of this.#running) {
       if (attempt.stopped) continue

@@ -2,6 +2,7 @@
  * The dispatcher's patience with its store: what can't be reached is tried again, told once, and once when it is back.
  * `--once` and `--drain` are patient for PATIENCE_MS; who works for ever is patient until it is told to end.
  */
+import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import type {JobLog} from './log.ts'
 
@@ -24,13 +25,13 @@ export class StorePatience {
 
   /** It was told to end: from now on the patience is limited. */
   end(): void {
-    this.#endingSince ??= performance.now()
+    this.#endingSince ??= monotonic()
     this.#interrupt?.()
   }
 
   /** Has it been waited long enough since it was told to end? */
   get isOver(): boolean {
-    return this.#endingSince !== null && performance.now() - this.#endingSince > PATIENCE_MS
+    return this.#endingSince !== null && monotonic() - this.#endingSince > PATIENCE_MS
   }
 
   /**
@@ -39,7 +40,7 @@ export class StorePatience {
    * @throws StoreError for what does not pass, or not in time
    */
   async with<T>(work: () => Promise<T>, isIdle: () => boolean): Promise<T | null> {
-    const since = performance.now()
+    const since = monotonic()
     for (let attempt = 0; ; attempt++) {
       try {
         const result = await work()
@@ -57,7 +58,7 @@ export class StorePatience {
 
   #hasWaited(since: number): boolean {
     if (this.#endingSince === null && this.#isEndless) return false
-    return performance.now() - Math.max(since, this.#endingSince ?? since) > PATIENCE_MS
+    return monotonic() - Math.max(since, this.#endingSince ?? since) > PATIENCE_MS
   }
 
   /** About so long, or until it is told to end. */

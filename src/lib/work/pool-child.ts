@@ -4,6 +4,7 @@
 import {type ChildProcess, fork} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
 import {fileURLToPath} from 'node:url'
+import {monotonic} from '../clock.ts'
 import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobqEvents} from '../events.ts'
 import type {JobRow} from '../job.ts'
@@ -101,7 +102,7 @@ export class PoolChild {
     return this.#run?.job ?? null
   }
 
-  /** When that was started, by performance.now(). */
+  /** When that was started, by monotonic(). */
   get since(): number | null {
     return this.#run?.since ?? null
   }
@@ -113,7 +114,7 @@ export class PoolChild {
     this.#speaker = job
     const run: CurrentRun = {
       job,
-      since: performance.now(),
+      since: monotonic(),
       onEnd,
       retryIn: retryDelay === null ? null : retryIn(maxRetries, job.retryCnt, retryDelay),
       isStopped: false,

@@ -3,6 +3,7 @@
  */
 import {readFileSync} from 'node:fs'
 import {hostname} from 'node:os'
+import {monotonic} from '../clock.ts'
 import {idOf} from '../job.ts'
 import type {ManagerStatus, Slot} from '../manager.ts'
 import type {Crew} from './crew.ts'
@@ -55,7 +56,7 @@ export class Scoreboard {
 }
 
 function slotOf({state, pid, job, since, jobsDone}: WorkerView): Omit<Slot, 'memory'> {
-  const seconds = since === null ? null : Math.round((performance.now() - since) / 100) / 10
+  const seconds = since === null ? null : Math.round((monotonic() - since) / 100) / 10
   return {
     state: state === 'busy' ? 'working' : 'idle',
     pid,
