@@ -76,6 +76,24 @@ export const order: Tests = {
     )
   },
 
+  'however many are taken at once, over all functions': async ({store}) => {
+    const jobs = Array.from({length: 120}, (_, i) => ({
+      func: `F${(i * 7) % 3}`,
+      priority: (i * 5) % 4 === 0 ? 1 : 0,
+      at: 1_700_000_000 + ((i * 11) % 6),
+    }))
+    const enqueued: ((typeof jobs)[number] & {id: number})[] = []
+    for (const {func, priority, at} of jobs)
+      enqueued.push({func, priority, at, id: (await store.enqueue(newJob(func, {priority, due: {at}}))).id})
+    enqueued.sort((a, b) => b.priority - a.priority || a.at - b.at || a.id - b.id)
+    const taken: number[] = []
+    for (const limit of [1, 2, 7, 30, 100]) taken.push(...ids(await take(store, ['F2', 'F0', 'F1'], limit)))
+    assert.deepEqual(
+      taken,
+      enqueued.map(({id}) => id),
+    )
+  },
+
   'priority beats any age': async ({store}) => {
     await store.enqueue(newJob('Old', {due: {at: 1}}))
     const urgent = await store.enqueue(newJob('New', {priority: 1}))
