@@ -80,7 +80,7 @@ export const order: Tests = {
     const jobs = Array.from({length: 120}, (_, i) => ({
       func: `F${(i * 7) % 3}`,
       priority: (i * 5) % 4 === 0 ? 1 : 0,
-      at: 1_700_000_000 + ((i * 11) % 6),
+      at: 1_700_000_000 + ((i * 11) % 5),
     }))
     const enqueued: ((typeof jobs)[number] & {id: number})[] = []
     for (const {func, priority, at} of jobs)
