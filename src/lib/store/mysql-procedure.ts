@@ -1,31 +1,23 @@
 /**
- * A turn as one call: a procedure in the database, made by `jobq init`. What it executes was parsed before, and answers
- * once: that takes half of the server's time, and of this process's, that statements take.
+ * A turn as a procedure in the database, made by `jobq init`; mysql-call.ts says when it is called. What it executes was
+ * parsed before, and answers once: that takes half of the server's time, and of this process's, that statements take.
+ * It reads lanes as the statements of mysql-take.ts do.
  *
- * It does what nearly every turn is: writes what was completed, and takes the next jobs where nothing is special. For all
- * else (and where it is missing, since `jobq init` may not make procedures, or this user may not call them) there are the
- * statements of mysql-settle.ts and mysql-take.ts. It reads lanes as they do.
+ * - One end and the first function are numbers, only what else there is are lists: these take longest to go through.
+ * - A job that is wanted alone is told before it is written that it is taken: who runs it does not wait for that.
+ * - Several are taken together from a lane, as far as no other function's job is before them. They are locked by their
+ *   ids: a locking read along the lane locks one more, behind the last, and others would pass that over.
+ * - MIN and MAX are read off the index while a statement is planned, in a third of the time of ORDER BY … LIMIT 1.
  *
  * Its name ends in its version: jobq of another version beside this one goes on using its own. It runs with the caller's
  * rights.
  */
-import type {Lease, Settlement} from '../job.ts'
-import type {MysqlLanes} from './mysql-lanes.ts'
-import {type Link, type Reply, textOf} from './mysql-link.ts'
+import type {Link} from './mysql-link.ts'
 import {jobColumns} from './mysql-rows.ts'
-import type {SettleResult, Want} from './store.ts'
 
 export const PROCEDURE = 'jobq_turn_2'
 
-/**
- * One end and the first function are numbers, and only what else there is are lists: these take longest to go through.
- * Several jobs are deleted and taken together, from each lane as far as no other function's is before it; they are locked
- * by their ids, since a locking read along the lane locks one more behind the last, and others would pass it over. One job that is
- * wanted alone is told before it is written that it is taken: who runs it does not wait for that. MIN and MAX are read
- * off the index while a statement is planned, in a third of the time of ORDER BY … LIMIT 1.
- *
- * @param link tells the character set of the tables
- */
+/** @param link tells the character set of the tables */
 export function createProcedure(link: Pick<Link, 'keys'>): string {
   const ready = 'FROM job FORCE INDEX (jobq_lane) WHERE grabbed_until = 0'
   const lane = `${ready} AND func_id = j_func`
@@ -212,74 +204,10 @@ function isBefore(name: string): string {
   return `j_run_after < j_${name}_run_after OR (j_run_after = j_${name}_run_after AND j_id < j_${name})`
 }
 
-/** @param parts of its SQL, as SQL. A prepared statement sees user variables only: it takes those of `using` */
+/** @param parts of its SQL, as SQL. @param using user variables: a prepared statement sees no others */
 function execute(parts: string, using = ''): string {
   return `SET @jobq = CONCAT(${parts});
         PREPARE jobq_turn FROM @jobq;
         EXECUTE jobq_turn${using && ` USING ${using}`};
         DEALLOCATE PREPARE jobq_turn;`
-}
-
-/** Whether taking what is wanted is what the procedure does. */
-export function isPlain(lanes: MysqlLanes, want: Want): boolean {
-  if (want.limit === 0) return true
-  const ids = lanes.idsOf(want.funcs)
-  const isHeld = want.held !== undefined && lanes.idsOf([...want.held]).length > 0
-  const isFair = want.fair === true && ids.length > 1
-  const isLimited = lanes.limited(want).length > 0
-  return (
-    ids.length > 0 && lanes.paused.length === 0 && !isHeld && !isFair && !isLimited && !lanes.hasDelayed(ids)
-  )
-}
-
-export function isPlainEnd({outcome, span}: Settlement): boolean {
-  return outcome.kind === 'completed' && span === undefined
-}
-
-/**
- * @param ends that are plain
- * @param isWhole whether the call is the whole transaction
- */
-export function call(lanes: MysqlLanes, ends: readonly Settlement[], want: Want, isWhole: boolean): string {
-  const {one, several} = endsOf(ends)
-  const groups = several.map(leases => `${leases[0]!.grabbedUntil}:${leases.map(({id}) => id)}`)
-  const [func, ...funcs] = want.limit === 0 ? [] : lanes.idsOf(want.funcs)
-  const all = lanes.unknown(want).length === 0 ? null : lanes.countFuncs
-  const values = [
-    one?.id ?? null,
-    one?.grabbedUntil ?? null,
-    `'${groups.join(';')}'`,
-    func ?? null,
-    `'${funcs}'`,
-    ...[all, lanes.checked, want.lease, want.limit, isWhole],
-  ]
-  return `CALL ${PROCEDURE}(${values.map(String).join(', ')})`
-}
-
-/** One end, or several, each group with the same grabbed_until. */
-function endsOf(ends: readonly Settlement[]): {one?: Lease | undefined; several: Lease[][]} {
-  const leases = ends.map(({lease}) => lease)
-  if (leases.length < 2) return {one: leases[0], several: []}
-  return {several: [...Map.groupBy(leases, ({grabbedUntil}) => grabbedUntil).values()]}
-}
-
-/** Whether all rows have come of the answer to a call: what else comes is of the COMMIT. */
-export function isAnswered([answer]: readonly Reply[]): boolean {
-  const [row] = answer?.rows ?? []
-  return row !== undefined && answer!.rows.length === Math.max(1, Number(row.n))
-}
-
-/** How the ends of the call went, from its answer. */
-export function heldOf(
-  lanes: MysqlLanes,
-  ends: readonly Settlement[],
-  [answer]: readonly Reply[],
-): SettleResult[] {
-  const {held, checked} = answer!.rows[0]!
-  if (Number(checked) > 0) lanes.checked = Number(checked)
-  const {one, several} = endsOf(ends)
-  if (one) return [{held: textOf(held) !== ''}]
-  const told = textOf(held).split(';')
-  const isHeld = new Map(several.map(([lease], i) => [lease!.grabbedUntil, new Set(told[i]!.split(','))]))
-  return ends.map(({lease}) => ({held: isHeld.get(lease.grabbedUntil)!.has(String(lease.id))}))
 }

@@ -379,6 +379,10 @@ export const turns: Tests = {
     const {settled} = await store.turn([failed, failed], want('Work', 0))
     assert.deepEqual(settled, [{held: true}, {held: false}])
     assert.deepEqual([await countOf(db, 'exception_log'), await countOf(db, 'job_status')], [1, 1])
+    await store.enqueue(newJob())
+    const completed = {lease: leaseOf(await takeOne(store)), outcome: {kind: 'completed'}} as const
+    const again = await store.turn([completed, completed], want('Work', 0))
+    assert.deepEqual(again.settled, [{held: true}, {held: false}])
   },
 
   'stores that race for the same jobs get each job once, each store in order': async ({store, another}) => {
