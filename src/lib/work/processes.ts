@@ -9,7 +9,10 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {ProcessError} from '../errors.ts'
 import {STOP_GRACE_MS} from './executor.ts'
 
-/** An end is told with the next start: each time the shell is woken takes 50 µs. But no later than this. */
+/**
+ * An end is told with the next start, or so much later: each time the shell is woken takes 50 µs. Should the dispatcher die
+ * in between, what the ended job has left in the background dies with it.
+ */
 const ENDED_MS = 20
 
 const GUARDIAN = `trap '' HUP INT TERM
