@@ -113,7 +113,7 @@ describe('a lease of a minute', () => {
         limit: 1 - onEnds.length,
         isWhole: true,
       }),
-      start: (_job: unknown, onEnd: (ended: Ended) => void) => {
+      start: (_job: unknown, _since: number, onEnd: (ended: Ended) => void) => {
         onEnds.push(onEnd)
         return {settings: {grabFor: 3600, setJobStatus: false, retryIn: () => null}, stop() {}}
       },

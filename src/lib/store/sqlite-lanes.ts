@@ -143,7 +143,7 @@ export class SqliteLanes {
 
   /** From the head on, what comes before the next function's head. */
   #stretch({funcId, priority, runAfter}: Head, next: Head | null, now: number, most: number): Row[] {
-    const stretch = STRETCH[this.#rowOrMore]
+    const stretch = STRETCH[this.#rowOrMore()]
     const isRival = next !== null && next.priority === priority && most > 1
     const rows =
       isRival && next.runAfter === runAfter
@@ -152,7 +152,7 @@ export class SqliteLanes {
     return rows as Row[]
   }
 
-  get #rowOrMore(): 'row' | 'withContext' {
+  #rowOrMore(): 'row' | 'withContext' {
     return this.#memory.beside.contexts ? 'withContext' : 'row'
   }
 
@@ -229,7 +229,7 @@ export class SqliteLanes {
 
   /** Walks one function's lanes from the highest priority down to the first whose head is due. */
   #head(funcId: number, now: number, withRow: boolean): Head | NoHead {
-    const lane = this.#link.raw(HEAD[withRow ? this.#rowOrMore : 'key'])
+    const lane = this.#link.raw(HEAD[withRow ? this.#rowOrMore() : 'key'])
     const passed = this.#memory.passed.get(funcId)
     let {below, dueAt} = passed && (passed.dueAt ?? Infinity) > now ? passed : NOTHING_PASSED
     for (;;) {

@@ -169,7 +169,8 @@ export class SqliteStore implements Store {
       const now = this.#link.now()
       memory.forgetIfChanged()
       const settled = settlements.map(settlement => settle.settle(settlement, now))
-      return {settled, ...lanes.grab(want, now), now}
+      const {buried, jobs, nextDueIn} = lanes.grab(want, now)
+      return {settled, buried, jobs, nextDueIn, now}
     })
     if (turn.buried.length > 0 || turn.settled.some(({held}) => held)) this.#ring()
     return turn

@@ -4,14 +4,13 @@
  */
 import {type ChildProcess, spawn} from 'node:child_process'
 import type {Socket} from 'node:net'
-import {monotonic} from '../clock.ts'
 import {idOf, type JobRow} from '../job.ts'
 import {
   DEFAULT_GRAB_FOR,
   describeExit,
   type Ended,
   type Executor,
-  type Limits,
+  limited,
   type Run,
   retryIn,
   STDERR_TAIL_BYTES,
@@ -27,9 +26,10 @@ const ABORT_STATUS = 100
 const OUTPUT_WAIT_MS = 100
 
 export class CommandExecutor implements Executor {
-  readonly room = Number.POSITIVE_INFINITY
   readonly #running = new Map<ChildProcess, {job: JobRow; since: number}>()
   #handlers: ReadonlyMap<string, CommandHandler> = new Map()
+  #funcs: readonly string[] = []
+  #maxRunning: ReadonlyMap<string, number> = new Map()
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
@@ -43,13 +43,11 @@ export class CommandExecutor implements Executor {
   }
 
   get funcs(): readonly string[] {
-    return [...this.#handlers.keys()]
+    return this.#funcs
   }
 
-  get limits(): ReadonlyMap<string, Limits> {
-    return new Map(
-      [...this.#handlers].map(([func, {settings}]) => [func, {maxRunning: settings.maxRunning ?? 0}]),
-    )
+  get maxRunning(): ReadonlyMap<string, number> {
+    return this.#maxRunning
   }
 
   get workers(): WorkerView[] {
@@ -59,11 +57,15 @@ export class CommandExecutor implements Executor {
   /** Jobs that start from now on get these. */
   reload(handlers: readonly CommandHandler[]): void {
     this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
+    this.#funcs = [...this.#handlers.keys()]
+    this.#maxRunning = limited(
+      handlers.map(({func, settings}) => ({func, maxRunning: settings.maxRunning ?? 0})),
+    )
   }
 
   async ready(): Promise<void> {}
 
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run {
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
     const {argv, settings} = this.#handlers.get(job.func)!
     const {maxRetries = 0, retryDelay = 0, grabFor = DEFAULT_GRAB_FOR, setJobStatus = false} = settings
     const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
@@ -73,7 +75,7 @@ export class CommandExecutor implements Executor {
     })
     if (!child) return {settings: runSettings, stop: () => {}}
     this.#guardian.watch(child)
-    this.#running.set(child, {job, since: monotonic()})
+    this.#running.set(child, {job, since})
     let callOffKill = () => {}
     this.#attend(
       child,

@@ -4,7 +4,7 @@
  */
 import type {JobRow} from '../job.ts'
 import {CommandExecutor} from './command.ts'
-import type {Ended, Executor, Executors, Room, Run, WorkerView} from './executor.ts'
+import type {Ended, Executors, Room, Run, WorkerView} from './executor.ts'
 import type {CommandHandler, Handler, ModuleHandler} from './handlers.ts'
 import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
 
@@ -13,20 +13,21 @@ export type CrewSettings = PoolSettings & {
   db: string
 }
 
-const NO_ROOM: Room = {funcs: [], held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
+const NO_FUNCS: readonly string[] = []
+const NO_ROOM: Room = {funcs: NO_FUNCS, held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
 
 export class Crew implements Executors {
   readonly isPrompt = false
   readonly #pool: Pool
   readonly #commands: CommandExecutor
-  #handlers: readonly Handler[]
+  #handlers: ReadonlyMap<string, Handler>
   #maxWorkers: number
   #running = 0
 
   /** @param surroundings `onRoom` is called when an executor can take a job again, other than by a job's end */
   constructor(handlers: readonly Handler[], settings: CrewSettings, surroundings: Surroundings) {
     const {guardian, log} = surroundings
-    this.#handlers = handlers
+    this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
     this.#pool = new Pool(handlers.filter(isModule), settings, surroundings)
     this.#commands = new CommandExecutor(handlers.filter(isCommand), guardian, log, settings.db)
@@ -38,7 +39,7 @@ export class Crew implements Executors {
 
   /** The functions there are workers for. */
   get handled(): string[] {
-    return this.#handlers.map(({func}) => func)
+    return [...this.#handlers.keys()]
   }
 
   /** Where jobs run or could run, for the scoreboard: at most maxWorkers. */
@@ -58,7 +59,7 @@ export class Crew implements Executors {
 
   /** Jobs that start from now on get these workers; no running job is interrupted. */
   reload(handlers: readonly Handler[], settings: PoolSettings): void {
-    this.#handlers = handlers
+    this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
     this.#pool.reload(handlers.filter(isModule), settings)
     this.#commands.reload(handlers.filter(isCommand))
@@ -77,16 +78,18 @@ export class Crew implements Executors {
   room(ahead: number): Room {
     const free = this.#maxWorkers - this.#running
     if (ahead > 0) return this.#roomAhead(Math.max(0, free) + ahead)
-    const open = [this.#pool, this.#commands].filter(({funcs, room}) => funcs.length > 0 && room > 0)
-    if (free <= 0 || open.length === 0) return NO_ROOM
-    const held = open.includes(this.#pool) ? [] : this.#pool.soon
-    const funcs = [...open.flatMap(executor => executor.funcs), ...held]
+    const idle = this.#pool.room
+    const modules = idle > 0 ? this.#pool.funcs : NO_FUNCS
+    const commands = this.#commands.funcs
+    if (free <= 0 || modules.length + commands.length === 0) return NO_ROOM
+    const held = modules.length > 0 ? NO_FUNCS : this.#pool.soon
+    const funcs = joined(joined(modules, commands), held)
     return {
       funcs,
-      held: new Set(held),
-      maxRunning: maxRunning(open),
-      limit: Math.min(free, ...open.map(({room}) => room)),
-      isWhole: held.length === 0 && funcs.length === this.#handlers.length,
+      held: held.length > 0 ? new Set(held) : NO_ROOM.held,
+      maxRunning: this.#maxRunning(),
+      limit: modules.length > 0 ? Math.min(free, idle) : free,
+      isWhole: held.length === 0 && funcs.length === this.#handlers.size,
     }
   }
 
@@ -95,23 +98,30 @@ export class Crew implements Executors {
     return {
       funcs,
       held: NO_ROOM.held,
-      maxRunning: maxRunning([this.#pool, this.#commands]),
+      maxRunning: this.#maxRunning(),
       limit,
-      isWhole: funcs.length === this.#handlers.length,
+      isWhole: funcs.length === this.#handlers.size,
     }
   }
 
-  prospect(func: string): 'now' | 'soon' | 'none' {
-    const handler = this.#handlers.find(handler => handler.func === func)
-    if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
-    if (this.#running >= this.#maxWorkers) return 'soon'
-    return !isModule(handler) || (this.#pool.room > 0 && this.#pool.funcs.includes(func)) ? 'now' : 'soon'
+  #maxRunning(): ReadonlyMap<string, number> {
+    const {maxRunning} = this.#pool
+    const more = this.#commands.maxRunning
+    if (more.size === 0) return maxRunning
+    return maxRunning.size === 0 ? more : new Map([...maxRunning, ...more])
   }
 
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run {
+  prospect(func: string): 'now' | 'soon' | 'none' {
+    const handler = this.#handlers.get(func)
+    if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
+    if (this.#running >= this.#maxWorkers) return 'soon'
+    return !isModule(handler) || this.#pool.canStart(func) ? 'now' : 'soon'
+  }
+
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
     this.#running++
-    const executor = this.#commands.funcs.includes(job.func) ? this.#commands : this.#pool
-    return executor.start(job, ended => {
+    const executor = this.#handlers.get(job.func)?.kind === 'command' ? this.#commands : this.#pool
+    return executor.start(job, since, ended => {
       this.#running--
       onEnd(ended)
     })
@@ -123,9 +133,14 @@ export class Crew implements Executors {
   }
 }
 
-function maxRunning(executors: readonly Pick<Executor, 'limits'>[]): ReadonlyMap<string, number> {
-  const limited = executors.flatMap(({limits}) => [...limits]).filter(([, {maxRunning}]) => maxRunning > 0)
-  return new Map(limited.map(([func, {maxRunning}]) => [func, maxRunning]))
+function byFunc(handlers: readonly Handler[]): ReadonlyMap<string, Handler> {
+  return new Map(handlers.map(handler => [handler.func, handler]))
+}
+
+/** Mostly there is only one of them, and nothing to copy: this is asked at every turn. */
+function joined(some: readonly string[], more: readonly string[]): readonly string[] {
+  if (more.length === 0) return some
+  return some.length === 0 ? more : [...some, ...more]
 }
 
 function isModule(handler: Handler): handler is ModuleHandler {

@@ -164,8 +164,8 @@ export class Dispatcher {
     const room = this.#executors.room(this.#ahead.wanted)
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     const left = (mode === 'once' ? 1 : maxJobs) - this.#accounts.taken
-    const limit = this.#ending === 'no' ? Math.min(room.limit - this.#ahead.size, left) : 0
-    return {...room, limit: Math.max(0, limit)}
+    const limit = this.#ending === 'no' ? Math.max(0, Math.min(room.limit - this.#ahead.size, left)) : 0
+    return limit === room.limit ? room : {...room, limit}
   }
 
   #isTurnDue({limit}: Room): boolean {
@@ -183,6 +183,7 @@ export class Dispatcher {
     const turn = await this.#patience.with(
       () => this.#store.turn(settlements, want),
       () => settlements.length === 0 && this.#running.size === 0,
+      at,
     )
     if (!turn) return
     this.#clock = {now: turn.now, at}
@@ -266,7 +267,9 @@ export class Dispatcher {
   // ---- what was taken ahead
 
   /** Starts as many as there is room for. What no executor can start any more goes back to the queue. */
-  #startWaiting(now = monotonic()): void {
+  #startWaiting(since?: number): void {
+    if (this.#ahead.size === 0) return
+    const now = since ?? monotonic()
     for (let next = this.#ahead.first; next; next = this.#ahead.first) {
       const prospect = this.#executors.prospect(next.job.func)
       if (prospect === 'soon') return
@@ -313,7 +316,7 @@ export class Dispatcher {
   #start(attempt: Attempt, now: number): void {
     attempt.since = now
     attempt.startedAt = this.#clock.now + Math.floor((now - this.#clock.at) / 1000)
-    attempt.run = this.#executors.start(attempt.job, ended => this.#hasEnded(attempt, ended))
+    attempt.run = this.#executors.start(attempt.job, now, ended => this.#hasEnded(attempt, ended))
     this.#running.add(attempt)
     this.#overruns.watch(attempt)
     this.#accounts.started(attempt)

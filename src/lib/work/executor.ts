@@ -13,8 +13,11 @@ export interface Executors {
   room(ahead: number): Room
   /** Could a job of this function start now, soon (when what runs has ended, or what starts is ready), or not at all? */
   prospect(func: string): 'now' | 'soon' | 'none'
-  /** @param onEnd called once, and never before this returns */
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run
+  /**
+   * @param since now, by monotonic()
+   * @param onEnd called once, and never before this returns
+   */
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run
   /**
    * May a job start in the same round of the event loop in which one has ended? Not where the last that one printed is
    * still to be read.
@@ -60,12 +63,6 @@ export interface RunSettings {
   retryIn(): number | null
 }
 
-/** What a function's worker allows. */
-export interface Limits {
-  /** At most so many at once, over all processes and hosts of the store; 0: any number. */
-  maxRunning: number
-}
-
 /** A worker's process as the scoreboard shows it. */
 export interface WorkerView {
   state: 'starting' | 'idle' | 'busy' | 'ending'
@@ -80,13 +77,12 @@ export interface WorkerView {
 export interface Executor {
   /** The functions it could start a job of right now. */
   readonly funcs: readonly string[]
-  readonly limits: ReadonlyMap<string, Limits>
+  /** Of those that are limited: at most so many at once, over all processes and hosts of the store. */
+  readonly maxRunning: ReadonlyMap<string, number>
   readonly workers: readonly WorkerView[]
-  /** How many jobs it could start right now. */
-  readonly room: number
   /** Resolves when it can take jobs. @throws WorkerError if a worker can't be loaded */
   ready(): Promise<void>
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run
 }
 
 /** How long a job that was told to stop may take before its processes are killed. */
@@ -95,6 +91,11 @@ export const STOP_GRACE_MS = 1000
 export const DEFAULT_GRAB_FOR = 3600
 /** The end of a failed process's stderr that goes into exception_log. */
 export const STDERR_TAIL_BYTES = 4096
+
+/** @param workers a `maxRunning` of 0: as many as there is room for. @returns those that are limited */
+export function limited(workers: readonly {func: string; maxRunning: number}[]): ReadonlyMap<string, number> {
+  return new Map(workers.flatMap(({func, maxRunning}) => (maxRunning > 0 ? [[func, maxRunning]] : [])))
+}
 
 /** @returns seconds until the next attempt, null if none is left */
 export function retryIn(maxRetries: number, retryCnt: number, delay: number): number | null {

@@ -5,7 +5,15 @@
 import {monotonic} from '../clock.ts'
 import type {JobRow} from '../job.ts'
 import type {Support} from '../support.ts'
-import {type Ended, type Executors, type Room, type Run, type RunSettings, STOP_GRACE_MS} from './executor.ts'
+import {
+  type Ended,
+  type Executors,
+  limited,
+  type Room,
+  type Run,
+  type RunSettings,
+  STOP_GRACE_MS,
+} from './executor.ts'
 import {messageOf, nextTry, type Ran, type ReadyWorker, RunningJob, runJob} from './run-job.ts'
 
 /** How long jobs may follow each other without the application's own events getting their turn. */
@@ -37,9 +45,7 @@ export class InlineExecutors implements Executors {
     this.#support = support
     this.#onTrouble = onTrouble
     this.#funcs = [...workers.keys()]
-    this.#maxRunning = new Map(
-      [...workers].flatMap(([func, {maxRunning}]) => (maxRunning > 0 ? [[func, maxRunning]] : [])),
-    )
+    this.#maxRunning = limited([...workers].map(([func, {maxRunning}]) => ({func, maxRunning})))
     this.#concurrency = concurrency
   }
 
@@ -52,14 +58,14 @@ export class InlineExecutors implements Executors {
     return this.#runs.size < this.#concurrency ? 'now' : 'soon'
   }
 
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run {
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
     const run = new InlineRun(this.#workers.get(job.func)!, job, this.#support, (run, ended, afterwards) => {
       this.#runs.delete(run)
       onEnd(ended)
       if (afterwards) this.#attend(afterwards)
     })
     this.#runs.add(run)
-    if (monotonic() - this.#roundSince < ROUND_MS) void run.begin()
+    if (since - this.#roundSince < ROUND_MS) void run.begin()
     else setImmediate(this.#beginInNewRound, run)
     return run
   }

@@ -36,11 +36,11 @@ export class StorePatience {
 
   /**
    * @param isIdle whether nothing is left that the store should know
+   * @param since now, by monotonic()
    * @returns null if that is so and it was told to end
    * @throws StoreError for what does not pass, or not in time
    */
-  async with<T>(work: () => Promise<T>, isIdle: () => boolean): Promise<T | null> {
-    const since = monotonic()
+  async with<T>(work: () => Promise<T>, isIdle: () => boolean, since = monotonic()): Promise<T | null> {
     for (let attempt = 0; ; attempt++) {
       try {
         const result = await work()

@@ -4,7 +4,6 @@
 import {type ChildProcess, fork} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
 import {fileURLToPath} from 'node:url'
-import {monotonic} from '../clock.ts'
 import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobqEvents} from '../events.ts'
 import type {JobRow} from '../job.ts'
@@ -43,6 +42,7 @@ export type RecycleReason = JobqEvents['recycle']['reason']
 
 export class PoolChild {
   readonly process: ChildProcess
+  readonly toLoad: ToLoad
   /** @throws WorkerError if a worker's file can't be loaded here */
   readonly loaded: Promise<void>
   readonly gone: Promise<void>
@@ -74,6 +74,7 @@ export class PoolChild {
    * @throws ProcessError if no process can be started
    */
   constructor(toLoad: ToLoad, log: JobLog, onIdle: (child: PoolChild) => void) {
+    this.toLoad = toLoad
     this.#log = log
     this.#onIdle = onIdle
     this.#load = Promise.withResolvers<void>()
@@ -98,6 +99,11 @@ export class PoolChild {
     return this.#workers
   }
 
+  /** Can it take a job? */
+  get isIdle(): boolean {
+    return this.state === 'idle' && !this.isRetired
+  }
+
   get job(): JobRow | null {
     return this.#run?.job ?? null
   }
@@ -107,14 +113,14 @@ export class PoolChild {
     return this.#run?.since ?? null
   }
 
-  run(job: JobRow, onEnd: (ended: Ended) => void): Run {
+  run(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
     const {maxRetries, retryDelay, grabFor, setJobStatus} = this.#workers.get(job.func)!
     this.state = 'busy'
     this.#stderr.clear()
     this.#speaker = job
     const run: CurrentRun = {
       job,
-      since: monotonic(),
+      since,
       onEnd,
       retryIn: retryDelay === null ? null : retryIn(maxRetries, job.retryCnt, retryDelay),
       isStopped: false,

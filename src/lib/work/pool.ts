@@ -10,7 +10,7 @@
  */
 import type {Events} from '../events.ts'
 import type {JobRow} from '../job.ts'
-import type {Ended, Executor, Limits, Run, WorkerView} from './executor.ts'
+import {type Ended, type Executor, limited, type Run, type WorkerView} from './executor.ts'
 import type {ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {PoolChild} from './pool-child.ts'
@@ -44,13 +44,18 @@ export interface Surroundings {
 }
 
 export class Pool implements Executor {
-  #settings: PoolSettings
+  #settings!: PoolSettings
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #events: Events
   readonly #onRoom: () => void
   readonly #children = new Set<PoolChild>()
-  #handlers: readonly ModuleHandler[]
+  #handlers!: readonly ModuleHandler[]
+  #funcs!: readonly string[]
+  /** What a new child loads. */
+  #toLoad!: ToLoad
+  /** As the child says that was loaded last. */
+  #maxRunning: ReadonlyMap<string, number> = new Map()
   #isClosing = false
   #failures = 0
   #lastFailure: Error | null = null
@@ -61,8 +66,7 @@ export class Pool implements Executor {
     settings: PoolSettings,
     {guardian, log, events, onRoom}: Surroundings,
   ) {
-    this.#handlers = handlers
-    this.#settings = {...settings}
+    this.#set(handlers, settings)
     this.#guardian = guardian
     this.#log = log
     this.#events = events
@@ -71,18 +75,27 @@ export class Pool implements Executor {
 
   /** What every idle child can work: after a reload, children of before and after may be there side by side. */
   get funcs(): readonly string[] {
-    const idle = this.#idle()
-    return this.#handlers.map(({func}) => func).filter(func => idle.every(({workers}) => workers.has(func)))
+    let funcs = this.#funcs
+    for (const child of this.#children)
+      if (child.isIdle && child.toLoad !== this.#toLoad) funcs = funcs.filter(func => child.workers.has(func))
+    return funcs
   }
 
   /** What could be started as soon as a child that is starting is ready. */
   get soon(): readonly string[] {
     const starting = [...this.#children].some(({state}) => state === 'starting')
-    return starting && !this.#restart ? this.#handlers.map(({func}) => func) : []
+    return starting && !this.#restart ? this.#funcs : []
   }
 
+  /** How many jobs it could start right now. */
   get room(): number {
-    return this.#idle().length
+    let idle = 0
+    for (const child of this.#children) if (child.isIdle) idle++
+    return idle
+  }
+
+  canStart(func: string): boolean {
+    return this.#idleChild(func) !== undefined
   }
 
   /** Why there is no child to work, and none that starts. */
@@ -92,9 +105,8 @@ export class Pool implements Executor {
       : null
   }
 
-  get limits(): ReadonlyMap<string, Limits> {
-    const child = [...this.#children].findLast(({wasLoaded}) => wasLoaded)
-    return child?.workers ?? new Map()
+  get maxRunning(): ReadonlyMap<string, number> {
+    return this.#maxRunning
   }
 
   get workers(): WorkerView[] {
@@ -110,18 +122,17 @@ export class Pool implements Executor {
     this.#balance()
   }
 
-  start(job: JobRow, onEnd: (ended: Ended) => void): Run {
-    const child = this.#idle().find(({workers}) => workers.has(job.func))
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
+    const child = this.#idleChild(job.func)
     if (!child) throw new Error('no child is idle') // the dispatcher grabs no more than there is room for
-    const run = child.run(job, onEnd)
+    const run = child.run(job, since, onEnd)
     this.#balance()
     return run
   }
 
   /** New children get these workers; those of before are replaced one by one. */
   reload(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
-    this.#handlers = handlers
-    this.#settings = {...settings}
+    this.#set(handlers, settings)
     this.#failures = 0
     clearTimeout(this.#restart)
     this.#restart = undefined
@@ -152,28 +163,46 @@ export class Pool implements Executor {
     clearTimeout(timer)
   }
 
-  #idle(): PoolChild[] {
-    return [...this.#children].filter(({state, isRetired}) => state === 'idle' && !isRetired)
+  #set(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
+    this.#handlers = handlers
+    this.#funcs = handlers.map(({func}) => func)
+    this.#settings = {...settings}
+    const {serializer, support, maxChildMemory} = settings
+    const workers = handlers.map(({func, file, settings}) => ({func, file, settings}))
+    this.#toLoad = {workers, serializer, support, measure: maxChildMemory > 0}
   }
 
-  /** Starts and ends children until there are as many as there should be. */
+  #idleChild(func: string): PoolChild | undefined {
+    for (const child of this.#children) if (child.isIdle && child.workers.has(func)) return child
+    return undefined
+  }
+
+  /** Starts and ends children until there are as many as there should be. Called twice a job, and mostly in vain. */
   #balance(): void {
     if (this.#isClosing || this.#handlers.length === 0) return
-    for (const child of this.#children) if (child.isRetired && child.state === 'idle') child.end()
+    let [starting, busy, idle, worn] = [0, 0, 0, 0]
+    for (const child of this.#children) {
+      if (child.isRetired) {
+        if (child.state === 'idle') child.end()
+        continue
+      }
+      if (child.state === 'ending') continue
+      if (child.state === 'starting') starting++
+      else if (child.state === 'idle') idle++
+      else busy++
+      if (child.worn !== null) worn++
+    }
     const {maxWorkers, minSpareWorkers, maxSpareWorkers} = this.#settings
-    const serving = [...this.#children].filter(({state, isRetired}) => state !== 'ending' && !isRetired)
-    const starting = serving.filter(({state}) => state === 'starting').length
-    const worn = serving.filter(({worn}) => worn !== null).length
     // What starts takes a worn child's place first; only what is beyond that is an addition
     const added = Math.max(0, starting - worn)
-    const present = serving.length - starting + added
-    const spare = serving.filter(({state}) => state === 'idle').length + added
+    const present = idle + busy + added
+    const spare = idle + added
     const missing = Math.min(Math.max(1, minSpareWorkers) - spare, maxWorkers - present)
     for (let more = Math.max(0, worn - starting) + Math.max(0, missing); more > 0 && !this.#restart; more--)
       this.#startReplacement()
-    const surplus = Math.max(spare - Math.max(1, maxSpareWorkers), present - maxWorkers)
-    for (const child of serving.filter(({state}) => state === 'idle').slice(0, Math.max(0, surplus)))
-      this.#retire(child)
+    let surplus = Math.max(spare - Math.max(1, maxSpareWorkers), present - maxWorkers)
+    if (surplus <= 0) return
+    for (const child of this.#children) if (child.isIdle && surplus-- > 0) this.#retire(child)
   }
 
   #retire(child: PoolChild): void {
@@ -198,10 +227,7 @@ export class Pool implements Executor {
   }
 
   #startChild(): PoolChild {
-    const {serializer, support, maxChildMemory} = this.#settings
-    const workers = this.#handlers.map(({func, file, settings}) => ({func, file, settings}))
-    const toLoad = {workers, serializer, support, measure: maxChildMemory > 0}
-    const child = new PoolChild(toLoad, this.#log, idle => this.#hasBecomeIdle(idle))
+    const child = new PoolChild(this.#toLoad, this.#log, idle => this.#hasBecomeIdle(idle))
     this.#guardian.watch(child.process)
     this.#children.add(child)
     this.#log.debug(`child ${child.process.pid} starts`)
@@ -227,6 +253,7 @@ export class Pool implements Executor {
     }
     const {maxRequestPerChild, maxChildMemory} = this.#settings
     if (child.jobsDone === 0) {
+      this.#maxRunning = limited([...child.workers.values()])
       const oldest = [...this.#children].find(({worn, isRetired}) => worn !== null && !isRetired)
       if (oldest) this.#retire(oldest)
     }
