@@ -135,9 +135,9 @@ export class SqliteSettle {
 
   /** Out of the queue, if it is still ours. */
   #leave(mine: Mine, outcome: JobEnd['outcome'], message: string, now: number): boolean {
+    const [id, grabbedUntil] = mine
     const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
-    if (this.#link.sql(sql).run(...mine).changes === 0) return false
-    const [id] = mine
+    if (this.#link.sql(sql).run(id, grabbedUntil).changes === 0) return false
     const {contexts, waits} = this.#memory.beside // mostly both tables are empty
     if (contexts) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
     if (waits) {

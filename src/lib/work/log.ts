@@ -119,11 +119,22 @@ class JsonLog implements JobLog {
 }
 
 function textLine(text: string): string {
-  return `${new Date().toISOString()} ${text}\n`
+  return `${now()} ${text}\n`
 }
 
 function jsonLine(fields: Record<string, unknown>): string {
-  return `${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`
+  return `${JSON.stringify({time: now(), ...fields})}\n`
+}
+
+/** The second that was last written, and its text up to the point. */
+let written = {second: 0, text: ''}
+
+/** As toISOString, which takes 0.5 µs, a fifth of a line's time: most lines are of the same second as the one before. */
+function now(): string {
+  const ms = Date.now()
+  const second = Math.floor(ms / 1000)
+  if (second !== written.second) written = {second, text: new Date(second * 1000).toISOString().slice(0, -4)}
+  return `${written.text}${String(ms - second * 1000).padStart(3, '0')}Z`
 }
 
 function duration(ms: number): string {

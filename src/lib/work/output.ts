@@ -14,8 +14,9 @@ export class LineReader {
 
   /** @param onLine returns what the next line is to wait for, if it is to */
   constructor(stream: Readable, onLine: (line: string) => Promise<void> | null) {
-    const decoder = new StringDecoder('utf8')
+    let decoder: StringDecoder | undefined // most jobs print nothing
     stream.on('data', (chunk: Buffer) => {
+      decoder ??= new StringDecoder('utf8')
       const lines = (this.#partial + decoder.write(chunk)).split('\n')
       this.#partial = lines.pop()!
       let room: Promise<void> | null = null
@@ -44,11 +45,11 @@ export class LineReader {
 
 /** Calls back, at once if it can, when all has been read that was printed before. */
 export function whenRead(readers: readonly LineReader[], done: () => void): void {
-  const waits = readers.flatMap(({waitsFor}) => waitsFor ?? [])
-  if (waits.length === 0) {
+  if (readers.every(({waitsFor}) => waitsFor === null)) {
     done()
     return
   }
+  const waits = readers.map(({waitsFor}) => waitsFor)
   const again = () => whenRead(readers, done)
   void Promise.all(waits).then(() => setImmediate(() => setImmediate(again))) // one whole round: what is there is read
 }
@@ -73,6 +74,7 @@ export class Tail {
   }
 
   clear(): void {
+    if (this.#size === 0) return
     this.#chunks = []
     this.#size = 0
   }

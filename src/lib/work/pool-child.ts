@@ -240,12 +240,14 @@ export class PoolChild {
     const run = this.#run
     if (!run) return
     // What it printed is in the pipes already: it is read in this round of the event loop, before the next job starts
-    setImmediate(() => {
-      for (const reader of this.#readers) reader.flush()
-    })
+    setImmediate(this.#flushReaders)
     run.callOffKill()
     this.#run = null
     run.onEnd(ended)
+  }
+
+  readonly #flushReaders = (): void => {
+    for (const reader of this.#readers) reader.flush()
   }
 
   #limitLoading(): void {
