@@ -13,7 +13,7 @@ import {fileOf} from './sqlite-link.ts'
 
 const THREAD = new URL(`store/sqlite-checkpoint-thread${EXTENSION}`, LIBRARY)
 /** In pages: what is worth a checkpoint; SQLite's own bound; and where this connection would do it by itself all the same. */
-const SOME = 250
+const SOME = 750
 const LONG = 1000
 const TOO_LONG = 4000
 /** How long the thread stays when it has nothing to do. */
