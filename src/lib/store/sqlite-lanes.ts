@@ -105,8 +105,9 @@ export class SqliteLanes {
   peek(want: Want): Peek {
     const now = this.#link.now()
     this.#memory.forgetIfChanged()
-    const head = this.#bestHead(this.#openFuncs(want, now), now)
-    const nextDueIn = this.#nextDueIn(this.#funcsOf(want.funcs), now, want, head)
+    const funcIds = this.#funcsOf(want.funcs)
+    const head = this.#bestHead(this.#openFuncs(want, now, funcIds), now)
+    const nextDueIn = this.#nextDueIn(funcIds, now, want, head)
     const dueFor = 'id' in head ? now - head.runAfter : 0
     return {head: 'id' in head ? {priority: head.priority, dueFor} : null, nextDueIn}
   }
@@ -121,7 +122,7 @@ export class SqliteLanes {
     this.#memory.forgetIfWritten()
     const funcIds = this.#funcsOf(want.funcs)
     const buried = this.#releaseEnded(funcIds, now)
-    let open = this.#openFuncs(want, now)
+    let open = this.#openFuncs(want, now, funcIds)
     const jobs: JobRow[] = []
     while (jobs.length < limit) {
       const {head, next, dueAt} = this.#bestHeads(open, now, {
@@ -136,7 +137,7 @@ export class SqliteLanes {
       for (const row of head.row ? [head.row] : this.#stretch(head, next, now, most))
         jobs.push(this.#take(row, head.funcId, func, now + lease))
       if (fair) this.#lastServed.set(head.funcId, ++this.#served)
-      if (isLimited) open = this.#openFuncs(want, now)
+      if (isLimited) open = this.#openFuncs(want, now, funcIds)
     }
     return {buried, jobs, nextDueIn: null}
   }
@@ -208,11 +209,10 @@ export class SqliteLanes {
   }
 
   /** Those functions that may be taken from: not paused, and not running as often as they may already. */
-  #openFuncs({funcs, maxRunning}: Want, now: number): number[] {
+  #openFuncs({funcs, maxRunning}: Want, now: number, funcIds: readonly number[]): readonly number[] {
     const {paused} = this.#memory
     if (paused.includes(ALL_FUNCS)) return []
-    const open = paused.length === 0 ? funcs : funcs.filter(func => !paused.includes(func))
-    const ids = this.#funcsOf(open)
+    const ids = paused.length === 0 ? funcIds : this.#funcsOf(funcs.filter(func => !paused.includes(func)))
     if (!maxRunning || maxRunning.size === 0) return ids
     return ids.filter(id => {
       const most = maxRunning.get(this.#funcNames.get(id)!) ?? 0
@@ -275,7 +275,7 @@ export class SqliteLanes {
     funcIds: readonly number[],
     now: number,
     want: Want,
-    head = this.#bestHead(this.#openFuncs(want, now), now),
+    head = this.#bestHead(this.#openFuncs(want, now, funcIds), now),
   ): number | null {
     if ('id' in head) return 0
     const ends = funcIds.flatMap(funcId => this.#memory.leaseEnd(funcId) ?? [])

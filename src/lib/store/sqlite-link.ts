@@ -258,18 +258,26 @@ export class SqliteLink {
   }
 
   /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
-  async patiently<T>(work: () => T): Promise<T> {
-    let giveUpAt: number | undefined
+  patiently<T>(work: () => T): Promise<T> {
+    try {
+      return Promise.resolve(work())
+    } catch (error) {
+      return this.#again(error, work)
+    }
+  }
+
+  async #again<T>(first: unknown, work: () => T): Promise<T> {
+    const giveUpAt = monotonic() + this.#patience
+    let error = first
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause + MORE_PAUSE_MS, MAX_PAUSE_MS)) {
-      try {
-        return work()
-      } catch (error) {
-        if (!isBusy(error)) throw explain(this.name, error)
-        giveUpAt ??= monotonic() + this.#patience
-        if (monotonic() >= giveUpAt) throw explain(this.name, error)
-      }
+      if (!isBusy(error) || monotonic() >= giveUpAt) throw explain(this.name, error)
       const ms = pause * (0.5 + Math.random())
       await new Promise(resolve => setTimeout(resolve, ms))
+      try {
+        return work()
+      } catch (next) {
+        error = next
+      }
     }
   }
 

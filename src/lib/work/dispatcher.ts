@@ -187,6 +187,12 @@ export class Dispatcher {
     )
     if (!turn) return
     this.#clock = {now: turn.now, at}
+    this.#heed(turn, finished)
+    if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
+    if (limit > 0) this.#plan(turn, limit, isWhole)
+  }
+
+  #heed(turn: Turn, finished: readonly Attempt[]): void {
     let hasPending = false
     for (let i = 0; i < finished.length; i++) {
       const result = turn.settled[i]!
@@ -204,8 +210,6 @@ export class Dispatcher {
     }
     if (this.#ending === 'no') this.#startWaiting()
     else this.#giveBack(() => true) // told to end since the turn began
-    if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
-    if (limit > 0) this.#plan(turn, limit, isWhole)
   }
 
   #settled(attempt: Attempt, result: Turn['settled'][number]): void {

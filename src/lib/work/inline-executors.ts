@@ -65,7 +65,7 @@ export class InlineExecutors implements Executors {
       if (afterwards) this.#attend(afterwards)
     })
     this.#runs.add(run)
-    if (since - this.#roundSince < ROUND_MS) void run.begin()
+    if (since - this.#roundSince < ROUND_MS) run.begin()
     else setImmediate(this.#beginInNewRound, run)
     return run
   }
@@ -78,7 +78,7 @@ export class InlineExecutors implements Executors {
 
   readonly #beginInNewRound = (run: InlineRun): void => {
     this.#roundSince = monotonic()
-    void run.begin()
+    run.begin()
   }
 
   #attend(afterwards: () => Promise<void>): void {
@@ -125,10 +125,11 @@ class InlineRun implements Run, RunSettings {
     }
   }
 
-  async begin(): Promise<void> {
-    const {outcome, afterwards} = await runJob(this.#worker, this.#job, this.#support)
-    this.#end({kind: 'finished', outcome}, afterwards)
+  begin(): void {
+    void runJob(this.#worker, this.#job, this.#support).then(this.#ran)
   }
+
+  readonly #ran = ({outcome, afterwards}: Ran): void => this.#end({kind: 'finished', outcome}, afterwards)
 
   /** Its signal aborts. It is waited for no longer than STOP_GRACE_MS: there is nothing that could end it. */
   stop(): void {

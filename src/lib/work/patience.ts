@@ -40,18 +40,29 @@ export class StorePatience {
    * @returns null if that is so and it was told to end
    * @throws StoreError for what does not pass, or not in time
    */
-  async with<T>(work: () => Promise<T>, isIdle: () => boolean, since = monotonic()): Promise<T | null> {
+  with<T>(work: () => Promise<T>, isIdle: () => boolean, since = monotonic()): Promise<T | null> {
+    return work().catch((error: unknown) => this.#workAgain(error, work, isIdle, since))
+  }
+
+  async #workAgain<T>(
+    first: unknown,
+    work: () => Promise<T>,
+    isIdle: () => boolean,
+    since: number,
+  ): Promise<T | null> {
+    let error = first
     for (let attempt = 0; ; attempt++) {
+      if (!(error instanceof StoreError && PASSING.includes(error.code))) throw error
+      if (this.#endingSince !== null && isIdle()) return null
+      if (this.#hasWaited(since)) throw error
+      if (attempt === 0) this.#log.trouble(`${error.message}; trying again until it works`)
+      await this.#pause(Math.min(BACKOFF_MS[0] * 2 ** attempt, BACKOFF_MS[1]))
       try {
         const result = await work()
-        if (attempt > 0) this.#log.trouble('the database is back')
+        this.#log.trouble('the database is back')
         return result
-      } catch (error) {
-        if (!(error instanceof StoreError && PASSING.includes(error.code))) throw error
-        if (this.#endingSince !== null && isIdle()) return null
-        if (this.#hasWaited(since)) throw error
-        if (attempt === 0) this.#log.trouble(`${error.message}; trying again until it works`)
-        await this.#pause(Math.min(BACKOFF_MS[0] * 2 ** attempt, BACKOFF_MS[1]))
+      } catch (next) {
+        error = next
       }
     }
   }

@@ -102,16 +102,9 @@ export interface Ran {
 }
 
 /** Runs the job, with the hooks before it and the plugins around it, and says how it ended. Never throws. */
-export async function runJob(
-  worker: ReadyWorker,
-  job: RunningJob,
-  support: Support = NO_SUPPORT,
-): Promise<Ran> {
+export function runJob(worker: ReadyWorker, job: RunningJob, support: Support = NO_SUPPORT): Promise<Ran> {
   const {aroundWork} = support.plugins
-  if (!aroundWork) return ran(job, await attempt(worker, job, support), support)
-  const {outcome, complaint} = await within(aroundWork, worker, job, support)
-  if (complaint) return {job, outcome, afterwards: async () => Promise.reject(complaint.error)}
-  return ran(job, outcome, support)
+  return aroundWork ? within(aroundWork, worker, job, support) : attempt(worker, job, support)
 }
 
 function ran(job: RunningJob, outcome: End, {hooks}: Support): Ran {
@@ -120,29 +113,30 @@ function ran(job: RunningJob, outcome: End, {hooks}: Support): Ran {
 }
 
 type End = Exclude<Outcome, {kind: 'released'}>
+const COMPLETED: End = {kind: 'completed'}
 
-/** @returns `complaint`: what a plugin has thrown after the attempt, which changes nothing of how that ended */
+/** What a plugin has thrown after the attempt changes nothing of how that ended. */
 async function within(
   aroundWork: NonNullable<PluginSet['aroundWork']>,
   worker: ReadyWorker,
   job: RunningJob,
   support: Support,
-): Promise<{outcome: End; complaint: {error: unknown} | null}> {
+): Promise<Ran> {
   await job.decode(worker.serializer)
-  let working: Promise<End> | null = null
+  let working: Promise<Ran> | null = null
   const once = async () => {
     working ??= attempt(worker, job, support)
-    return endOf(await working, job.thrown)
+    return endOf((await working).outcome, job.thrown)
   }
   const around = (async () => aroundWork(job, once))() // it may throw at once
   const complaint = await around.then(
     () => null,
     (error: unknown) => ({error}),
   )
-  const outcome = await (working as Promise<End> | null)
-  if (outcome) return {outcome, complaint}
+  const done = await (working as Promise<Ran> | null)
+  if (done) return complaint ? {...done, afterwards: async () => Promise.reject(complaint.error)} : done
   const error = complaint?.error ?? new PluginError('a plugin did not call work() in its aroundWork()')
-  return {outcome: failure(worker, job, error), complaint: null}
+  return ran(job, failure(worker, job, error), support)
 }
 
 /** What plugins and tests are told of it. */
@@ -157,7 +151,7 @@ function reasonOf(outcome: End): string {
   return outcome.kind === 'died' ? outcome.how : ''
 }
 
-async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): Promise<End> {
+async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): Promise<Ran> {
   const {hooks} = support
   try {
     const decoding = job.decode(worker.serializer)
@@ -172,18 +166,18 @@ async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): 
       // A hook's own failure, not one of an enqueue within work()
       if (error instanceof HookError && (error.point === 'deserialize' || error.point === 'preWork')) {
         job.thrown = error
-        return {kind: 'died', how: messageOf(error)}
+        return ran(job, {kind: 'died', how: messageOf(error)}, support)
       }
-      return failure(worker, job, error)
+      return ran(job, failure(worker, job, error), support)
     }
   }
-  if (job.abortReason !== null) return {kind: 'aborted', reason: job.abortReason}
-  if (job.replacements === null) return {kind: 'completed'}
+  if (job.abortReason !== null) return ran(job, {kind: 'aborted', reason: job.abortReason}, support)
+  if (job.replacements === null) return ran(job, COMPLETED, support)
   try {
     const jobs = await replacementJobs(job.replacements, support)
-    return {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}
+    return ran(job, {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}, support)
   } catch (error) {
-    return failure(worker, job, error)
+    return ran(job, failure(worker, job, error), support)
   }
 }
 
