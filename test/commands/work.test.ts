@@ -71,6 +71,16 @@ describe('--drain', {concurrency: 2}, () => {
     assert.match(mixed.stdout, /^1 completed, 2 failed, 1 aborted in \d+\.\d s\n$/)
   })
 
+  test('the summary comes last where it goes where the log goes', async t => {
+    const site = new Workplace(t, {'Good.mjs': GOOD})
+    await site.enqueue(...jobs('Good', 2))
+    const {stdout} = await site.spawn('/bin/sh', ['-c', 'jobq work --drain 2>&1']).exited
+    const [first, second, summary] = stdout.split('\n')
+    assert.match(first!, / Good completed /)
+    assert.match(second!, / Good completed /)
+    assert.match(summary!, /^2 completed in /)
+  })
+
   test('what jobs enqueue meanwhile is worked as well', async t => {
     const site = new Workplace(t, {
       'Down.mjs': `export default {work(job) { if (job.arg > 0) job.replace({func: 'Down', arg: job.arg - 1}) }}`,

@@ -37,6 +37,7 @@ export async function runWorkCommand(
   } finally {
     bar?.stop()
   }
+  await sink.flush() // the log may go where the summary goes, which comes last
   if (options.mode === 'drain') summarize(result, (monotonic() - since) / 1000, json ? sink : null)
   await sink.flush()
   return result.exitCode
