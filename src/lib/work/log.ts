@@ -129,7 +129,7 @@ function jsonLine(fields: Record<string, unknown>): string {
 /** The second that was last written, and its text up to the point. */
 let written = {second: 0, text: ''}
 
-/** As toISOString, which takes 0.5 µs, a fifth of a line's time: most lines are of the same second as the one before. */
+/** As toISOString, which takes 0.5 µs, and all else of a line 0.1: most lines are of the same second as the one before. */
 function now(): string {
   const ms = Date.now()
   const second = Math.floor(ms / 1000)
