@@ -160,6 +160,17 @@ ELSEIF j_most > 1 THEN
 END IF;`
 }
 
+const VARIABLES = `DECLARE j_now, j_until, j_to INT UNSIGNED;
+    DECLARE j_held, j_ended, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
+    DECLARE j_left, j_one, j_ids MEDIUMTEXT CHARACTER SET ascii;
+    DECLARE j_waits, j_contexts, j_go INT DEFAULT 0;
+    DECLARE j_count, j_more INT UNSIGNED DEFAULT 0;
+    DECLARE j_func, j_priority, j_run_after, j_hidden INT UNSIGNED;
+    DECLARE j_best_func, j_best_priority, j_best_run_after, j_next_run_after INT UNSIGNED;
+    DECLARE j_enqueue_time, j_retry_cnt INT UNSIGNED;
+    DECLARE j_id, j_best, j_next, j_below, j_got BIGINT UNSIGNED;
+    DECLARE j_arg, j_uniqkey, j_context MEDIUMBLOB;`
+
 /** @param link tells the character set of the tables */
 export function createProcedure(link: Pick<Link, 'keys'>): string {
   return `CREATE PROCEDURE ${PROCEDURE} (
@@ -176,16 +187,7 @@ export function createProcedure(link: Pick<Link, 'keys'>): string {
 )
     SQL SECURITY INVOKER
 BEGIN
-    DECLARE j_now, j_until, j_to INT UNSIGNED;
-    DECLARE j_held, j_ended, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
-    DECLARE j_left, j_one, j_ids MEDIUMTEXT CHARACTER SET ascii;
-    DECLARE j_waits, j_contexts, j_go INT DEFAULT 0;
-    DECLARE j_count, j_more INT UNSIGNED DEFAULT 0;
-    DECLARE j_func, j_priority, j_run_after, j_hidden INT UNSIGNED;
-    DECLARE j_best_func, j_best_priority, j_best_run_after, j_next_run_after INT UNSIGNED;
-    DECLARE j_enqueue_time, j_retry_cnt INT UNSIGNED;
-    DECLARE j_id, j_best, j_next, j_below, j_got BIGINT UNSIGNED;
-    DECLARE j_arg, j_uniqkey, j_context MEDIUMBLOB;
+    ${VARIABLES}
     DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
     IF j_is_whole THEN

@@ -41,6 +41,7 @@ export class StorePatience {
    * @throws StoreError for what does not pass, or not in time
    */
   with<T>(work: () => Promise<T>, isIdle: () => boolean, since = monotonic()): Promise<T | null> {
+    // As in SqliteLink: the first attempt, once a job, is no async function's
     return work().catch((error: unknown) => this.#workAgain(error, work, isIdle, since))
   }
 

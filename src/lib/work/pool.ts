@@ -50,7 +50,7 @@ export class Pool implements Executor {
   readonly #events: Events
   readonly #onRoom: () => void
   readonly #children = new Set<PoolChild>()
-  #handlers!: readonly ModuleHandler[]
+  /** There are handlers for. */
   #funcs!: readonly string[]
   /** What a new child loads. */
   #toLoad!: ToLoad
@@ -117,7 +117,7 @@ export class Pool implements Executor {
 
   /** Starts one child to see whether the workers load, then as many as there should be. */
   async ready(): Promise<void> {
-    if (this.#handlers.length === 0) return
+    if (this.#funcs.length === 0) return
     await this.#startChild().loaded
     this.#balance()
   }
@@ -164,7 +164,6 @@ export class Pool implements Executor {
   }
 
   #set(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
-    this.#handlers = handlers
     this.#funcs = handlers.map(({func}) => func)
     this.#settings = {...settings}
     const {serializer, support, maxChildMemory} = settings
@@ -179,7 +178,7 @@ export class Pool implements Executor {
 
   /** Starts and ends children until there are as many as there should be. Called twice a job, and mostly in vain. */
   #balance(): void {
-    if (this.#isClosing || this.#handlers.length === 0) return
+    if (this.#isClosing || this.#funcs.length === 0) return
     let [starting, busy, idle, worn] = [0, 0, 0, 0]
     for (const child of this.#children) {
       if (child.isRetired) {
