@@ -1,5 +1,6 @@
 /** A caller's transaction on PostgreSQL: what only this server can do wrong. */
 import assert from 'node:assert/strict'
+import {execFileSync} from 'node:child_process'
 import {describe, type TestContext, test} from 'node:test'
 import pg from 'pg'
 import {ArgumentError, DuplicateJobError, StoreError, TransactionError} from '../../src/lib/errors.ts'
@@ -215,17 +216,26 @@ else {
         assert.deepEqual(await store.funcs(), ['Work'])
       })
 
-    test('a client that ends meanwhile is told of, and nothing is stored', async t => {
+    test('a client that has ended is told of, and nothing is stored', async t => {
+      const {db, store} = await prepared(t)
+      const app = await db.foreign()
+      await app.begin()
+      await store.enqueueWithin(app.connection, job())
+      const hasEnded = new Promise(resolve => app.connection.once('end', resolve))
+      const [row] = (await app.connection.query('SELECT pg_backend_pid() AS pid')).rows as {pid: number}[]
+      await db.query('SELECT pg_terminate_backend(?)', row!.pid)
+      await hasEnded
+      await refused(store.enqueueWithin(app.connection, job()), /closed/, /new connection/)
+      assert.deepEqual(await store.funcs(), [])
+    })
+
+    test('one whose end is the answer to what is sent is told of, and nothing is stored', async t => {
       const {db, store} = await prepared(t)
       const app = await db.foreign()
       await app.begin()
       await store.enqueueWithin(app.connection, job())
       const [row] = (await app.connection.query('SELECT pg_backend_pid() AS pid')).rows as {pid: number}[]
-      await db.query('SELECT pg_terminate_backend(?)', row!.pid)
-      await until('it has ended', async () => {
-        const rows = await db.query('SELECT FROM pg_stat_activity WHERE pid = ?', row!.pid)
-        return rows.length === 0
-      })
+      terminateSync(db.url, row!.pid) // what the server said of it has not been read yet
       await refused(store.enqueueWithin(app.connection, job()), /closed/, /new connection/)
       assert.deepEqual(await store.funcs(), [])
     })
@@ -247,6 +257,17 @@ async function refused(call: unknown, words: RegExp, hint: RegExp): Promise<void
     assert.match(error.hint, hint)
     return true
   })
+}
+
+/** Ends a connection, and returns when it is gone; meanwhile this process reads nothing. */
+function terminateSync(url: string, pid: number): void {
+  const program = `
+    import pg from 'pg'
+    const client = new pg.Client(process.argv[1])
+    await client.connect()
+    await client.query('SELECT pg_terminate_backend($1, 60000)', [process.argv[2]])
+    await client.end()`
+  execFileSync(process.execPath, ['--input-type=module', '-e', program, url, String(pid)])
 }
 
 /** How many connections wait for a lock. */

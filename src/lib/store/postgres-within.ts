@@ -9,7 +9,7 @@
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../errors.ts'
 import type {EnqueuedJob, NewJob} from '../job.ts'
 import {hasBeside} from './postgres-beside.ts'
-import {explain, isLost, stateOf} from './postgres-errors.ts'
+import {explain, isDead, stateOf} from './postgres-errors.ts'
 import {
   besideValues,
   checkJob,
@@ -203,7 +203,7 @@ class Guest {
     try {
       return (await this.#client.query({text, values})) as Reply
     } catch (error) {
-      throw isLost(error) ? closed(error) : error
+      throw isDead(error) ? closed(error) : error
     }
   }
 }
@@ -216,7 +216,7 @@ function closed(cause: unknown): TransactionError {
 }
 
 function isClosed(error: unknown): boolean {
-  return error instanceof TransactionError && isLost(error.cause)
+  return error instanceof TransactionError && isDead(error.cause)
 }
 
 function withoutTransaction(error: unknown): unknown {
