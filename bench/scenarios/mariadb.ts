@@ -13,6 +13,9 @@ import type {Bench, Goal, Scenario} from '../lib/scenario.ts'
 import {openServerJobq} from '../lib/servers.ts'
 import {measureQueues, withLatency} from './postgres.ts'
 
+/** How many of the floor's COMMITs may be under way, as many as jobq's. */
+const COMMITS = 8
+
 export const mariadb: Scenario = {
   name: 'mariadb',
   title: 'On MariaDB',
@@ -21,7 +24,7 @@ in a loop: ask for the time, read 30 candidates by priority, ask for the time ag
 delete it; each a round trip, the last two a commit. (Qudo itself, in Perl, polls, and is slower.) The floor is the least
 that a strict queue of one worker can do there: jobq's own table and index, and one CALL of a procedure that deletes the
 last job, finds and takes the first one and commits, nothing else; as in jobq, its answer is not kept until the COMMIT is
-done, and the next CALL goes over a second connection.`,
+done, and the next CALL goes over the next of ${COMMITS} connections.`,
   async run(bench) {
     const leftOut: string[] = []
     const url = await ifAvailable('MariaDB', leftOut, () => emptyDatabase(bench, 'jobq'))
@@ -83,7 +86,7 @@ async function floorLoop(bench: Bench): Promise<Contender> {
   bench.defer(() => first.end())
   await first.query('INSERT INTO func (name) VALUES (?)', [FUNC])
   await first.query(FLOOR_TURN)
-  const connections = [connect(url), connect(url)]
+  const connections = Array.from({length: COMMITS}, () => connect(url))
   for (const connection of connections) {
     bench.defer(() => connection.promise().end())
     await connection.promise().query('SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED')

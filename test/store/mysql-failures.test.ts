@@ -99,6 +99,32 @@ else {
       await until('it rings', () => rung > before)
     })
 
+    test('that the server refuses since there are too many: who has one goes on with it', async t => {
+      const {db, store} = await setUp(t)
+      await store.enqueue(newJob())
+      const address = await db.withoutProcedure()
+      const alone = new MysqlStore(address, 'mysql://***@host/db')
+      const refused = new MysqlStore(address, 'mysql://***@host/db')
+      await db.query(`ALTER USER '${new URL(address).username}'@'%' WITH MAX_USER_CONNECTIONS 1`)
+      try {
+        assert.deepEqual(await alone.funcs(), ['Work'])
+        const stored = await Promise.all(Array.from({length: 20}, () => alone.enqueue(newJob())))
+        assert.equal(new Set(stored.map(({id}) => id)).size, 20)
+        assert.deepEqual(
+          await Promise.all([alone.funcs(), alone.funcs(), alone.funcs()]),
+          Array(3).fill(['Work']),
+        )
+        await assert.rejects(refused.funcs(), error => {
+          assert.ok(error instanceof StoreError, String(error))
+          assert.equal(error.code, 'UNREACHABLE')
+          assert.match(error.hint, /no connection left for this user/)
+          return true
+        })
+      } finally {
+        await Promise.all([alone.close(), refused.close()])
+      }
+    })
+
     test('where no server is: UNREACHABLE, and never the password', async t => {
       const {db} = await setUp(t)
       const at = (change: Partial<URL>) => Object.assign(new URL(db.url), change).href

@@ -24,6 +24,7 @@ const OUT_OF_REACH = new Set([
   1040, 1042, 1043, 1044, 1045, 1049, 1053, 1080, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1251,
   1698, 1927, 2006, 2013, 3118, 4031, 4151,
 ])
+const NO_CONNECTION_LEFT = new Set([1040, 1203, 1226])
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
 const READ_ONLY = new Set([1036, 1290, 1792, 1836])
 const FULL = new Set([1021, 1114])
@@ -40,6 +41,11 @@ export function isLost(error: unknown): boolean {
   const {code, errno, fatal} = error as MysqlError
   if (errno !== undefined && [1053, 1927, 2006, 2013, 4031].includes(errno)) return true
   return fatal === true || /^(PROTOCOL_|ECONN|EPIPE|ETIMEDOUT)/.test(code ?? '')
+}
+
+/** The server has as many connections as it may have, or this user has. */
+export function isOutOfConnections(error: unknown): boolean {
+  return NO_CONNECTION_LEFT.has((error as MysqlError).errno ?? 0)
 }
 
 /** Not for this user. */
@@ -136,7 +142,7 @@ function hintOf(code: string, errno: number): string {
   if (errno === 1049)
     return 'make it (CREATE DATABASE), then run `jobq init`; or check the name in the address'
   if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
-  if (errno === 1040 || errno === 1203 || errno === 1226)
+  if (NO_CONNECTION_LEFT.has(errno))
     return 'the server has no connection left for this user: raise max_connections, or try again'
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT') return 'set TLS up on the server, or leave ssl out of the address'
   if (/CERT|VERIFY|TLS|SSL|HANDSHAKE/.test(code))

@@ -3,7 +3,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {type ConnectionOptions, createConnection} from 'mysql2'
 import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
-import {explain, isLost, isPassing} from './mysql-errors.ts'
+import {explain, isLost, isOutOfConnections, isPassing} from './mysql-errors.ts'
 import {Link} from './mysql-link.ts'
 
 /** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
@@ -97,15 +97,23 @@ export class Links {
     for (const proceed of this.#waiting.splice(0)) proceed()
   }
 
+  /** Where the server gives no more connections, those that are here have to do. */
   async #take(): Promise<Link> {
+    let isServerFull = false
     for (;;) {
       if (this.#isClosed) throw new StoreError('UNREACHABLE', `${this.#name} was closed`)
       const link = this.#idle.pop()
       if (link) {
         if (!link.isDead && (await isAlive(link))) return link
         this.#drop(link)
-      } else if (this.#open < this.#size) return this.#connect()
-      else await new Promise<void>(resolve => this.#waiting.push(resolve))
+      } else if (this.#open === 0 || (this.#open < this.#size && !isServerFull)) {
+        try {
+          return await this.#connect()
+        } catch (error) {
+          isServerFull = error instanceof NotSent && isOutOfConnections(error.cause)
+          if (!isServerFull || this.#open === 0) throw error
+        }
+      } else await new Promise<void>(resolve => this.#waiting.push(resolve))
     }
   }
 

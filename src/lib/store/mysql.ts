@@ -44,8 +44,12 @@ const CONNECTIONS = 3
 
 /** How long the last COMMITs are waited for at the end. */
 const CLOSING_MS = 5000
-/** How many turns may wait for the server's disk at once, where nobody waits for them. */
-const COMMITS = 4
+/**
+ * How many turns may wait for the server's disk at once, where nobody waits for them. With a disk that takes 3 ms, 4 of
+ * them work 590 jobs a second, 8 work 1,150, 16 work 1,960; with one that takes 0.1 ms, each of them 3,000. A connection
+ * each, where turns are that dense.
+ */
+const COMMITS = 8
 
 export interface MysqlOptions {
   /** false: turns don't wait for the server's disk; a power cut there may take back the last ones. Default true. */
