@@ -21,7 +21,7 @@ jobs: on some machines what runs so seldom costs milliseconds. RSS counts pages 
 once for each, PSS by their share.`,
   async run({jobq, folder, pick, defer}) {
     const seconds = pick(20, 4)
-    const rounds = pick(3, 2)
+    const rounds = pick(5, 2)
     const cpu: Series = {name: 'jobq work, idle: CPU', unit: '%', values: []}
     const bareCpu: Series = {name: 'bare Node + better-sqlite3, a read every 5 s: CPU', unit: '%', values: []}
     const measured: Series[] = [cpu, bareCpu]
