@@ -1,5 +1,8 @@
-/** Why a user's file (a configuration, a worker) can't be loaded, and where in it. */
+/** Why a user's file (a configuration, a worker) can't be loaded, where in it, and what to do. */
 import {spawnSync} from 'node:child_process'
+import {readFileSync} from 'node:fs'
+import {findPackageJSON} from 'node:module'
+import {basename} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import {inspected} from './inspected.ts'
 
@@ -11,6 +14,15 @@ export function loadErrorMessage(file: string, error: unknown): string {
     frameIn(file, stack) ??
     (error instanceof SyntaxError ? placeOfSyntax(nodeCheck(file)) : null)
   return `${file}${line === null ? '' : `:${line}`} can't be loaded: ${message}`
+}
+
+/** @returns what to do where its package.json says that it is no module, as what `npm init` makes does; else '' */
+export function loadErrorHint(file: string, error: unknown): string {
+  if (!(error instanceof SyntaxError) || !/outside a module|token 'export'/.test(error.message)) return ''
+  const manifest = findPackageJSON(pathToFileURL(file))
+  if (manifest === undefined || JSON.parse(readFileSync(manifest, 'utf8')).type !== 'commonjs') return ''
+  const name = basename(file).replace(/\.([jt]s)$/, '.m$1')
+  return `${manifest} says "type": "commonjs": make it "module", or name the file ${name}`
 }
 
 /** Anything may be thrown. */

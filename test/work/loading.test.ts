@@ -1,6 +1,7 @@
 /** Workers that can't be loaded: one clear line, exit 2, and nothing is grabbed. */
 import assert from 'node:assert/strict'
-import {chmodSync} from 'node:fs'
+import {chmodSync, rmSync, writeFileSync} from 'node:fs'
+import {join} from 'node:path'
 import {describe, mock, test} from 'node:test'
 import type {JobLog} from '../../src/lib/work/log.ts'
 import {PoolChild} from '../../src/lib/work/pool-child.ts'
@@ -108,6 +109,23 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       assert.doesNotMatch(stderr, /node:internal|at file:/)
       assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0, 0])
     })
+
+  test('is a module in a package that says it has none', async t => {
+    const site = new Workplace(t, {'Bad.ts': `import 'node:fs'\nexport default {work() {}}`})
+    const manifest = join(site.folder, 'package.json')
+    writeFileSync(manifest, '{"type": "commonjs"}')
+    await site.enqueue(['Bad'])
+    const {code, stdout} = await site.drain('--json')
+    assert.equal(code, 2)
+    const {error} = JSON.parse(stdout.trim().split('\n').at(-1)!) // before it Node's own warning
+    assert.match(error.message, /Bad\.ts:1 can't be loaded: Cannot use import statement outside a module/)
+    assert.equal(
+      error.hint,
+      `${manifest} says "type": "commonjs": make it "module", or name the file Bad.mts`,
+    )
+    rmSync(manifest)
+    assert.equal((await site.drain()).code, 0)
+  })
 
   test('the same, as JSON', async t => {
     const site = new Workplace(t, {Bad: 'export default {work() {}, maxRetrys: 3}'})

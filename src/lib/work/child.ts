@@ -86,8 +86,8 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
-    const {loadErrorMessage} = await import('../load-error.ts')
-    throw new WorkerError(loadErrorMessage(file, cause), {cause})
+    const {loadErrorHint, loadErrorMessage} = await import('../load-error.ts')
+    throw new WorkerError(loadErrorMessage(file, cause), {hint: loadErrorHint(file, cause), cause})
   }
 }
 
