@@ -15,7 +15,7 @@ export const executables: Scenario = {
 floor is a Node script that does nothing but spawn the same file with the same pipes, process group and environment, the
 argument on its stdin and its output read, so many at once.`,
   async run({jobq, folder, pick}) {
-    const count = pick(1000, 150)
+    const count = pick(1000, 120)
     const place = workplace(jobq, folder(), {})
     const worker = `${place.folder}/workers/${FUNC}`
     copyFileSync(COMMAND, worker)

@@ -20,7 +20,7 @@ the database open. The CPU time is also that of such a Node which reads an empty
 jobs: on some machines what runs so seldom costs milliseconds. RSS counts pages that processes share (Node's own code)
 once for each, PSS by their share.`,
   async run({jobq, folder, pick, defer}) {
-    const seconds = pick(20, 4)
+    const seconds = pick(20, 3)
     const rounds = pick(5, 2)
     const cpu: Series = {name: 'jobq work, idle: CPU', unit: '%', values: []}
     const bareCpu: Series = {name: 'bare Node + better-sqlite3, a read every 5 s: CPU', unit: '%', values: []}

@@ -47,7 +47,7 @@ done, and the next CALL goes over the next of ${COMMITS} connections.`,
 }
 
 async function qudoLoop(bench: Bench): Promise<Contender> {
-  const count = bench.pick(2000, 150)
+  const count = bench.pick(2000, 600)
   const connection = await createConnection(await emptyDatabase(bench, 'qudo'))
   bench.defer(() => connection.end())
   for (const sql of QUDO_TABLES) await connection.query(sql)
@@ -79,7 +79,7 @@ async function qudoLoop(bench: Bench): Promise<Contender> {
 }
 
 async function floorLoop(bench: Bench): Promise<Contender> {
-  const count = bench.pick(2000, 300)
+  const count = bench.pick(2000, 600)
   const url = await emptyDatabase(bench, 'floor')
   await bench.jobq.queue.JobQueue.init({db: url})
   const first = await createConnection(url)

@@ -55,7 +55,7 @@ export async function measureQueues(
   queues: Record<string, Rounds | null>,
   more: Contender[] = [],
 ): Promise<Result> {
-  const [few, many] = [pick(2000, 300), pick(10_000, 3000)]
+  const [few, many] = [pick(2000, 600), pick(10_000, 10_000)]
   const contenders: Contender[] = []
   for (const [name, queue] of Object.entries(queues)) {
     if (!queue) continue

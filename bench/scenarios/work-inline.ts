@@ -18,7 +18,7 @@ is. The floor does the same with three statements on the same table and index: d
 ${AHEAD} jobs are taken ahead and settled together. All with synchronous NORMAL, as \`jobq work\` and plainjob have it. "The
 store alone" is the turns of jobq's store without dispatcher and executor.`,
   async run({jobq, folder, pick, defer}) {
-    const count = pick(20_000, 5000)
+    const count = pick(20_000, 10_000)
     const leftOut: string[] = []
     const floorDb = await makeDatabase(jobq, folder())
     const floor = new Floor(floorDb, 'NORMAL')

@@ -13,7 +13,7 @@ going to a file; from the first line of the log to the last, so without start-up
 work-inline) and the floor of the pool: Node's IPC alone, the same two children and messages of the same size, one in
 flight for each, no store.`,
   async run({jobq, folder, pick, defer}) {
-    const count = pick(20_000, 3000)
+    const count = pick(20_000, 8000)
     const floorDb = await makeDatabase(jobq, folder())
     const floor = new Floor(floorDb, 'NORMAL')
     defer(() => floor.close())
