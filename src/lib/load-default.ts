@@ -2,7 +2,7 @@
 import {existsSync, statSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
 import {ConfigError} from './errors.ts'
-import {loadErrorHint, loadErrorMessage} from './load-error.ts'
+import {loadError} from './load-error.ts'
 import {makeJobqImportable} from './self-import.ts'
 
 /**
@@ -15,7 +15,8 @@ export async function loadDefault(file: string, write: string, hint: string): Pr
   if (!existsSync(file)) throw new ConfigError(`${file} does not exist`, {hint})
   const url = `${pathToFileURL(file).href}?${statSync(file).mtimeMs}` // as it is now, where it was loaded before
   const module: {default?: unknown} = await import(url).catch(cause => {
-    throw new ConfigError(loadErrorMessage(file, cause), {hint: loadErrorHint(file, cause) || hint, cause})
+    const failed = loadError(file, cause)
+    throw new ConfigError(failed.message, {hint: failed.hint || hint, cause})
   })
   if (module.default !== undefined) return module.default
   throw new ConfigError(`${file}: expected a default export, got none`, {hint: `write: ${write}`})

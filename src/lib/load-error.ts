@@ -6,19 +6,26 @@ import {basename} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import {inspected} from './inspected.ts'
 
-/** @returns `FILE:LINE can't be loaded: why`; without the line where nothing tells it */
-export function loadErrorMessage(file: string, error: unknown): string {
+/** `FILE:LINE can't be loaded: why`, without the line where nothing tells it; and what to do, '' where nothing is known. */
+export function loadError(file: string, error: unknown): {message: string; hint: string} {
   const {stack = '', message} = error instanceof Error ? error : {message: text(error)}
   const line =
     placeOfSyntax(stack) ??
     frameIn(file, stack) ??
     (error instanceof SyntaxError ? placeOfSyntax(nodeCheck(file)) : null)
-  return `${file}${line === null ? '' : `:${line}`} can't be loaded: ${message}`
+  return {
+    message: `${file}${line === null ? '' : `:${line}`} can't be loaded: ${message}`,
+    hint: isUnknownModule(error) ? commonJsHint(file) : '',
+  }
 }
 
-/** @returns what to do where its package.json says that it is no module, as what `npm init` makes does; else '' */
-export function loadErrorHint(file: string, error: unknown): string {
-  if (!(error instanceof SyntaxError) || !/outside a module|token 'export'/.test(error.message)) return ''
+/** import and export are not known where they stand. */
+function isUnknownModule(error: unknown): boolean {
+  return error instanceof SyntaxError && /outside a module|token 'export'/.test(error.message)
+}
+
+/** For a package that says so of its files, as what `npm init` makes does. */
+function commonJsHint(file: string): string {
   const manifest = findPackageJSON(pathToFileURL(file))
   if (manifest === undefined || JSON.parse(readFileSync(manifest, 'utf8')).type !== 'commonjs') return ''
   const name = basename(file).replace(/\.([jt]s)$/, '.m$1')

@@ -20,11 +20,13 @@ export const ERRNO = {
   notExecutable: 1370,
 } as const
 
-const OUT_OF_REACH = new Set([
-  1040, 1042, 1043, 1044, 1045, 1049, 1053, 1080, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1203, 1226, 1251,
-  1698, 1927, 2006, 2013, 3118, 4031, 4151,
-])
-const NO_CONNECTION_LEFT = new Set([1040, 1203, 1226])
+const NO_CONNECTION_LEFT = [1040, 1203, 1226]
+const OUT_OF_REACH = new Set(
+  NO_CONNECTION_LEFT.concat([
+    1042, 1043, 1044, 1045, 1049, 1053, 1080, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1251, 1698, 1927,
+    2006, 2013, 3118, 4031, 4151,
+  ]),
+)
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
 const READ_ONLY = new Set([1036, 1290, 1792, 1836])
 const FULL = new Set([1021, 1114])
@@ -45,7 +47,7 @@ export function isLost(error: unknown): boolean {
 
 /** The server has as many connections as it may have, or this user has. */
 export function isOutOfConnections(error: unknown): boolean {
-  return NO_CONNECTION_LEFT.has((error as MysqlError).errno ?? 0)
+  return NO_CONNECTION_LEFT.includes((error as MysqlError).errno ?? 0)
 }
 
 /** Not for this user. */
@@ -142,7 +144,7 @@ function hintOf(code: string, errno: number): string {
   if (errno === 1049)
     return 'make it (CREATE DATABASE), then run `jobq init`; or check the name in the address'
   if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
-  if (NO_CONNECTION_LEFT.has(errno))
+  if (NO_CONNECTION_LEFT.includes(errno))
     return 'the server has no connection left for this user: raise max_connections, or try again'
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT') return 'set TLS up on the server, or leave ssl out of the address'
   if (/CERT|VERIFY|TLS|SSL|HANDSHAKE/.test(code))

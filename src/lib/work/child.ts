@@ -86,8 +86,9 @@ async function importWorker(file: string): Promise<unknown> {
     const module = (await import(pathToFileURL(file).href)) as {default?: unknown}
     return module.default
   } catch (cause) {
-    const {loadErrorHint, loadErrorMessage} = await import('../load-error.ts')
-    throw new WorkerError(loadErrorMessage(file, cause), {hint: loadErrorHint(file, cause), cause})
+    const {loadError} = await import('../load-error.ts')
+    const {message, hint} = loadError(file, cause)
+    throw new WorkerError(message, {hint, cause})
   }
 }
 

@@ -312,7 +312,7 @@ function message(error: unknown, causes: number): string {
 
 /** Frames of Node and of these files say nothing to a worker's author. */
 function isOwnFrame(line: string): boolean {
-  return /^\s+at (?:.*\()?node:/.test(line) || (/^\s+at /.test(line) && line.includes(OWN_FOLDER))
+  return /^\s+at /.test(line) && (/[ (]node:/.test(line) || line.includes(OWN_FOLDER))
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
