@@ -17,6 +17,7 @@ const LEAVES = [
   'lib/inspected',
   'lib/job',
   'lib/names',
+  'lib/printable',
   'lib/serializers',
   'lib/time',
 ]
@@ -46,6 +47,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/place', may: []},
   {of: 'lib/self-import', may: ['lib/place', 'node:*']},
   {of: 'lib/job', may: []},
+  {of: 'lib/printable', may: []},
   {of: 'lib/names', may: LEAVES},
   {of: 'lib/time', may: LEAVES},
   {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack', 'await lib/encode']},

@@ -22,8 +22,8 @@ describe('a database in memory: refused, since it would be gone with the command
     ['stats'],
     ['status'],
     ['retry', '--all'],
-    ['pause'],
-    ['resume'],
+    ['pause', '--all'],
+    ['resume', '--all'],
     ['init'],
     ['copy', '--to', 'jobs.db'],
   ])

@@ -2,6 +2,7 @@ import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {commandSettings} from '../lib/cli/command-queue.ts'
 import {copyJobs} from '../lib/cli/copy-run.ts'
+import {complain} from '../lib/cli/output-guard.ts'
 import {JobQueue} from '../lib/index.ts'
 
 export default class Copy extends BaseCommand {
@@ -32,7 +33,7 @@ Exits 3 if one of the uniqkeys is waiting there already: then nothing was copied
       return await copyJobs(from, to, flags.func)
     })
     this.print(String(copied))
-    if (running > 0) process.stderr.write(`jobq: ${running} jobs are running and were not copied\n`)
+    if (running > 0) complain(`jobq: ${running} jobs are running and were not copied`)
     return {copied, running}
   }
 }

@@ -2,6 +2,7 @@ import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {commandSettings} from '../lib/cli/command-queue.ts'
 import {preparationText} from '../lib/cli/init-run.ts'
+import {complain} from '../lib/cli/output-guard.ts'
 import {JobQueue} from '../lib/index.ts'
 
 export default class Init extends BaseCommand {
@@ -35,9 +36,9 @@ Exits 0, also where there was nothing to do, and 1 if the database is out of rea
     await commandSettings(flags)
     const databases = await JobQueue.init({db: flags.db, config: flags.config, dryRun})
     if (!this.jsonEnabled()) {
-      const {text, note} = preparationText(databases, dryRun)
+      const {text, notes} = preparationText(databases, dryRun)
       if (text) this.print(text)
-      if (note) process.stderr.write(`${note}\n`)
+      for (const note of notes) complain(note)
     }
     return {databases, dry_run: dryRun}
   }

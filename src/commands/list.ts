@@ -13,7 +13,7 @@ On a terminal this is a table. Without one, every row is a line of fields with t
   jobs        ${JOBS.fields.join(', ')}
   --failed    ${EXCEPTIONS.fields.join(', ')}
   --finished  ${STATUSES.fields.join(', ')}
-Times are Unix seconds, retried is 0 or 1, nothing is \\N. An arg that is JSON is JSON on one line; in other text a tab is \\t, a line break \\n, a backslash \\\\, and any other control character or byte \\xHH (printf %b reads it back).
+Times are Unix seconds, retried is 0 or 1, nothing is \\N. An arg that is JSON is JSON on one line; in other text a tab is \\t, a line break \\n, a backslash \\\\, and any other byte that is not shown as itself \\xHH (printf %b reads it back).
 
 With --json it is an array of rows with the columns' own names and values, and func, and state. arg is JSON where it parses, digit by digit as it was stored, else a string, else {"base64":"…"}.
 

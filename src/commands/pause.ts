@@ -1,25 +1,36 @@
 import {string as argument} from '@oclif/core/args'
+import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
+import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/pause-run.ts'
 
 export default class Pause extends BaseCommand {
   static override summary = 'Stop handing out jobs, of some functions or of all, on every host.'
   static override description =
-    `Takes effect at once and is kept until \`<%= config.bin %> resume\`, over restarts. Enqueueing goes on; jobs that run finish. A Perl worker knows nothing of it.`
+    `Takes effect at once and is kept until \`<%= config.bin %> resume\`, over restarts. Enqueueing goes on; jobs that run finish. A Perl worker knows nothing of it.
+
+A function that was never enqueued here is paused all the same, with a word on stderr that it was not. With --json: {"paused":["Notify"]}, all that is paused now; "" is everything.
+
+Exits 0 when done, 2 without a function and --all.`
   static override examples = [
-    {description: 'Everything', command: '<%= config.bin %> pause'},
     {description: 'While the mail server is down', command: '<%= config.bin %> pause Notify Digest'},
+    {description: 'Everything', command: '<%= config.bin %> pause --all'},
   ]
-  static override strict = false
+  static override usage = ['<%= command.id %> FUNC… [--json]', '<%= command.id %> --all [--json]']
   static override args = {
-    func: argument({description: 'functions; none: all of them', ignoreStdin: true}),
+    func: argument({description: 'functions', multiple: true, ignoreStdin: true}),
+  }
+  static override flags = {
+    all: boolean({summary: 'everything there is and will be'}),
   }
 
   async run(): Promise<{paused: string[]}> {
-    const {argv, flags} = await this.parse(Pause)
+    const {args, flags} = await this.parse(Pause)
+    const funcs = funcsOrAll('pause', args.func, flags.all)
     return this.withQueue(flags, async queue => {
-      await queue.pause(argv as string[])
+      await queue.pause(funcs)
+      await complainOfUnseen(queue, funcs)
       const paused = await queue.paused()
-      this.print(`paused: ${paused.map(func => func || 'everything').join(', ')}`)
+      this.print(`paused: ${paused.map(fieldOf).join(', ')}`)
       return {paused}
     })
   }

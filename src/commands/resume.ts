@@ -1,31 +1,43 @@
 import {string as argument} from '@oclif/core/args'
+import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
+import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/pause-run.ts'
 
 export default class Resume extends BaseCommand {
   static override summary = 'Hand out jobs again that were paused.'
   static override description =
-    `Without a function, lifts every pause there is. A function stays paused while everything is.`
+    `A function stays paused while everything is. --all lifts every pause there is: that of everything, and those of single functions.
+
+With --json: {"resumed":["Notify"],"paused":[]}: what was paused until now, and what still is; "" is everything.
+
+Exits 0, also where nothing of that was paused, 2 without a function and --all.`
   static override examples = [
-    {description: 'Everything', command: '<%= config.bin %> resume'},
     {description: 'One function', command: '<%= config.bin %> resume Notify'},
+    {description: 'Everything', command: '<%= config.bin %> resume --all'},
   ]
-  static override strict = false
+  static override usage = ['<%= command.id %> FUNC… [--json]', '<%= command.id %> --all [--json]']
   static override args = {
-    func: argument({description: 'functions; none: all of them', ignoreStdin: true}),
+    func: argument({description: 'functions', multiple: true, ignoreStdin: true}),
+  }
+  static override flags = {
+    all: boolean({summary: 'whatever is paused'}),
   }
 
   async run(): Promise<{resumed: string[]; paused: string[]}> {
-    const {argv, flags} = await this.parse(Resume)
+    const {args, flags} = await this.parse(Resume)
+    const funcs = funcsOrAll('resume', args.func, flags.all)
     return this.withQueue(flags, async queue => {
-      const resumed = await queue.resume(argv as string[])
+      const resumed = await queue.resume(funcs)
+      await complainOfUnseen(
+        queue,
+        funcs?.filter(func => !resumed.includes(func)),
+      )
       const paused = await queue.paused()
-      this.print(resumed.length === 0 ? 'nothing of that was paused' : `resumed: ${names(resumed)}`)
-      if (paused.length > 0) this.print(`still paused: ${names(paused)}`)
+      this.print(
+        resumed.length === 0 ? 'nothing of that was paused' : `resumed: ${resumed.map(fieldOf).join(', ')}`,
+      )
+      if (paused.length > 0) this.print(`still paused: ${paused.map(fieldOf).join(', ')}`)
       return {resumed, paused}
     })
   }
-}
-
-function names(funcs: readonly string[]): string {
-  return funcs.map(func => func || 'everything').join(', ')
 }

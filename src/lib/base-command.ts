@@ -5,6 +5,7 @@
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
 import {type QueueFlags, withQueueOf} from './cli/command-queue.ts'
+import {printableLines} from './printable.ts'
 import type {JobQueue} from './queue.ts'
 import {toJson} from './render.ts'
 
@@ -35,7 +36,7 @@ export abstract class BaseCommand extends Command {
 
   /** Writes lines for people; under --json nothing. */
   protected print(text: string): void {
-    if (!this.jsonEnabled()) process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+    if (!this.jsonEnabled()) process.stdout.write(printableLines(text.endsWith('\n') ? text : `${text}\n`))
   }
 
   override logJson(data: unknown): void {

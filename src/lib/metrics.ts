@@ -6,6 +6,7 @@
  */
 import type {FuncAttempts, FuncCounts} from './job.ts'
 import type {ManagerStatus} from './manager.ts'
+import {printableLines} from './printable.ts'
 
 export interface Metric {
   name: string
@@ -93,15 +94,23 @@ export interface Sample {
   value: number
 }
 
+/** The text format escapes a line break itself, and shows all else as it is. */
+export function funcLabel(func: string): string {
+  return printableLines(func)
+}
+
 export function jobsSamples(counts: readonly FuncCounts[]): Sample[] {
   const states = ['ready', 'delayed', 'running', 'failed', 'completed', 'aborted'] as const
   return counts.flatMap(count =>
-    states.map(state => ({labels: {func: count.func, state}, value: count[state]})),
+    states.map(state => ({labels: {func: funcLabel(count.func), state}, value: count[state]})),
   )
 }
 
 export function latencySamples(counts: readonly FuncCounts[]): Sample[] {
-  return counts.map(({func, oldestReadyAge}) => ({labels: {func}, value: oldestReadyAge ?? 0}))
+  return counts.map(({func, oldestReadyAge}) => ({
+    labels: {func: funcLabel(func)},
+    value: oldestReadyAge ?? 0,
+  }))
 }
 
 export function workersSamples(managers: readonly ManagerStatus[]): Sample[] {
@@ -117,7 +126,7 @@ export function processedSamples(attempts: readonly FuncAttempts[]): Sample[] {
   const outcomes = {completed: 'completed', failed: 'failed', abort: 'aborted'} as const
   return attempts.flatMap(({func, ended}) =>
     Object.entries(outcomes).map(([status, outcome]) => ({
-      labels: {func, outcome},
+      labels: {func: funcLabel(func), outcome},
       value: ended.reduce((sum, {status: its, attempts}) => sum + (its === status ? attempts : 0), 0),
     })),
   )
@@ -136,7 +145,7 @@ export function durations(attempts: readonly FuncAttempts[]): Distribution[] {
   const add = (ended: FuncAttempts['ended'], value: (end: FuncAttempts['ended'][number]) => number) =>
     ended.reduce((sum, end) => sum + value(end), 0)
   return attempts.map(({func, ended}) => ({
-    labels: {func},
+    labels: {func: funcLabel(func)},
     buckets: STORED_BUCKETS.map(le => [le, add(ended, end => (end.seconds <= le ? end.attempts : 0))]),
     sum: add(ended, ({seconds, attempts}) => seconds * attempts),
     count: add(ended, ({attempts}) => attempts),

@@ -18,6 +18,7 @@ import type {FuncCounts} from './job.ts'
 import {
   type AttemptOutcome,
   DURATION_BUCKETS,
+  funcLabel,
   jobsSamples,
   latencySamples,
   METRICS,
@@ -147,18 +148,18 @@ function addCounters(client: typeof PromClient, register: PromClient.Registry, q
   })
   const wait = new client.Histogram({...described(METRICS.wait, register), buckets: [...WAIT_BUCKETS]})
   const ended = (func: string, outcome: AttemptOutcome, durationMs: number | null) => {
-    processed.inc({func, outcome})
-    if (durationMs !== null) duration.observe({func}, durationMs / 1000)
+    processed.inc({func: funcLabel(func), outcome})
+    if (durationMs !== null) duration.observe({func: funcLabel(func)}, durationMs / 1000)
   }
   const undo = [
-    listen(queue, 'enqueue', ({func}) => enqueued.inc({func})),
+    listen(queue, 'enqueue', ({func}) => enqueued.inc({func: funcLabel(func)})),
     listen(queue, 'enqueueMany', ({funcs}) => {
-      for (const [func, count] of Object.entries(funcs)) enqueued.inc({func}, count)
+      for (const [func, count] of Object.entries(funcs)) enqueued.inc({func: funcLabel(func)}, count)
     }),
     listen(queue, 'retry', ({func, exceptionId}) => {
-      if (exceptionId !== null) enqueued.inc({func})
+      if (exceptionId !== null) enqueued.inc({func: funcLabel(func)})
     }),
-    listen(queue, 'grab', ({func, waitMs}) => wait.observe({func}, waitMs / 1000)),
+    listen(queue, 'grab', ({func, waitMs}) => wait.observe({func: funcLabel(func)}, waitMs / 1000)),
     listen(queue, 'finish', ({func, outcome, durationMs}) =>
       ended(func, outcome === 'replaced' ? 'completed' : outcome, durationMs),
     ),

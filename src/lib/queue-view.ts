@@ -1,6 +1,7 @@
 /** What there is in a queue: jobs, exceptions, statuses, counts; and whether it hands them out. */
 import type {Calls} from './calls.ts'
-import {NotFoundError} from './errors.ts'
+import {suggestion} from './closest.ts'
+import {NotFoundError, UsageError} from './errors.ts'
 import type {FuncName, Functions} from './functions.ts'
 import {
   ALL_FUNCS,
@@ -85,19 +86,24 @@ export abstract class QueueView<F = Functions> {
     return this.each(options, store => store.eachStatus({...options, ...page(options, ALL)}))
   }
 
-  /** Stops handing out jobs, of these functions or of all, on every host, until resumed. Enqueueing goes on. */
-  pause(funcs: readonly string[] = []): Promise<void> {
+  /**
+   * Stops handing out jobs, of these functions or, without them, of all, on every host, until resumed. Enqueueing goes on.
+   * @throws UsageError for an empty array: which was made of nothing, and would stop everything
+   */
+  pause(funcs?: readonly string[]): Promise<void> {
     return this.calls.make(async store => {
-      check.funcs(funcs, 'pause')
-      return store.pause(funcs.length === 0 ? [ALL_FUNCS] : funcs)
+      checkSome(funcs, 'pause')
+      check.funcs(funcs ?? [], 'pause')
+      return store.pause(funcs ?? [ALL_FUNCS])
     })
   }
 
   /** Lifts a pause: of these functions, or every one there is. @returns what was paused, '' for the whole queue */
-  resume(funcs: readonly string[] = []): Promise<string[]> {
+  resume(funcs?: readonly string[]): Promise<string[]> {
     return this.calls.make(async store => {
-      check.paused(funcs, 'resume')
-      return store.resume(funcs.length === 0 ? await store.paused() : funcs)
+      checkSome(funcs, 'resume')
+      check.paused(funcs ?? [], 'resume')
+      return store.resume(funcs ?? (await store.paused()))
     })
   }
 
@@ -125,7 +131,7 @@ export abstract class QueueView<F = Functions> {
   async counts(func?: string): Promise<FuncCounts[]> {
     check.func(func, 'counts')
     const counts = await this.calls.make(store => store.counts(func))
-    if (func !== undefined && counts.length === 0) throw noSuchFunc(func)
+    if (func !== undefined && counts.length === 0) throw noSuchFunc(func, await this.funcs())
     return counts
   }
 
@@ -153,7 +159,8 @@ export abstract class QueueView<F = Functions> {
     rows: (store: Store) => AsyncGenerator<T>,
   ): AsyncGenerator<T> {
     const source = await this.calls.make(async store => {
-      if (func !== undefined && !(await store.funcs()).includes(func)) throw noSuchFunc(func)
+      const known = func === undefined ? [] : await store.funcs()
+      if (func !== undefined && !known.includes(func)) throw noSuchFunc(func, known)
       return rows(store)
     })
     try {
@@ -168,8 +175,16 @@ export abstract class QueueView<F = Functions> {
   }
 }
 
-function noSuchFunc(func: string): NotFoundError {
+/** @param known the functions there are */
+export function noSuchFunc(func: string, known: readonly string[]): NotFoundError {
   return new NotFoundError(`no job of ${JSON.stringify(func)} was ever enqueued here`, {
-    hint: '`jobq stats` shows the functions there are',
+    hint: `${suggestion(func, known)}\`jobq stats\` shows the functions there are`,
+  })
+}
+
+function checkSome(funcs: readonly string[] | undefined, call: string): void {
+  if (!Array.isArray(funcs) || funcs.length > 0) return
+  throw new UsageError(`${call}: expected functions, got an empty array`, {
+    hint: `leave it out to ${call} everything: ${call}()`,
   })
 }

@@ -1,4 +1,5 @@
 /** What people and programs get to see, as strings: JSON documents, tables, sparklines. Knows job types only. */
+import {printableJson} from './printable.ts'
 
 /** JSON text that goes into a document as it is: an argument keeps its digits and its depth. */
 export class RawJson {
@@ -15,7 +16,7 @@ export function toJson(value: unknown): string {
   const text = JSON.stringify(value, (_key, inner: unknown) =>
     inner instanceof RawJson ? `${MARK}${raw.push(inner.text) - 1}-` : inner,
   )
-  return raw.length === 0 ? text : text.replace(MARKED, (_, i: string) => raw[Number(i)]!)
+  return printableJson(raw.length === 0 ? text : text.replace(MARKED, (_, i: string) => raw[Number(i)]!))
 }
 
 /** Stands for a RawJson while the rest is written; random, so that no text that was stored before can look like it. */

@@ -152,7 +152,7 @@ describe('hooks', {concurrency: 4}, () => {
   test('are not called by what enqueues nothing', async t => {
     const home = configured(t, `hooks: ['./none.mjs'], plugins: {p: {start() { note('started') }}}`)
     await home.jobq(['init', '--db', 'jobs.db'])
-    for (const words of [['list'], ['stats'], ['pause'], ['resume']])
+    for (const words of [['list'], ['stats'], ['pause', '--all'], ['resume', '--all']])
       assert.equal((await home.jobq([...words, '--db', 'jobs.db'])).code, 0)
     assert.throws(() => home.read('notes'))
   })

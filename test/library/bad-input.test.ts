@@ -256,6 +256,13 @@ describe('what is no call', () => {
       q => q.wait(1, {signal: wrong({})}),
       'wait: signal: expected an AbortSignal, got an object',
     ],
+    [
+      'a pause of an empty list',
+      q => q.pause([]),
+      'pause: expected functions, got an empty array',
+      /^leave it out to pause everything/,
+    ],
+    ['a resume of an empty list', q => q.resume([]), 'resume: expected functions, got an empty array'],
     ['a pause of nothing', q => q.pause(['']), /^pause: function: expected a function name of 1 to 255/],
     ['a pause of text', q => q.pause(wrong('F')), 'pause: expected an array of functions, got "F"'],
     ['a resume of a number', q => q.resume(wrong([5])), 'resume: function: expected text, got 5'],

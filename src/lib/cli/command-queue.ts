@@ -36,7 +36,7 @@ export async function withQueue<T>(
   options: OpenOptions,
   use: (queue: JobQueue) => Promise<T>,
 ): Promise<T> {
-  const onTrouble = (message: string) => complain(`jobq: ${message}\n`)
+  const onTrouble = (message: string) => complain(`jobq: ${message}`)
   const queue = await JobQueue.openWith(settings, role, {onTrouble, ...options})
   try {
     return await use(queue)
@@ -54,7 +54,7 @@ export async function withQueueOf<T>(
 ): Promise<T> {
   const onTrouble = (message: string) => {
     process.exitCode = EXIT.failed
-    complain(`jobq: ${message}\n`)
+    complain(`jobq: ${message}`)
   }
   return withQueue(await commandSettings(flags), role, {onTrouble, ...options}, use)
 }

@@ -1,6 +1,7 @@
 /** One job into a queue or a store, and what is said of it. */
 import {DuplicateJobError} from '../errors.ts'
 import {type EnqueuedJob, idOf, type JobRow, type NewJob} from '../job.ts'
+import {printableJson} from '../printable.ts'
 import {noteDone} from './output-guard.ts'
 
 /** What `enqueue --json` prints, and the plain line. */
@@ -41,5 +42,5 @@ export function result(line: number | string, document: Record<string, unknown>)
 
 /** The line or, for --json, the document, as it is printed. */
 export function shown({line, document}: EnqueueResult, json: boolean | undefined): string {
-  return `${json ? JSON.stringify(document) : line}\n`
+  return `${json ? printableJson(JSON.stringify(document)) : line}\n`
 }

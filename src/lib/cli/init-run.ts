@@ -1,10 +1,13 @@
 /** `jobq init` in words: what it did; and as SQL, what it would do. */
 import type {Preparation} from '../index.ts'
 
-/** @returns `text` for standard output and a `note` for people: SQL must have nothing else between it */
-export function preparationText(done: readonly Preparation[], dryRun: boolean): {text: string; note: string} {
+/** @returns `text` for standard output and `notes` for people: SQL must have nothing else between it */
+export function preparationText(
+  done: readonly Preparation[],
+  dryRun: boolean,
+): {text: string; notes: string[]} {
   const idle = done.filter(({made, sql}) => made.length === 0 && sql.length === 0)
-  const note = idle.map(({database}) => `${database}: nothing to do, all is there`).join('\n')
+  const notes = idle.map(({database}) => `${database}: nothing to do, all is there`)
   const without = done.flatMap(({database, skipped = []}) =>
     skipped.map(what => `${database}: without ${what}; jobq works all the same, a bit slower`),
   )
@@ -13,7 +16,7 @@ export function preparationText(done: readonly Preparation[], dryRun: boolean): 
       ({database, made}) =>
         `${database}: ${made.length > 0 ? `made ${made.join(', ')}` : 'nothing to do, all is there'}`,
     )
-    return {text: text.join('\n'), note: without.join('\n')}
+    return {text: text.join('\n'), notes: without}
   }
   const scripts = done
     .filter(({sql}) => sql.length > 0)
@@ -21,7 +24,7 @@ export function preparationText(done: readonly Preparation[], dryRun: boolean): 
       const statements = sql.map(delimited).join('')
       return done.length > 1 ? `-- ${database.replaceAll('\n', ' ')}\n${statements}` : statements
     })
-  return {text: scripts.join(''), note}
+  return {text: scripts.join(''), notes}
 }
 
 /** MySQL's client ends a statement at the first semicolon, within a procedure too, unless it is told otherwise. */

@@ -5,6 +5,7 @@ import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../render/listing.ts'
 import {toJson} from '../render.ts'
 import {type QueueFlags, withQueueOf} from './command-queue.ts'
 import {writeAll} from './output.ts'
+import {complain} from './output-guard.ts'
 
 /** How many rows of a long table are drawn at once. */
 const TABLE_PART = 500
@@ -68,7 +69,7 @@ async function showTable<Row>(rows: AsyncIterable<Row>, listing: Listing<Row>): 
     }
   }
   await writeAll(tables())
-  if (isEmpty) process.stderr.write(`${listing.none}\n`)
+  if (isEmpty) complain(listing.none)
 }
 
 async function* parts<Row>(rows: AsyncIterable<Row>): AsyncGenerator<Row[]> {

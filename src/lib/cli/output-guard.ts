@@ -5,6 +5,7 @@
  * What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3.
  */
 import {EXIT} from '../errors.ts'
+import {printable} from '../printable.ts'
 
 const {writeSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
 
@@ -23,9 +24,9 @@ export function say(text: string): void {
   write(STDOUT, text)
 }
 
-/** A line on standard error. */
-export function complain(text: string): void {
-  write(STDERR, text)
+/** A line on standard error: what a name or a file says in it neither breaks it nor reaches the terminal as a command. */
+export function complain(line: string): void {
+  write(STDERR, `${printable(line)}\n`)
 }
 
 /** For what is written through process.stdout and process.stderr. */
@@ -55,6 +56,6 @@ function writeLater(fd: number, rest: Uint8Array): void {
 
 function giveUp(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
-  complain(`jobq: can't write to standard output (${error.message})${done && `; ${done}`}\n`)
+  complain(`jobq: can't write to standard output (${error.message})${done && `; ${done}`}`)
   process.exit(EXIT.failed)
 }

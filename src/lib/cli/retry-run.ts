@@ -5,8 +5,8 @@ import {idOf, type RowRef} from '../job.ts'
 import type {JobQueue} from '../queue.ts'
 import type {RetryOptions} from '../queue-options.ts'
 import {line} from '../render/listing.ts'
-import {oneLine} from '../render/text.ts'
 import type {RetryChoice, RetryOutcome} from '../retries.ts'
+import {complain} from './output-guard.ts'
 import {Stop} from './stop.ts'
 
 export interface RetryResult {
@@ -24,8 +24,7 @@ export async function runRetries(
   const outcomes: RetryOutcome[] = []
   for await (const outcome of queue.retryMany(choice, options)) {
     outcomes.push(outcome)
-    if (outcome.refused !== null)
-      process.stderr.write(`jobq: ${complaint(outcome.exception, outcome.refused)}\n`)
+    if (outcome.refused !== null) complain(`jobq: ${complaint(outcome.exception, outcome.refused)}`)
     else
       print(
         outcome.job
@@ -36,8 +35,7 @@ export async function runRetries(
     if (stop.signal.aborted) break
   }
   const refused = outcomes.flatMap(outcome => outcome.refused ?? [])
-  if (process.stdout.isTTY)
-    process.stderr.write(`${summary(outcomes.length, refused.length, options.dryRun)}\n`)
+  if (process.stdout.isTTY) complain(summary(outcomes.length, refused.length, options.dryRun))
   return {outcomes, exitCode: stop.exitCode ?? exitCodeOf(refused)}
 }
 
@@ -63,7 +61,7 @@ export function retryDocument({outcomes}: RetryResult): Record<string, unknown> 
 /** The message, with the exception in it as the user knows it. */
 function complaint(exception: RowRef, {message}: JobqError): string {
   const [plain, known] = [`exception ${exception.id}`, `exception ${idOf(exception)}`]
-  return oneLine(message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`)
+  return message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`
 }
 
 /** 3 only if nothing was amiss but waiting keys. */

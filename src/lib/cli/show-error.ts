@@ -1,14 +1,17 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
 import {EXIT, JobqError} from '../errors.ts'
+import {printableJson} from '../printable.ts'
 import {complain, say} from './output-guard.ts'
 
 /** Sets the exit status that says so, first: showing it ends the process if nobody reads any more. */
 export function showError(error: unknown, json: boolean): void {
   const {code, message, hint, exitCode} = facts(error)
   process.exitCode = exitCode
-  if (json) say(`${JSON.stringify({error: {code, message, hint}})}\n`)
-  else complain(`jobq: ${oneLine(message)}${hint ? ` (${oneLine(hint)})` : ''}\n`)
-  if (process.env.JOBQ_DEBUG) complain(`${error instanceof Error ? withCauses(error) : error}\n`)
+  if (json) say(`${printableJson(JSON.stringify({error: {code, message, hint}}))}\n`)
+  else complain(`jobq: ${message}${hint ? ` (${hint})` : ''}`)
+  if (process.env.JOBQ_DEBUG)
+    for (const line of (error instanceof Error ? withCauses(error) : String(error)).split('\n'))
+      complain(line)
 }
 
 function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {
@@ -20,14 +23,6 @@ function facts(error: unknown): {code: string; message: string; hint: string; ex
     hint: 'this is a defect in jobq; JOBQ_DEBUG=1 shows where',
     exitCode: EXIT.failed,
   }
-}
-
-/** What a name or a file says must neither break the line nor reach the terminal as a command. */
-function oneLine(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu, char => {
-    const escaped = JSON.stringify(char).slice(1, -1)
-    return escaped === char ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : escaped
-  })
 }
 
 function withCauses(error: Error): string {

@@ -7,6 +7,7 @@ import {toJson} from '../render.ts'
 import type {Stats} from '../stats.ts'
 import {type QueueFlags, withQueueOf} from './command-queue.ts'
 import {parseWatch} from './optional-value.ts'
+import {complain} from './output-guard.ts'
 import {watch} from './watch.ts'
 
 type StatsForm = 'json' | 'prometheus' | 'table' | 'lines'
@@ -45,7 +46,7 @@ async function showStats(
   const stats = await queue.stats(func)
   if (form === 'json') return statsDocument(stats)
   if (form === 'table' && stats.funcs.length === 0)
-    process.stderr.write('no job was ever enqueued here; `jobq enqueue --help` tells how\n')
+    complain('no job was ever enqueued here; `jobq enqueue --help` tells how')
   else process.stdout.write(await shown(stats, form))
   return undefined
 }

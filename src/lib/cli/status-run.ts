@@ -1,10 +1,12 @@
 /** `jobq status` once its words are known: asks the managers on this host, once or again and again. */
 import {databasesName} from '../config.ts'
 import type {ManagerStatus} from '../manager.ts'
+import {printable} from '../printable.ts'
 import {statusLines, statusTables} from '../render/status.ts'
 import {toJson} from '../render.ts'
 import {commandSettings, type QueueFlags} from './command-queue.ts'
 import {parseWatch} from './optional-value.ts'
+import {complain} from './output-guard.ts'
 import {watch} from './watch.ts'
 
 type StatusForm = 'json' | 'table' | 'lines'
@@ -20,14 +22,18 @@ export async function runStatus(flags: StatusFlags): Promise<{managers: ManagerS
   const seconds = flags.watch === undefined ? null : parseWatch(flags.watch)
   const {findManagers} = await import('../work/managers.ts')
   const db = databasesName(await commandSettings(flags))
-  const none = `no \`jobq work\` is running on this host for ${db}\n`
+  const none = `no \`jobq work\` is running on this host for ${printable(db)}`
   if (seconds !== null) {
-    await watch(seconds, async () => (await shown(await findManagers(db), form)) || none, form === 'table')
+    await watch(
+      seconds,
+      async () => (await shown(await findManagers(db), form)) || `${none}\n`,
+      form === 'table',
+    )
     return undefined
   }
   const managers = await findManagers(db)
   if (form === 'json') return {managers}
-  if (managers.length === 0 && form === 'table') process.stderr.write(none)
+  if (managers.length === 0 && form === 'table') complain(none)
   else process.stdout.write(await shown(managers, form))
   return undefined
 }

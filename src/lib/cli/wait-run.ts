@@ -3,7 +3,6 @@ import {EXIT, JobqError} from '../errors.ts'
 import {idOf, type JobEnd, type RowRef} from '../job.ts'
 import type {JobQueue} from '../queue.ts'
 import {line} from '../render/listing.ts'
-import {oneLine} from '../render/text.ts'
 import {complain} from './output-guard.ts'
 
 export interface WaitResult {
@@ -24,11 +23,11 @@ export async function runWaits(
     try {
       const end = await queue.wait(job, {timeout})
       result.ended.push(end)
-      print(line([idOf(end), end.outcome, oneLine(end.message)]))
+      print(line([idOf(end), end.outcome, end.message]))
     } catch (error) {
       if (!(error instanceof JobqError)) throw error
       result.refused.push({job, error})
-      complain(`jobq: ${oneLine(error.message)}${error.hint && ` (${error.hint})`}\n`)
+      complain(`jobq: ${error.message}${error.hint && ` (${error.hint})`}`)
     }
   }
   await Promise.all(jobs.map(waitFor))

@@ -11,6 +11,7 @@ import {UsageError} from '../errors.ts'
 import {idOf} from '../job.ts'
 import {checkOptions} from '../options.ts'
 import type {Plugin, PluginContext} from '../plugins.ts'
+import {printable, printableJson} from '../printable.ts'
 import type {Job} from '../worker.ts'
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -98,14 +99,14 @@ function jsonLine({time, level, message, fields}: Entry, job: Subject | null): s
   const parts = [...Object.entries(own), ...more].map(
     ([key, value]) => `${JSON.stringify(key)}:${asJson(value)}`,
   )
-  return `{${parts.join(',')}}`
+  return printableJson(`{${parts.join(',')}}`)
 }
 
 /** @param isLabelled what reads it puts the time and the job before it */
 function textLine({time, level, message, fields}: Entry, job: Subject | null, isLabelled: boolean): string {
   const label = isLabelled ? [] : [time.toISOString(), ...(job ? [String(job.id), job.func] : [])]
   const pairs = Object.entries(fields).map(([key, value]) => `${key}=${asText(value)}`)
-  return oneLine([...label, level, String(message), ...pairs].join(' '))
+  return printable([...label, level, String(message), ...pairs].join(' '))
 }
 
 /** A word as it is, all else as JSON. */
@@ -125,9 +126,6 @@ function asJson(value: unknown): string {
   }
 }
 
-function oneLine(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, char => JSON.stringify(char).slice(1, -1))
-}
 const oneOf = (words: readonly string[]) => (value: unknown, what: string) => {
   if (!words.includes(value as string))
     throw new UsageError(`${what}: expected one of ${words.join(', ')}, got ${inspect(value)}`)

@@ -38,7 +38,7 @@ function heading({pid, host, started, jobs, failed, memory, paused}: ManagerStat
   const since = duration(Math.floor(Date.now() / 1000) - started)
   const pause =
     paused.length === 0 ? '' : `, paused: ${paused.map(func => oneLine(func) || 'everything').join(', ')}`
-  return `jobq work ${pid} on ${host}, for ${since}: ${jobs} jobs, ${failed} failed, ${size(memory)}${pause}`
+  return `jobq work ${pid} on ${oneLine(host)}, for ${since}: ${jobs} jobs, ${failed} failed, ${size(memory)}${pause}`
 }
 
 function cells({state, pid, id, func, seconds, jobs, memory}: Slot): Cell[] {

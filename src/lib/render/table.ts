@@ -40,7 +40,7 @@ export class TableDrawer {
 
   draw(rows: readonly (readonly Cell[])[]): string {
     const isFirst = this.#widths === null
-    const texts = rows.map(row => row.map(({text}) => withoutBidi(text.slice(0, 4 * this.#width))))
+    const texts = rows.map(row => row.map(({text}) => text.slice(0, 4 * this.#width).toWellFormed()))
     this.#widths ??= this.#fit(texts)
     const table = new Table({
       ...(isFirst ? {head: this.#columns.map(({head}) => this.#paint.strong(head))} : {}),
@@ -96,13 +96,6 @@ const NO_LINES = Object.fromEntries(
     ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'],
   ].map(name => [name, '']),
 )
-
-/** Characters that turn the rest of a line around are shown as what they are. */
-function withoutBidi(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, mark => `\\u${mark.charCodeAt(0).toString(16)}`)
-}
 
 const WIDE =
   /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]/u

@@ -1,5 +1,6 @@
 /** Values as text: what a stored argument says, what goes on one line, how long ago, a sparkline. */
 import {isUtf8} from 'node:buffer'
+import {printableJson, UNPRINTABLE} from '../printable.ts'
 
 /** How a column says that there is nothing, as in PostgreSQL's COPY and MySQL's LOAD DATA. */
 export const NOTHING = '\\N'
@@ -29,16 +30,17 @@ export function argLine(arg: Uint8Array | null): string {
     return buffer(arg)
       .toString('latin1')
       .replace(/[^ -[\]-~]/g, escaped)
-  if (!/[\\\p{Cc}]/u.test(text)) return text
+  if (!ESCAPED.test(text)) return text
   if (!isJson(text)) return oneLine(text)
-  return text
-    .replace(/[\t\r\n]+/g, ' ')
-    .replace(/\p{Cc}/gu, control => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return printableJson(text.replace(/[\t\r\n]+/g, ' '))
 }
 
-/** Text on one line: \t \n \r \\, and \xHH for the bytes of other control characters. `printf %b` reads it back. */
+const ESCAPED = new RegExp(`[\\\\${UNPRINTABLE}]`)
+const ALL_ESCAPED = new RegExp(ESCAPED, 'g')
+
+/** Text on one line: \t \n \r \\, and \xHH for the bytes of what else is not shown as itself. `printf %b` reads it back. */
 export function oneLine(text: string): string {
-  return text.replace(/[\\\p{Cc}]/gu, character =>
+  return text.replace(ALL_ESCAPED, character =>
     [...Buffer.from(character)].map(byte => escaped(String.fromCharCode(byte))).join(''),
   )
 }

@@ -3,6 +3,7 @@
  * For people on stderr; as JSON lines on stdout; or in a file.
  */
 import {idOf, type JobRow, type RowRef} from '../job.ts'
+import {printable, printableJson} from '../printable.ts'
 import type {Sink} from './sink.ts'
 
 type Subject = RowRef & Pick<JobRow, 'func'>
@@ -50,13 +51,12 @@ class TextLog implements JobLog {
 
   ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void {
     const word = this.#options.paint?.(outcome) ?? outcome
-    this.#line(
-      `${idOf(job)} ${printable(job.func)} ${word} ${duration(durationMs)}${message ? ` ${printable(firstLine(message))}` : ''}`,
-    )
+    const how = `${duration(durationMs)}${message ? ` ${firstLine(message)}` : ''}`
+    this.#write(`${idOf(job)} ${printable(job.func)} ${word} ${printable(how)}`)
   }
 
   output(job: Subject | null, _stream: 'stdout' | 'stderr', line: string): Promise<void> | null {
-    this.#line(`${job ? `${idOf(job)} ${printable(job.func)}` : 'worker'} | ${printable(line)}`)
+    this.#line(`${job ? `${idOf(job)} ${job.func}` : 'worker'} | ${line}`)
     return this.#options.sink.room()
   }
 
@@ -73,6 +73,10 @@ class TextLog implements JobLog {
   }
 
   #line(text: string): void {
+    this.#write(printable(text))
+  }
+
+  #write(text: string): void {
     this.#options.beforeLine?.()
     this.#options.sink.write(textLine(text))
   }
@@ -123,7 +127,7 @@ function textLine(text: string): string {
 }
 
 function jsonLine(fields: Record<string, unknown>): string {
-  return `${JSON.stringify({time: now(), ...fields})}\n`
+  return `${printableJson(JSON.stringify({time: now(), ...fields}))}\n`
 }
 
 /** The second that was last written, and its text up to the point. */
@@ -144,12 +148,4 @@ function duration(ms: number): string {
 
 function firstLine(text: string): string {
   return text.split('\n', 1)[0]!
-}
-
-/** What may hold anything stays on its line, and says nothing to a terminal. */
-function printable(text: string): string {
-  return text.replace(
-    /[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g,
-    char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
 }

@@ -1,0 +1,35 @@
+/**
+ * What is never shown as itself: control characters, which a terminal obeys, line separators, which break a line where no
+ * one looks for it, and the marks that turn the rest of a line around. In a message such a character is \uXXXX; in a
+ * document too, where that is the same value; in a field (render/text.ts) its bytes are \xHH.
+ */
+
+const MARKS = '\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069'
+
+/** All of them, one character each. */
+export const UNPRINTABLE = `\\u0000-\\u001f${MARKS}`
+
+const IN_TEXT = new RegExp(`[\\u0000-\\u0008\\u000a-\\u001f${MARKS}]`, 'g')
+const IN_LINES = new RegExp(`[\\u0000-\\u0008\\u000b-\\u001f${MARKS}]`, 'g')
+const IN_JSON = new RegExp(`[${MARKS}]`, 'g')
+
+/** Text that stays on its line, and says nothing to a terminal; a tab is a tab. */
+export function printable(text: string): string {
+  return text.replace(IN_TEXT, escaped)
+}
+
+/** The same of several lines. */
+export function printableLines(text: string): string {
+  return text.replace(IN_LINES, escaped)
+}
+
+/** @param json a document's text: outside of its strings there are none of these. @returns the same document */
+export function printableJson(json: string): string {
+  return json.replace(IN_JSON, escaped)
+}
+
+function escaped(char: string): string {
+  if (char === '\n') return '\\n'
+  if (char === '\r') return '\\r'
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
