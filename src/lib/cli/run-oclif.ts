@@ -5,8 +5,9 @@ import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
-import {closest, distance} from '../closest.ts'
+import {suggestion} from '../closest.ts'
 import {JobqError, UsageError} from '../errors.ts'
+import {unknownCommand} from './unknown-command.ts'
 
 export async function runOclif(argv: string[], root: URL): Promise<void> {
   const config = await Config.load({root: fileURLToPath(root), ...(await sources(root))})
@@ -51,9 +52,7 @@ function commandOf(id: string, config: Config): Command.Loadable {
     throw new UsageError(`expected a command, got the flag ${id}`, {
       hint: 'the command comes first, its flags after it; see `jobq --help`',
     })
-  throw new UsageError(`expected a command, got ${JSON.stringify(id)}`, {
-    hint: `${suggestion(id, config.commandIDs)}see \`jobq --help\``,
-  })
+  throw unknownCommand(id, config.commandIDs)
 }
 
 /** What oclif's parser lets pass: it takes the value of `--json=true` for an argument, and --constructor for a flag. */
@@ -108,14 +107,6 @@ function inOneSentence(message: string): string {
   if (one) return `expected one of ${one}, ${other}, got both`
   const [, flag, needed] = /must be provided when using (--[\w-]+): (--[\w-]+)/.exec(message) ?? []
   return flag ? `${flag}: expected ${needed} with it` : message
-}
-
-function suggestion(word: string, known: readonly string[]): string {
-  if (known.length === 0) return ''
-  const best = known.find(name => word.length > 2 && name.startsWith(word)) ?? closest(word, known)
-  return best.startsWith(word) || distance(word, best) <= Math.max(2, best.length / 3)
-    ? `did you mean ${best}? `
-    : ''
 }
 
 function lowerFirst(text: string): string {
