@@ -1,6 +1,7 @@
 /** Jobs that end their process, hang, or overrun: what becomes of them, of what they started, and of the next job. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
+import type {EnqueueOptions} from '../../src/lib/index.ts'
 import {isAlive, untilGone} from '../support/alive.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -102,6 +103,62 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
       /^its worker died 3 times: 1\. its process \S+ .*\(out of memory\); 2\. /,
     )
     assert.equal(site.notes().length, 1)
+  })
+
+  test('for what its job writes to the descriptor on which workers speak to jobq: killed, and all else goes on', async t => {
+    const site = new Workplace(t, {
+      Speaks: worker(
+        `const {writeSync} = await import('node:fs')
+        writeSync(3, job.arg + '\\n')
+        await sleep(60_000)`,
+        `serializer: 'none',`,
+      ),
+      Closes: worker(`
+        ;(await import('node:fs')).closeSync(3)
+        await sleep(60_000)`),
+      Next: NEXT,
+    })
+    const job = {func: 'F', arg: null, plain: false, uniqkey: null, priority: 0, due: {in: 0}}
+    const replacedBy = (fields: object) =>
+      JSON.stringify({
+        ...{kind: 'ended', run: 1, rss: 0},
+        outcome: {kind: 'replaced', retryIn: null, jobs: [{...job, ...fields}]},
+      })
+    const said = [
+      'junk',
+      'null',
+      '[]',
+      '{"kind":"ended"}',
+      '{"kind":"ended","run":1,"rss":0,"outcome":{"kind":"released"}}',
+      '{"kind":"ended","run":7,"rss":0,"outcome":{"kind":"completed"}}',
+      '{"kind":"loaded","workers":5}',
+      '{"kind":"loaded","workers":[],"hasPlugins":false}',
+      '{"cmd":"NODE_HANDLE_ACK"}',
+      replacedBy({func: 'x'.repeat(300)}),
+      replacedBy({uniqkey: ''}),
+      replacedBy({priority: -1}),
+      replacedBy({due: {in: 'soon'}}),
+      replacedBy({context: '[1]'}),
+    ]
+    await site.enqueue(
+      ...said.map((text): [string, EnqueueOptions] => ['Speaks', {arg: text, serializer: 'none'}]),
+      ['Closes'],
+    )
+    await site.enqueue(['Next'])
+    const {code, stdout, stderr} = await site.drain('--max-workers', '4')
+    assert.equal(code, 5, stderr)
+    assert.match(stdout, new RegExp(`^1 completed, ${said.length + 1} failed, ${2 * said.length + 2} died`))
+    assert.equal(site.notes().length, 1)
+    assert.equal(site.count('job'), 0)
+    const because = 'its worker died 3 times: 1. its process was killed: it '
+    for (const text of said) {
+      const shown = text.length > 100 ? `${text.slice(0, 100)}…` : text
+      assert.ok(
+        site.messages().some(message => message.startsWith(`${because}wrote ${shown} where workers speak`)),
+        `${shown}: ${site.messages().join('\n')}`,
+      )
+    }
+    assert.ok(site.messages().some(message => message.startsWith(`${because}closed the descriptor`)))
   })
 
   test('takes what its job has started with it', async t => {

@@ -2,10 +2,12 @@
  * A pool's child: loads the workers' files, then runs one job at a time, as the pool says. It owns no database
  * connection; whatever a job does here harms this process only.
  */
+import {Socket} from 'node:net'
 import {pathToFileURL} from 'node:url'
 import {JobqError, WorkerError} from '../errors.ts'
 import {makeJobqImportable} from '../self-import.ts'
 import {NO_SUPPORT, type Support} from '../support.ts'
+import {CHANNEL_FD, Channel} from './channel.ts'
 import {
   messageOf,
   nextTry,
@@ -17,25 +19,18 @@ import {
 } from './run-job.ts'
 import {type FromChild, jobFromWire, outcomeToWire, type ToChild, type ToLoad, type WireJob} from './wire.ts'
 
-// A worker's process.send would speak to the pool, in words that are not the pool's
-const tell = process.send!.bind(process)
-delete process.send
-
 /** Reading it takes three system calls: only who limits it pays for them at each job. */
 let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
-let running: {retryIn: number | null; stop: AbortController} | null = null
+let running: {run: number; retryIn: number | null; stop: AbortController} | null = null
 let support: Support = NO_SUPPORT
 
 makeJobqImportable()
-process.on('message', (message: ToChild) => {
-  if (message.kind === 'load') void load(message)
-  else if (message.kind === 'run') void run(message.job)
-  else if (message.kind === 'end') void end()
-  else running?.stop.abort(new Error('the job was told to stop'))
+const channel = new Channel(new Socket({fd: CHANNEL_FD}), {
+  onMessage: message => obey(message as ToChild),
+  onNonsense: disband,
+  onClose: disband,
 })
-// The dispatcher is gone: so is the right to this job. What the job has started goes with it.
-process.on('disconnect', () => process.kill(-process.pid, 'SIGKILL'))
 // Meant for what the job has started; this process is told by message.
 process.on('SIGTERM', () => {})
 process.on('SIGINT', () => {})
@@ -47,9 +42,21 @@ process.on('uncaughtException', error => {
     process.exit(1)
   }
   const outcome = outcomeToWire(strayOutcome(error, running.retryIn))
-  send({kind: 'ended', outcome, rss: 0, left: 'broken'})
+  send({kind: 'ended', run: running.run, outcome, rss: 0, left: 'broken'})
   running = null
 })
+
+function obey(message: ToChild): void {
+  if (message.kind === 'load') void load(message)
+  else if (message.kind === 'run') void run(message.run, message.job)
+  else if (message.kind === 'end') void end()
+  else running?.stop.abort(new Error('the job was told to stop'))
+}
+
+/** The dispatcher is gone: so is the right to this job. What the job has started goes with it. */
+function disband(): void {
+  process.kill(-process.pid, 'SIGKILL')
+}
 
 async function load({workers: files, serializer, support: config, measure}: ToLoad): Promise<void> {
   memory = measure ? () => process.memoryUsage.rss() : () => 0
@@ -92,25 +99,25 @@ async function importWorker(file: string): Promise<unknown> {
   }
 }
 
-async function run(wire: WireJob): Promise<void> {
+async function run(run: number, wire: WireJob): Promise<void> {
   const row = jobFromWire(wire)
   const worker = workers.get(row.func)!
-  const current = {retryIn: null as number | null, stop: new AbortController()}
+  const current = {run, retryIn: null as number | null, stop: new AbortController()}
   const job = new RunningJob(row, current.stop, support.plugins)
   running = current
   if (worker.maxRetries > row.retryCnt) {
     current.retryIn = await retryInAdvance(worker, job)
-    if (typeof worker.retryDelay === 'function') send({kind: 'retry', retryIn: current.retryIn})
+    if (typeof worker.retryDelay === 'function') send({kind: 'retry', run, retryIn: current.retryIn})
   }
   const {outcome, afterwards} = await runJob(worker, job, support)
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
-  const ended = {kind: 'ended', outcome: outcomeToWire(outcome), rss: memory()} as const
+  const ended = {kind: 'ended', run, outcome: outcomeToWire(outcome), rss: memory()} as const
   if (!afterwards) return send(ended)
   send({...ended, left: 'hooks'})
   const failure = await afterwards().then(() => null, messageOf)
-  send({kind: 'free', failure})
+  send({kind: 'free', run, failure})
 }
 
 async function end(): Promise<void> {
@@ -128,5 +135,5 @@ async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<num
 }
 
 function send(message: FromChild): void {
-  tell(message)
+  channel.send(message)
 }

@@ -1,14 +1,17 @@
 /**
  * One child of the pool, seen from the dispatcher's side: its process, what it is doing, and whose output it prints.
  */
-import {type ChildProcess, fork} from 'node:child_process'
+import {type ChildProcess, spawn} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
+import type {Socket} from 'node:net'
 import {fileURLToPath} from 'node:url'
 import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobqEvents} from '../events.ts'
 import type {JobRow} from '../job.ts'
 import {EXTENSION, LIBRARY} from '../place.ts'
+import {CHANNEL_FD, Channel} from './channel.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
+import {readFromChild} from './from-child.ts'
 import type {JobLog} from './log.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
 import {signalGroup, stopGroup} from './processes.ts'
@@ -30,6 +33,10 @@ const CHILD_FLAGS = [
 ]
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
+/** Of what it should not have said, in messages. */
+const MAX_QUOTED = 100
+/** A process that has ended closes its line a moment before it is told: who closes it and lives has cut itself off. */
+const CLOSED_MS = 1000
 /** How long a child's plugins may take to stop before it is killed. */
 const PLUGINS_STOP_MS = 5000
 
@@ -68,6 +75,12 @@ export class PoolChild {
   /** Whose output it is: the last job handed out, since what it wrote may be read after the word that it has ended. */
   #speaker: JobRow | null = null
   #loading = ''
+  #runs = 0
+  /** The end of the run of that number has been heard. */
+  #hasSaidEnd = false
+  /** What it was killed for, if it was for what it said. */
+  #offence: string | null = null
+  readonly #channel: Channel
 
   /**
    * @param onIdle called when it can take a job, and when it is broken and can't
@@ -86,7 +99,11 @@ export class PoolChild {
       (stream, i) =>
         new LineReader(stream, line => log.output(this.#speaker, i === 0 ? 'stdout' : 'stderr', line)),
     )
-    this.process.on('message', (message: FromChild) => this.#hear(message))
+    this.#channel = new Channel(this.process.stdio[CHANNEL_FD] as Socket, {
+      onMessage: message => this.#listen(message),
+      onNonsense: line => this.#distrust(line),
+      onClose: () => this.#heardLast(),
+    })
     this.gone = new Promise(done =>
       this.process.once('exit', (code, signal) => done(this.#died(code, signal))),
     )
@@ -119,6 +136,7 @@ export class PoolChild {
     this.#stderr.clear()
     this.#speaker = job
     const run: CurrentRun = {
+      number: ++this.#runs,
       job,
       since,
       onEnd,
@@ -127,7 +145,8 @@ export class PoolChild {
       callOffKill: () => {},
     }
     this.#run = run
-    this.#say({kind: 'run', job: jobToWire(job)})
+    this.#hasSaidEnd = false
+    this.#say({kind: 'run', run: run.number, job: jobToWire(job)})
     const settings: RunSettings = {grabFor, setJobStatus, retryIn: () => run.retryIn}
     return {
       settings,
@@ -157,6 +176,52 @@ export class PoolChild {
     signalGroup(this.process, 'SIGKILL')
   }
 
+  #listen(message: unknown): void {
+    if (this.state === 'ending') return
+    const heard = readFromChild(message)
+    if (heard && this.#isTimely(heard)) this.#hear(heard)
+    else this.#distrust(JSON.stringify(message))
+  }
+
+  /** Is it what a child in its place may say now? */
+  #isTimely(message: FromChild): boolean {
+    switch (message.kind) {
+      case 'loaded':
+        return this.state === 'starting' && this.#isWhatWasToLoad(message.workers)
+      case 'loading':
+      case 'refused':
+        return this.state === 'starting'
+      case 'retry':
+      case 'ended':
+        return this.#run?.number === message.run && !this.#hasSaidEnd
+      case 'free':
+        return this.state === 'busy' && this.#hasSaidEnd && this.#runs === message.run
+    }
+  }
+
+  #isWhatWasToLoad(workers: readonly LoadedWorker[]): boolean {
+    const funcs = new Set(workers.map(({func}) => func))
+    return this.toLoad.workers.every(({func}) => funcs.has(func))
+  }
+
+  /** A job has written to the line, or has put what runs there out of order: no word of this child counts any more. */
+  #distrust(said: string): void {
+    if (this.state === 'ending') return
+    this.#offence = `was killed: it wrote ${shortened(said)} where workers speak to jobq (descriptor ${CHANNEL_FD})`
+    if (!this.#run) this.#log.trouble(`a worker's process ${this.#offence}`)
+    this.#break()
+  }
+
+  #heardLast(): void {
+    if (this.state === 'ending') return
+    const timer = setTimeout(() => {
+      if (this.state === 'ending') return
+      this.#offence = `was killed: it closed the descriptor on which workers speak to jobq (${CHANNEL_FD})`
+      this.#break()
+    }, CLOSED_MS)
+    void this.gone.then(() => clearTimeout(timer))
+  }
+
   #hear(message: FromChild): void {
     switch (message.kind) {
       case 'loading':
@@ -178,6 +243,7 @@ export class PoolChild {
         if (this.#run) this.#run.retryIn = message.retryIn
         return
       case 'ended':
+        this.#hasSaidEnd = true
         whenRead(this.#readers, () => this.#finished(message))
         return
       case 'free':
@@ -216,7 +282,7 @@ export class PoolChild {
   }
 
   #died(code: number | null, signal: NodeJS.Signals | null): void {
-    const how = describeExit(code, signal)
+    const how = this.#offence ?? describeExit(code, signal)
     if (this.state !== 'ending') {
       this.worn = 'died'
       if (this.state === 'busy' && !this.#run)
@@ -260,18 +326,16 @@ export class PoolChild {
   }
 
   #say(message: ToChild): void {
-    if (this.process.connected) this.process.send(message)
+    this.#channel.send(message)
   }
 }
 
 function forkChild(log: JobLog): ChildProcess {
   let child: ChildProcess
   try {
-    child = fork(CHILD, {
+    child = spawn(process.execPath, [...process.execArgv, ...CHILD_FLAGS, CHILD], {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      serialization: 'json',
-      execArgv: [...process.execArgv, ...CHILD_FLAGS],
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       env: {...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env.NODE_COMPILE_CACHE},
     })
   } catch (cause) {
@@ -282,7 +346,12 @@ function forkChild(log: JobLog): ChildProcess {
   return child
 }
 
+function shortened(text: string): string {
+  return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text
+}
+
 interface CurrentRun {
+  number: number
   job: JobRow
   since: number
   onEnd: (ended: Ended) => void

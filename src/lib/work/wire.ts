@@ -1,6 +1,7 @@
 /**
- * What the pool and its children say to each other over IPC, as JSON: bytes travel as text where they are UTF-8,
- * else as base64.
+ * What the pool and its children say to each other, as JSON: bytes travel as text where they are UTF-8, else as base64.
+ *
+ * What is said of a run has its number: were it taken for another's, that job would end as one it knows nothing of.
  */
 import {isUtf8} from 'node:buffer'
 import type {FuncSettings} from '../config-schema.ts'
@@ -10,7 +11,7 @@ import type {SerializerName} from '../serializers.ts'
 export type ToChild =
   /** First of all. */
   | ({kind: 'load'} & ToLoad)
-  | {kind: 'run'; job: WireJob}
+  | {kind: 'run'; run: number; job: WireJob}
   /** The running job is to stop: its signal aborts. */
   | {kind: 'stop'}
   /** Said to a child with plugins: they are to be stopped, then it ends. Others are killed. */
@@ -33,14 +34,14 @@ export type FromChild =
   | {kind: 'loaded'; workers: LoadedWorker[]; hasPlugins: boolean}
   | {kind: 'refused'; message: string; hint: string}
   /** Before a run whose retryDelay is a function: what it says now, in case the job never gets to say how it ended. */
-  | {kind: 'retry'; retryIn: number | null}
+  | {kind: 'retry'; run: number; retryIn: number | null}
   /**
    * `rss`: the child's memory in bytes, 0 if it is not asked for. `left`: what the job leaves behind, a child that
    * can't be trusted with another one, or hooks to be called first.
    */
-  | {kind: 'ended'; outcome: WireOutcome; rss: number; left?: 'broken' | 'hooks'}
+  | {kind: 'ended'; run: number; outcome: WireOutcome; rss: number; left?: 'broken' | 'hooks'}
   /** The hooks behind the job's end are done. `failure`: one of them threw, and the child is broken. */
-  | {kind: 'free'; failure: string | null}
+  | {kind: 'free'; run: number; failure: string | null}
 
 export interface LoadedWorker {
   func: string
@@ -52,9 +53,9 @@ export interface LoadedWorker {
   maxRunning: number
 }
 
-type Bytes = {text: string} | {base64: string} | null
+export type Bytes = {text: string} | {base64: string} | null
 export type WireJob = Omit<JobRow, 'arg'> & {arg: Bytes}
-type WireNewJob = Omit<NewJob, 'arg'> & {arg: Bytes; plain: boolean}
+export type WireNewJob = Omit<NewJob, 'arg'> & {arg: Bytes; plain: boolean}
 export type WireOutcome =
   | Exclude<Outcome, {kind: 'replaced'}>
   | {kind: 'replaced'; jobs: WireNewJob[]; retryIn: number | null}
