@@ -3,6 +3,7 @@ import {BaseCommand} from '../lib/base-command.ts'
 import {commandSettings} from '../lib/cli/command-queue.ts'
 import {copyJobs} from '../lib/cli/copy-run.ts'
 import {complain} from '../lib/cli/output-guard.ts'
+import {UsageError} from '../lib/errors.ts'
 import {JobQueue} from '../lib/index.ts'
 
 export default class Copy extends BaseCommand {
@@ -21,12 +22,16 @@ Exits 3 if one of the uniqkeys is waiting there already: then nothing was copied
     },
   ]
   static override flags = {
-    to: string({summary: 'the other queue, as --db names one', required: true, helpValue: 'URL'}),
+    to: string({summary: 'the other queue, as --db names one', helpValue: 'URL'}),
     func: string({summary: 'only the jobs of a function', helpValue: 'F'}),
   }
 
   async run(): Promise<Record<string, unknown>> {
     const {flags} = await this.parse(Copy)
+    if (flags.to === undefined)
+      throw new UsageError('expected the other queue, got no --to', {
+        hint: 'write: jobq copy --db jobs.db --to postgres://jobq@host/jobs',
+      })
     const other = await commandSettings({...flags, db: [flags.to]})
     const {copied, running} = await this.withQueue(flags, async from => {
       await using to = await JobQueue.openWith(other, null)

@@ -4,7 +4,7 @@ import {BaseCommand} from '../lib/base-command.ts'
 import {retryDocument, runRetries} from '../lib/cli/retry-run.ts'
 import {UsageError} from '../lib/errors.ts'
 import {parseRef, parseWhole} from '../lib/names.ts'
-import {parseDelay, parseTime} from '../lib/time.ts'
+import {parseDelay, parsePast} from '../lib/time.ts'
 
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
@@ -67,7 +67,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
         {hint: 'see `jobq list --failed`'},
       )
     const choice = all
-      ? {func: flags.func, since: since(flags.since)}
+      ? {func: flags.func, since: flags.since === undefined ? undefined : parsePast(flags.since, '--since')}
       : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
     const options = {
       dryRun: flags['dry-run'] ?? false,
@@ -80,11 +80,4 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     if (result.exitCode !== 0) process.exitCode = result.exitCode
     return retryDocument(result)
   }
-}
-
-/** What --at takes for a distance ahead is a distance back here. */
-function since(text: string | undefined): {at: number} | {ago: number} | undefined {
-  if (text === undefined) return undefined
-  const time = parseTime(text, '--since')
-  return 'in' in time ? {ago: time.in} : time
 }

@@ -2,6 +2,7 @@ import {string as argument} from '@oclif/core/args'
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/base-command.ts'
 import {runWaits, waitDocument} from '../lib/cli/wait-run.ts'
+import {UsageError} from '../lib/errors.ts'
 import {parseRef} from '../lib/names.ts'
 import {parseDuration} from '../lib/time.ts'
 
@@ -25,7 +26,6 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the tim
     id: argument({
       description: 'ids of jobs, as they were printed',
       multiple: true,
-      required: true,
       ignoreStdin: true,
     }),
   }
@@ -35,7 +35,11 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the tim
 
   async run(): Promise<Record<string, unknown>> {
     const {args, flags} = await this.parse(Wait)
-    const jobs = (args.id as unknown as string[]).map(id => parseRef(id, 'ID'))
+    if (!args.id)
+      throw new UsageError('expected ids of jobs, got none', {
+        hint: 'write: jobq wait 7 8; `jobq enqueue` prints the id of a job, and `jobq list` shows those in the queue',
+      })
+    const jobs = args.id.map(id => parseRef(id, 'ID'))
     const timeout = flags.timeout === undefined ? undefined : parseDuration(flags.timeout, '--timeout')
     const result = await this.withQueue(flags, queue =>
       runWaits(queue, jobs, timeout, text => this.print(text)),

@@ -31,6 +31,7 @@ export function parseRef(text: string, what: string): RowRef {
   if (id === undefined || Number(id) < 1 || !Number.isSafeInteger(Number(id)))
     throw new UsageError(
       `${what}: expected a whole number from 1 to ${Number.MAX_SAFE_INTEGER}, got ${JSON.stringify(text)}`,
+      {hint: 'an id is written as it was printed: 7, or with several databases 2:7'},
     )
   return db === undefined ? {id: Number(id)} : {id: Number(id), db: Number(db)}
 }

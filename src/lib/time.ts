@@ -11,7 +11,9 @@ export const MAX_TIMER_MS = 2 ** 31 - 1
 const SECONDS = {s: 1, m: 60, h: 3600, d: 86_400} as const
 const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h or 3d'
 const BEFORE_2106 = 'before 2106-02-07T06:28:16Z (the column is 32 bits wide)'
-const TIME_FORMS = 'a time such as 2026-12-24T18:00, @1798135200 or a duration from now (2h)'
+const POINT_FORMS = 'a time such as 2026-12-24T18:00, @1798135200'
+const TIME_FORMS = `${POINT_FORMS} or a duration from now (2h)`
+const PAST_FORMS = `${POINT_FORMS} or how long ago (2h)`
 
 /** @param what the flag or key it stands in, for the message. @returns seconds */
 export function parseDuration(text: string, what: string): number {
@@ -32,10 +34,21 @@ export function parseDelay(text: string, what: string): number {
 
 /** @returns a point on the clock, or a distance from the database's now */
 export function parseTime(text: string, what: string): {at: number} | {in: number} {
+  return isDuration(text) ? {in: parseDelay(text, what)} : {at: parsePoint(text, what, TIME_FORMS)}
+}
+
+/** @returns a point on the clock, or a distance back from the database's now */
+export function parsePast(text: string, what: string): {at: number} | {ago: number} {
+  return isDuration(text) ? {ago: parseDuration(text, what)} : {at: parsePoint(text, what, PAST_FORMS)}
+}
+
+function isDuration(text: string): boolean {
+  return /^\d+[smhd]?$/.test(text)
+}
+
+function parsePoint(text: string, what: string, forms: string): number {
   const unix = /^@(\d+)$/.exec(text)
-  if (unix) return {at: checkTime(Number(unix[1]), what, text)}
-  if (/^\d+[smhd]?$/.test(text)) return {in: parseDelay(text, what)}
-  return {at: checkTime(parseIso(text, what), what, text)}
+  return checkTime(unix ? Number(unix[1]) : parseIso(text, what, forms), what, text)
 }
 
 /** A time as a program writes it: whole Unix seconds. */
@@ -45,11 +58,11 @@ export function unixTime(seconds: number, what: string): number {
 }
 
 /** A date alone is its midnight, and what names no zone is local, as in `date` and `at`. */
-function parseIso(text: string, what: string): number {
+function parseIso(text: string, what: string, forms: string): number {
   const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?)?$/.exec(
     text,
   )
-  if (!match) throw bad(what, TIME_FORMS, text)
+  if (!match) throw bad(what, forms, text)
   const [, year, month, day, clock = '00:00', zone = ''] = match
   const parsed = Date.parse(`${year}-${month}-${day}T${clock}${zone}`)
   // Date.parse lets the 30th of February pass as the 2nd of March

@@ -36,7 +36,7 @@ describe('functions', {concurrency: 4}, () => {
     ['an empty one', [''], ['function: expected a function name of 1 to 255 characters, got 0']],
     ['256 letters', ['x'.repeat(256)], ['1 to 255 characters, got 256']],
     ['256 emoji', ['🦉'.repeat(256)], ['1 to 255 characters']],
-    ['two', ['F', 'G'], ['unexpected argument: G', 'jobq enqueue --help']],
+    ['two', ['F', 'G'], ['expected one word that is no flag, FUNC, got also "G"', 'jobq enqueue --help']],
   ]
   for (const [what, words, says] of refused)
     test(`${what}: refused`, async t => {
@@ -228,8 +228,8 @@ describe('words', {concurrency: 4}, () => {
     ['a flag that is like none', ['--frobnicate'], ['unknown flag --frobnicate (see `jobq enqueue --help`)']],
     ['a short flag', ['-p', '4'], ['unknown flag -p']],
     ['what objects have anyway', ['--constructor', '1'], ['unknown flag --constructor']],
-    ['a flag without its value', ['--arg'], ['flag --arg expects a value']],
-    ['a flag twice', ['--arg', '1', '--arg', '2'], ['flag --arg can only be specified once']],
+    ['a flag without its value', ['--arg'], ['--arg: expected a value (JSON), got none']],
+    ['a flag twice', ['--arg', '1', '--arg', '2'], ['--arg: expected it once, got it twice']],
     ['a value for what has none', ['--json=true'], ['--json: expected no value, got "true"']],
     ['the other value for what has none', ['--if-absent=false'], ['--if-absent: expected no value']],
     ['two arguments', ['--arg', '1', '--arg-file', 'x'], ['expected one of --arg, --arg-file, got']],

@@ -51,39 +51,51 @@ export async function runWork(flags: WorkFlags): Promise<void> {
 function optionsOf(flags: WorkFlags) {
   return {
     mode: flags.once ? 'once' : flags.drain ? 'drain' : 'forever',
-    abilities: abilities(flags.abilities),
+    abilities: abilities(flags),
     exec: flags.exec,
     workersDir: flags.workers === undefined ? undefined : resolve(flags.workers),
-    maxWorkers: whole(flags['max-workers'], '--max-workers', 1, 10_000),
-    maxJobs: whole(flags['max-jobs'], '--max-jobs', 1),
-    maxTimeMs: milliseconds(flags['max-time'], '--max-time'),
-    shutdownTimeoutMs: milliseconds(flags['shutdown-timeout'], '--shutdown-timeout'),
-    minSpareWorkers: whole(flags['min-spare-workers'], '--min-spare-workers', 0, 10_000),
-    maxSpareWorkers: whole(flags['max-spare-workers'], '--max-spare-workers', 0, 10_000),
-    maxRequestPerChild: whole(flags['max-request-per-child'], '--max-request-per-child', 0),
-    maxChildMemory: given(flags['max-child-memory'], text => parseSize(text, '--max-child-memory')),
-    prefetch: whole(flags.prefetch, '--prefetch', 0, 10_000),
+    maxWorkers: whole(flags, 'max-workers', 1, 10_000),
+    maxJobs: whole(flags, 'max-jobs', 1),
+    maxTimeMs: milliseconds(flags, 'max-time'),
+    shutdownTimeoutMs: milliseconds(flags, 'shutdown-timeout'),
+    minSpareWorkers: whole(flags, 'min-spare-workers', 0, 10_000),
+    maxSpareWorkers: whole(flags, 'max-spare-workers', 0, 10_000),
+    maxRequestPerChild: whole(flags, 'max-request-per-child', 0),
+    maxChildMemory: given(flags, 'max-child-memory', parseSize),
+    prefetch: whole(flags, 'prefetch', 0, 10_000),
     fair: flags.fair,
     adminHost: flags['admin-host'],
-    adminPort: given(flags['admin-port'], text => parsePort(text, '--admin-port')),
-    workDelayMs: milliseconds(flags['work-delay'], '--work-delay'),
+    adminPort: given(flags, 'admin-port', parsePort),
+    workDelayMs: milliseconds(flags, 'work-delay'),
   } as const
 }
 
-function abilities(text: string | undefined): string[] | 'all' | undefined {
-  if (text === undefined) return undefined
-  if (text === ALL) return 'all'
-  return [...new Set(text.split(',').map(name => checkFunc(name.trim(), '--abilities')))]
+function abilities(flags: WorkFlags): string[] | 'all' | undefined {
+  if (flags.abilities === ALL) return 'all'
+  return given(flags, 'abilities', (text, what) => [
+    ...new Set(text.split(',').map(name => checkFunc(name.trim(), what))),
+  ])
 }
 
-function whole(text: string | undefined, flag: string, min: number, max?: number): number | undefined {
-  return given(text, text => parseWhole(text, flag, min, max))
+function whole(flags: WorkFlags, name: TextFlag, min: number, max?: number): number | undefined {
+  return given(flags, name, (text, what) => parseWhole(text, what, min, max))
 }
 
-function milliseconds(text: string | undefined, flag: string): number | undefined {
-  return given(text, text => parseDuration(text, flag) * 1000)
+function milliseconds(flags: WorkFlags, name: TextFlag): number | undefined {
+  return given(flags, name, (text, what) => parseDuration(text, what) * 1000)
 }
 
-function given<T>(text: string | undefined, parse: (text: string) => T): T | undefined {
-  return text === undefined ? undefined : parse(text)
+type TextFlag = {
+  [Name in keyof WorkFlags]-?: WorkFlags[Name] extends string | undefined ? Name : never
+}[keyof WorkFlags]
+
+function given<T>(flags: WorkFlags, name: TextFlag, parse: (text: string, what: string) => T): T | undefined {
+  const text = flags[name]
+  return text === undefined ? undefined : parse(text, whence(name))
+}
+
+/** Where a flag's value was written, for a message: on the command line, or in the environment. */
+function whence(name: TextFlag): string {
+  const isWord = process.argv.some(word => word === `--${name}` || word.startsWith(`--${name}=`))
+  return isWord ? `--${name}` : `JOBQ_${name.toUpperCase().replaceAll('-', '_')}`
 }
