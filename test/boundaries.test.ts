@@ -54,6 +54,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
 
   {of: 'lib/store/store', may: ['type lib/job']},
   {of: 'lib/store/keys', may: ['type lib/job']},
+  {of: 'lib/store/peer', may: []},
   {of: 'lib/store/spool', may: ['lib/clock', 'lib/errors', 'type lib/job', 'node:*']},
   {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
   {
@@ -228,6 +229,7 @@ function driver(name: string, itsPackage: string) {
       'lib/job',
       'lib/place',
       'lib/store/keys',
+      'lib/store/peer',
       'lib/store/spool',
       'type lib/store/store',
       `lib/store/${name}*`,

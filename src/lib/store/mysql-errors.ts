@@ -1,5 +1,6 @@
 /** The server's and the network's errors in a user's words; never with a password, whatever they came with. */
 import {ArgumentError, JobqError, StoreError} from '../errors.ts'
+import {PasswordRefused} from './peer.ts'
 
 /** What mysql2 throws: the server's errno, or the system's or the protocol's code. */
 export interface MysqlError extends Error {
@@ -68,6 +69,12 @@ export function explain(name: string, error: unknown): unknown {
   if (typeof code !== 'string') return error
   const failed = (kind: StoreError['code'], what: string, hint: string) =>
     new StoreError(kind, what, {hint, cause})
+  if (error instanceof PasswordRefused)
+    return failed(
+      'UNREACHABLE',
+      `refused to tell ${name} the password: ${message}`,
+      'add ssl=true to the address, or server-public-key-path=FILE, or say that it may: ssl-mode=DISABLED',
+    )
   if (LOCKED.has(errno))
     return failed(
       'LOCKED',
@@ -129,7 +136,7 @@ export function mayBeStored(name: string, what: string, cause: unknown): StoreEr
 function isOutOfReach(code: string, errno: number): boolean {
   return (
     OUT_OF_REACH.has(errno) ||
-    /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*)$/.test(
+    /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|OSSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*)$/.test(
       code,
     )
   )

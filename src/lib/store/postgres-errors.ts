@@ -1,5 +1,6 @@
 /** PostgreSQL's and the network's errors in a user's words; never with a password, whatever they came with. */
 import {ArgumentError, JobqError, StoreError} from '../errors.ts'
+import {PasswordRefused} from './peer.ts'
 
 /** What pg throws: the server's SQLSTATE, or the system's code, or no code and only a message. */
 export interface PostgresError extends Error {
@@ -47,6 +48,12 @@ export function explain(name: string, error: unknown): unknown {
     new StoreError(kind, what, {hint, cause})
   const unreachable = (hint: string) =>
     failed('UNREACHABLE', `can't reach ${name} (${message || code || 'no answer'})`, hint)
+  if (error instanceof PasswordRefused)
+    return failed(
+      'UNREACHABLE',
+      `refused to tell ${name} the password: ${message}`,
+      'add sslmode=require to the address, or have the server take scram-sha-256, or say that it may: sslmode=disable',
+    )
   if (isPassing(error))
     return failed(
       'LOCKED',

@@ -5,9 +5,9 @@
  * transaction whose statements are known from the start is one round trip. Each is prepared once a connection.
  */
 import {setTimeout as sleep} from 'node:timers/promises'
-import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
+import pg, {type PoolClient, type QueryResult} from 'pg'
 import {monotonic} from '../clock.ts'
-import {UsageError} from '../errors.ts'
+import {Client, configOf} from './postgres-client.ts'
 import {explain, isDead, isLost, isPassing} from './postgres-errors.ts'
 
 /** The database's clock. */
@@ -58,6 +58,7 @@ export class Link {
     this.#patience = patience
     this.#pool = new pg.Pool({
       ...configOf(url),
+      Client,
       max: MAX_CONNECTIONS,
       idleTimeoutMillis: 60_000,
       connectionTimeoutMillis: CONNECT_MS,
@@ -227,50 +228,4 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
   const failure = settled.find(each => each.status === 'rejected')
   if (failure) throw failure.reason
   return settled.map(each => (each as PromiseFulfilledResult<T>).value)
-}
-
-const INT8 = 20
-
-/**
- * What pg makes of the URL, but TLS as libpq's strictest reading of sslmode has it: verified, unless the URL says no.
- * @throws UsageError
- */
-export function configOf(url: string): ClientConfig {
-  const parsed = new URL(url)
-  const mode = parsed.searchParams.get('sslmode')
-  parsed.searchParams.delete('sslmode')
-  const ssl = sslOf(mode)
-  return {
-    application_name: 'jobq',
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    ...(ssl === undefined ? {} : {ssl}),
-    connectionString: parsed.href,
-    types: {
-      getTypeParser: ((oid: number, format?: 'text') =>
-        oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
-    },
-  }
-}
-
-function sslOf(mode: string | null): ClientConfig['ssl'] {
-  switch (mode) {
-    case null:
-      return undefined
-    case 'disable':
-      return false
-    case 'no-verify':
-      return {rejectUnauthorized: false}
-    case 'require':
-    case 'verify-ca':
-    case 'verify-full':
-      return {rejectUnauthorized: true}
-    default:
-      throw new UsageError(
-        `sslmode: expected disable, require, verify-full or no-verify, got ${JSON.stringify(mode)}`,
-        {
-          hint: 'require verifies the certificate, as verify-full does; no-verify does not',
-        },
-      )
-  }
 }

@@ -1,6 +1,6 @@
 /** One LISTEN connection for a store's watches: made with the first, re-made with backoff when it drops. */
-import pg from 'pg'
-import {configOf} from './postgres-link.ts'
+import type pg from 'pg'
+import {Client, configOf} from './postgres-client.ts'
 
 /** The channel that jobq_ring rings. */
 const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
@@ -29,7 +29,7 @@ export class Listener {
   }
 
   async #connect(): Promise<void> {
-    const client = new pg.Client({
+    const client = new Client({
       ...configOf(this.#url),
       application_name: 'jobq listen',
       connectionTimeoutMillis: PING_MS,

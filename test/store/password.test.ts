@@ -1,0 +1,242 @@
+/**
+ * Who is told the password: a server that asks for it and is neither on this machine nor known by TLS is not, unless the
+ * address says so. The servers here speak just enough of their protocols to ask.
+ */
+import assert from 'node:assert/strict'
+import {constants, generateKeyPairSync, privateDecrypt} from 'node:crypto'
+import {once} from 'node:events'
+import {type AddressInfo, createServer, type Socket} from 'node:net'
+import {networkInterfaces} from 'node:os'
+import {describe, type TestContext, test} from 'node:test'
+import type {StoreError} from '../../src/lib/errors.ts'
+import {prepareMysql} from '../../src/lib/store/mysql.ts'
+import {isLoopback} from '../../src/lib/store/peer.ts'
+import {openPostgres} from '../../src/lib/store/postgres.ts'
+import {Listener} from '../../src/lib/store/postgres-watch.ts'
+import {Home} from '../support/home.ts'
+import {tempFolder} from '../support/temp.ts'
+import {until} from '../support/until.ts'
+
+const PASSWORD = 'hunter2'
+const LOCAL = '127.0.0.1'
+/** Another address of this machine: to a client it is as far away as any. */
+const FAR = Object.values(networkInterfaces())
+  .flatMap(addresses => addresses ?? [])
+  .find(({internal, family}) => !internal && family === 'IPv4')?.address
+const skip = FAR === undefined && 'this machine has no address but its own'
+
+const KEYS = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  publicKeyEncoding: {type: 'spki', format: 'pem'},
+  privateKeyEncoding: {type: 'pkcs8', format: 'pem'},
+})
+const OTHER_KEYS = generateKeyPairSync('rsa', {
+  modulusLength: 2048,
+  publicKeyEncoding: {type: 'spki', format: 'pem'},
+  privateKeyEncoding: {type: 'pkcs8', format: 'pem'},
+})
+
+test('loopback is what the system says it is', () => {
+  for (const address of ['127.0.0.1', '127.8.9.10', '::1', '::ffff:127.0.0.1'])
+    assert.ok(isLoopback(address), address)
+  for (const address of ['10.0.0.1', '192.168.127.1', '::2', 'fe80::1', '::ffff:10.0.0.1', '', undefined])
+    assert.ok(!isLoopback(address), address)
+})
+
+describe('MySQL', {concurrency: 4, skip}, () => {
+  for (const plugin of ['caching_sha2_password', 'sha256_password']) {
+    test(`${plugin}, from afar: not told, and what to do`, async t => {
+      const server = await mysql(t, plugin)
+      await assertNotTold(asked(server.url(FAR!), 'there'), server, /ssl=true.*server-public-key-path/)
+    })
+
+    test(`${plugin}, TLS as it comes: not told`, async t => {
+      const server = await mysql(t, plugin)
+      await assertNotTold(asked(server.url(FAR!, '?ssl-mode=PREFERRED'), 'there'), server, /ssl=true/)
+    })
+
+    test(`${plugin}, on this machine: told`, async t => {
+      const server = await mysql(t, plugin)
+      await assert.rejects(asked(server.url(LOCAL), 'here'), /Access denied/)
+      assert.deepEqual(server.told, [PASSWORD])
+    })
+
+    for (const query of ['?ssl-mode=DISABLED', '?ssl=false'])
+      test(`${plugin}, from afar, with ${query}: told`, async t => {
+        const server = await mysql(t, plugin)
+        await assert.rejects(asked(server.url(FAR!, query), 'there'), /Access denied/)
+        assert.deepEqual(server.told, [PASSWORD])
+      })
+
+    test(`${plugin}, from afar, with the server's public key: only who has the other half can read it`, async t => {
+      const home = new Home(t)
+      const key = home.write('public_key.pem', KEYS.publicKey)
+      const server = await mysql(t, plugin)
+      const query = `?server-public-key-path=${key}`
+      await assert.rejects(asked(server.url(FAR!, query), 'there'), /Access denied/)
+      assert.deepEqual(server.told, [PASSWORD])
+      const another = await mysql(t, plugin, OTHER_KEYS)
+      await assert.rejects(asked(another.url(FAR!, query), 'there'), /Access denied/)
+      assert.deepEqual(another.told, ['unreadable'])
+    })
+  }
+
+  test('a public key that is none is told before anyone is asked', async t => {
+    const file = new Home(t).write('key', 'no key')
+    const url = `mysql://u@127.0.0.1:1/d?server-public-key-path=`
+    await assert.rejects(asked(url + file, 'there'), /server-public-key-path: expected a public key in PEM/)
+    await assert.rejects(asked(`${url}${tempFolder(t)}/none`, 'there'), /path: can't read/)
+  })
+})
+
+describe('PostgreSQL', {concurrency: 4, skip}, () => {
+  test('from afar: not told, and what to do', async t => {
+    const server = await postgres(t)
+    await assertNotTold(openPostgres(server.url(FAR!), 'there'), server, /sslmode=require.*sslmode=disable/)
+  })
+
+  test('on this machine: told', async t => {
+    const server = await postgres(t)
+    await assert.rejects(openPostgres(server.url(LOCAL), 'here'), /authentication failed/)
+    assert.deepEqual(server.told, [PASSWORD])
+  })
+
+  for (const query of ['?sslmode=disable', '?ssl=false', '?ssl=0'])
+    test(`from afar, with ${query}: told`, async t => {
+      const server = await postgres(t)
+      await assert.rejects(openPostgres(server.url(FAR!, query), 'there'), /authentication failed/)
+      assert.deepEqual(server.told, [PASSWORD])
+    })
+
+  test('nor is it told by the connection that listens', async t => {
+    const server = await postgres(t)
+    const listener = new Listener(server.url(FAR!))
+    const watcher = () => {}
+    t.after(() => listener.remove(watcher))
+    listener.add(watcher)
+    await until('it has come again: so the first is over', () => server.asked > 1)
+    assert.deepEqual(server.told, [])
+  })
+})
+
+/** Connects, and goes. */
+function asked(url: string, name: string): Promise<unknown> {
+  return prepareMysql(url, name, {dryRun: true})
+}
+
+async function assertNotTold(opened: Promise<unknown>, server: Asking, hint: RegExp): Promise<void> {
+  await assert.rejects(opened, (error: StoreError) => {
+    assert.equal(error.code, 'UNREACHABLE')
+    assert.match(error.message, /^refused to tell there the password: it asks for .* without TLS$/)
+    assert.match(error.hint, hint)
+    return true
+  })
+  await server.gone()
+  assert.deepEqual(server.told, [])
+}
+
+/** A server that asks for passwords, and what it was told. */
+interface Asking {
+  readonly told: string[]
+  readonly asked: number
+  url(host: string, query?: string): string
+  /** Until nobody is connected: no more will be told. */
+  gone(): Promise<void>
+}
+
+async function asking(
+  t: TestContext,
+  scheme: string,
+  serve: (socket: Socket, tell: (password: string) => void) => void,
+): Promise<Asking> {
+  const told: string[] = []
+  let asked = 0
+  const open = new Set<Socket>()
+  const server = createServer(socket => {
+    asked++
+    open.add(socket)
+    socket.on('error', () => {}) // it is left as soon as it asks
+    socket.on('close', () => open.delete(socket))
+    serve(socket, password => told.push(password))
+  })
+  server.listen(0, '0.0.0.0')
+  await once(server, 'listening')
+  t.after(() => {
+    for (const socket of open) socket.destroy()
+    server.close()
+  })
+  const {port} = server.address() as AddressInfo
+  return {
+    told,
+    get asked() {
+      return asked
+    },
+    url: (host, query = '') => `${scheme}://u:${PASSWORD}@${host}:${port}/d${query}`,
+    gone: () => until('nobody is connected', () => open.size === 0),
+  }
+}
+
+/** Asks for the password itself, encrypted for its key, as for a user whom it has not in its cache. */
+function mysql(t: TestContext, plugin: string, keys = KEYS): Promise<Asking> {
+  const scramble = Buffer.from('abcdefghijklmnopqrst')
+  const isCaching = plugin === 'caching_sha2_password'
+  return asking(t, 'mysql', (socket, tell) => {
+    let nth = 0
+    const send = (...parts: (Buffer | string | number[])[]) => {
+      const body = Buffer.concat(parts.map(part => Buffer.from(part as string)))
+      const head = Buffer.from([body.length & 0xff, body.length >> 8, 0, nth++])
+      socket.write(Buffer.concat([head, body]))
+    }
+    const answers = [
+      () => send([0xfe], `${plugin}\0`, scramble, [0]),
+      ...(isCaching ? [() => send([1, 4])] : []),
+      (asks: Buffer) => (asks.length === 1 ? send([1], keys.publicKey) : refuse(asks)),
+      (encrypted: Buffer) => refuse(encrypted),
+    ]
+    const refuse = (encrypted: Buffer) => {
+      tell(decrypted(encrypted, keys.privateKey, scramble))
+      send([0xff, 0x15, 0x04], '#28000Access denied')
+    }
+    socket.on('data', data => {
+      nth = data[3]! + 1
+      answers.shift()?.(data.subarray(4))
+    })
+    send(
+      [10],
+      '8.4.0\0',
+      [1, 0, 0, 0],
+      scramble.subarray(0, 8),
+      [0, 0xff, 0xf7, 255, 2, 0, 0xff, 0xdf, 21, ...Array(10).fill(0)],
+      scramble.subarray(8),
+      [0],
+      `${plugin}\0`,
+    )
+  })
+}
+
+function decrypted(encrypted: Buffer, key: string, scramble: Buffer): string {
+  try {
+    const padded = privateDecrypt(
+      {key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1'},
+      encrypted,
+    )
+    const bytes = padded.map((byte, i) => byte ^ scramble[i % scramble.length]!)
+    return Buffer.from(bytes.subarray(0, -1)).toString()
+  } catch {
+    return 'unreadable'
+  }
+}
+
+/** AuthenticationCleartextPassword to whoever comes. */
+function postgres(t: TestContext): Promise<Asking> {
+  return asking(t, 'postgres', (socket, tell) => {
+    socket.once('data', () => {
+      socket.write(Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 3]))
+      socket.once('data', data => {
+        tell(data.subarray(5, -1).toString())
+        const fields = Buffer.from('SFATAL\0C28P01\0Mpassword authentication failed\0\0')
+        socket.end(Buffer.concat([Buffer.from([0x45, 0, 0, 0, fields.length + 4]), fields]))
+      })
+    })
+  })
+}
