@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {existsSync, mkdirSync, readFileSync, symlinkSync} from 'node:fs'
 import {dirname, join, posix} from 'node:path'
 import {describe, test} from 'node:test'
+import {loadConfig} from '../src/lib/config.ts'
 import {Home, printed} from './support/home.ts'
 import {RUN_JS} from './support/jobq.ts'
 import {assertRefused, usage} from './support/refusal.ts'
@@ -66,6 +67,43 @@ describe('a configuration', {concurrency: 4}, () => {
     assert.deepEqual(await home.jobq(['enqueue', 'F', '--config', 'camel.json']), printed(1))
     assert.deepEqual(await home.jobq(['enqueue', 'F', '--config', 'snake.json']), printed(2))
   })
+})
+
+test("Qudo's block as it stands in Perl's files, 1 and 0 and the Manager's own spelling: taken", async t => {
+  const home = new Home(t)
+  const block = {max_request_par_child: 7, auto_load_worker: 1, debug: 0, fair: 1}
+  const read = (name: string, more: object) =>
+    loadConfig(home.write(name, JSON.stringify({db: 'here.db', ...block, ...more})))
+  const rest = {db: 'here.db', maxRequestPerChild: 7, debug: false, fair: true}
+  assert.deepEqual(await read('on.json', {admin: 1}), {...rest, adminPort: 24464})
+  assert.deepEqual(await read('port.json', {admin: 1, admin_port: 9}), {...rest, adminPort: 9})
+  assert.deepEqual(await read('off.json', {admin: 0, admin_host: '192.0.2.1', admin_port: 1}), rest)
+  assert.deepEqual(await read('func.json', {funcs: {F: {set_job_status: 1}}}), {
+    ...rest,
+    funcs: {F: {setJobStatus: true}},
+  })
+  assert.deepEqual(await home.jobq(['enqueue', 'F', '--config', 'on.json']), printed(1))
+  const {code, stderr} = await home.jobq(['work', '--drain', '--exec', 'F=true', '--config', 'off.json'])
+  assert.equal(code, 0, stderr) // were the admin port on, it could not listen
+})
+
+test('functions that are named as what all objects have: taken, in JSON and in modules', async t => {
+  const home = new Home(t)
+  const names = ['constructor', '__proto__', 'prototype', 'toString']
+  const byName = (value: unknown) => Object.fromEntries(names.map(name => [name, value]))
+  const config = {db: 'c.db', workers: byName('true'), funcs: byName({setJobStatus: true})}
+  home.write('c.json', JSON.stringify(config))
+  home.write('c.mjs', `export default JSON.parse('${JSON.stringify(config)}')`)
+  for (const file of ['c.mjs', 'c.json']) {
+    for (const name of names) assert.equal((await home.jobq(['enqueue', name, '--config', file])).code, 0)
+    const {code, stderr} = await home.jobq(['work', '--drain', '--config', file])
+    assert.equal(code, 0, stderr)
+    for (const name of names) assert.ok(stderr.includes(` ${name} completed`), stderr)
+  }
+  const finished = JSON.parse(
+    (await home.jobq(['list', '--finished', '--json', '--config', 'c.json'])).stdout,
+  )
+  assert.equal(finished.length, 8)
 })
 
 describe('which one', {concurrency: 4}, () => {
@@ -309,6 +347,35 @@ describe('a setting that is not right: refused, with file, line and key', {concu
       '{"workers": {"": "x"}}',
       1,
       ['expected a function name of 1 to 255'],
+    ],
+    ['a switch that is neither', 'json', '{"admin": 2}', 1, ['admin: expected true or false, got 2']],
+    [
+      "the Manager's own spelling, and text",
+      'json',
+      '{"max_request_par_child": "30"}',
+      1,
+      ['max_request_par_child: expected a number, got "30"'],
+    ],
+    [
+      'settings of a function of any name',
+      'json',
+      '{"funcs": {"__proto__":\n{"maxRetriess": 1}}}',
+      2,
+      ['unknown key funcs.__proto__.maxRetriess', 'did you mean maxRetries?'],
+    ],
+    [
+      'an entry that JavaScript takes for the prototype',
+      'js',
+      'export default {\nfuncs: {\n__proto__: {\nmaxRetries: 1}}}',
+      4,
+      ["funcs.maxRetries: expected an entry of the object's own", "write ['__proto__']: …"],
+    ],
+    [
+      'the same around all',
+      'mjs',
+      `export default {__proto__: {\ndb: 'c.db'}}`,
+      2,
+      ["db: expected an entry of the object's own, got one of its prototype"],
     ],
     ['a worker that is no path', 'json', '{"workers": {"F": 3}}', 1, ['workers.F: expected text, got 3']],
   ]

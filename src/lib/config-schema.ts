@@ -8,13 +8,18 @@ import {closest} from './closest.ts'
 import {ConfigError} from './errors.ts'
 import type {Hook} from './hooks.ts'
 import {MAX_UINT32} from './job.ts'
-import {checkFunc, parsePort, parseSize} from './names.ts'
+import {ADMIN_PORT, checkFunc, parsePort, parseSize} from './names.ts'
 import {SERIALIZERS} from './serializers.ts'
 import type {PluginOptions} from './support.ts'
 import {parseDuration} from './time.ts'
 
 const count = (min: number, max = 10_000) =>
   v.pipe(v.number(), v.integer(`a whole number from ${min}`), v.minValue(min), v.maxValue(max))
+/** Perl has no other words for it than 1 and 0. */
+const truth = v.pipe(
+  v.union([v.boolean(), v.picklist([0, 1])], 'true or false'),
+  v.transform((said: boolean | 0 | 1) => Boolean(said)),
+)
 const duration = v.pipe(
   v.union([v.number(), v.string()], 'seconds (a number) or a duration such as "5m"'),
   v.rawTransform(({dataset, addIssue, NEVER}) => {
@@ -52,6 +57,16 @@ const name = v.pipe(
   }, 'a function name of 1 to 255 characters'),
 )
 
+/** By function. Any name: valibot's record leaves `constructor` and `__proto__` out without a word. */
+function byFunc<T extends v.GenericSchema>(settings: T) {
+  return v.pipe(
+    v.custom<Record<string, v.InferInput<T>>>(isObject, 'an object'),
+    v.transform(entries => new Map(Object.entries(entries))),
+    v.map(name, settings),
+    v.transform((entries): Record<string, v.InferOutput<T>> => Object.fromEntries(entries)),
+  )
+}
+
 /** What an application has made, or the path of a module that exports it: looked at where it is used. */
 function isThing(value: unknown): boolean {
   return (typeof value === 'string' && value !== '') || isObject(value)
@@ -61,7 +76,7 @@ const FuncSettingsSchema = v.strictObject({
   maxRetries: v.optional(count(0, MAX_UINT32)),
   retryDelay: v.optional(duration),
   grabFor: v.optional(duration),
-  setJobStatus: v.optional(v.boolean()),
+  setJobStatus: v.optional(truth),
   maxRunning: v.optional(count(0, MAX_UINT32)),
   serializer: v.optional(v.picklist(SERIALIZERS)),
 })
@@ -75,8 +90,8 @@ const ConfigSchema = v.strictObject({
   ),
   abilities: v.optional(v.array(name)),
   workersDir: v.optional(v.string()),
-  workers: v.optional(v.record(name, v.string())),
-  funcs: v.optional(v.record(name, FuncSettingsSchema)),
+  workers: v.optional(byFunc(v.string())),
+  funcs: v.optional(byFunc(FuncSettingsSchema)),
   maxWorkers: v.optional(count(1)),
   minSpareWorkers: v.optional(count(0)),
   maxSpareWorkers: v.optional(count(0)),
@@ -92,20 +107,22 @@ const ConfigSchema = v.strictObject({
   ),
   hookTimeout: v.optional(duration),
   prefetch: v.optional(count(0)),
-  fair: v.optional(v.boolean()),
+  fair: v.optional(truth),
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),
   maxTime: v.optional(duration),
   shutdownTimeout: v.optional(duration),
+  autoLoadWorker: v.optional(truth),
+  admin: v.optional(truth),
   adminHost: v.optional(v.string()),
   adminPort: v.optional(count(1, 65_535)),
-  debug: v.optional(v.boolean()),
+  debug: v.optional(truth),
 })
 
 /** What a function's worker may be told from outside: it has the last word over what the worker itself says. */
 export type FuncSettings = v.InferOutput<typeof FuncSettingsSchema>
-/** The configuration as it is used: durations in seconds. */
-export type JobqConfig = v.InferOutput<typeof ConfigSchema>
+/** The configuration as it is used: durations in seconds, Perl's switches in the settings that they are about. */
+export type JobqConfig = Omit<v.InferOutput<typeof ConfigSchema>, 'admin' | 'autoLoadWorker'>
 /** The configuration as it is written: durations also as text. */
 export type JobqConfigInput = v.InferInput<typeof ConfigSchema>
 
@@ -121,8 +138,15 @@ export function validateConfig(value: unknown, file: string, source: string): Jo
   }
   const list = findList(value)
   if (list) throw wrong(list, key => `${key}: expected an object, got an array`)
+  const inherited = findInherited(value)
+  if (inherited)
+    throw wrong(
+      inherited,
+      key => `${key}: expected an entry of the object's own, got one of its prototype`,
+      "to JavaScript `__proto__: …` is no entry: write ['__proto__']: … for a function of that name",
+    )
   const result = v.safeParse(ConfigSchema, camelCaseKeys(value), {abortEarly: true})
-  if (result.success) return result.output
+  if (result.success) return withoutSwitches(result.output)
   const [issue] = result.issues
   const path = issue.path?.map(item => String(item.key)) ?? []
   const keys = asWritten(value, path)
@@ -183,6 +207,36 @@ function findList(config: unknown): string[] | null {
   return null
 }
 
+/** Where something stands that the object only inherits: nothing of it would be used. @returns its path, null if nowhere */
+function findInherited(config: unknown): string[] | null {
+  if (!isObject(config)) return null
+  const {funcs} = config
+  const places: [path: string[], object: unknown][] = [
+    [[], config],
+    ...['funcs', 'workers', 'plugins'].map((key): [string[], unknown] => [[key], config[key]]),
+    ...Object.entries(isObject(funcs) ? funcs : {}).map((entry): [string[], unknown] => [
+      ['funcs', entry[0]],
+      entry[1],
+    ]),
+  ]
+  for (const [path, object] of places) {
+    if (!isObject(object)) continue
+    for (const key in object) if (!Object.hasOwn(object, key)) return [...path, key]
+  }
+  return null
+}
+
+/** `admin` decides over the admin port; whatever lies in the workers folder is found, `auto_load_worker` or not. */
+function withoutSwitches(output: v.InferOutput<typeof ConfigSchema>): JobqConfig {
+  const {admin, autoLoadWorker: _, adminHost, adminPort, ...config} = output
+  if (admin === false) return config
+  return {
+    ...config,
+    ...(adminHost === undefined ? {} : {adminHost}),
+    ...(adminPort === undefined ? (admin ? {adminPort: ADMIN_PORT} : {}) : {adminPort}),
+  }
+}
+
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
 }
@@ -190,12 +244,18 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function camelCaseKeys(value: unknown): unknown {
   if (!isObject(value)) return value
   const entries = Object.entries(value).map(([key, inner]) => [
-    camelCase(key),
+    ownKey(key),
     key === 'funcs' && isObject(inner)
       ? Object.fromEntries(Object.entries(inner).map(([func, settings]) => [func, camelCaseKeys(settings)]))
       : inner,
   ])
   return Object.fromEntries(entries)
+}
+
+/** As it is named here. Qudo::Parallel::Manager reads `max_request_par_child`, whatever its documentation says. */
+function ownKey(key: string): string {
+  const name = camelCase(key)
+  return name === 'maxRequestParChild' ? 'maxRequestPerChild' : name
 }
 
 function camelCase(key: string): string {
@@ -207,7 +267,7 @@ function asWritten(config: unknown, path: readonly string[]): string[] {
   let at = config
   return path.map(key => {
     const inner = isObject(at) ? at : {}
-    const written = Object.hasOwn(inner, key) ? key : Object.keys(inner).find(own => camelCase(own) === key)
+    const written = Object.hasOwn(inner, key) ? key : Object.keys(inner).find(own => ownKey(own) === key)
     at = inner[written ?? key]
     return written ?? key
   })
