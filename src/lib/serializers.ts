@@ -68,25 +68,27 @@ async function decodeMessagePack(bytes: Uint8Array | null): Promise<unknown> {
   if (bytes === null) return null
   const {decode} = await import('@msgpack/msgpack')
   try {
-    return withText(decode(bytes, {mapKeyConverter}))
+    return asValue(decode(bytes, {mapKeyConverter, useBigInt64: true}))
   } catch (cause) {
     throw new ArgumentError(`the argument is not MessagePack (${(cause as Error).message})`, {cause})
   }
 }
 
-/** Text of Perl's is bytes: those that are UTF-8 are text here. */
-function withText(value: unknown): unknown {
+/** Text of Perl's is bytes: those that are UTF-8 are text here. A BigInt is only what is no exact number. */
+function asValue(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : value
   if (value instanceof Uint8Array) return isUtf8(value) ? Buffer.from(value).toString('utf8') : value
-  if (Array.isArray(value)) return value.map(withText)
+  if (Array.isArray(value)) return value.map(asValue)
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
     return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withText(item)]))
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, asValue(item)]))
 }
 
 /** Perl's Data::MessagePack writes the keys of a hash as bytes, unless they are flagged as characters. */
 function mapKeyConverter(key: unknown): string | number {
   if (key instanceof Uint8Array) return Buffer.from(key).toString('utf8')
   if (typeof key === 'string' || typeof key === 'number') return key
+  if (typeof key === 'bigint') return String(key)
   throw new Error(`a map's key should be text or a number, but is ${key === null ? 'null' : typeof key}`)
 }
 

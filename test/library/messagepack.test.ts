@@ -45,7 +45,9 @@ describe("Data::MessagePack's bytes", () => {
     for (const [described] of written) {
       const json = jsonOf(described)
       const bytes = (await jsonPacker())(json, 'arg')
-      assert.deepEqual(await decodeArg(bytes, 'msgpack'), JSON.parse(json), described)
+      const whole = /^-?\d+$/.test(json) ? BigInt(json) : 0n
+      const isExact = Number.isSafeInteger(Number(whole))
+      assert.deepEqual(await decodeArg(bytes, 'msgpack'), isExact ? JSON.parse(json) : whole, described)
     }
   })
 
@@ -89,6 +91,13 @@ describe('what other writers have written', () => {
     ['bytes that are not UTF-8', 'c402fffe', Buffer.of(0xff, 0xfe)],
     ['a float of 32 bits', 'ca3fc00000', 1.5],
     ['a key that is a number', '8101c0', {1: null}],
+    ['a key of 64 bits', '81cfffffffffffffffffc0', {'18446744073709551615': null}],
+    ['64 bits where fewer would do', '92cf0000000000000001d3ffffffffffffffff', [1, -1]],
+    [
+      'whole numbers that a number would round',
+      '82a161cf0020000000000001a16291d38000000000000001',
+      {a: 2n ** 53n + 1n, b: [-(2n ** 63n) + 1n]},
+    ],
   ]
   for (const [what, hex, value] of read)
     test(what, async () => assert.deepEqual(await decodeArg(Buffer.from(hex, 'hex'), 'msgpack'), value))

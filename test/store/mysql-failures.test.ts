@@ -287,6 +287,7 @@ describe("MySQL's errors", () => {
       [{code: 'ER_LOCK_WAIT_TIMEOUT', errno: 1205}, 'LOCKED'],
       [{code: 'ER_LOCK_DEADLOCK', errno: 1213}, 'LOCKED'],
       [{code: 'ER_NO_SUCH_TABLE', errno: 1146}, 'FOREIGN'],
+      [{code: 'ER_KEY_DOES_NOT_EXITS', errno: 1176}, 'FOREIGN'],
       [{code: 'ER_PARSE_ERROR', errno: 1064}, 'DATABASE'],
     ]
     for (const [error, code] of codes) assert.equal((told(error) as StoreError).code, code)

@@ -110,6 +110,25 @@ else {
         })
     })
 
+    test("of Perl's tables alone: enqueued to as it is, and all that needs more says to run jobq init", async t => {
+      const db = await create(t)
+      await db.query(QUDO)
+      const store = db.store(t)
+      const {id} = await store.enqueue(newJob())
+      for (const call of [
+        () => store.list(PAGE),
+        () => store.counts('Work'),
+        () => store.turn([], want()),
+        () => store.paused(),
+        () => store.track([{id}]),
+        () => store.eachJob(PAGE).next(),
+      ])
+        await assert.rejects(call(), error => {
+          assert.match((error as StoreError).hint, /^run `jobq init`/)
+          return isForeign(/is not prepared for jobq/)(error)
+        })
+    })
+
     test('is made once by ten who do it at once', async t => {
       const db = await create(t)
       const stores = Array.from({length: 10}, () => db.store(t))

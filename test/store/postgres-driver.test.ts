@@ -324,7 +324,11 @@ else {
       const store = db.store()
       t.after(() => store.close())
       assert.deepEqual((await store.list({limit: 9, offset: 0})).length, 1) // can be looked at before
-      await assert.rejects(store.turn([], want()), hasCode('FOREIGN', /not prepared/))
+      for (const call of [() => store.turn([], want()), () => store.paused()])
+        await assert.rejects(call(), (error: StoreError) => {
+          assert.match(error.hint, /^run `jobq init`/)
+          return hasCode('FOREIGN', /not prepared/)(error)
+        })
       let isDone = false
       const init = store.prepare().finally(() => {
         isDone = true

@@ -31,6 +31,8 @@ const OUT_OF_REACH = new Set(
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
 const READ_ONLY = new Set([1036, 1290, 1792, 1836])
 const FULL = new Set([1021, 1114])
+/** A table, a column, jobq's index: Perl's tables have none of it before `jobq init`. */
+const NOT_PREPARED = new Set([1146, 1054, 1176])
 const NOT_GRANTED = new Set([1142, 1143, 1227, 1370, 1410, 1419])
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
@@ -93,7 +95,7 @@ export function explain(name: string, error: unknown): unknown {
       `no room left at ${name} (${message}); nothing was stored`,
       'free some space on the server and try again',
     )
-  if (errno === 1146 || errno === 1054)
+  if (NOT_PREPARED.has(errno))
     return failed(
       'FOREIGN',
       `${name} is not prepared for jobq (${message})`,
