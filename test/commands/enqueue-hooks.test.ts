@@ -49,6 +49,21 @@ describe('hooks', {concurrency: 4}, () => {
     ])
   })
 
+  test('see the digits of MessagePack that a number would lose, and keep them', async t => {
+    const home = configured(
+      t,
+      `serializer: 'msgpack',
+       hooks: [{name: 'x', preEnqueue(call) { note(String(call.arg.n + 1n)); if (call.arg.b) call.arg.b = 2 }}]`,
+    )
+    for (const arg of ['{"n":18446744073709551614}', '{"n":18446744073709551614,"b":1}'])
+      assert.equal((await home.jobq([...ENQUEUE, '--arg', arg])).code, 0)
+    assert.deepEqual(notes(home), Array(2).fill('18446744073709551615'))
+    assert.deepEqual(
+      home.jobs().map(({bytes}) => bytes?.toString('hex')),
+      ['81c4016ecffffffffffffffffe', '82c4016ecffffffffffffffffec4016202'],
+    )
+  })
+
   test('see the call whole, and may change all of it', async t => {
     const home = configured(
       t,

@@ -52,7 +52,7 @@ class Argument {
 
   constructor(value: unknown) {
     this.#value = value
-    this.#before = JSON.stringify(value)
+    this.#before = fingerprint(value)
   }
 
   get value(): unknown {
@@ -65,11 +65,18 @@ class Argument {
 
   get isAsBefore(): boolean {
     try {
-      return JSON.stringify(this.#value) === this.#before
+      return fingerprint(this.#value) === this.#before
     } catch {
       return false // a hook has put something in that JSON can't hold: encoding it tells what
     }
   }
+}
+
+/** JSON, and for MessagePack BigInts besides. @throws TypeError for what is neither */
+function fingerprint(value: unknown): string | undefined {
+  return JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'bigint' ? {bigint: String(item)} : item,
+  )
 }
 
 function lazily(job: NewJob, serializer: SerializerName): Pick<Argument, 'value' | 'isAsBefore'> {
