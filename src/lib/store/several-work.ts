@@ -14,13 +14,16 @@ export async function turnOf(
   for (const database of databases) {
     const mine = [...settlements.entries()].filter(([, {lease}]) => lease.db === database.index)
     if (mine.length === 0) continue
-    const part = await database.ifAlive(store =>
-      store.turn(
-        mine.map(([, item]) => item),
-        {...want, limit: 0},
-      ),
-    )
-    for (const [k, [i]] of mine.entries()) if (part) settled[i] = part.settled[k]!
+    const ends = mine.map(([, item]) => item)
+    const turned = database.ifAlive(store => store.turn(ends, {...want, limit: 0}))
+    const results = await turned
+      .then(part => part && part.settled)
+      .catch((error: unknown) => {
+        // What one does not take must not hide what others have settled
+        if (settlements.length === 1) throw error
+        return mine.map((): SettleResult => ({held: false, isRefused: true}))
+      })
+    for (const [k, [i]] of mine.entries()) if (results) settled[i] = results[k]!
   }
   while (turn.jobs.length < want.limit && (await takeOne(databases, want, turn)));
   return turn

@@ -202,6 +202,8 @@ export interface Peek {
 export interface SettleResult {
   /** It could not be written now (its database is out of reach): to be settled again, by a later turn. */
   isPending?: true
+  /** With several databases: it, or another end in the same turn of its database, can't be written as it is. */
+  isRefused?: true
   /** Was the lease still ours, and so the outcome written? */
   held: boolean
   /** Written as failed instead, and why: the jobs of a `replaced` were refused, or it was the last death. */

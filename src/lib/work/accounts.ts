@@ -30,7 +30,7 @@ export class Accounts {
   readonly #log: JobLog
   readonly #events: Events
   readonly #keepsFailures: boolean
-  readonly #failedIds = new Set<number | string>()
+  readonly #notDoneIds = new Set<number | string>()
   readonly counts = {completed: 0, failed: 0, aborted: 0, released: 0, died: 0, lost: 0}
   /** Attempts that have ended. */
   ended = 0
@@ -45,7 +45,7 @@ export class Accounts {
   }
 
   get notDone(): number {
-    return this.#failedIds.size
+    return this.#notDoneIds.size
   }
 
   grabbed(job: JobRow, now: number): void {
@@ -75,8 +75,8 @@ export class Accounts {
     const told = tell(outcome, result)
     this.#log.ended(job, told.outcome, durationMs, told.message)
     this.counts[told.outcome === 'replaced' ? 'completed' : told.outcome]++
-    const hasFailed = told.outcome === 'failed' || told.outcome === 'aborted' || told.outcome === 'died'
-    this.#keep(job, hasFailed)
+    const isDone = told.outcome === 'completed' || told.outcome === 'replaced' || told.outcome === 'lost'
+    this.#keep(job, !isDone)
     this.#tellEnd(attempt, result, told.outcome)
   }
 
@@ -91,10 +91,10 @@ export class Accounts {
     }
   }
 
-  #keep(job: Parameters<typeof idOf>[0], hasFailed: boolean): void {
+  #keep(job: Parameters<typeof idOf>[0], isNotDone: boolean): void {
     if (!this.#keepsFailures) return
-    if (hasFailed) this.#failedIds.add(idOf(job))
-    else this.#failedIds.delete(idOf(job))
+    if (isNotDone) this.#notDoneIds.add(idOf(job))
+    else this.#notDoneIds.delete(idOf(job))
   }
 
   #tellEnd({job, outcome, durationMs}: Attempt, result: SettleResult, told: LoggedOutcome): void {

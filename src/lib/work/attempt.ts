@@ -3,6 +3,10 @@
  */
 import type {JobRow, Lease, Outcome, Settlement} from '../job.ts'
 import type {Ended, Run} from './executor.ts'
+import {cut, withMessageCut} from './messages.ts'
+
+/** An error of a server may repeat what it did not take. */
+const MAX_REASON_BYTES = 1024
 
 export class Attempt {
   readonly job: JobRow
@@ -36,7 +40,13 @@ export class Attempt {
   /** @param now by monotonic() */
   end(ended: Ended, now: number): void {
     this.durationMs = now - this.since
-    this.outcome = this.#outcome(ended)
+    this.outcome = withMessageCut(this.#outcome(ended))
+  }
+
+  /** The store has not taken its end: it has failed instead, and says why in a few words. */
+  refuse(reason: string): void {
+    const message = `its end (${this.outcome.kind}) could not be written: ${cut(reason, MAX_REASON_BYTES)}`
+    this.outcome = {kind: 'failed', message, retryIn: this.run?.settings.retryIn() ?? null}
   }
 
   get settlement(): Settlement {

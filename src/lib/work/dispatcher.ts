@@ -25,6 +25,7 @@ import {LEASE_SECONDS, Leases} from './leases.ts'
 import type {JobLog} from './log.ts'
 import {Overruns} from './overruns.ts'
 import {StorePatience} from './patience.ts'
+import {isOfStore, RefusedEnds} from './refused-ends.ts'
 
 /** How often what could not be settled is tried again. */
 const PENDING_MS = 1000
@@ -63,6 +64,7 @@ export class Dispatcher {
   readonly #accounts: Accounts
   readonly #running = new Set<Attempt>()
   readonly #overruns: Overruns
+  readonly #refusedEnds: RefusedEnds
   readonly #ahead: Ahead
   /** Ended, or given back, and not settled yet. */
   #finished: Attempt[] = []
@@ -90,6 +92,7 @@ export class Dispatcher {
     this.#attention = new Attention(store, this.#look)
     this.#leases = new Leases(store, this.#patience, log, this.wake)
     this.#accounts = new Accounts(log, events, {keepsFailures: options.mode !== 'forever'})
+    this.#refusedEnds = new RefusedEnds(store, this.#patience, log)
     this.#overruns = new Overruns(this.#running, attempt => this.#stop(attempt, 'overrun'))
   }
 
@@ -180,29 +183,29 @@ export class Dispatcher {
     const settlements = finished.map(attempt => attempt.settlement)
     const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
     const at = monotonic()
-    const turn = await this.#patience.with(
-      () => this.#store.turn(settlements, want),
-      () => settlements.length === 0 && this.#running.size === 0,
-      at,
-    )
+    let turn: Turn | null
+    try {
+      turn = await this.#patience.with(
+        () => this.#store.turn(settlements, want),
+        () => settlements.length === 0 && this.#running.size === 0,
+        at,
+      )
+    } catch (error) {
+      if (finished.length === 0 || isOfStore(error)) throw error
+      await this.#settleApart(finished)
+      return
+    }
     if (!turn) return
     this.#clock = {now: turn.now, at}
-    this.#heed(turn, finished)
+    const refused = this.#heed(turn, finished)
+    if (refused.length > 0) await this.#settleApart(refused)
     if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
     if (limit > 0) this.#plan(turn, limit, isWhole)
   }
 
-  #heed(turn: Turn, finished: readonly Attempt[]): void {
-    let hasPending = false
-    for (let i = 0; i < finished.length; i++) {
-      const result = turn.settled[i]!
-      // Its database is out of reach: it keeps its lease as long as that holds, and is settled by a later turn
-      if (result.isPending) {
-        hasPending = true
-        this.#finished.push(finished[i]!)
-      } else this.#settled(finished[i]!, result)
-    }
-    if (hasPending) this.#settleLater()
+  /** @returns those whose end was refused */
+  #heed(turn: Turn, finished: readonly Attempt[]): Attempt[] {
+    const refused = this.#heedSettled(finished, turn.settled)
     this.#accounts.buried(turn.buried)
     for (const job of turn.jobs) {
       this.#accounts.grabbed(job, turn.now)
@@ -210,6 +213,29 @@ export class Dispatcher {
     }
     if (this.#ending === 'no') this.#startWaiting()
     else this.#giveBack(() => true) // told to end since the turn began
+    return refused
+  }
+
+  #heedSettled(finished: readonly Attempt[], settled: Turn['settled']): Attempt[] {
+    const refused: Attempt[] = []
+    let hasPending = false
+    for (let i = 0; i < finished.length; i++) {
+      const result = settled[i]!
+      // Its database is out of reach: it keeps its lease as long as that holds, and is settled by a later turn
+      if (result.isPending) {
+        hasPending = true
+        this.#finished.push(finished[i]!)
+      } else if (result.isRefused) refused.push(finished[i]!)
+      else this.#settled(finished[i]!, result)
+    }
+    if (hasPending) this.#settleLater()
+    return refused
+  }
+
+  /** The store has not taken them together. */
+  async #settleApart(attempts: readonly Attempt[]): Promise<void> {
+    this.#heedSettled(attempts, await this.#refusedEnds.settle(attempts))
+    this.wake()
   }
 
   #settled(attempt: Attempt, result: Turn['settled'][number]): void {

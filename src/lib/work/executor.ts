@@ -2,7 +2,7 @@
  * What the dispatcher knows of those who run jobs. An executor owns no database connection: it is handed a job and says
  * how it ended, once.
  */
-import type {JobRow, Outcome} from '../job.ts'
+import {type JobRow, MAX_UINT32, type Outcome} from '../job.ts'
 
 /** All whom a dispatcher hands jobs to, as one: the crew of `jobq work`, or an application's own workers. */
 export interface Executors {
@@ -99,7 +99,7 @@ export function limited(workers: readonly {func: string; maxRunning: number}[]):
 
 /** @returns seconds until the next attempt, null if none is left */
 export function retryIn(maxRetries: number, retryCnt: number, delay: number): number | null {
-  return retryCnt < maxRetries ? Math.max(0, Math.ceil(delay)) : null
+  return retryCnt < maxRetries ? Math.min(Math.max(0, Math.ceil(delay)), MAX_UINT32) : null
 }
 
 /** How a process ended, in words, for an exception's message. */

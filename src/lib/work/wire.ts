@@ -7,6 +7,7 @@ import {isUtf8} from 'node:buffer'
 import type {FuncSettings} from '../config-schema.ts'
 import type {JobRow, NewJob, Outcome} from '../job.ts'
 import type {SerializerName} from '../serializers.ts'
+import {withMessageCut} from './messages.ts'
 
 export type ToChild =
   /** First of all. */
@@ -69,7 +70,7 @@ export function jobFromWire(job: WireJob): JobRow {
 }
 
 export function outcomeToWire(outcome: Outcome): WireOutcome {
-  if (outcome.kind !== 'replaced') return outcome
+  if (outcome.kind !== 'replaced') return withMessageCut(outcome)
   const jobs = outcome.jobs.map(job => ({
     ...job,
     arg: pack(typeof job.arg === 'string' ? Buffer.from(job.arg) : job.arg),

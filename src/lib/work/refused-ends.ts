@@ -1,0 +1,67 @@
+/**
+ * Ends that the store does not take: a text that its columns can't hold, a job in the place of another that is larger
+ * than the server takes, a trigger that refuses a row. The turn they were in is undone, with all other ends in it.
+ *
+ * So each is written in a turn of its own. One that is refused there has failed, which is told in a few words. If not even
+ * that is taken, it is left: its job's lease runs out, and counts as a death, so that it can't go on for ever. That a
+ * store is at fault which then takes nothing at all is no job's doing.
+ */
+import {StoreError} from '../errors.ts'
+import {idOf} from '../job.ts'
+import type {SettleResult, Store} from '../store/store.ts'
+import type {Attempt} from './attempt.ts'
+import type {JobLog} from './log.ts'
+import type {StorePatience} from './patience.ts'
+
+const NOTHING = {funcs: [], limit: 0, lease: 0}
+
+export class RefusedEnds {
+  readonly #store: Store
+  readonly #patience: StorePatience
+  readonly #log: JobLog
+
+  constructor(store: Store, patience: StorePatience, log: JobLog) {
+    this.#store = store
+    this.#patience = patience
+    this.#log = log
+  }
+
+  /** @returns how each was settled, in order; the outcomes are those that were written. @throws StoreError */
+  async settle(attempts: readonly Attempt[]): Promise<SettleResult[]> {
+    const results: SettleResult[] = []
+    for (const attempt of attempts) results.push(await this.#settleOne(attempt))
+    return results
+  }
+
+  async #settleOne(attempt: Attempt): Promise<SettleResult> {
+    try {
+      return await this.#write(attempt)
+    } catch (error) {
+      if (isOfStore(error)) throw error
+      attempt.refuse((error as Error).message)
+      return await this.#write(attempt).catch((error: unknown) => this.#leave(attempt, error))
+    }
+  }
+
+  async #write({settlement}: Attempt): Promise<SettleResult> {
+    const turn = await this.#patience.with(
+      () => this.#store.turn([settlement], NOTHING),
+      () => false,
+    )
+    return turn!.settled[0]!
+  }
+
+  #leave(attempt: Attempt, error: unknown): SettleResult {
+    if (isOfStore(error)) throw error
+    attempt.outcome = {kind: 'released'}
+    this.#log.trouble(
+      `the end of job ${idOf(attempt.job)} could not be written (${(error as Error).message}): it runs again when its lease has run out`,
+    )
+    return {held: true}
+  }
+}
+
+/** One of which no job's end is the reason. */
+export function isOfStore(error: unknown): boolean {
+  return error instanceof StoreError && error.code !== 'DATABASE'
+}
