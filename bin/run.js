@@ -8,12 +8,60 @@ if (major > 22 || (major === 22 && minor >= 18)) startHere()
 else handOver()
 
 function startHere() {
-  require('node:module').enableCompileCache()
+  enableCache()
   const {join} = require('node:path')
   const {quickly} = require('../dist/quick/quick.cjs')
   const words = process.argv.slice(2)
   if (quickly(words, join(__dirname, '..')) === null)
     import('../dist/lib/cli/start.js').then(({start}) => start(words))
+}
+
+// What V8 has compiled is kept between runs, which is half of a start. It is run as it lies there: so not in TMPDIR,
+// where Node would have it and who comes first makes that folder, but where no one else can write. Else there is none.
+// What the user says of it (NODE_COMPILE_CACHE, NODE_DISABLE_COMPILE_CACHE) has been obeyed by Node already.
+function enableCache() {
+  const {env} = process
+  if (env.NODE_COMPILE_CACHE || env.NODE_DISABLE_COMPILE_CACHE !== undefined) return
+  const {isAbsolute, join} = require('node:path')
+  const {XDG_CACHE_HOME: named = '', HOME: home = ''} = env
+  const caches = isAbsolute(named) ? named : isAbsolute(home) ? join(home, '.cache') : null
+  const folder = (caches && ownFolder(join(caches, 'jobq'), 2)) || ownFolder(join(__dirname, '../.cache'), 1)
+  if (folder) require('node:module').enableCompileCache(folder)
+}
+
+// The folder by its real path, if no one but this user and root can write to it; made if only so many of its last parts
+// are missing. (src/lib/own-files.ts asks the same of other files, but is not loaded yet.)
+function ownFolder(folder, missing, isParent = false) {
+  const {mkdirSync, realpathSync} = require('node:fs')
+  try {
+    const path = realpathSync.native(folder)
+    return isOwn(path, isParent) ? path : null
+  } catch (error) {
+    if (error.code !== 'ENOENT' || missing === 0) return null
+  }
+  if (!ownFolder(require('node:path').dirname(folder), missing - 1, true)) return null
+  try {
+    mkdirSync(folder, 0o700)
+  } catch (error) {
+    if (error.code !== 'EEXIST') return null // another process was faster, or someone else
+  }
+  return ownFolder(folder, 0, isParent)
+}
+
+// Up to the root, since who can write to a folder can put another in the place of what is in it. Not so in a sticky one,
+// such as /tmp, where each may move only what is his.
+function isOwn(folder, isParent) {
+  if (!process.getuid) return true
+  const {lstatSync} = require('node:fs')
+  const {dirname} = require('node:path')
+  const me = process.getuid()
+  for (let path = folder; ; path = dirname(path)) {
+    const {mode, uid} = lstatSync(path)
+    const isSticky = (path !== folder || isParent) && (mode & 0o1000) !== 0
+    if ((uid !== me && uid !== 0) || ((mode & 0o022) !== 0 && !isSticky)) return false
+    if (path === folder && uid !== me && !isParent) return false // for reading only: it would stay empty
+    if (path === dirname(path)) return true
+  }
 }
 
 // A checkout has a Node of its own (npm's `node`, a dev dependency): it takes over, signals and exit status included.

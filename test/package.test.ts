@@ -295,7 +295,7 @@ function isLocked(name: string, from: string): boolean {
 
 /** Packing builds: that must not touch this checkout's own build, which other tests are using. */
 function copyCheckout(): void {
-  const left = new Set(['.git', 'node_modules', 'dist', 'oclif.manifest.json'])
+  const left = new Set(['.git', '.cache', 'node_modules', 'dist', 'oclif.manifest.json'])
   cpSync(root, checkout, {recursive: true, filter: path => !left.has(relative(root, path))})
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
 }

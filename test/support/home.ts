@@ -1,7 +1,6 @@
 /** A folder of its own for jobq: what lies in it before and after, and the jobs in its databases. */
 import {once} from 'node:events'
 import {chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
-import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import type {TestContext} from 'node:test'
 import Sqlite from 'better-sqlite3'
@@ -74,9 +73,7 @@ export class Home {
   }
 
   start(args: readonly string[], {env, ...options}: RunOptions = {}): Started {
-    // The cache is not this folder's: nothing is to appear here that is not jobq's own
-    const cache = join(tmpdir(), 'node-compile-cache')
-    return this.#jobq.start(args, {...options, env: {NODE_COMPILE_CACHE: cache, TZ: 'Asia/Seoul', ...env}})
+    return this.#jobq.start(args, {...options, env: {TZ: 'Asia/Seoul', ...env}})
   }
 
   /** The jobs of a database, by id. */

@@ -11,6 +11,7 @@ import {chownSync, mkdirSync} from 'node:fs'
 import {join} from 'node:path'
 import type {TestContext} from 'node:test'
 import {fileURLToPath} from 'node:url'
+import {COMPILE_CACHE} from './compile-cache.ts'
 import {type Finished, Started} from './started.ts'
 import {tempFolder} from './temp.ts'
 
@@ -93,6 +94,7 @@ function environment(folder: string, more: RunOptions['env'] = {}): NodeJS.Proce
     PATH: process.env.PATH,
     HOME: folder,
     XDG_DATA_HOME: join(folder, 'data'),
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
     TERM: 'xterm-256color',
     TZ: 'UTC',
     ...more,

@@ -19,6 +19,7 @@ import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
 import {type EnqueueOptions, JobQueue} from '../../src/lib/index.ts'
 import {isAlive} from './alive.ts'
+import {COMPILE_CACHE} from './compile-cache.ts'
 import {type Finished, Started} from './started.ts'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -187,7 +188,7 @@ export class Workplace {
       PATH: `${this.path('bin')}:${process.env.PATH}`,
       HOME: this.folder,
       TMPDIR: this.path('tmp'),
-      NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
+      NODE_COMPILE_CACHE: COMPILE_CACHE,
       JOBQ_DB: this.db,
       NOTES: this.path('notes'),
     }

@@ -4,6 +4,7 @@
 import {type ChildProcess, spawn} from 'node:child_process'
 import {getCompileCacheDir} from 'node:module'
 import type {Socket} from 'node:net'
+import {dirname} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {ProcessError, WorkerError} from '../errors.ts'
 import type {JobqEvents} from '../events.ts'
@@ -336,7 +337,7 @@ function forkChild(log: JobLog): ChildProcess {
     child = spawn(process.execPath, [...process.execArgv, ...CHILD_FLAGS, CHILD], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env: {...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env.NODE_COMPILE_CACHE},
+      env: {...process.env, ...compileCache()},
     })
   } catch (cause) {
     throw new ProcessError(cause)
@@ -348,6 +349,12 @@ function forkChild(log: JobLog): ChildProcess {
 
 function shortened(text: string): string {
   return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text
+}
+
+/** The same for the child: what bin/run.js has found to be this user's own, or what the user has named. */
+function compileCache(): NodeJS.ProcessEnv {
+  const folder = getCompileCacheDir() // in it, that is: each version of Node has one of its own there
+  return folder === undefined ? {} : {NODE_COMPILE_CACHE: dirname(folder)}
 }
 
 interface CurrentRun {
