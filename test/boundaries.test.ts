@@ -53,6 +53,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack', 'await lib/encode']},
 
   {of: 'lib/store/store', may: ['type lib/job']},
+  {of: 'lib/store/silence', may: ['lib/errors', 'node:*']},
   {of: 'lib/store/keys', may: ['type lib/job']},
   {of: 'lib/store/peer', may: []},
   {of: 'lib/store/spool', may: ['lib/clock', 'lib/errors', 'type lib/job', 'node:*']},
@@ -230,6 +231,7 @@ function driver(name: string, itsPackage: string) {
       'lib/place',
       'lib/store/keys',
       'lib/store/peer',
+      'lib/store/silence',
       'lib/store/spool',
       'type lib/store/store',
       `lib/store/${name}*`,

@@ -122,6 +122,8 @@ export type StoreErrorCode =
   | 'FULL'
   | 'READ_ONLY'
   | 'LOCKED'
+  /** The server has broken off the statement; nothing of it was stored. */
+  | 'CANCELLED'
   | 'FOREIGN'
   /** The answer to an insert was lost: it may have been stored. */
   | 'UNCERTAIN'
@@ -136,6 +138,13 @@ export class StoreError extends JobqError {
     super(message, options)
     this.code = code
   }
+}
+
+/** What may be over in a while: who waits for work tries it again. */
+const PASSING: readonly StoreErrorCode[] = ['LOCKED', 'CANCELLED', 'FULL', 'UNREACHABLE', 'READ_ONLY']
+
+export function isPassing(error: unknown): error is StoreError {
+  return error instanceof StoreError && PASSING.includes(error.code)
 }
 
 /** A port that can't be listened on. */

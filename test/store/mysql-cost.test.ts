@@ -8,6 +8,7 @@ import type {Link} from '../../src/lib/store/mysql-link.ts'
 import {Links} from '../../src/lib/store/mysql-links.ts'
 import {look} from '../../src/lib/store/mysql-look.ts'
 import {taken, takes} from '../../src/lib/store/mysql-take.ts'
+import {timeoutsOf} from '../../src/lib/store/silence.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
 
@@ -26,7 +27,7 @@ else {
     test('a handful of reads, whatever waits, is delayed, is leased or is not its own', async t => {
       const db = await MysqlDatabase.create(server.url)
       t.after(() => db.drop())
-      const links = new Links(connectionOptions(db.url, db.name), db.name, 1, 1000)
+      const links = new Links(connectionOptions(db.url, db.name), db.name, 1, 1000, timeoutsOf(db.url))
       t.after(() => links.close())
       const store = db.store()
       t.after(() => store.close())

@@ -50,6 +50,18 @@ else {
       assert.equal((await db.query('SELECT id FROM job')).length, 2)
     })
 
+    test('likewise where it lives and says no more', async t => {
+      const {db, proxy} = await setUpProxy(t)
+      const store = new MysqlStore(`${proxied(db, proxy)}?answer-timeout=0.2`, db.name)
+      t.after(() => store.close())
+      await store.enqueue(newJob())
+      proxy.silentAfter = 'INSERT INTO job'
+      await assert.rejects(store.enqueue(newJob()), isStoreError('UNCERTAIN'))
+      proxy.silentAfter = 'CALL jobq_turn'
+      await assert.rejects(store.turn([], want()), isStoreError('UNREACHABLE'))
+      assert.equal((await db.query('SELECT id FROM job')).length, 2)
+    })
+
     test('likewise, but with a uniqkey: the job is found again', async t => {
       const {db, store, proxy} = await setUpProxy(t)
       await store.enqueue(newJob())
@@ -204,6 +216,49 @@ else {
     })
   })
 
+  describe('a statement that the MySQL server cancels', () => {
+    const cancelAll = async (db: MysqlDatabase, what = '%INSERT INTO job%') => {
+      const waiting = `SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID() AND info LIKE ?`
+      await until('it waits', async () => {
+        const rows = await db.query(waiting, db.name, what)
+        for (const {id} of rows) await db.query(`KILL QUERY ${id}`)
+        return rows.length > 0
+      })
+    }
+
+    test('is told with that, and nothing was stored', async t => {
+      const {db, store} = await setUp(t)
+      await store.enqueue(newJob())
+      const perl = await db.another()
+      await perl.query('START TRANSACTION')
+      await perl.query(`INSERT INTO job (func_id, uniqkey, grabbed_until) SELECT id, 'k', 0 FROM func`)
+      for (const jobs of [
+        [newJob('Work', {uniqkey: 'k'})],
+        [newJob('Work', {uniqkey: 'k', tracked: true})],
+      ]) {
+        const enqueued = Promise.all(jobs.map(job => store.enqueue(job)))
+        const told = assert.rejects(enqueued, isStoreError('CANCELLED'))
+        await cancelAll(db)
+        await told
+      }
+      await perl.query('ROLLBACK')
+      assert.equal((await db.query('SELECT id FROM job')).length, 1)
+    })
+
+    test('behind an insert that is done: it may have been stored', async t => {
+      const {db, proxy} = await setUpProxy(t)
+      const store = new MysqlStore(proxied(db, proxy), db.name)
+      t.after(() => store.close())
+      await store.enqueue(newJob())
+      // As a KILL QUERY that comes when the job is stored and the answer is not yet complete
+      proxy.change = ['SELECT @now AS now', 'SELECT SLEEP(1000)']
+      const told = assert.rejects(store.enqueue(newJob()), isStoreError('UNCERTAIN'))
+      await cancelAll(db, 'SELECT SLEEP%')
+      await told
+      assert.equal((await db.query('SELECT id FROM job')).length, 2)
+    })
+  })
+
   describe('several processes on MySQL', () => {
     test('get every job once, each in strict order, and make the schema together', async t => {
       const db = await MysqlDatabase.create(url)
@@ -263,8 +318,7 @@ else {
     const {hostname, port} = new URL(db.url)
     const proxy = await CuttingProxy.to(hostname, Number(port || 3306))
     t.after(() => proxy.close())
-    const address = Object.assign(new URL(db.url), {hostname: '127.0.0.1', port: String(proxy.port)}).href
-    const store = new MysqlStore(address, db.name)
+    const store = new MysqlStore(proxied(db, proxy), db.name)
     t.after(() => store.close())
     return {db, store, proxy}
   }
@@ -307,6 +361,10 @@ describe("MySQL's errors", () => {
     assert.throws(() => ssl('?ssl-ca=/no/such/file'), /ssl-ca: can't read/)
   })
 })
+
+function proxied(db: MysqlDatabase, {port}: CuttingProxy): string {
+  return Object.assign(new URL(db.url), {hostname: '127.0.0.1', port: String(port)}).href
+}
 
 function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
   return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}

@@ -110,7 +110,7 @@ describe('PostgreSQL', {concurrency: 4, skip}, () => {
 
   test('nor is it told by the connection that listens', async t => {
     const server = await postgres(t)
-    const listener = new Listener(server.url(FAR!))
+    const listener = new Listener(server.url(FAR!), async () => {})
     const watcher = () => {}
     t.after(() => listener.remove(watcher))
     listener.add(watcher)

@@ -169,6 +169,58 @@ else {
       await assert.rejects(far.enqueue(job('Work')), hasCode('UNCERTAIN', /may have been stored/))
       assert.equal((await store.counts('Work'))[0]?.ready, 2)
     })
+
+    test('likewise where the connection lives and says no more', async t => {
+      const {db, store} = await prepared(t)
+      const {port, keepAnswers, close} = await proxy(new URL(db.url))
+      t.after(close)
+      const through = Object.assign(new URL(db.url), {
+        host: `127.0.0.1:${port}`,
+        search: 'answer-timeout=0.2',
+      })
+      const far = postgresStore(through.href, 'db')
+      t.after(() => far.close())
+      await far.enqueue(job('Warm'))
+      keepAnswers()
+      await assert.rejects(far.enqueue(job('Work')), hasCode('UNCERTAIN', /may have been stored/))
+      await far.counts() // on a new connection
+      keepAnswers()
+      await assert.rejects(far.turn([], want()), hasCode('UNREACHABLE', /no answer for 0.2 s/))
+      assert.equal((await store.counts('Work')).length, 1)
+    })
+  })
+
+  describe('PostgreSQL: a statement that the server cancels', () => {
+    test('is told with that, and nothing was stored', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueue(job())
+      const other = await db.foreign()
+      await other.begin()
+      await other.run(`INSERT INTO job (func_id, uniqkey, grabbed_until) SELECT id, 'k', 0 FROM func`)
+      const told = assert.rejects(store.enqueue(job('Work', {uniqkey: 'k'})), hasCode('CANCELLED'))
+      await until('it waits', async () => (await waiting(db)) === 1)
+      await db.query(
+        `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
+        db.name,
+      )
+      await told
+      await other.rollback()
+      assert.equal((await store.counts())[0]?.ready, 1)
+    })
+
+    test('by statement_timeout: likewise, and the next one works', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueue(job())
+      await db.run(`ALTER DATABASE ${db.name} SET statement_timeout = '50ms'`)
+      const hasty = db.store()
+      t.after(() => hasty.close())
+      const {jobs} = await hasty.turn([], want())
+      await db.query('BEGIN')
+      await db.query('SELECT FROM job FOR UPDATE')
+      await assert.rejects(hasty.renew(jobs, 5), hasCode('CANCELLED', /statement timeout/))
+      await db.query('COMMIT')
+      assert.equal((await hasty.renew(jobs, 5)).length, 1)
+    })
   })
 
   describe('PostgreSQL: locks', () => {
@@ -641,14 +693,22 @@ async function waiting(db: PostgresDatabase): Promise<number> {
   return rows.length
 }
 
-/** In front of a server. @returns `loseAnswer`: the next answer is kept back, and its connection broken */
+/**
+ * In front of a server. @returns `loseAnswer`: the next answer is kept back, and its connection broken; `keepAnswers`: so
+ * is all that follows on a connection, which stays
+ */
 async function proxy({hostname, port}: URL) {
   let isLosing = false
+  let isKeeping = false
   const sockets = new Set<Socket>()
   const front = createServer(near => {
     const far = connect(Number(port || 5432), hostname)
     near.pipe(far)
+    let isKept = false
     far.on('data', answer => {
+      isKept ||= isKeeping
+      isKeeping = false
+      if (isKept) return
       if (!isLosing) near.write(answer)
       else near.resetAndDestroy()
       isLosing = false
@@ -662,6 +722,9 @@ async function proxy({hostname, port}: URL) {
   await once(front, 'listening')
   return {
     port: (front.address() as AddressInfo).port,
+    keepAnswers: () => {
+      isKeeping = true
+    },
     loseAnswer: () => {
       isLosing = true
     },

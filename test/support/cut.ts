@@ -1,4 +1,7 @@
-/** A TCP proxy on 127.0.0.1 in front of a server, that can be cut: connections break, new ones are refused. */
+/**
+ * A TCP proxy on 127.0.0.1 in front of a server, that can be cut (connections break, new ones are refused) or stall
+ * (connections stay open, and nothing passes any more).
+ */
 import {once} from 'node:events'
 import {type AddressInfo, connect, createServer, type Server, type Socket} from 'node:net'
 
@@ -8,6 +11,8 @@ export class CutLine {
   readonly #sockets = new Set<Socket>()
   #server: Server | null = null
   port = 0
+  /** A connection stalls behind so many bytes of the server's, for good, in both directions. */
+  stallsAfter = Number.POSITIVE_INFINITY
 
   constructor(host: string, port: number) {
     this.#host = host
@@ -16,21 +21,7 @@ export class CutLine {
 
   /** Listens, each time on the same port. */
   async mend(): Promise<void> {
-    this.#server = createServer(near => {
-      const far = connect(this.#port, this.#host)
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(from)
-        from.on('error', () => to.destroy())
-        from.on('close', () => {
-          this.#sockets.delete(from)
-          to.destroy()
-        })
-        from.pipe(to)
-      }
-    })
+    this.#server = createServer(near => this.#join(near, connect(this.#port, this.#host)))
     this.#server.listen(this.port, '127.0.0.1')
     await once(this.#server, 'listening')
     this.port = (this.#server.address() as AddressInfo).port
@@ -42,5 +33,32 @@ export class CutLine {
     this.#server = null
     for (const socket of this.#sockets) socket.resetAndDestroy()
     await closed
+  }
+
+  #join(near: Socket, far: Socket): void {
+    let answered = 0
+    let isStalled = false
+    near.on('data', asked => {
+      isStalled ||= answered >= this.stallsAfter
+      if (!isStalled) far.write(asked)
+    })
+    far.on('data', answer => {
+      if (isStalled) return
+      const passing = answer.subarray(0, Math.max(0, this.stallsAfter - answered))
+      answered += passing.length
+      isStalled = answered >= this.stallsAfter
+      near.write(passing)
+    })
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(from)
+      from.on('error', () => to.destroy())
+      from.on('close', () => {
+        this.#sockets.delete(from)
+        to.destroy()
+      })
+    }
   }
 }

@@ -9,6 +9,8 @@ export class CuttingProxy {
   cutAfter: string | null = null
   /** Break when the last of the statements with this text has been done, after the answers to all others. For MySQL. */
   cutBeforeLast: string | null = null
+  /** What answers a packet with this text, and all that follows on that connection, never arrives. */
+  silentAfter: string | null = null
   cuts = 0
   /** From the first cut on no one connects any more. */
   closesAtCut = false
@@ -42,6 +44,7 @@ export class CuttingProxy {
   #join(client: Socket, server: Socket): void {
     let isCutting = false
     let isLast = false // to be cut before the last answer
+    let isSilent = false
     client.on('data', data => {
       this.sent++
       if (this.change && data.includes(this.change[0])) {
@@ -57,12 +60,16 @@ export class CuttingProxy {
         isLast = true
         this.cutBeforeLast = null
       }
+      if (this.silentAfter !== null && data.includes(this.silentAfter)) {
+        isSilent = true
+        this.silentAfter = null
+      }
       if (isCutting)
         server.end(data) // the server does it all, and then closes
       else server.write(data)
     })
     server.on('data', data => {
-      if (isCutting) return
+      if (isCutting || isSilent) return
       const last = isLast ? lastOk(data) : -1
       if (last < 0) return client.write(data)
       this.cuts++

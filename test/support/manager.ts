@@ -47,10 +47,12 @@ export class Site {
     for (const [path, text] of Object.entries(files)) this.write(path, text)
   }
 
-  write(path: string, text: string): void {
+  /** @returns where it is */
+  write(path: string, text: string): string {
     const file = join(this.folder, path)
     mkdirSync(dirname(file), {recursive: true})
     writeFileSync(file, text, {mode: text.startsWith('#!') ? 0o755 : 0o644})
+    return file
   }
 
   read(path: string): string {

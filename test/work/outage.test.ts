@@ -1,6 +1,8 @@
 /** Servers that are not there yet, go away in the midst of work and come back: seen by real processes over real sockets. */
 import assert from 'node:assert/strict'
 import {randomUUID} from 'node:crypto'
+import {once} from 'node:events'
+import {type AddressInfo, createServer} from 'node:net'
 import {after, describe, type TestContext, test} from 'node:test'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {createConnection} from 'mysql2/promise'
@@ -12,6 +14,10 @@ import {until} from '../support/until.ts'
 
 interface Kind {
   name: string
+  /** What it says to who may not come in. */
+  refusal: Buffer
+  /** A connection that cancels what others are at. */
+  canceller(url: string): Promise<{cancel(): Promise<void>; close(): Promise<void>}>
   server(): Promise<TestServer | NoServer>
   run(url: string, sql: string): Promise<void>
 }
@@ -19,6 +25,19 @@ interface Kind {
 const KINDS: Kind[] = [
   {
     name: 'MySQL',
+    refusal: Buffer.from('\x15\0\0\0\xff\x10\x04#08004gone fishing', 'latin1'),
+    canceller: async url => {
+      const connection = await createConnection(url)
+      const others = `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`
+      return {
+        cancel: async () => {
+          const [rows] = await connection.query(others)
+          for (const {id} of rows as {id: number}[])
+            await connection.query(`KILL QUERY ${id}`).catch(() => {}) // it may have ended
+        },
+        close: () => connection.end(),
+      }
+    },
     server: mysqlServer,
     run: async (url, sql) => {
       const connection = await createConnection(url)
@@ -28,6 +47,14 @@ const KINDS: Kind[] = [
   },
   {
     name: 'PostgreSQL',
+    refusal: fatal('57P03', 'gone fishing'),
+    canceller: async url => {
+      const client = new Client(url)
+      await client.connect()
+      const others = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'`
+      return {cancel: async () => void (await client.query(others)), close: () => client.end()}
+    },
     server: () => postgresServer(answersPostgres),
     run: async (url, sql) => {
       const client = new Client(url)
@@ -37,6 +64,14 @@ const KINDS: Kind[] = [
     },
   },
 ]
+
+/** PostgreSQL's ErrorResponse. */
+function fatal(state: string, message: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${state}\0M${message}\0\0`)
+  const head = Buffer.from('E\0\0\0\0', 'latin1')
+  head.writeUInt32BE(4 + fields.length, 1)
+  return Buffer.concat([head, fields])
+}
 
 async function answersPostgres(url: string): Promise<boolean> {
   const client = new Client({connectionString: url, connectionTimeoutMillis: 3000})
@@ -164,5 +199,82 @@ for (const kind of KINDS)
       assert.equal(await enqueue.exit(), 1)
       assert.equal(enqueue.log.trim().split('\n').length, 1)
       assert.doesNotMatch(enqueue.log, /sekret/)
+    })
+
+    test('a line that stalls, in the handshake or later: each command ends, with what it waited for', async t => {
+      const {site, line} = await scene(t)
+      await site.enqueue('Nap', 1)
+      const jobs = site.db
+      site.db = site.env.JOBQ_DB = `${jobs}?connect-timeout=0.5&answer-timeout=0.5`
+      const commands = [
+        ['enqueue', 'Nap'],
+        ['enqueue', 'Nap', '--args-from', site.write('args', '{}\n{}\n')],
+        ['list'],
+        ['stats'],
+        ['wait', '1'],
+        ['init'],
+        ['pause', 'Nap'],
+        ['copy', '--db', site.write('empty.db', ''), '--to', site.db],
+      ]
+      for (const bytes of [0, 60, 200]) {
+        line.stallsAfter = bytes
+        for (const words of commands.slice(0, bytes === 60 ? undefined : 2)) {
+          const command = site.run(...words)
+          assert.equal(await command.exit(), 1, `${bytes} ${words}`)
+          assert.match(command.log, /no connection within 0.5 s/, String(words))
+        }
+      }
+      line.stallsAfter = kind.name === 'MySQL' ? 1300 : 650 // behind the handshake
+      const list = site.run('list')
+      assert.equal(await list.exit(), 1)
+      assert.match(list.log, /no (answer|connection)/)
+    })
+
+    test('a server that refuses and does not hang up: the process ends', async t => {
+      const {site} = await scene(t)
+      const refusing = createServer({allowHalfOpen: true}, socket => {
+        socket.on('error', () => {})
+        if (kind.name === 'MySQL') socket.write(kind.refusal)
+        else socket.once('data', () => socket.write(kind.refusal))
+      }).listen(0, '127.0.0.1')
+      t.after(() => refusing.close())
+      await once(refusing, 'listening')
+      const url = new URL(site.db)
+      url.port = String((refusing.address() as AddressInfo).port)
+      for (const words of [['enqueue', 'Nap'], ['list'], ['init']]) {
+        const command = site.run(...words, '--db', url.href)
+        assert.equal(await command.exit(), 1, String(words))
+        assert.match(command.log, /gone fishing/)
+      }
+    })
+
+    test('a server that does not answer is told of soon, and no hindrance to who is told to end', async t => {
+      const {site, line} = await scene(t)
+      const manager = site.work('--work-delay', '1')
+      await site.enqueue('Nap', 1)
+      await manager.logs(/1 Nap completed/)
+      line.stallsAfter = 0
+      await manager.logs(/has not answered for 3 s/)
+      assert.doesNotMatch(manager.log, /no answer/)
+      assert.equal(await manager.end(), 0)
+    })
+
+    test('statements that the server cancels: work goes on, a command says so', async t => {
+      const {site, direct} = await scene(t)
+      await site.enqueue('Nap', 200, {ms: 5})
+      const manager = site.work('--max-workers', '3', '--work-delay', '1')
+      const canceller = await kind.canceller(direct)
+      const isDone = () => site.record.filter(({word}) => word === 'end').length >= 200
+      await until('all are done, and it was noticed', async () => {
+        await canceller.cancel()
+        return isDone() && /has cancelled it/.test(manager.log)
+      })
+      await canceller.close()
+      await until('the last one is settled', async () => {
+        await using queue = await site.queue()
+        return (await queue.list()).length === 0
+      })
+      assert.equal(await manager.end(), 0)
+      assert.match(manager.log, /the database is back/)
     })
   })

@@ -40,7 +40,7 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
     charset: 'UTF8MB4_BIN',
     multipleStatements: true,
     flags: ['FOUND_ROWS'],
-    connectTimeout: 10_000,
+    connectTimeout: 0, // it ends before what comes behind the handshake: mysql-links.ts
   }
 }
 

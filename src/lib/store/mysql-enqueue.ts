@@ -7,7 +7,7 @@
  */
 import {DuplicateJobError, JobqError} from '../errors.ts'
 import type {EnqueuedJob, ListedJob, NewJob} from '../job.ts'
-import {ERRNO, hasErrno, isLost, isPassing, mayBeStored} from './mysql-errors.ts'
+import {ERRNO, hasErrno, isCancelled, isLost, isPassing, mayBeStored} from './mysql-errors.ts'
 import {
   besides,
   bytesOf,
@@ -106,7 +106,7 @@ export class Enqueuer {
         outcomes: job && jobs.length === 1 ? [await insertOne(link, job)] : await insertTogether(link, jobs),
       }
     } catch (error) {
-      if (isLost(error)) return {lost: error}
+      if (isLost(error) || (isCancelled(error) && (await isStored(link)))) return {lost: error}
       if (jobs.length === 1 || isPassing(error)) throw error
       await link.run('ROLLBACK')
       return {refused: error}
@@ -155,6 +155,15 @@ function stored(arg: NewJob['arg']): Uint8Array {
   return typeof arg === 'string' ? Buffer.from(arg) : (arg ?? new Uint8Array())
 }
 
+/** Says whether the last enqueue on this connection has stored something after all: a COMMIT may be done and cancelled. */
+async function isStored(link: Link): Promise<boolean> {
+  const [, found] = await link.batch([
+    'ROLLBACK',
+    'SELECT EXISTS (SELECT 1 FROM job WHERE id = LAST_INSERT_ID()) AS stored',
+  ])
+  return Number(found!.rows[0]!.stored) === 1
+}
+
 /** One job, committed. Its function has a row already in all but the first call: then it is one round trip. */
 async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
   const {func, uniqkey, priority, due} = job
@@ -163,7 +172,7 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
   const beside = besides(link, [job])
   try {
     const replies = await link.batch([
-      'SET @now = UNIX_TIMESTAMP(), @func = NULL',
+      'SET @now = UNIX_TIMESTAMP(), @func = NULL, @none = LAST_INSERT_ID(0)',
       `SELECT id INTO @func FROM func WHERE name = ${link.names.literal(func)}`,
       ...(beside.length > 0 ? ['START TRANSACTION'] : []),
       `INSERT INTO job (${COLUMNS})
@@ -186,7 +195,10 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
 
 /** The function's row and the job's are one transaction: what is refused leaves neither. */
 async function insertCarefully(link: Link, job: NewJob): Promise<EnqueuedJob> {
-  const [, clock] = await link.batch(['START TRANSACTION', 'SELECT UNIX_TIMESTAMP() AS now'])
+  const [, clock] = await link.batch([
+    'START TRANSACTION',
+    'SELECT UNIX_TIMESTAMP() AS now, LAST_INSERT_ID(0) AS none',
+  ])
   const [enqueued] = await new Inserter(link, Number(clock!.rows[0]!.now)).insert([job])
   await link.run('COMMIT')
   return enqueued!
@@ -201,7 +213,7 @@ async function insertTogether(link: Link, jobs: readonly NewJob[]): Promise<(Enq
   for (const {due} of jobs) if ('at' in due) checkTime(due.at)
   const statements = [
     'START TRANSACTION',
-    `SET @now = UNIX_TIMESTAMP(), ${funcs.map((_, i) => `@f${i} = NULL`)}`,
+    `SET @now = UNIX_TIMESTAMP(), @none = LAST_INSERT_ID(0), ${funcs.map((_, i) => `@f${i} = NULL`)}`,
   ]
   for (const [i, func] of funcs.entries())
     statements.push(`SELECT id INTO @f${i} FROM func WHERE name = ${link.names.literal(func)}`)

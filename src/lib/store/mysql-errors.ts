@@ -29,6 +29,8 @@ const OUT_OF_REACH = new Set(
   ]),
 )
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
+/** By KILL QUERY, max_statement_time (MariaDB), max_execution_time (MySQL). */
+const CANCELLED = new Set([1317, 1969, 3024])
 const READ_ONLY = new Set([1036, 1290, 1792, 1836])
 const FULL = new Set([1021, 1114])
 /** A table, a column, jobq's index: Perl's tables have none of it before `jobq init`. */
@@ -46,6 +48,11 @@ export function isLost(error: unknown): boolean {
   const {code, errno, fatal} = error as MysqlError
   if (errno !== undefined && [1053, 1927, 2006, 2013, 4031].includes(errno)) return true
   return fatal === true || /^(PROTOCOL_|ECONN|EPIPE|ETIMEDOUT)/.test(code ?? '')
+}
+
+/** The server has broken off a statement, and what comes behind it in its batch; its transaction is still open. */
+export function isCancelled(error: unknown): boolean {
+  return CANCELLED.has((error as MysqlError).errno ?? 0)
 }
 
 /** The server has as many connections as it may have, or this user has. */
@@ -82,6 +89,12 @@ export function explain(name: string, error: unknown): unknown {
       'LOCKED',
       `${name} stayed locked by another transaction`,
       'find it (SHOW FULL PROCESSLIST) and try again',
+    )
+  if (CANCELLED.has(errno))
+    return failed(
+      'CANCELLED',
+      `${name} has cancelled it (${message})`,
+      'someone has killed the statement, or a time limit of the server is too short for it (max_statement_time, max_execution_time)',
     )
   if (READ_ONLY.has(errno))
     return failed(
@@ -128,11 +141,13 @@ export function explain(name: string, error: unknown): unknown {
 
 /** @param what such as `the job` */
 export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
-  return new StoreError(
-    'UNCERTAIN',
-    `the connection to ${name} broke before it answered: ${what} may have been stored`,
-    {hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice', cause},
-  )
+  const how = isCancelled(cause)
+    ? `${name} has cancelled it midway`
+    : `the connection to ${name} broke before it answered`
+  return new StoreError('UNCERTAIN', `${how}: ${what} may have been stored`, {
+    hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice',
+    cause,
+  })
 }
 
 function isOutOfReach(code: string, errno: number): boolean {

@@ -5,12 +5,12 @@
  * statement of the same packet). So what belongs together is sent as one batch of statements, with the values written
  * into the SQL by mysql2's own escaping; what one statement finds, the next takes from a user variable.
  */
+import type {Socket} from 'node:net'
 import {type Connection, escape as quoted} from 'mysql2'
 import {monotonic} from '../clock.ts'
 import {isLost} from './mysql-errors.ts'
+import {Silence} from './silence.ts'
 
-/** No batch may take longer: behind it the network is taken for dead. Bulk inserts and listings are many batches. */
-const ANSWER_MS = 120_000
 /** How long one attempt waits for a row's lock, in seconds. */
 const LOCK_SECONDS = 5
 
@@ -60,12 +60,22 @@ export interface Session {
   execute(statement: string, values: Value[]): Promise<Reply>
 }
 
+export interface LinkOptions {
+  /** How long locks may be waited for. */
+  patience: number
+  answerMs: number
+}
+
 /** One connection, set up for jobq. */
 export class Link implements Session {
   readonly #connection: Connection
+  readonly #socket: Socket
+  readonly #silence: Silence
   readonly #patience: number
   #giveUp: ((error: unknown) => void) | null = null
   isDead = false
+  /** How long the server may be silent before it answers, unless a batch says otherwise. */
+  answerMs: number
   /** While a COMMIT is under way whose answer nobody waits for; it never fails. */
   committing: Promise<void> | null = null
   usedAt = monotonic()
@@ -80,14 +90,25 @@ export class Link implements Session {
   /** A commit may still be refused by another node. */
   isCluster = false
 
-  constructor(connection: Connection, patience: number) {
+  /** @param socket the connection's */
+  constructor(connection: Connection, socket: Socket, {patience, answerMs}: LinkOptions) {
+    this.answerMs = answerMs
     this.#connection = connection
+    this.#socket = socket
+    this.#silence = new Silence(socket)
     this.#patience = patience
     for (const event of ['error', 'end'])
       connection.on(event, error => {
         this.isDead = true
         this.#giveUp?.(error ?? lostConnection())
       })
+  }
+
+  /** Until the server has let this user in. */
+  async connect(): Promise<void> {
+    await new Promise<void>((resolve, reject) =>
+      this.#connection.connect(error => (error ? reject(error) : resolve())),
+    )
   }
 
   /** Isolation READ COMMITTED locks the rows that are found, not the gaps between. */
@@ -124,7 +145,7 @@ export class Link implements Session {
   }
 
   /** Statements in one round trip. The first that fails ends the batch, and its transaction is still to be ended. */
-  async batch(statements: readonly string[], patience = ANSWER_MS): Promise<Reply[]> {
+  async batch(statements: readonly string[], patience = this.answerMs): Promise<Reply[]> {
     const text = this.#text(statements)
     const answer = await this.#answer(patience, done => this.#connection.query(text, done))
     return statements.length === 1 ? [reply(answer)] : (answer as unknown[]).map(reply)
@@ -144,7 +165,7 @@ export class Link implements Session {
     const replies: Reply[] = []
     const before = Promise.withResolvers<Reply[]>()
     let [hasRows, isTold] = [false, false]
-    const committed = this.#answer(ANSWER_MS, done => {
+    const committed = this.#answer(this.answerMs, done => {
       const query = this.#connection.query(text)
       query.on('error', done)
       query.on('end', () => done(null, null))
@@ -175,7 +196,7 @@ export class Link implements Session {
 
   async execute(statement: string, values: Value[]): Promise<Reply> {
     return reply(
-      await this.#answer(ANSWER_MS, done => this.#connection.execute(statement, bound(values), done)),
+      await this.#answer(this.answerMs, done => this.#connection.execute(statement, bound(values), done)),
     )
   }
 
@@ -186,6 +207,7 @@ export class Link implements Session {
   end(): void {
     this.isDead = true
     this.#connection.destroy()
+    this.#socket.destroy(lostConnection()) // not waiting for the server to close its end
     this.#giveUp?.(lostConnection())
   }
 
@@ -206,16 +228,16 @@ export class Link implements Session {
   ): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const fail = (error: unknown) => {
-        clearTimeout(timer)
+        this.#silence.end()
         this.#giveUp = null
         if (isLost(error)) this.isDead = true
         reject(error)
       }
-      const timer = setTimeout(() => this.end(), patience)
+      this.#silence.begin(patience)
       this.#giveUp = fail
       ask((error, answer) => {
         if (error) return fail(error)
-        clearTimeout(timer)
+        this.#silence.end()
         this.#giveUp = null
         this.usedAt = monotonic()
         resolve(answer)

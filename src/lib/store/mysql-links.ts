@@ -1,10 +1,12 @@
 /** The connections of a process to one database: a few, made when they are needed and again when they have died. */
+import {connect, type Socket} from 'node:net'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {type ConnectionOptions, createConnection} from 'mysql2'
 import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import {explain, isLost, isOutOfConnections, isPassing} from './mysql-errors.ts'
 import {Link} from './mysql-link.ts'
+import {isSilent, silent, type Timeouts} from './silence.ts'
 
 /** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
 const TRUSTED_MS = 10_000
@@ -14,12 +16,16 @@ export const PATIENCE_MS = 30_000
 /** What is asked of a new connection beside what all are. */
 export type SetUp = (link: Link) => Promise<void>
 
+/** Which of the time-outs holds for what is sent. */
+type Wait = 'answer' | 'read'
+
 /** A few connections, each lent to one user at a time; who finds none free waits for the next. */
 export class Links {
   readonly #options: ConnectionOptions
   readonly #name: string
   readonly #size: number
   readonly #patience: number
+  readonly #timeouts: Timeouts
   readonly #setUp: SetUp
   readonly #all = new Set<Link>()
   readonly #idle: Link[] = []
@@ -34,34 +40,36 @@ export class Links {
     name: string,
     size: number,
     patience: number,
+    timeouts: Timeouts,
     setUp: SetUp = async () => {},
   ) {
     this.#options = options
     this.#name = name
     this.#size = size
     this.#patience = patience
+    this.#timeouts = timeouts
     this.#setUp = setUp
   }
 
   /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
-  async read<T>(work: (link: Link) => Promise<T>): Promise<T> {
+  async read<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     return this.#explained(async () => {
       try {
-        return await this.lend(work)
+        return await this.lend(work, wait)
       } catch (error) {
-        if (!isLost(error)) throw error
-        return await this.lend(work)
+        if (!isLost(error) || isSilent(error)) throw error
+        return await this.lend(work, wait)
       }
     })
   }
 
   /** Work that has failed leaves nothing behind; what met a deadlock or waited too long for a lock is done again. */
-  async write<T>(work: (link: Link) => Promise<T>): Promise<T> {
+  async write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     return this.#explained(async () => {
       const giveUpAt = monotonic() + this.#patience
       for (let pause = 2; ; pause = Math.min(pause * 2, 100)) {
         try {
-          return await this.lend(work)
+          return await this.lend(work, wait)
         } catch (error) {
           if (!isPassing(error)) throw error
           this.deadlocks++
@@ -73,8 +81,9 @@ export class Links {
   }
 
   /** A connection for as long as the work takes; what it left open is rolled back. Raises what the driver raised. */
-  async lend<T>(work: (link: Link) => Promise<T>): Promise<T> {
+  async lend<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     const link = await this.#take()
+    link.answerMs = this.#timeouts[wait]
     try {
       return await work(link)
     } catch (error) {
@@ -119,14 +128,16 @@ export class Links {
 
   async #connect(): Promise<Link> {
     this.#open++
+    const socket = dial(this.#options)
+    const {connect, answer} = this.#timeouts
+    const giveUp = () => socket.destroy(silent(`no connection within ${connect / 1000} s`))
+    const deadline = setTimeout(giveUp, connect)
     let link: Link | undefined
     try {
-      const connection = createConnection(this.#options)
-      link = new Link(connection, this.#patience)
+      const connection = createConnection({...this.#options, stream: socket})
+      link = new Link(connection, socket, {patience: this.#patience, answerMs: answer})
       this.#all.add(link)
-      await new Promise<void>((resolve, reject) =>
-        connection.connect(error => (error ? reject(error) : resolve())),
-      )
+      await link.connect()
       await link.setUp()
       await this.#setUp(link)
       return link
@@ -136,6 +147,8 @@ export class Links {
       else this.#open--
       this.#waiting.shift()?.()
       throw new NotSent(error)
+    } finally {
+      clearTimeout(deadline)
     }
   }
 
@@ -165,6 +178,11 @@ export class NotSent extends Error {
   constructor(cause: unknown) {
     super('no connection', {cause})
   }
+}
+
+function dial({socketPath, host, port}: ConnectionOptions): Socket {
+  if (socketPath) return connect(socketPath)
+  return connect({host: host!, port: port!, noDelay: true, keepAlive: true})
 }
 
 async function isAlive(link: Link): Promise<boolean> {

@@ -10,6 +10,7 @@ import {StoreError} from '../errors.ts'
 import {isDenied} from './mysql-errors.ts'
 import {type Link, textOf} from './mysql-link.ts'
 import {createProcedure, PROCEDURE} from './mysql-procedure.ts'
+import {BUILD_MS} from './silence.ts'
 
 /** 2: jobq_context and jobq_wait. */
 export const SCHEMA_VERSION = 2
@@ -243,13 +244,12 @@ function checkEngines(name: string, engines: ReadonlyMap<string, string>): void 
 
 /** Some servers and some old tables can't add an index online: then with the table locked meanwhile. */
 async function run(link: Link, statement: string): Promise<void> {
-  const hours = 24 * 3_600_000
   try {
-    await link.batch([statement], hours)
+    await link.batch([statement], BUILD_MS)
   } catch (error) {
     const {errno = 0} = error as {errno?: number}
     if ([1050, 1061, 1304].includes(errno)) return // another program was faster
     if (![1845, 1846].includes(errno)) throw error
-    await link.batch([statement.replace(` ${ONLINE}`, '')], hours)
+    await link.batch([statement.replace(` ${ONLINE}`, '')], BUILD_MS)
   }
 }

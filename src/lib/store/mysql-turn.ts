@@ -144,7 +144,9 @@ export class Turns {
         }
       })
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'UNREACHABLE') this.#doubts.unanswered(settlements)
+      const isUnanswered =
+        error instanceof StoreError && (error.code === 'UNREACHABLE' || error.code === 'CANCELLED')
+      if (isUnanswered) this.#doubts.unanswered(settlements)
       throw error
     }
   }

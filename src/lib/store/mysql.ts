@@ -25,7 +25,7 @@ import type {
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {connectionOptions} from './mysql-address.ts'
 import {Enqueuer} from './mysql-enqueue.ts'
-import {ERRNO, hasErrno, isLost, mayBeStored} from './mysql-errors.ts'
+import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './mysql-errors.ts'
 import {checkTime, duplicateOf, Inserter} from './mysql-insert.ts'
 import {type Link, literal, textOf, textOrNull} from './mysql-link.ts'
 import {Links, PATIENCE_MS} from './mysql-links.ts'
@@ -36,6 +36,7 @@ import {prepareSchema, type SchemaStep, schemaPlan} from './mysql-schema.ts'
 import {Turns} from './mysql-turn.ts'
 import {Sweeper, Waits} from './mysql-waits.ts'
 import {Within} from './mysql-within.ts'
+import {timeoutsOf} from './silence.ts'
 import {Spool} from './spool.ts'
 import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from './store.ts'
 
@@ -97,8 +98,9 @@ export class MysqlStore implements Store {
   constructor(url: string, name: string, {patience = PATIENCE_MS, durable = true}: MysqlOptions = {}) {
     this.name = name
     const options = connectionOptions(url, name)
-    this.#links = new Links(options, name, CONNECTIONS, patience)
-    this.#turnLinks = new Links(options, name, durable ? 1 : COMMITS, patience, link =>
+    const timeouts = timeoutsOf(url)
+    this.#links = new Links(options, name, CONNECTIONS, patience, timeouts)
+    this.#turnLinks = new Links(options, name, durable ? 1 : COMMITS, patience, timeouts, link =>
       link.setUpForTurns(PROCEDURE),
     )
     const sweeper = new Sweeper()
@@ -150,7 +152,7 @@ export class MysqlStore implements Store {
     await this.#links.read(link => link.run('DO 0')) // before much is read: whether there is a server
     const spool = await Spool.of(jobs)
     try {
-      const count = await this.#links.write(link => this.#insertAll(link, spool))
+      const count = await this.#links.write(link => this.#insertAll(link, spool), 'read')
       this.#poll.ring()
       return count
     } finally {
@@ -167,7 +169,9 @@ export class MysqlStore implements Store {
       inserted += stretch.length
     }
     await link.run('COMMIT').catch(error => {
-      throw isLost(error) ? mayBeStored(this.name, `all ${inserted} jobs`, error) : error
+      throw isLost(error) || isCancelled(error)
+        ? mayBeStored(this.name, `all ${inserted} jobs`, error)
+        : error
     })
     return inserted
   }
@@ -277,7 +281,7 @@ export class MysqlStore implements Store {
   // ---- reads
 
   #read<T>(work: (reads: MysqlReads) => Promise<T>): Promise<T> {
-    return this.#links.read(link => MysqlReads.of(link, work))
+    return this.#links.read(link => MysqlReads.of(link, work), 'read')
   }
 
   /** A listing row by row: every stretch of it is a read of its own. */

@@ -1,5 +1,5 @@
 /** From a database's address to its driver. Only the driver that is named gets loaded. */
-import {StoreError} from '../errors.ts'
+import {isPassing} from '../errors.ts'
 import {type Address, addressName} from './address.ts'
 import type {Preparation, Store} from './store.ts'
 
@@ -43,7 +43,7 @@ async function reachable(open: () => Promise<Store>, {patient, onTrouble}: OpenO
       if (attempt > 0) onTrouble?.(`${store.name} is back`)
       return store
     } catch (error) {
-      if (!(patient && error instanceof StoreError && error.code === 'UNREACHABLE')) throw error
+      if (!(patient && isPassing(error))) throw error
       if (attempt === 0) onTrouble?.(`${error.message}; trying again until it works`)
       const pause = Math.min(OPEN_BACKOFF_MS[0] * 2 ** attempt, OPEN_BACKOFF_MS[1])
       await new Promise(resolve => setTimeout(resolve, pause))

@@ -10,8 +10,10 @@ export interface PostgresError extends Error {
 const DEADLOCK = '40P01'
 const LOCK_TIMEOUT = '55P03'
 const SERIALIZATION = '40001'
+/** By pg_cancel_backend or statement_timeout: what was sent with it is undone, or will be. */
+const CANCELLED = '57014'
 /** The connection was refused, or ended by the server, which had not begun to commit. */
-const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', '25P03']
+const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', '25P03', '25P04']
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isPassing(error: unknown): boolean {
@@ -70,6 +72,12 @@ export function explain(name: string, error: unknown): unknown {
       return unreachable(
         'the server has no connection left for this user: raise max_connections, or try again',
       )
+    case CANCELLED:
+      return failed(
+        'CANCELLED',
+        `${name} has cancelled it (${message})`,
+        'someone has cancelled the statement, or statement_timeout is too short for it',
+      )
     case '25006':
       return failed(
         'READ_ONLY',
@@ -117,8 +125,7 @@ export function explain(name: string, error: unknown): unknown {
     return unreachable('start the server, or check the host and port in the address')
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return unreachable('check the host in the address')
   if (/password|SASL/i.test(message)) return unreachable('check the user and the password in the address')
-  if (isLost(error) || /timeout/i.test(message))
-    return unreachable('the server has gone away, or the network has; try again')
+  if (isLost(error)) return unreachable('the server has gone away, or the network has; try again')
   return error
 }
 

@@ -3,24 +3,37 @@
  *
  * Statements of one connection are sent without waiting for the answer to the one before (pg's pipeline mode): a
  * transaction whose statements are known from the start is one round trip. Each is prepared once a connection.
+ *
+ * With a pooler in between nothing outlives a transaction: there nothing is prepared, each statement is in a transaction,
+ * and its settings are made in that. It is still one round trip.
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg, {type PoolClient, type QueryResult} from 'pg'
 import {monotonic} from '../clock.ts'
-import {Client, configOf} from './postgres-client.ts'
+import {configOf} from './postgres-client.ts'
+import {Connection, type ConnectionConfig, localSettings, type Settings} from './postgres-connection.ts'
 import {explain, isDead, isLost, isPassing} from './postgres-errors.ts'
+import {BUILD_MS, isSilent, type Timeouts, timeoutsOf} from './silence.ts'
 
 /** The database's clock. */
 export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
 /** One for the dispatcher's turns, the others for what else is called meanwhile. */
 const MAX_CONNECTIONS = 4
-/** An answer that takes longer will not come: the network is taken for dead. Bulk inserts are many statements. */
-const ANSWER_MS = 120_000
-/** A large index takes its time. */
-const PATIENT_MS = 2 ** 31 - 1
-const CONNECT_MS = 10_000
 /** How long one attempt waits for a row that is locked. */
 const LOCK_MS = 5000
+/**
+ * Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes the
+ * planner take for dear would be compiled: 80 ms for a listing of ten jobs.
+ */
+const PLANNING: Settings = {
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_sort: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+  plan_cache_mode: 'force_generic_plan',
+}
 /** How long deadlocks and locked rows are tried again, all attempts together. */
 const PATIENCE_MS = 30_000
 
@@ -38,6 +51,10 @@ export type Row = Record<string, unknown>
 export type Reply = QueryResult<Row>
 /** Sends a statement. Its failure is told by the promise, and by those of all that follow in its transaction. */
 export type Send = (statement: Statement | string, values?: readonly Value[]) => Promise<Reply>
+/** A connection that is lent to one call at a time. */
+type Lent = PoolClient & Connection
+/** Which of the time-outs holds for what is sent. */
+type Wait = 'answer' | 'read'
 
 export interface LinkOptions {
   /** false: a commit may be lost by a crash of the server. Default true: as the server is set up. */
@@ -49,80 +66,141 @@ export interface LinkOptions {
 export class Link {
   readonly name: string
   readonly #pool: pg.Pool
+  readonly #all = new Set<Connection>()
   readonly #patience: number
+  readonly #timeouts: Timeouts
+  readonly #settings: Settings
   #free = MAX_CONNECTIONS
   readonly #waiting: (() => void)[] = []
 
   constructor(url: string, name: string, {durable = true, patience = PATIENCE_MS}: LinkOptions) {
     this.name = name
     this.#patience = patience
-    this.#pool = new pg.Pool({
+    this.#timeouts = timeoutsOf(url)
+    this.#settings = {
+      default_transaction_isolation: 'read committed',
+      lock_timeout: String(Math.max(1, Math.min(LOCK_MS, patience))),
+      ...PLANNING,
+      [TELLS_ENDS]: 'on',
+      ...(durable ? {} : {synchronous_commit: 'off'}),
+    }
+    const all = this.#all
+    const config: ConnectionConfig = {
       ...configOf(url),
-      Client,
+      settings: this.#settings,
+      connectMs: this.#timeouts.connect,
+    }
+    this.#pool = new pg.Pool({
+      ...config,
       max: MAX_CONNECTIONS,
       idleTimeoutMillis: 60_000,
-      connectionTimeoutMillis: CONNECT_MS,
-      query_timeout: ANSWER_MS,
       pipeline: true,
       allowExitOnIdle: true,
+      Client: class extends Connection {
+        constructor(config?: ConnectionConfig) {
+          super(config)
+          all.add(this)
+          this.once('end', () => all.delete(this))
+        }
+      },
     })
     this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
-    // Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes
-    // the planner take for dear would be compiled: 80 ms for a listing of ten jobs.
-    const setUp = `SET default_transaction_isolation = 'read committed'; SET lock_timeout = ${Math.max(1, Math.min(LOCK_MS, patience))};
-      SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off;
-      SET enable_mergejoin = off; SET jit = off; SET plan_cache_mode = force_generic_plan; SET ${TELLS_ENDS} = on;
-      ${durable ? '' : 'SET synchronous_commit = off'}`
-    this.#pool.on('connect', client => void client.query(setUp).catch(() => {}))
+  }
+
+  /** Is there a server, and does it let us in? @throws StoreError */
+  async reach(): Promise<void> {
+    await this.#use(async () => {}, true)
   }
 
   /** One statement, a transaction of its own. @param again it may be repeated where the answer to it was lost */
   async run(statement: Statement | string, values: readonly Value[] = [], again = false): Promise<Reply> {
-    return this.#use(client => send(client, statement, values), again)
+    return this.#use(
+      client =>
+        client.isPooled
+          ? this.#pipelined(client, [[statement, values]]).then(([reply]) => reply!)
+          : send(client, statement, values),
+      again,
+    )
   }
 
   /** Several in one transaction and one round trip. */
   async pipeline(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
-    return this.#use(client => pipelined(client, statements), false)
+    return this.#use(client => this.#pipelined(client, statements), false)
   }
 
   /** As pipeline, but a lock that is waited for too long, or a dead connection, is told at once. */
   async pipelineOnce(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
-    return this.#with(client => pipelined(client, statements))
+    return this.#with(client => this.#pipelined(client, statements))
   }
 
   /**
    * A transaction whose statements depend on each other's answers.
    * @param onCommit called when the commit is sent: from then on a lost connection does not tell what was done
    */
-  async transaction<T>(work: (send: Send) => Promise<T>, onCommit = () => {}): Promise<T> {
-    return this.#use(client => this.#transact(client, BEGIN, work, onCommit), false)
+  async transaction<T>(
+    work: (send: Send) => Promise<T>,
+    onCommit = () => {},
+    wait: Wait = 'answer',
+  ): Promise<T> {
+    return this.#use(client => this.#transact(client, BEGIN, work, onCommit), false, wait)
   }
 
   /** Several reads of one moment. */
   async read<T>(work: (send: Send) => Promise<T>): Promise<T> {
-    return this.#use(client => this.#transact(client, BEGIN_READ, work), true)
+    return this.#use(client => this.#transact(client, BEGIN_READ, work), true, 'read')
   }
 
-  /** Outside a transaction, on a connection that ends with it: what takes long, and sets what lasts. */
-  async alone<T>(work: (send: Send) => Promise<T>): Promise<T> {
+  /**
+   * Outside a transaction, on a connection that ends with it: what sets what lasts.
+   * @param work `build` is a send for what may take hours; with a pooler in between there is nothing that lasts
+   */
+  async alone<T>(work: (send: Send, build: Send, isPooled: boolean) => Promise<T>): Promise<T> {
     return this.#with(
-      client => work((statement, values) => send(client, statement, values, PATIENT_MS)),
+      client => {
+        const within = (ms: number): Send => {
+          return (statement, values) => {
+            client.expect(ms)
+            return send(client, statement, values)
+          }
+        }
+        return work(within(this.#timeouts.read), within(BUILD_MS), client.isPooled)
+      },
+      'read',
       true,
     )
   }
 
+  /** What is still under way is given up. */
   async close(): Promise<void> {
-    if (!this.#pool.ending) await this.#pool.end()
+    if (this.#pool.ending) return
+    const ended = this.#pool.end()
+    for (const connection of this.#all) connection.break()
+    await ended
+  }
+
+  async #pipelined(
+    client: Lent,
+    statements: readonly [Statement | string, readonly Value[]][],
+  ): Promise<Reply[]> {
+    const sent = [
+      send(client, this.#begin(client, BEGIN)),
+      ...statements.map(([statement, values]) => send(client, statement, values)),
+      send(client, COMMIT),
+    ]
+    return (await allOrFirstError(sent)).slice(1, -1)
+  }
+
+  #begin({isPooled}: Lent, begin: Statement): Statement | string {
+    return isPooled ? `${begin.text}; ${localSettings(this.#settings)}` : begin
   }
 
   async #transact<T>(
-    client: PoolClient,
+    client: Lent,
     begin: Statement,
     work: (send: Send) => Promise<T>,
     onCommit = () => {},
   ): Promise<T> {
-    const begun = send(client, begin)
+    const begun = send(client, this.#begin(client, begin))
     let first: unknown
     const sendFirst: Send = (statement, values) => {
       const reply = send(client, statement, values)
@@ -145,14 +223,14 @@ export class Link {
   }
 
   /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
-  async #use<T>(work: (client: PoolClient) => Promise<T>, again: boolean): Promise<T> {
+  async #use<T>(work: (client: Lent) => Promise<T>, again: boolean, wait: Wait = 'answer'): Promise<T> {
     const giveUpAt = monotonic() + this.#patience
     for (let pause = 2, deaths = 0; ; pause = Math.min(pause * 2, 200)) {
       try {
-        return await this.#with(work)
+        return await this.#with(work, wait)
       } catch (error) {
         const isOver = !isPassing(error) || monotonic() > giveUpAt
-        const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again)
+        const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again) || isSilent(error)
         if (isOver && isAlive) throw error
       }
       await sleep(pause * (0.5 + Math.random()))
@@ -160,18 +238,20 @@ export class Link {
   }
 
   /** Raw errors: the caller explains them, with what it knows of what was lost. */
-  async #with<T>(work: (client: PoolClient) => Promise<T>, isLast = false): Promise<T> {
+  async #with<T>(work: (client: Lent) => Promise<T>, wait: Wait = 'answer', isLast = false): Promise<T> {
     if (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#free--
-    let client: PoolClient | undefined
+    let client: Lent | undefined
     let died = isLast
     try {
       client = await this.#connect()
+      client.expect(this.#timeouts[wait])
       return await work(client)
     } catch (error) {
       died ||= isDead(error)
       throw error
     } finally {
+      client?.rest()
       client?.removeListener('error', ignore)
       client?.release(died)
       const next = this.#waiting.shift()
@@ -180,9 +260,9 @@ export class Link {
     }
   }
 
-  async #connect(): Promise<PoolClient> {
+  async #connect(): Promise<Lent> {
     try {
-      const client = await this.#pool.connect()
+      const client = (await this.#pool.connect()) as Lent
       client.on('error', ignore) // its statement tells
       return client
     } catch (error) {
@@ -192,33 +272,16 @@ export class Link {
 }
 
 const IN_FAILED_TRANSACTION = '25P02'
-const BEGIN = {name: 'jobq_begin', text: 'BEGIN'}
+const BEGIN = {name: 'jobq_begin', text: 'BEGIN ISOLATION LEVEL READ COMMITTED'}
 const BEGIN_READ = {name: 'jobq_begin_read', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'}
 const COMMIT = {name: 'jobq_commit', text: 'COMMIT'}
 
 function ignore(): void {}
 
-async function pipelined(
-  client: PoolClient,
-  statements: readonly [Statement, readonly Value[]][],
-): Promise<Reply[]> {
-  const sent = [
-    send(client, BEGIN),
-    ...statements.map(([statement, values]) => send(client, statement, values)),
-    send(client, COMMIT),
-  ]
-  return (await allOrFirstError(sent)).slice(1, -1)
-}
-
-function send(
-  client: PoolClient,
-  statement: Statement | string,
-  values: readonly Value[] = [],
-  timeout?: number,
-): Promise<Reply> {
-  const query = typeof statement === 'string' ? {text: statement} : statement
-  const patient = timeout === undefined ? {} : {query_timeout: timeout}
-  const reply = client.query<Row>({...query, values: [...values], ...patient})
+function send(client: Lent, statement: Statement | string, values: readonly Value[] = []): Promise<Reply> {
+  const text = typeof statement === 'string' ? statement : statement.text
+  const query = typeof statement === 'string' || client.isPooled ? {text} : statement
+  const reply = client.query<Row>({...query, values: [...values]})
   reply.catch(ignore) // whoever waits for an earlier one of the transaction hears of that first
   return reply
 }

@@ -14,31 +14,59 @@ export async function missingIn(send: Send, name: string): Promise<SchemaStep[]>
   return schemaPlan(await presentIn(send), name)
 }
 
-/** @param send on a connection of its own: the lock goes with it. @returns what was done */
-export async function prepare(send: Send, name: string): Promise<SchemaStep[]> {
+/**
+ * @param send on a connection of its own: the lock goes with it
+ * @param build likewise, for what may take hours
+ * @param isPooled nothing outlasts a transaction on it: then all is one, for which the tables are locked
+ * @returns what was done
+ */
+export async function prepare(
+  name: string,
+  send: Send,
+  build: Send,
+  isPooled: boolean,
+): Promise<SchemaStep[]> {
   if ((await missingIn(send, name)).length === 0) return []
+  if (isPooled) return atOnce(name, send, build)
   await lock(send, name)
   const steps = await missingIn(send, name)
   // The lock_timeout of the connection bounds how long a busy table's writers queue behind this
+  await transact(send, async () => {
+    for (const {sql} of steps.filter(step => !isLater(step))) await build(sql)
+  })
+  await send('SET lock_timeout = 0') // CREATE INDEX CONCURRENTLY waits for all transactions that are older
+  for (const {sql} of steps.filter(isLater)) await build(sql)
+  return steps
+}
+
+async function atOnce(name: string, send: Send, build: Send): Promise<SchemaStep[]> {
+  return transact(send, async () => {
+    await send(`SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock(${LOCK})`)
+    const steps = await missingIn(send, name)
+    for (const {sql} of steps) await build(sql.replace(' CONCURRENTLY', ''))
+    return steps
+  })
+}
+
+async function transact<T>(send: Send, work: () => Promise<T>): Promise<T> {
   await send('BEGIN')
   try {
-    for (const {sql} of steps.filter(step => !isLater(step))) await send(sql)
+    const result = await work()
     await send('COMMIT')
+    return result
   } catch (error) {
     await send('ROLLBACK').catch(() => {})
     throw error
   }
-  await send('SET lock_timeout = 0') // CREATE INDEX CONCURRENTLY waits for all transactions that are older
-  for (const {sql} of steps.filter(isLater)) await send(sql)
-  return steps
 }
+
+const LOCK = `hashtext('jobq init'), current_schema()::REGNAMESPACE::OID::INTEGER`
 
 /** Asked for again and again, not waited for: who waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for it. */
 async function lock(send: Send, name: string): Promise<void> {
   const giveUpAt = monotonic() + PATIENCE_MS
   for (;;) {
-    const sql = `SELECT pg_try_advisory_lock(hashtext('jobq init'), current_schema()::REGNAMESPACE::OID::INTEGER) AS mine`
-    if ((await send(sql)).rows[0]!.mine) return
+    if ((await send(`SELECT pg_try_advisory_lock(${LOCK}) AS mine`)).rows[0]!.mine) return
     if (monotonic() > giveUpAt)
       throw new StoreError('LOCKED', `another \`jobq init\` is at work on ${name}`, {
         hint: 'wait for it; pg_stat_activity shows what it does',

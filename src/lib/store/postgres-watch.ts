@@ -1,22 +1,37 @@
-/** One LISTEN connection for a store's watches: made with the first, re-made with backoff when it drops. */
-import type pg from 'pg'
-import {Client, configOf} from './postgres-client.ts'
+/**
+ * One LISTEN connection for a store's watches: made with the first, re-made with backoff when it drops.
+ *
+ * A pooler that gives each transaction another connection takes a LISTEN and delivers nothing. So with one in between
+ * someone else knocks: until that is heard, the watches are rung again and again, and look for themselves.
+ */
+import {randomUUID} from 'node:crypto'
+import {configOf} from './postgres-client.ts'
+import {Connection} from './postgres-connection.ts'
+import {type Timeouts, timeoutsOf} from './silence.ts'
 
 /** The channel that jobq_ring rings. */
 const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
 const BACKOFF_MS = [100, 5000] as const
 /** A connection without an answer for so long is taken for dead: a network that drops packets tells no one. */
 const PING_MS = 20_000
+/** Between two looks where nothing is heard. */
+const POLL_MS = 250
 
 export class Listener {
   readonly #url: string
+  readonly #timeouts: Timeouts
   readonly #watchers = new Set<() => void>()
-  #client: pg.Client | null = null
+  readonly #knock: (channel: string, word: string) => Promise<void>
+  #client: Connection | null = null
   #timer: NodeJS.Timeout | undefined
+  #poll: NodeJS.Timeout | undefined
   #failures = 0
 
-  constructor(url: string) {
+  /** @param knock sends a NOTIFY over another connection */
+  constructor(url: string, knock: (channel: string, word: string) => Promise<void>) {
     this.#url = url
+    this.#timeouts = timeoutsOf(url)
+    this.#knock = knock
   }
 
   add(onChange: () => void): void {
@@ -29,42 +44,56 @@ export class Listener {
   }
 
   async #connect(): Promise<void> {
-    const client = new Client({
+    const client = new Connection({
       ...configOf(this.#url),
       application_name: 'jobq listen',
-      connectionTimeoutMillis: PING_MS,
-      query_timeout: PING_MS,
+      connectMs: this.#timeouts.connect,
     })
     this.#client = client
     const lost = () => this.#lost(client)
     client.on('error', lost)
     client.on('end', lost)
-    client.on('notification', () => this.#ring())
+    const word = randomUUID()
+    client.on('notification', ({payload}) => {
+      if (payload === word) clearInterval(this.#poll)
+      this.#ring()
+    })
     try {
       await client.connect()
-      const {rows} = await client.query<{channel: string}>(`SELECT ${CHANNEL} AS channel`)
-      await client.query(`LISTEN ${client.escapeIdentifier(rows[0]!.channel)}`)
+      client.expect(this.#timeouts.answer)
+      const channel = await listen(client)
+      client.rest()
+      if (this.#client !== client) return
+      if (client.isPooled) {
+        this.#poll = setInterval(() => this.#ring(), POLL_MS)
+        void this.#knock(channel, word).catch(() => {}) // then it goes on as if nothing had been heard
+      }
     } catch {
       lost()
       return
     }
-    if (this.#client !== client) return
     this.#failures = 0
     this.#ring() // whatever was changed while no one listened
     this.#ping(client)
   }
 
-  #ping(client: pg.Client): void {
+  #ping(client: Connection): void {
     this.#timer = setTimeout(() => {
+      client.expect(this.#timeouts.answer)
       client.query('SELECT 1').then(
-        () => this.#client === client && this.#ping(client),
+        () => this.#answered(client),
         () => this.#lost(client),
       )
     }, PING_MS)
     this.#timer.unref()
   }
 
-  #lost(client: pg.Client): void {
+  #answered(client: Connection): void {
+    client.rest()
+    if (this.#client === client) this.#ping(client)
+  }
+
+  #lost(client: Connection): void {
     if (this.#client !== client) return
     this.#drop()
     const pause = Math.min(BACKOFF_MS[0] * 2 ** this.#failures++, BACKOFF_MS[1])
@@ -73,6 +102,7 @@ export class Listener {
 
   #drop(): void {
     clearTimeout(this.#timer)
+    clearInterval(this.#poll)
     const client = this.#client
     this.#client = null
     // Whatever it still says is no one's concern, its errors neither
@@ -83,4 +113,11 @@ export class Listener {
   #ring(): void {
     for (const watcher of this.#watchers) watcher()
   }
+}
+
+async function listen(client: Connection): Promise<string> {
+  const {rows} = await client.query<{channel: string}>(`SELECT ${CHANNEL} AS channel`)
+  const {channel} = rows[0]!
+  await client.query(`LISTEN ${client.escapeIdentifier(channel)}`)
+  return channel
 }

@@ -33,6 +33,7 @@ import type {Within} from './postgres-within.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from './store.ts'
 
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
+const KNOCK = {name: 'jobq_knock', text: 'SELECT pg_notify($1, $2)'}
 const LOCK_EXCEPTION = {
   name: 'jobq_lock_exception',
   text: `SELECT coalesce(func.name, '#' || func_id) AS func, uniqkey, retried
@@ -89,7 +90,9 @@ export async function openPostgres(
 
 /** The same, but its connections are made when they are needed. */
 export function postgresStore(url: string, name: string, options: LinkOptions = {}): PostgresStore {
-  return new PostgresStore(new Link(url, name, options), new Listener(url))
+  const link = new Link(url, name, options)
+  const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
+  return new PostgresStore(link, new Listener(url, knock))
 }
 
 export class PostgresStore implements Store {
@@ -114,7 +117,7 @@ export class PostgresStore implements Store {
 
   /** @throws StoreError */
   async reach(): Promise<void> {
-    await this.#run(NOW_IS, [], true)
+    await this.#explained(this.#link.reach())
   }
 
   async init(): Promise<void> {
@@ -128,7 +131,7 @@ export class PostgresStore implements Store {
 
   /** Makes what is missing, one process at a time. @returns what it did */
   prepare(): Promise<SchemaStep[]> {
-    return this.#explained(this.#link.alone(send => prepare(send, this.name)))
+    return this.#explained(this.#link.alone((...sends) => prepare(this.name, ...sends)))
   }
 
   enqueue(job: NewJob): Promise<EnqueuedJob> {
@@ -145,7 +148,7 @@ export class PostgresStore implements Store {
 
   async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
     const [{Inserter}, {Spool}] = await Promise.all([import('./postgres-bulk.ts'), import('./spool.ts')])
-    await this.reach() // before much is read
+    await this.#run(NOW_IS, [], true) // before much is read: whether there is a server
     const spool = await Spool.of(jobs)
     let isCommitting = false
     const insertAll = async (send: Send) => {
@@ -156,9 +159,10 @@ export class PostgresStore implements Store {
       return inserter.count
     }
     try {
-      return await this.#link.transaction(insertAll, () => {
+      const onCommit = () => {
         isCommitting = true
-      })
+      }
+      return await this.#link.transaction(insertAll, onCommit, 'read')
     } catch (error) {
       if (isCommitting && isLost(error)) throw mayBeStored(this.name, 'the jobs', error)
       throw explain(this.name, error)

@@ -3,14 +3,12 @@
  * tried again.
  */
 import {monotonic} from '../clock.ts'
-import {DuplicateJobError, NotFoundError, StoreError, UsageError} from '../errors.ts'
+import {DuplicateJobError, isPassing, NotFoundError, UsageError} from '../errors.ts'
 import type {RowRef} from '../job.ts'
 import type {Address} from './address.ts'
 import type {Store} from './store.ts'
 
 const DEAD_MS = 30_000
-/** What another database, or this one later, may not suffer from. */
-const PASSING = ['UNREACHABLE', 'READ_ONLY', 'FULL', 'LOCKED']
 
 export interface Member {
   /** As a message may name it: no password. */
@@ -156,8 +154,4 @@ export class Database {
     this.store = await this.#opening
     return this.store
   }
-}
-
-export function isPassing(error: unknown): boolean {
-  return error instanceof StoreError && PASSING.includes(error.code)
 }

@@ -88,7 +88,7 @@ export class Dispatcher {
     this.#options = options
     this.#ahead = new Ahead(options.prefetch)
     this.#log = log
-    this.#patience = new StorePatience(options.mode === 'forever', log)
+    this.#patience = new StorePatience(store.name, options.mode === 'forever', log)
     this.#attention = new Attention(store, this.#look)
     this.#leases = new Leases(store, this.#patience, log, this.wake)
     this.#accounts = new Accounts(log, events, {keepsFailures: options.mode !== 'forever'})
