@@ -147,6 +147,15 @@ export function isPassing(error: unknown): error is StoreError {
   return error instanceof StoreError && PASSING.includes(error.code)
 }
 
+/** Ids beyond 2^53 - 1 are several to a JavaScript number: a row that has one could be taken for another. */
+export function idTooLarge(table: string, digits: string): StoreError {
+  const most = Number.MAX_SAFE_INTEGER
+  const message = `${table}: expected ids up to ${most}, got ${digits}, which jobq can't tell from others`
+  return new StoreError('DATABASE', message, {
+    hint: "give such rows smaller ids, and set the table's next id behind those",
+  })
+}
+
 /** A port that can't be listened on. */
 export class ServerError extends JobqError {
   readonly code = 'CANT_LISTEN'

@@ -9,6 +9,8 @@
 export const MAX_NAME_LENGTH = 255
 /** INTEGER UNSIGNED, the type of every time, count and priority in Qudo's MySQL schema. */
 export const MAX_UINT32 = 4_294_967_295
+/** The greatest id that can be told from others: a JavaScript number holds no whole numbers beyond. */
+export const MAX_ID = Number.MAX_SAFE_INTEGER
 /** The most bytes an argument may have: MEDIUMBLOB's limit, kept on every store so that queues can move. */
 export const MAX_ARG_BYTES = 16_777_215
 
@@ -58,7 +60,7 @@ export interface EnqueuedJob extends RowRef {
 export type JobState = 'ready' | 'delayed' | 'running'
 export const JOB_STATES: readonly JobState[] = ['ready', 'delayed', 'running']
 
-/** A row of `job`. */
+/** A row of `job`. Where another program has written something else than a number (SQLite takes anything), it is NaN. */
 export interface JobRow extends RowRef {
   funcId: number
   func: string

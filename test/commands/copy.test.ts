@@ -47,6 +47,32 @@ test('a uniqkey that is waiting there refuses all; one function may be chosen; r
   assert.match(running.stderr, /1 jobs are running/)
 })
 
+test('a priority below 0, as Qudo takes it, is listed and copied; a time that is none is refused with its job', async t => {
+  const jobq = jobqIn(t)
+  const [from, to] = [join(jobq.folder, 'from.db'), join(jobq.folder, 'to.db')]
+  for (const func of ['A', 'B']) await jobq(['enqueue', func, '--db', from])
+  const store = new Database(from)
+  store.exec('UPDATE job SET priority = -5 WHERE id = 1')
+  assert.deepEqual((await jobq(['list', '--db', from])).stdout.match(/^\d\t\w\tready\t\S+/gm), [
+    '2\tB\tready\t0',
+    '1\tA\tready\t-5',
+  ])
+  assert.equal((await jobq(['copy', '--db', from, '--to', to])).code, 0)
+  assert.match((await jobq(['list', '--db', to])).stdout, /^2\tA\tready\t-5\t/m)
+
+  store.exec(`UPDATE job SET run_after = 'later', priority = 'high' WHERE id = 1`)
+  store.close()
+  assert.match((await jobq(['list', '--db', from])).stdout, /^1\tA\tdelayed\t\\N\t\\N\t0\t/m)
+  assert.match(
+    (await jobq(['list', '--json', '--db', from])).stdout,
+    /"id":1,.*"run_after":null,.*"priority":null/,
+  )
+  const refused = await jobq(['copy', '--db', from, '--to', to])
+  assert.equal(refused.code, 2)
+  assert.match(refused.stderr, /^jobq: job 1: expected numbers as its priority and run_after/)
+  assert.match((await jobq(['stats', '--db', to])).stdout, /^total\t2\t/m)
+})
+
 test('the same queue, a missing --to', async t => {
   const jobq = jobqIn(t)
   await jobq(['enqueue', 'A', '--db', 'a.db'])

@@ -53,6 +53,7 @@ storeSuite('SQLite', async (): Promise<TestDatabase> => {
     now: async () => Math.floor(Date.now() / 1000),
     perlBytes: 'CAST(? AS TEXT)', // whatever the bytes are: Perl's driver binds them as text
     maxNumber: MAX_UINT32,
+    isSigned: true,
     foreign: async () => {
       const connection = new Sqlite(path)
       foreign.push(connection)
@@ -745,6 +746,114 @@ describe('a lock', () => {
   })
 })
 
+describe('columns that hold what they should not', () => {
+  const ROW = {func: 1, arg: 'null' as unknown, key: null as unknown, at: 1 as unknown, grabbed: 0 as unknown}
+  const DUE = {after: 1 as unknown, tries: 0 as unknown, priority: 0 as unknown}
+  const ODD: Record<string, Partial<typeof ROW & typeof DUE>> = {
+    'a priority that is text': {priority: 'high'},
+    'a fraction as priority': {priority: 1.5},
+    'a priority that no number holds': {priority: 10n ** 18n},
+    'one far below 0': {priority: -(10n ** 18n)},
+    'a grabbed_until that is text': {grabbed: 'soon'},
+    'one below 0': {grabbed: -7},
+    'one between 0 and 1': {grabbed: 0.5},
+    'a run_after that is text': {after: 'later'},
+    'a fraction as run_after': {after: 2.5},
+    'a run_after below 0': {after: -3},
+    'a run_after that no number holds': {after: 10n ** 18n + 1n},
+    'an argument that is a number': {arg: 42n},
+    'a uniqkey that is a BLOB': {key: Buffer.from('key')},
+    'a retry_cnt that is text': {tries: 'x'},
+    'no enqueue_time': {at: null},
+  }
+  /** By the row's name in ODD: never due, or held for ever, for Qudo as well. */
+  const NEVER = [
+    'a grabbed_until that is text',
+    'a run_after that is text',
+    'a run_after that no number holds',
+  ]
+
+  async function filled(t: TestContext): Promise<{path: string; store: SqliteStore}> {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path)
+    const db = new Sqlite(path)
+    t.after(() => db.close())
+    db.exec(`INSERT INTO func (id, name) VALUES (1, 'Work'), (2, CAST('Bytes' AS BLOB))`)
+    const insert = db.prepare(`INSERT INTO job
+      (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+    const add = (odd: Partial<typeof ROW & typeof DUE>) => {
+      const {func, arg, key, at, grabbed, after, tries, priority} = {...ROW, ...DUE, ...odd}
+      insert.run(func, arg, key, at, grabbed, after, tries, priority)
+    }
+    for (const odd of Object.values(ODD)) add(odd)
+    add({func: 2})
+    const log = db.prepare(
+      `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried) VALUES (?, ?, ?, ?, ?, ?)`,
+    )
+    log.run(1, 'then', 7n, Buffer.from('k'), 5n, 0)
+    db.exec(
+      `INSERT INTO job_status (func_id, status, job_start_time, job_end_time) VALUES (1, NULL, 'a', 'b')`,
+    )
+    return {path, store}
+  }
+
+  test('each row is listed once, and counted', async t => {
+    const {store} = await filled(t)
+    const jobs = await store.list({limit: 100, offset: 0})
+    const all = Object.keys(ODD).length + 1
+    assert.equal(new Set(jobs.map(({id}) => id)).size, all)
+    assert.equal(jobs.length, all)
+    for (const [i, [name, {priority, after}]] of Object.entries(ODD).entries()) {
+      const job = jobs.find(({id}) => id === i + 1)!
+      if (typeof priority === 'number') assert.equal(job.priority, priority, name)
+      if (typeof after === 'number') assert.equal(job.runAfter, after, name)
+      if (typeof priority === 'string') assert.ok(Number.isNaN(job.priority), name)
+      if (typeof after === 'string') assert.ok(Number.isNaN(job.runAfter), name)
+    }
+    assert.deepEqual(jobs.map(({uniqkey}) => uniqkey).filter(Boolean), ['key'])
+    assert.deepEqual(await store.funcs(), ['Work', 'Bytes'])
+    const counts = await store.counts()
+    const total = counts.reduce((sum, {ready, delayed, running}) => sum + ready + delayed + running, 0)
+    assert.equal(total, all)
+    const [exception] = await store.exceptions({limit: 9, offset: 0})
+    assert.deepEqual([exception!.message, exception!.uniqkey], ['7', 'k'])
+    assert.equal((await store.statuses({limit: 9, offset: 0})).length, 1)
+  })
+
+  test('and worked, if it is ever due', async t => {
+    const {store} = await filled(t)
+    const taken: number[] = []
+    for (;;) {
+      const turn = await store.turn([], {funcs: ['Work', 'Bytes'], limit: 2, lease: 60})
+      for (const {id} of turn.jobs) taken.push(id)
+      if (turn.nextDueIn !== null) assert.ok(turn.nextDueIn > 0) // never NaN, and no reason to look again at once
+      if (turn.jobs.length === 0) break
+    }
+    const names = Object.keys(ODD)
+    const wanted = names.flatMap((name, i) => (NEVER.includes(name) ? [] : i + 1))
+    assert.deepEqual(
+      taken.sort((a, b) => a - b),
+      [...wanted, names.length + 1],
+    )
+  })
+
+  test('an id that JavaScript can not hold is none to enqueue with', async t => {
+    const {path, store} = await filled(t)
+    const db = new Sqlite(path)
+    t.after(() => db.close())
+    db.exec('UPDATE job SET id = 9007199254740992 WHERE id = 1')
+    db.exec(`UPDATE sqlite_sequence SET seq = 9007199254740992 WHERE name = 'job'`)
+    const before = db.prepare('SELECT count(*) FROM job').pluck().get()
+    for (const enqueue of [
+      () => store.enqueue(newJob('Work')),
+      () => store.enqueue(newJob('New', {tracked: true})),
+      () => store.enqueueMany([newJob(), newJob()]),
+    ])
+      await assert.rejects(enqueue, /expected ids up to 9007199254740991, got 900719925474099\d/)
+    assert.equal(db.prepare('SELECT count(*) FROM job').pluck().get(), before)
+  })
+})
+
 describe('durability', () => {
   test('is FULL for who enqueues, NORMAL for a dispatcher', async t => {
     const path = join(tempFolder(t), 'jobs.db')
@@ -828,6 +937,26 @@ describe('what a grab costs', () => {
       await traced.find(1)
     })
     assert.deepEqual(slowPlans(t, path, new Set(trace)), [])
+  })
+
+  test('a whole listing costs about a statement a row, however many lanes there are', async t => {
+    const path = join(tempFolder(t), 'jobs.db')
+    const store = await open(t, path, {durable: false})
+    const rows = 12_000
+    await store.enqueueMany(
+      (function* () {
+        // A lane for every four rows, and one that has a quarter of all
+        for (let i = 0; i < rows; i++)
+          yield i % 4 === 0
+            ? newJob('Long', {due: {in: 3600 + i}})
+            : newJob(`F${i % 300}`, {priority: i % 1000, due: {in: i % 2 === 0 ? 0 : 3600 + (i % 900)}})
+      })(),
+    )
+    const trace = await traced(path, async traced => {
+      const listed = await traced.list({limit: rows + 1, offset: 0})
+      assert.equal(new Set(listed.map(({id}) => id)).size, rows)
+    })
+    assert.ok(trace.length < 4 * rows, `${trace.length} statements for ${rows} rows`)
   })
 
   test("Qudo's own query is told as slow, so the check can tell", async t => {

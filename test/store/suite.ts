@@ -12,6 +12,7 @@ import {contexts} from './suite/context.ts'
 import {counting} from './suite/count.ts'
 import {ends} from './suite/ends.ts'
 import {bulk, enqueueing, slowBulk, uniqkeys} from './suite/enqueue.ts'
+import {foreignRows} from './suite/foreign.ts'
 import {delays, limits, order} from './suite/grab.ts'
 import {leases} from './suite/lease.ts'
 import {listings, logListings, streams} from './suite/list.ts'
@@ -87,6 +88,7 @@ const PARTS = {
   list: listings,
   'exceptions and statuses': logListings,
   'row by row': streams,
+  'rows of other programs': foreignRows,
   'counts and times': counting,
   watch: watching,
   context: contexts,

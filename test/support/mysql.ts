@@ -84,6 +84,7 @@ export class MysqlDatabase {
   readonly perlBytes = '?'
   readonly noStatusArg = new Uint8Array()
   readonly maxNumber = MAX_UINT32
+  readonly isSigned = false
 
   store(options: MysqlOptions = {}): MysqlStore {
     return new MysqlStore(this.url, this.name, options)
@@ -103,12 +104,22 @@ export class MysqlDatabase {
   }
 
   async remove(): Promise<void> {
-    if (!this.#pool) return this.drop()
+    if (!this.#pool || (await this.#isUsedUp())) return this.drop()
     await this.#endOthers()
     const own = ['jobq_context', 'jobq_death', 'jobq_pause', 'jobq_wait']
     const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
     await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
     this.#pool.push(this)
+  }
+
+  /** Are its next ids greater than what JavaScript can hold? They stay so when its tables are emptied. */
+  async #isUsedUp(): Promise<boolean> {
+    const sql = `SELECT MAX(id) > ${Number.MAX_SAFE_INTEGER} AS isUsedUp
+      FROM (SELECT id FROM job UNION ALL SELECT id FROM exception_log) ids`
+    return this.query(sql).then(
+      ([row]) => Number(row!.isUsedUp) === 1,
+      () => false, // no tables yet
+    )
   }
 
   async drop(): Promise<void> {

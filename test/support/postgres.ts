@@ -62,6 +62,7 @@ export class PostgresDatabase {
 
   readonly perlBytes = '?'
   readonly maxNumber = 2 ** 31 - 1
+  readonly isSigned = true
 
   /** @param parameters of the URL, with its question mark */
   store(options: LinkOptions = {}, parameters = ''): PostgresStore {

@@ -70,6 +70,31 @@ test('a job that is gone when it ends is lost as well', async t => {
   assert.equal(site.count('exception_log') + site.count('job_status'), 0)
 })
 
+test('a job that something else gives back the moment it is taken is not run again and again', async t => {
+  const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
+  await site.enqueue(['Shell'])
+  site.rows(`CREATE TRIGGER gives_back AFTER UPDATE OF grabbed_until ON job WHEN NEW.grabbed_until > 0
+    BEGIN UPDATE job SET grabbed_until = 0 WHERE id = NEW.id; END`)
+  const {code, stderr} = await site.work('--max-time', '2s').exited
+  assert.equal(code, 0)
+  assert.match(stderr, /job 1 was lost again: .* no job of Shell is taken for 1 s/)
+  const runs = stderr.match(/1 Shell lost/g)!.length
+  assert.ok(runs < 10, `${runs} times`)
+})
+
+test('a job whose id JavaScript can not hold is told once and not worked, what is behind it is', async t => {
+  const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
+  await site.enqueue(['Shell', {priority: 1}], ['Shell'])
+  site.rows('UPDATE job SET id = 9007199254740993 WHERE id = 1')
+  const {code, stderr} = await site.work('--drain').exited
+  assert.equal(code, 0)
+  assert.equal(stderr.match(/9007199254740993/g)!.length, 1)
+  assert.match(stderr, /2 Shell completed/)
+  assert.deepEqual(site.rows('SELECT CAST(id AS TEXT) AS id, grabbed_until FROM job'), [
+    {id: '9007199254740993', grabbed_until: 0},
+  ])
+})
+
 test('a lock that another process holds is waited for: what has ended is settled when it is gone', async t => {
   const site = new Workplace(t, {'Completes.mjs': waits('')})
   await site.enqueue(['Completes'], ['Completes', {priority: 1}])

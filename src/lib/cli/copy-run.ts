@@ -5,7 +5,7 @@
 import {closeSync} from 'node:fs'
 import {Readable} from 'node:stream'
 import {UsageError} from '../errors.ts'
-import type {ListedJob, NewJob} from '../job.ts'
+import {idOf, type ListedJob, type NewJob} from '../job.ts'
 import type {JobQueue} from '../queue.ts'
 import {textOrBytes} from '../serializers.ts'
 import {spool} from './line-source.ts'
@@ -40,6 +40,11 @@ async function* linesOf(
 ): AsyncGenerator<string> {
   for await (const job of from.eachJob({func})) {
     if (job.state === 'running') tally.running++
+    else if (Number.isNaN(job.priority + job.runAfter))
+      throw new UsageError(
+        `job ${idOf(job)}: expected numbers as its priority and run_after, got what another program has written there`,
+        {hint: 'mend the row, or delete it'},
+      )
     else yield `${JSON.stringify(spooled(job))}\n`
   }
 }

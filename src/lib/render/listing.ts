@@ -49,9 +49,9 @@ export const JOBS: Listing<ListedJob> = {
     {text: String(idOf({id, db}))},
     {text: oneLine(func)},
     {text: state, tone: state === 'running' ? 'busy' : state === 'ready' ? 'good' : 'waiting'},
-    {text: String(priority)},
+    numberCell(priority),
     {text: fromNow(runAfter)},
-    {text: String(retryCnt)},
+    numberCell(retryCnt),
     keyCell(uniqkey),
     argCell(arg),
   ],
@@ -136,10 +136,16 @@ function argDocument(arg: Uint8Array | null): RawJson | string | {base64: string
   return isJson(text) ? new RawJson(text) : text
 }
 
-/** Fields that are escaped, then one that is already. */
+/** Fields that are escaped, then one that is already. What should be a number and is none (NaN) is nothing. */
 export function line(fields: readonly (string | number | null)[], ...more: string[]): string {
-  const texts = fields.map(field => (field === null ? NOTHING : oneLine(String(field))))
+  const texts = fields.map(field =>
+    field === null || Number.isNaN(field) ? NOTHING : oneLine(String(field)),
+  )
   return `${[...texts, ...more].join('\t')}\n`
+}
+
+function numberCell(number: number): Cell {
+  return {text: Number.isNaN(number) ? '?' : String(number)}
 }
 
 function keyCell(uniqkey: string | null): Cell {

@@ -53,6 +53,7 @@ function escaped(byte: string): string {
 
 /** A duration for people, in its two largest units: 45s, 12m 5s, 3h 20m, 2d 4h. */
 export function duration(seconds: number): string {
+  if (Number.isNaN(seconds)) return '?'
   const units = [
     ['d', 86_400],
     ['h', 3600],
@@ -69,6 +70,7 @@ export function duration(seconds: number): string {
 
 /** A time as people tell it from now: `5m ago`, `in 2h`. */
 export function fromNow(time: number, now: number = Math.floor(Date.now() / 1000)): string {
+  if (Number.isNaN(time)) return '?'
   return time > now ? `in ${duration(time - now)}` : time === now ? 'now' : `${duration(now - time)} ago`
 }
 

@@ -39,6 +39,7 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
     ...(ssl || socketPath ? {} : {authPlugins: passwordPlugins(url.searchParams, name)}),
     charset: 'UTF8MB4_BIN',
     multipleStatements: true,
+    supportBigNumbers: true, // what a number can't hold comes in its digits
     flags: ['FOUND_ROWS'],
     connectTimeout: 0, // it ends before what comes behind the handshake: mysql-links.ts
   }

@@ -5,6 +5,7 @@
  * to wait for a connection goes with all others that do. Each has its own refusal: where the whole is refused for one of
  * them, they are sent one by one.
  */
+
 import {DuplicateJobError, JobqError} from '../errors.ts'
 import type {EnqueuedJob, ListedJob, NewJob} from '../job.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, isPassing, mayBeStored} from './mysql-errors.ts'
@@ -22,6 +23,7 @@ import {
 } from './mysql-insert.ts'
 import {type Link, literal} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
+import {idOfRow} from './mysql-rows.ts'
 import type {Sweeper} from './mysql-waits.ts'
 
 /** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
@@ -260,5 +262,5 @@ function runAfterOf({due}: NewJob): string {
 }
 
 function enqueuedJob({func, uniqkey, priority, due}: NewJob, id: number, now: number): EnqueuedJob {
-  return {id, func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
+  return {id: idOfRow(id), func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
 }

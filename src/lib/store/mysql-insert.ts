@@ -5,10 +5,12 @@
  * SQL text doubles the size of bytes (X'…'), and one statement must fit into max_allowed_packet: a large argument goes
  * by itself in the binary protocol.
  */
+
 import {ArgumentError, DuplicateJobError} from '../errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../job.ts'
 import {ERRNO, hasErrno} from './mysql-errors.ts'
 import type {Session, Value} from './mysql-link.ts'
+import {idOfRow} from './mysql-rows.ts'
 
 export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
@@ -51,7 +53,7 @@ export class Inserter {
     })
     for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
     return jobs.map(({func, uniqkey, priority}, i) => {
-      return {id: insertId + i, func, uniqkey, priority, runAfter: runAfters[i]!}
+      return {id: idOfRow(insertId) + i, func, uniqkey, priority, runAfter: runAfters[i]!}
     })
   }
 

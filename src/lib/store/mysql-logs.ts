@@ -1,6 +1,7 @@
 /** exception_log and job_status on MySQL, by id. */
+import {idTooLarge} from '../errors.ts'
 import type {ExceptionRow, FinalStatus, StatusRow} from '../job.ts'
-import {type LogPlace, STRETCH_BYTES, STRETCH_ROWS, type Stretch} from './keys.ts'
+import {LAST, type LogPlace, STRETCH_BYTES, STRETCH_ROWS, type Stretch} from './keys.ts'
 import {type Link, type Row, textOf, textOrNull} from './mysql-link.ts'
 import type {ExceptionPage, Page} from './store.ts'
 
@@ -55,6 +56,7 @@ export class MysqlLogs {
     place: LogPlace | null,
     toShown: (row: Row) => Shown,
   ): Promise<Stretch<Shown, LogPlace>> {
+    if (!place) await checkIds(this.#link, table)
     const newest =
       place?.newest ?? Number((await this.#rows(`SELECT MAX(id) AS id FROM ${table}`))[0]!.id ?? 0)
     const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
@@ -111,6 +113,18 @@ export class MysqlLogs {
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
 export function funcName({names}: Link, id: string): string {
   return `COALESCE(${names.select('func.name')}, CONCAT('#', ${id}))`
+}
+
+/** @throws StoreError if there is a row whose id can't be told from others */
+export async function checkIds(link: Link, table: string): Promise<void> {
+  const digits = await tooLargeId(link, table)
+  if (digits !== null) throw idTooLarge(table, digits)
+}
+
+export async function tooLargeId(link: Link, table: string): Promise<string | null> {
+  const sql = `SELECT CAST(MAX(id) AS CHAR) AS digits FROM ${table} WHERE id > ${LAST}`
+  const {digits} = (await link.run(sql)).rows[0]!
+  return digits === null ? null : textOf(digits)
 }
 
 /** The first rows that together have no more bytes than one stretch may have; at least one. */

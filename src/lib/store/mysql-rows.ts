@@ -1,5 +1,6 @@
 /** Rows of `job` on MySQL as the rest of jobq knows them. */
-import type {JobRow} from '../job.ts'
+import {idTooLarge} from '../errors.ts'
+import {type JobRow, MAX_ID} from '../job.ts'
 import {type Link, type Row, textOf, textOrNull} from './mysql-link.ts'
 
 export function jobColumns({keys}: Pick<Link, 'keys'>): string {
@@ -10,15 +11,22 @@ export function jobColumns({keys}: Pick<Link, 'keys'>): string {
 /** @param row of `jobColumns`, and the function's name as `func` */
 export function jobOf(row: Row): JobRow {
   return {
-    id: Number(row.id),
+    id: idOfRow(row.id),
     funcId: Number(row.func_id),
     func: textOf(row.func ?? ''),
     arg: row.arg as Buffer | null,
     uniqkey: textOrNull(row.uniqkey),
-    enqueueTime: Number(row.enqueue_time),
+    enqueueTime: row.enqueue_time === null ? Number.NaN : Number(row.enqueue_time),
     grabbedUntil: Number(row.grabbed_until),
     runAfter: Number(row.run_after),
     retryCnt: Number(row.retry_cnt),
     priority: Number(row.priority),
   }
+}
+
+/** @param id a number, or where that can't hold it (the connection's supportBigNumbers) its digits. @throws StoreError */
+export function idOfRow(id: unknown): number {
+  const number = Number(id)
+  if (number > MAX_ID) throw idTooLarge('job', String(id))
+  return number
 }

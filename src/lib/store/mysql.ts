@@ -9,6 +9,7 @@
  * The server tells no one of a change. One poll a process, a few seeks, asks what would be taken next: every 10 ms
  * while there is something going on, seldomer and seldomer up to every 250 ms when there is not.
  */
+
 import {setTimeout as sleep} from 'node:timers/promises'
 import {AlreadyRetriedError, NotFoundError} from '../errors.ts'
 import type {
@@ -29,9 +30,11 @@ import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './mysql-errors.
 import {checkTime, duplicateOf, Inserter} from './mysql-insert.ts'
 import {type Link, literal, textOf, textOrNull} from './mysql-link.ts'
 import {Links, PATIENCE_MS} from './mysql-links.ts'
+import {tooLargeId} from './mysql-logs.ts'
 import {Poll} from './mysql-poll.ts'
 import {PROCEDURE} from './mysql-procedure.ts'
 import {MysqlReads} from './mysql-reads.ts'
+import {idOfRow} from './mysql-rows.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './mysql-schema.ts'
 import {Turns} from './mysql-turn.ts'
 import {Sweeper, Waits} from './mysql-waits.ts'
@@ -225,7 +228,7 @@ export class MysqlStore implements Store {
       const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
       try {
         const [inserted] = await link.batch([insert, mark, 'COMMIT'])
-        return {id: inserted!.insertId, func, uniqkey, priority, runAfter}
+        return {id: idOfRow(inserted!.insertId), func, uniqkey, priority, runAfter}
       } catch (error) {
         if (!hasErrno(error, ERRNO.duplicate) || uniqkey === null) throw error
         throw await duplicateOf(link, Number(exception.func_id), func, uniqkey)
@@ -263,6 +266,7 @@ export class MysqlStore implements Store {
     this.#each<ExceptionRow, LogPlace>((reads, place) => reads.exceptionLog(page, place))
   eachStatus = (page: Page) => this.#each<StatusRow, LogPlace>((reads, place) => reads.statusLog(page, place))
   funcs = () => this.#read(async reads => (await reads.funcs()).map(({name}) => name))
+  tooLargeId = () => this.#links.read(link => tooLargeId(link, 'job'))
   counts = (func?: string) => this.#read(reads => reads.counts(func))
   times = (func?: string) => this.#read(reads => reads.times(func))
   attempts = (func?: string) => this.#read(reads => reads.attempts(func))

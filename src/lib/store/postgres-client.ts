@@ -1,7 +1,8 @@
 /** What a postgres:// address asks of a connection, and whom that tells the password. */
 import type {Socket} from 'node:net'
 import pg, {type ClientConfig} from 'pg'
-import {UsageError} from '../errors.ts'
+import {idTooLarge, UsageError} from '../errors.ts'
+import {MAX_ID} from '../job.ts'
 import {isLoopback, PasswordRefused} from './peer.ts'
 
 const INT8 = 20
@@ -44,9 +45,16 @@ export function configOf(url: string): Config {
     connectionString: parsed.href,
     types: {
       getTypeParser: ((oid: number, format?: 'text') =>
-        oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+        oid === INT8 ? wholeOf : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
     },
   }
+}
+
+/** Of all columns of this type only ids can be so large. @throws StoreError, and the statement fails with it */
+function wholeOf(digits: string): number {
+  const number = Number(digits)
+  if (number > MAX_ID) throw idTooLarge('job', digits)
+  return number
 }
 
 /** `ssl=true` and `ssl=false`, which pg has beside sslmode, in its words. */

@@ -11,8 +11,10 @@
  * once, for any values. (As settings of the function they would cost each call 24 µs, of about 110 in all.)
  */
 
-/** What an entry of jobq_lane is, but for its priority. */
-const IN_LANE = 'j.func_id = f.id AND j.grabbed_until = 0'
+import {MAX_ID} from '../job.ts'
+
+/** What an entry of jobq_lane is, but for its priority. Ids that JavaScript can't hold are passed over. */
+const IN_LANE = `j.func_id = f.id AND j.grabbed_until = 0 AND j.id + 0 <= ${MAX_ID}`
 
 /**
  * The jobs that are due at the highest level under `below`, in the order of work: `level`, `picked`, `picked_of`.
@@ -104,7 +106,8 @@ BEGIN
            ARRAY(SELECT p.func::TEXT FROM jobq_pause p),
            EXISTS (SELECT FROM unnest(ids) AS f (id) WHERE
                (SELECT j.grabbed_until FROM job j WHERE j.func_id = f.id AND j.grabbed_until > 0
-                 ORDER BY j.grabbed_until LIMIT 1) <= now_s)
+                 ORDER BY j.grabbed_until LIMIT 1) <= now_s
+                OR EXISTS (SELECT FROM job j WHERE j.func_id = f.id AND j.grabbed_until < 0))
       INTO leaves, paused, has_expired;
     IF leaves THEN
         UPDATE jobq_wait w SET outcome = 'completed', ended_at = now_s WHERE w.job_id = ANY (gone);
@@ -122,10 +125,12 @@ BEGIN
            FROM (SELECT l.id FROM unnest(ids, func_most) AS l (id, most) WHERE l.most > 0 ORDER BY l.id OFFSET 0) limited;
     END IF;
     IF has_expired AND NOT only_look THEN
+        -- As another program may have written it
+        UPDATE job j SET grabbed_until = 0 FROM unnest(ids) AS f (id) WHERE j.func_id = f.id AND j.grabbed_until < 0;
         FOR died IN
             SELECT f.id AS func_id, f.name, j.* FROM unnest(ids, func_names) AS f (id, name) CROSS JOIN LATERAL (
                 SELECT j.id, j.grabbed_until, j.uniqkey, j.priority FROM job j
-                 WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s
+                 WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s AND j.id + 0 <= ${MAX_ID}
                  ORDER BY j.grabbed_until LIMIT 1000 FOR UPDATE SKIP LOCKED) j
         LOOP
             SELECT d.failed INTO failure FROM jobq_die_2(died.id, died.grabbed_until,

@@ -1,9 +1,23 @@
 /** The order of a listing on PostgreSQL: keys of jobs by the index jobq_lane, lanes merged as they are wanted. */
 import type {JobState} from '../job.ts'
-import {byId, byOrder, byTime, joined, type Key, type Keys, LAST, merged, type Order, share} from './keys.ts'
+import {
+  type Ask,
+  answeredLater,
+  delayedOf,
+  type JobPlace,
+  type Key,
+  LAST,
+  type Lane,
+  ORDERS,
+  readyOf,
+  wantedAt,
+  withKeys,
+} from './keys.ts'
 import {bigints, integers} from './postgres-arrays.ts'
 import type {Send, Statement, Value} from './postgres-link.ts'
 
+/** Ids that JavaScript can't hold are none that it could find again. By the index jobq_lane, whatever the planner thinks. */
+const HAS_ID = `id + 0 <= ${LAST}`
 /** The priorities at which functions have jobs that no one holds: one seek each. */
 const LANES = {
   name: 'jobq_lanes',
@@ -20,132 +34,75 @@ const inLanes = (due: string) => `SELECT lane.nth, j.id, j.priority, j.run_after
   FROM unnest($1::INTEGER[], $2::INTEGER[], $3::BIGINT[], $4::BIGINT[])
     WITH ORDINALITY AS lane (func_id, priority, run_after, id, nth)
   CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
-    WHERE func_id = lane.func_id AND grabbed_until = 0 AND priority = lane.priority
+    WHERE func_id = lane.func_id AND grabbed_until = 0 AND priority = lane.priority AND ${HAS_ID}
       AND (run_after, id) > (lane.run_after, lane.id) AND ${due}
     ORDER BY run_after, id LIMIT $5) j`
 const READY = {name: 'jobq_ready', text: inLanes('run_after <= $6')}
 const DELAYED = {name: 'jobq_delayed', text: inLanes('run_after > $6')}
-/** Jobs that are in no lane, by function. $1 functions, $2 now, $3 how many of each, then the place. */
-const besides = (
-  condition: string,
-  order: string,
-) => `SELECT f.nth, j.id, j.priority, j.run_after AS "runAfter"
-  FROM unnest($1::INTEGER[]) WITH ORDINALITY AS f (func_id, nth)
-  CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
-    WHERE func_id = f.func_id AND ${condition} ORDER BY ${order} LIMIT $3) j`
-const RUNNING = {name: 'jobq_running', text: besides('grabbed_until > $2 AND id > $4', 'id')}
-const READY_STRAYS = {
-  name: 'jobq_ready_strays',
-  text: besides(
-    `grabbed_until BETWEEN 1 AND $2 AND run_after <= $2
-      AND (-priority::BIGINT, run_after, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
-    'priority DESC, run_after, id',
-  ),
-}
-const DELAYED_STRAYS = {
-  name: 'jobq_delayed_strays',
-  text: besides(
-    `grabbed_until BETWEEN 1 AND $2 AND run_after > $2
-      AND (run_after, -priority::BIGINT, id) > ($4::BIGINT, $5::BIGINT, $6::BIGINT)`,
-    'run_after, priority DESC, id',
-  ),
+/** Jobs that are in no lane, in any order. $1 functions, $2 now. */
+const besides = (conditions: readonly string[]) =>
+  conditions
+    .map(
+      condition => `SELECT j.id, j.priority, j.run_after AS "runAfter" FROM unnest($1::INTEGER[]) AS f (func_id)
+        CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
+          WHERE func_id = f.func_id AND ${condition} AND ${HAS_ID}) j`,
+    )
+    .join(' UNION ALL ')
+/** Leases that ran out, and times before all times, which another program may have written. */
+const strays = (due: string) =>
+  besides([`grabbed_until > 0 AND grabbed_until <= $2 AND ${due}`, `grabbed_until < 0 AND ${due}`])
+const BESIDE_LANES: Record<JobState, Statement> = {
+  running: {name: 'jobq_running', text: besides(['grabbed_until > $2'])},
+  ready: {name: 'jobq_ready_strays', text: strays('run_after <= $2')},
+  delayed: {name: 'jobq_delayed_strays', text: strays('run_after > $2')},
 }
 
-interface Lane {
-  funcId: number
-  priority: number
-}
-
-interface Wanted {
-  state: JobState
-  funcIds: readonly number[]
-  after: Key | null
-  wanted: number
-  now: number
-}
-
-/** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
-export async function keysOf(send: Send, {state, funcIds, after, wanted, now}: Wanted): Promise<Keys> {
-  if (wanted === 0 || funcIds.length === 0) return {keys: [], end: null}
-  const funcs = integers(funcIds)
-  if (state === 'running') {
-    const parts = await partsOf(send, RUNNING, [funcs, now, wanted, after?.id ?? -1], funcIds.length, byId)
-    return merged(parts, wanted, byId)
-  }
-  const lanes = (await send(LANES, [funcs])).rows as unknown as Lane[]
-  const from = after ?? {id: -1, priority: LAST, runAfter: -1}
-  if (state === 'ready') {
-    const place = [-from.priority, from.runAfter, from.id]
-    const strays = await partsOf(send, READY_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byOrder)
-    return joined([await readyKeys(send, lanes, from, wanted, now), merged(strays, wanted, byOrder)], byOrder)
-  }
-  const place = [from.runAfter, -from.priority, from.id]
-  const strays = await partsOf(send, DELAYED_STRAYS, [funcs, now, wanted, ...place], funcIds.length, byTime)
-  // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
-  const behind = (priority: number) =>
-    priority === from.priority ? from.id : priority > from.priority ? LAST : -1
-  const limit = share(wanted, lanes.length)
-  const places = lanes.map(({priority}) => ({runAfter: from.runAfter, id: behind(priority)}))
-  const parts = await laneKeys(send, DELAYED, lanes, places, limit, now, byTime)
-  return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
-}
-
-/** From the highest priority down, of all functions: one lane at first, then twice as many at once each time. */
-async function readyKeys(
+/** Keys are read until there are some, or no more of this state. */
+export async function readAhead(
   send: Send,
-  all: readonly Lane[],
-  from: Key,
-  wanted: number,
-  now: number,
-): Promise<Keys> {
-  const lanes = all.filter(lane => lane.priority <= from.priority).sort((a, b) => b.priority - a.priority)
-  const keys: Key[] = []
-  for (let at = 0, size = 1; at < lanes.length; size *= 2) {
-    const limit = wanted - keys.length
-    if (limit <= 0) return {keys, end: {priority: lanes[at - 1]!.priority, runAfter: LAST, id: LAST}}
-    let until = Math.min(lanes.length, at + size)
-    while (lanes[until]?.priority === lanes[until - 1]!.priority) until++ // no priority is cut in two
-    const some = lanes.slice(at, until)
-    const places = some.map(({priority}) => (priority === from.priority ? from : {runAfter: -1, id: -1}))
-    const part = merged(await laneKeys(send, READY, some, places, limit, now, byOrder), limit, byOrder)
-    keys.push(...part.keys)
-    if (part.end) return {keys, end: part.end}
-    at = until
-  }
-  return {keys, end: null}
+  place: JobPlace,
+  funcIds: () => Promise<readonly number[]>,
+): Promise<JobPlace> {
+  let here = place
+  if (here.ids.length > 0 || !here.hasMore) return here
+  const funcs = integers(await funcIds())
+  while (here.ids.length === 0 && here.hasMore) here = await read(send, here, funcs)
+  return here
 }
 
-function laneKeys(
+async function read(send: Send, place: JobPlace, funcs: Value): Promise<JobPlace> {
+  const {state, after, now} = place
+  const aside = place.aside ?? (await rows<Key>(send, BESIDE_LANES[state], [funcs, now])).sort(ORDERS[state])
+  if (state === 'running') return withKeys(place, {keys: [], end: null}, aside)
+  const lanes = await rows<Lane>(send, LANES, [funcs])
+  const wanted = wantedAt(place, lanes.length)
+  const inLanes =
+    state === 'ready'
+      ? await answeredLater(readyOf(lanes, after, wanted), ask => laneKeys(send, READY, ask, now))
+      : await answeredLater(delayedOf(lanes, after, wanted), ask => laneKeys(send, DELAYED, ask, now))
+  return withKeys(place, inLanes, aside)
+}
+
+async function laneKeys(
   send: Send,
   statement: Statement,
-  lanes: readonly Lane[],
-  places: readonly {runAfter: number; id: number}[],
-  limit: number,
+  {lanes, limit}: Ask,
   now: number,
-  order: Order,
 ): Promise<Key[][]> {
-  const values = [
-    integers(lanes.map(({funcId}) => funcId)),
-    integers(lanes.map(({priority}) => priority)),
-    bigints(places.map(({runAfter}) => runAfter)),
-    bigints(places.map(({id}) => id)),
+  const parts = lanes.map((): Key[] => [])
+  const found = await rows<Key & {nth: number}>(send, statement, [
+    integers(lanes.map(({lane}) => lane.funcId)),
+    integers(lanes.map(({lane}) => lane.priority)),
+    bigints(lanes.map(({behind}) => behind.runAfter)),
+    bigints(lanes.map(({behind}) => behind.id)),
     limit,
     now,
-  ]
-  return partsOf(send, statement, values, lanes.length, order)
+  ])
+  for (const {nth, ...key} of found) parts[nth - 1]!.push(key)
+  for (const keys of parts) keys.sort((a, b) => a.runAfter - b.runAfter || a.id - b.id)
+  return parts
 }
 
-/** Keys by the lane or function that they are of, each part in order. */
-async function partsOf(
-  send: Send,
-  statement: Statement,
-  values: readonly Value[],
-  count: number,
-  order: Order,
-): Promise<Key[][]> {
-  const parts = Array.from({length: count}, (): Key[] => [])
-  for (const {nth, ...key} of (await send(statement, values)).rows as unknown as (Key & {nth: number})[])
-    parts[nth - 1]!.push(key)
-  for (const keys of parts) keys.sort(order)
-  return parts
+async function rows<Row>(send: Send, statement: Statement, values: readonly Value[]): Promise<Row[]> {
+  return (await send(statement, values)).rows as Row[]
 }

@@ -4,6 +4,7 @@
  * A listing is read in stretches, each of one moment (a snapshot of its own), from where the one before it ended, and
  * small enough to hold: keys first, with the sizes of what they stand for, then as many rows as fit.
  */
+import {idTooLarge} from '../errors.ts'
 import type {
   ExceptionRow,
   FuncAttempts,
@@ -16,18 +17,22 @@ import type {
 } from '../job.ts'
 import {quantile} from '../job.ts'
 import {
+  firstPlace,
   type JobPlace,
-  type Key,
+  LAST,
   LISTED_STATES,
   type LogPlace,
   listed,
+  nextIds,
   ORDERS,
+  placeBehind,
   STRETCH_BYTES,
   STRETCH_ROWS,
   type Stretch,
+  stillThere,
 } from './keys.ts'
 import {bigints, integers} from './postgres-arrays.ts'
-import {keysOf} from './postgres-keys.ts'
+import {readAhead} from './postgres-keys.ts'
 import {NOW, type Send, type Statement, type Value} from './postgres-link.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
@@ -38,6 +43,14 @@ const JOB_COLUMNS = `job.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, en
 
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const FUNCS = {name: 'jobq_funcs', text: 'SELECT id, name FROM func ORDER BY name COLLATE "C"'}
+const WITH_JOBS = {
+  name: 'jobq_with_jobs',
+  text: `WITH RECURSIVE has (func_id) AS (
+      SELECT (SELECT func_id FROM job ORDER BY func_id LIMIT 1) UNION ALL
+      SELECT (SELECT j.func_id FROM job j WHERE j.func_id > has.func_id ORDER BY j.func_id LIMIT 1) FROM has
+      WHERE has.func_id IS NOT NULL)
+    SELECT func_id AS id, ${FUNC_NAME} FROM has LEFT JOIN func ON func.id = func_id WHERE func_id IS NOT NULL`,
+}
 const FIND = {
   name: 'jobq_find',
   text: `SELECT ${JOB_COLUMNS}, ${NOW} AS now FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = $1`,
@@ -116,27 +129,21 @@ export class PostgresReads {
 
   async jobs(page: JobPage, place: JobPlace | null): Promise<Stretch<ListedJob, JobPlace>> {
     const {func, state: only, uniqkey, limit, offset} = page
-    const [funcs, time] = await Promise.all([this.#chosen(func), this.#now()])
-    const ids = funcs.map(({id}) => id)
     if (uniqkey !== undefined) {
-      const rows = await this.#withUniqkey(uniqkey, ids, only, time)
+      const [funcs, now] = await Promise.all([this.#chosen(func), this.#now()])
+      const rows = await this.#withUniqkey(uniqkey, funcs, only, now)
       return {rows: rows.slice(offset, offset + limit), next: null}
     }
-    const states = LISTED_STATES.filter(state => only === undefined || state === only)
-    const here = place ?? {now: time, state: states[0]!, after: null, skip: offset, left: limit}
-    const {now, state, after} = here
-    const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
-    const {keys, end} = await keysOf(this.#send, {state, funcIds: ids, after, wanted, now})
-    const shown = keys.slice(here.skip, here.skip + here.left)
-    const {kept, isCut} = await this.#asManyAsFit(shown)
-    const rows = (await this.#jobRows(kept)).map(row => listed(row, now))
-    const next = isCut ? kept.at(-1)! : end
-    const left = here.left - rows.length
-    const skip = Math.max(0, here.skip - keys.length)
-    if (left === 0) return {rows, next: null}
-    if (next) return {rows, next: {now, state, after: next, skip, left}}
-    const following = states[states.indexOf(state) + 1]
-    return {rows, next: following ? {now, state: following, after: null, skip, left} : null}
+    if (limit === 0) return {rows: [], next: null}
+    const begun = place ?? firstPlace(await this.#now(), only, offset, limit)
+    const here = await readAhead(this.#send, begun, () => this.#withJobs(func))
+    const ids = nextIds(here)
+    const fitting = await this.#asManyAsFit(ids)
+    const found = (await this.#jobRows(fitting)).map(row => listed(row, here.now))
+    const rows = stillThere(found, here)
+    const next = placeBehind(here, fitting.length, rows.length, only)
+    if (!next && rows.length < here.left) await this.#checkIds('job')
+    return {rows, next}
   }
 
   async exceptionLog(page: ExceptionPage, place: LogPlace | null): Promise<Stretch<ExceptionRow, LogPlace>> {
@@ -240,6 +247,7 @@ export class PostgresReads {
     {limit, offset, oldestFirst}: {limit: number; offset: number; oldestFirst: boolean},
     place: LogPlace | null,
   ): Promise<Stretch<Row, LogPlace>> {
+    if (!place) await this.#checkIds(table)
     const newest = place?.newest ?? (await this.#newest(table))
     const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
     const left = place?.left ?? limit
@@ -271,14 +279,31 @@ export class PostgresReads {
     return (await this.funcs()).filter(({name}) => only === undefined || name === only)
   }
 
+  /** The functions that have jobs, those that have no row of their own among them. */
+  async #withJobs(only: string | undefined): Promise<number[]> {
+    const funcs = await this.#rows<{id: number; func: string}>(WITH_JOBS)
+    return funcs.filter(({func}) => only === undefined || func === only).map(({id}) => id)
+  }
+
+  /** @throws StoreError if there is a row whose id can't be told from others */
+  async #checkIds(table: string): Promise<void> {
+    const digits = await this.tooLargeId(table)
+    if (digits !== null) throw idTooLarge(table, digits)
+  }
+
+  async tooLargeId(table = 'job'): Promise<string | null> {
+    const sql = `SELECT max(id)::TEXT AS digits FROM ${table} WHERE id > ${LAST}`
+    return (await this.#rows<{digits: string | null}>(sql))[0]!.digits
+  }
+
   /** A (func, uniqkey) is unique: at most one row a function. */
   async #withUniqkey(
     uniqkey: string,
-    funcIds: readonly number[],
+    funcs: readonly Func[],
     state: JobState | undefined,
     now: number,
   ): Promise<ListedJob[]> {
-    return (await this.#rows<JobRow>(WITH_UNIQKEY, [integers(funcIds), uniqkey]))
+    return (await this.#rows<JobRow>(WITH_UNIQKEY, [integers(funcs.map(({id}) => id)), uniqkey]))
       .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
       .sort(
@@ -286,18 +311,18 @@ export class PostgresReads {
       )
   }
 
-  async #asManyAsFit(keys: readonly Key[]): Promise<{kept: readonly Key[]; isCut: boolean}> {
-    const sizes = await this.#rows<Sized>(SIZES, [bigints(keys.map(({id}) => id))])
+  async #asManyAsFit(ids: readonly number[]): Promise<readonly number[]> {
+    const sizes = await this.#rows<Sized>(SIZES, [bigints(ids)])
     const sizeOf = new Map(sizes.map(({id, size}) => [id, size]))
-    const {length} = fitting(keys.map(({id}) => ({id, size: sizeOf.get(id) ?? 0})))
-    return {kept: keys.slice(0, length), isCut: length < keys.length}
+    return fitting(ids.map(id => ({id, size: sizeOf.get(id) ?? 0})))
   }
 
-  async #jobRows(keys: readonly Key[]): Promise<JobRow[]> {
-    if (keys.length === 0) return []
-    const rows = await this.#rows<JobRow>(JOBS, [bigints(keys.map(({id}) => id))])
+  /** Those that have not left since their keys were read. */
+  async #jobRows(ids: readonly number[]): Promise<JobRow[]> {
+    if (ids.length === 0) return []
+    const rows = await this.#rows<JobRow>(JOBS, [bigints(ids)])
     const rowOf = new Map(rows.map(row => [row.id, row]))
-    return keys.map(({id}) => rowOf.get(id)!)
+    return ids.flatMap(id => rowOf.get(id) ?? [])
   }
 
   async #now(): Promise<number> {

@@ -251,6 +251,7 @@ export class PostgresStore implements Store {
     this.#each((reads, place: LogPlace | null) => reads.exceptionLog(page, place))
   eachStatus = (page: Page) => this.#each((reads, place: LogPlace | null) => reads.statusLog(page, place))
   funcs = () => this.#read(async send => (await new PostgresReads(send).funcs()).map(({name}) => name))
+  tooLargeId = () => this.#read(send => new PostgresReads(send).tooLargeId())
   counts = (func?: string) => this.#read(send => new PostgresReads(send).counts(func))
   times = (func?: string) => this.#read(send => new PostgresReads(send).times(func))
   attempts = (func?: string) => this.#read(send => new PostgresReads(send).attempts(func))

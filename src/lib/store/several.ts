@@ -141,6 +141,11 @@ export class SeveralStores implements Store {
     return unique((await this.#databases.all(store => store.funcs())).flatMap(([, funcs]) => funcs))
   }
 
+  async tooLargeId(): Promise<string | null> {
+    const found = await this.#databases.all(store => store.tooLargeId())
+    return found.map(([, digits]) => digits).find(digits => digits !== null) ?? null
+  }
+
   async counts(func?: string): Promise<FuncCounts[]> {
     return mergedCounts(
       (await this.#databases.all(store => store.counts(func))).flatMap(([, counts]) => counts),

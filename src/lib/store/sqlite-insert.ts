@@ -5,8 +5,8 @@
  * A function gets its row on first use, as Qudo does it; ids are remembered until a rollback may have unmade one. The
  * tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name.
  */
-import {ArgumentError, DuplicateJobError, JobqError} from '../errors.ts'
-import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../job.ts'
+import {ArgumentError, DuplicateJobError, idTooLarge, JobqError, type StoreError} from '../errors.ts'
+import {type EnqueuedJob, MAX_ID, MAX_UINT32, type NewJob} from '../job.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 
 /** How long the event loop may be kept. */
@@ -120,8 +120,16 @@ export class SqliteInsert {
       this.#link.sql(sql).run(funcId, job.arg, uniqkey, this.#link.now(), runAfter, priority),
     )
     const id = Number(lastInsertRowid)
+    if (id > MAX_ID) throw this.#unmake()
     if (job.context !== undefined || job.tracked) this.#insertBeside(id, job)
     return {id, func, uniqkey, priority, runAfter}
+  }
+
+  /** The row that was inserted last, whose id is none that could be told. */
+  #unmake(): StoreError {
+    const digits = this.#link.pluck('SELECT CAST(last_insert_rowid() AS TEXT)').get() as string
+    this.#link.sql('DELETE FROM main.job WHERE id = last_insert_rowid()').run()
+    return idTooLarge('job', digits)
   }
 
   /**
@@ -186,8 +194,9 @@ export class SqliteInsert {
   findFuncId(name: string): number | undefined {
     const known = this.#knownFuncId(name)
     if (known !== undefined) return known
-    const sql = 'SELECT id FROM main.func WHERE name = ?'
-    const id = this.#link.pluck(sql).get(name) as number | undefined
+    const sql = 'SELECT id FROM main.func WHERE name = '
+    const find = (value: string) => this.#link.pluck(sql + value).get(name) as number | undefined
+    const id = find('?') ?? find('CAST(? AS BLOB)') // as another program may have bound it
     if (id !== undefined) this.#funcIds.set(name, id)
     return id
   }

@@ -1,14 +1,38 @@
 /**
  * Waiting jobs by their keys on SQLite, in the order of a listing: seeks in the index jobq_lane, lane by lane.
  *
- * Leases that ran out and that no grab has put back yet are strays: they count as ready or delayed, but lie outside the
- * lanes.
+ * A column holds whatever is written into it, by other programs too. Lanes are of whole numbers and fractions that JavaScript
+ * can hold. Beside them lie leases that ran out and that no grab has put back yet, and rows with anything else in them:
+ * they are listed by numbers that stand for it.
  */
 import type {JobState} from '../job.ts'
-import {byId, byOrder, byTime, joined, type Key, type Keys, LAST, merged, share} from './keys.ts'
+import {
+  type Ask,
+  answered,
+  byId,
+  delayedOf,
+  FIRST,
+  type JobPlace,
+  type Key,
+  LAST,
+  type Lane,
+  ORDERS,
+  readyOf,
+  wantedAt,
+  withKeys,
+} from './keys.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 
-const SELECT_KEY = 'SELECT id, priority, run_after AS runAfter FROM job WHERE func_id = ?'
+/** Ids that JavaScript can't hold are none that it could find again. */
+const SELECT_KEY = `SELECT id, priority, run_after AS runAfter FROM job WHERE id <= ${LAST} AND func_id = +?`
+const LANE = 'grabbed_until = 0 AND priority = +?'
+/** Of what nobody works, what is in no lane, whichever time it is due. One `?` is now. */
+const BESIDE_LANES = [
+  'grabbed_until < 0',
+  'grabbed_until > 0 AND grabbed_until <= +?',
+  `grabbed_until = 0 AND priority > ${LAST}`,
+  `grabbed_until = 0 AND priority < ${FIRST}`,
+]
 
 export interface Func {
   id: number
@@ -22,100 +46,95 @@ export class SqliteKeys {
     this.#link = link
   }
 
-  /** The next jobs of one state behind a key, in their order: at least one if there is one, often about `wanted`. */
-  next(state: JobState, funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    if (wanted === 0 || funcs.length === 0) return {keys: [], end: null}
-    if (state === 'running') return this.#runningKeys(funcs, after, wanted, now)
-    return state === 'ready'
-      ? this.#readyKeys(funcs, after, wanted, now)
-      : this.#delayedKeys(funcs, after, wanted, now)
+  /** Keys are read until there are some, or no more of this state. */
+  readAhead(place: JobPlace, funcs: readonly Func[]): JobPlace {
+    let here = place
+    while (here.ids.length === 0 && here.hasMore) here = this.#read(here, funcs)
+    return here
   }
 
-  #runningKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const sql = `${SELECT_KEY} AND grabbed_until > ? AND id > ? ORDER BY id LIMIT ?`
-    const parts = funcs.map(({id}) => this.#link.sql(sql).all(id, now, after?.id ?? -1, wanted) as Key[])
-    return merged(parts, wanted, byId)
+  #read(place: JobPlace, funcs: readonly Func[]): JobPlace {
+    const {now, state, after} = place
+    if (state === 'running') return withKeys(place, {keys: [], end: null}, this.#runningKeys(funcs, now))
+    const lanes = funcs.flatMap(({id}) => this.priorities(id).map(priority => ({funcId: id, priority})))
+    const wanted = wantedAt(place, lanes.length)
+    const inLanes =
+      state === 'ready'
+        ? answered(readyOf(lanes, after, wanted), ask => this.#inLanes(ask, '<=', now))
+        : answered(delayedOf(lanes, after, wanted), ask => this.#inLanes(ask, '>', now))
+    return withKeys(place, inLanes, place.aside ?? this.#besideLanes(funcs, lanes, state, now))
   }
 
-  /** Priority by priority from the highest down, all functions' lanes of one priority together. */
-  #readyKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
+  #runningKeys(funcs: readonly Func[], now: number): Key[] {
+    const running = this.#link.sql(`${SELECT_KEY} AND grabbed_until > ?`)
+    return funcs
+      .flatMap(({id}) => running.all(id, now) as Key[])
+      .map(asNumbers)
+      .sort(byId)
+  }
+
+  #inLanes({lanes, limit}: Ask, due: '<=' | '>', now: number): Key[][] {
     const lane = this.#link.sql(
-      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after <= ?
-       ORDER BY run_after, id LIMIT ?`,
+      `${SELECT_KEY} AND ${LANE} AND (run_after, id) > (+?, +?) AND run_after ${due} +? AND run_after <= ${LAST}
+       ORDER BY run_after, id LIMIT +?`,
     )
-    const heads = funcs.map(({id}) => ({id, priority: this.#nextPriority(id, from.priority + 1)}))
-    const parts: Keys[] = []
-    for (let found = 0; found < wanted; ) {
-      const priority = heads.reduce((highest, head) => Math.max(highest, head.priority ?? -1), -1)
-      if (priority < 0) break
-      const lanes = heads.filter(head => head.priority === priority)
-      const limit = share(wanted - found, lanes.length)
-      const [time, id] = priority === from.priority ? [from.runAfter, from.id] : [-1, -1]
-      const part = merged(
-        lanes.map(head => lane.all(head.id, priority, time, id, now, limit) as Key[]),
-        limit,
-        byOrder,
-      )
-      parts.push({keys: part.keys, end: part.end ?? {priority, runAfter: LAST, id: LAST}})
-      if (part.end) break
-      found += part.keys.length
-      for (const head of lanes) head.priority = this.#nextPriority(head.id, priority)
+    return lanes.map(
+      ({lane: {funcId, priority}, behind: {runAfter, id}}) =>
+        lane.all(funcId, priority, runAfter, id, now, limit) as Key[],
+    )
+  }
+
+  #besideLanes(funcs: readonly Func[], lanes: readonly Lane[], state: JobState, now: number): readonly Key[] {
+    const due = state === 'ready' ? 'run_after <= +?' : 'run_after > +?'
+    const keys: Key[] = []
+    for (const condition of BESIDE_LANES) {
+      const found = this.#link.sql(`${SELECT_KEY} AND ${condition} AND ${due}`)
+      const values = condition.includes('?') ? [now, now] : [now]
+      for (const {id} of funcs) for (const key of found.all(id, ...values) as Key[]) keys.push(key)
     }
-    const isAll = heads.every(({priority}) => priority === undefined)
-    const strays = funcs.map(
-      ({id}) =>
-        this.#link
-          .sql(
-            `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after <= ? AND (-priority, run_after, id) > (?, ?, ?)
-           ORDER BY priority DESC, run_after, id LIMIT ?`,
-          )
-          .all(id, now, now, -from.priority, from.runAfter, from.id, wanted) as Key[],
-    )
-    const inLanes = {keys: parts.flatMap(({keys}) => keys), end: isAll ? null : (parts.at(-1)?.end ?? null)}
-    return joined([inLanes, merged(strays, wanted, byOrder)], byOrder)
-  }
-
-  /** All lanes together: the order is that of the clock. */
-  #delayedKeys(funcs: readonly Func[], after: Key | null, wanted: number, now: number): Keys {
-    const from = after ?? {id: -1, priority: LAST, runAfter: -1}
-    const lane = this.#link.sql(
-      `${SELECT_KEY} AND grabbed_until = 0 AND priority = ? AND (run_after, id) > (?, ?) AND run_after > ?
-       ORDER BY run_after, id LIMIT ?`,
-    )
-    const lanes = funcs.flatMap(({id}) => this.priorities(id).map(priority => ({id, priority})))
-    const limit = share(wanted, lanes.length)
-    // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
-    const behind = (priority: number) =>
-      priority === from.priority ? from.id : priority > from.priority ? LAST : -1
-    const parts = lanes.map(
-      ({id, priority}) => lane.all(id, priority, from.runAfter, behind(priority), now, limit) as Key[],
-    )
-    const strays = funcs.map(
-      ({id}) =>
-        this.#link
-          .sql(
-            `${SELECT_KEY} AND grabbed_until BETWEEN 1 AND ? AND run_after > ? AND (run_after, -priority, id) > (?, ?, ?)
-           ORDER BY run_after, priority DESC, id LIMIT ?`,
-          )
-          .all(id, now, now, from.runAfter, -from.priority, from.id, wanted) as Key[],
-    )
-    return joined([merged(parts, limit, byTime), merged(strays, wanted, byTime)], byTime)
+    const never = state === 'ready' ? `run_after < ${FIRST}` : `run_after > ${LAST}`
+    const odd = this.#link.sql(`${SELECT_KEY} AND ${LANE} AND ${never}`)
+    for (const {funcId, priority} of lanes)
+      for (const key of odd.all(funcId, priority) as Key[]) keys.push(key)
+    return keys.map(asNumbers).sort(ORDERS[state])
   }
 
   /** The priorities at which a function has jobs that no one holds, highest first: one seek each. */
   priorities(funcId: number): number[] {
+    const sql = `SELECT priority FROM job WHERE func_id = +? AND grabbed_until = 0 AND priority < +? AND priority >= ${FIRST}
+      ORDER BY priority DESC LIMIT 1`
+    const next = this.#link.pluck(sql)
     const priorities: number[] = []
-    for (let below = LAST; ; below = priorities.at(-1)!) {
-      const priority = this.#nextPriority(funcId, below)
+    for (let below = LAST + 1; ; below = priorities.at(-1)!) {
+      const priority = next.get(funcId, below) as number | undefined
       if (priority === undefined) return priorities
       priorities.push(priority)
     }
   }
 
-  #nextPriority(funcId: number, below: number): number | undefined {
-    const sql = `SELECT priority FROM job WHERE func_id = ? AND grabbed_until = 0 AND priority < ?
-      ORDER BY priority DESC LIMIT 1`
-    return this.#link.pluck(sql).get(funcId, below) as number | undefined
+  /** How many of a function are ready or delayed that are in no lane, and since when the first of them is due. */
+  countBeside(funcId: number, now: number): {ready: number; delayed: number; oldest: number | null} {
+    const total = {ready: 0, delayed: 0, oldest: null as number | null}
+    for (const condition of BESIDE_LANES) {
+      const count = this.#link.raw(
+        `SELECT count(*), count(*) FILTER (WHERE run_after <= ?), min(run_after) FILTER (WHERE run_after <= ?) FROM job
+         WHERE func_id = ? AND ${condition}`,
+      )
+      const values = condition.includes('?') ? [now, now, funcId, now] : [now, now, funcId]
+      const [all, ready, oldest] = count.get(...values) as [number, number, number | null]
+      total.ready += ready
+      total.delayed += all - ready
+      if (oldest !== null && (total.oldest === null || oldest < total.oldest)) total.oldest = oldest
+    }
+    return total
   }
+}
+
+/** Text comes behind every number, as in the index, and so does what JavaScript can't hold. */
+function asNumbers({id, priority, runAfter}: Key): Key {
+  return {id, priority: held(priority), runAfter: held(runAfter)}
+}
+
+function held(value: unknown): number {
+  return typeof value === 'number' ? Math.max(FIRST, Math.min(LAST, value)) : LAST
 }

@@ -6,10 +6,13 @@
  * to the next lower priority. So a grab costs functions × priorities, not rows. Lanes that were passed like that are
  * not looked at again until one of their jobs comes due, or a job comes in.
  *
+ * Columns hold whatever other programs write into them. What no lane can hold is mended where nothing else is left to take,
+ * and a job whose id JavaScript can't hold is passed over: it would be lost at each end, and taken again.
+ *
  * Statements with ORDER BY say `+?`: binding a bare `?` that the planner has looked at makes SQLite prepare the
  * statement anew at every run (measured: 3.3 µs for a seek instead of 0.4).
  */
-import {ALL_FUNCS, type JobRow, type Lease} from '../job.ts'
+import {ALL_FUNCS, type JobRow, type Lease, MAX_ID, MAX_UINT32} from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import type {Passed, SqliteMemory} from './sqlite-memory.ts'
@@ -42,15 +45,16 @@ type Row = [
 const KEY = 'id, priority, run_after'
 const ROW = `${KEY}, CAST(arg AS BLOB), uniqkey, enqueue_time, retry_cnt`
 const ROW_WITH_CONTEXT = `${ROW}, (SELECT context FROM jobq_context WHERE job_id = job.id)`
+const HAS_ID = `id <= ${MAX_ID}`
 /** The head of the highest lane below a priority. */
 const headOf = (columns: string) =>
   `SELECT ${columns} FROM job INDEXED BY jobq_lane
-   WHERE func_id = +? AND grabbed_until = 0 AND priority = (
+   WHERE func_id = +? AND grabbed_until = 0 AND ${HAS_ID} AND priority = (
      SELECT priority FROM job INDEXED BY jobq_lane
-     WHERE func_id = +? AND grabbed_until = 0 AND priority < +? ORDER BY priority DESC LIMIT 1)
+     WHERE func_id = +? AND grabbed_until = 0 AND priority < +? AND ${HAS_ID} ORDER BY priority DESC LIMIT 1)
    ORDER BY run_after, id LIMIT 1`
 const HEAD = {key: headOf(KEY), row: headOf(ROW), withContext: headOf(ROW_WITH_CONTEXT)}
-const LANE = 'FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until = 0 AND priority = +?'
+const LANE = `FROM job INDEXED BY jobq_lane WHERE func_id = +? AND grabbed_until = 0 AND priority = +? AND ${HAS_ID}`
 const IN_ORDER = 'ORDER BY run_after, id LIMIT +?'
 /** From a lane's head on: what is due before a time, or what is due when the head is and has a lesser id than another. */
 const DUE_BEFORE = `${LANE} AND run_after < +? ${IN_ORDER}`
@@ -62,6 +66,17 @@ const stretchOf = (columns: string) => ({
 const STRETCH = {row: stretchOf(ROW), withContext: stretchOf(ROW_WITH_CONTEXT)}
 /** Rows are read, then written: RETURNING, which first collects its rows, takes 3 µs more. */
 const TAKE = 'UPDATE job SET grabbed_until = ? WHERE id = ?'
+
+/** Rows of a function that lie in no lane though nobody works them, and what makes them lie in one. */
+const ODD = [
+  ['grabbed_until < 0', 'grabbed_until = 0'],
+  [`grabbed_until = 0 AND priority > ${MAX_ID}`, `priority = min(CAST(priority AS INTEGER), ${MAX_UINT32})`],
+  [`grabbed_until = 0 AND priority < ${-MAX_ID}`, `priority = ${-MAX_ID}`],
+] as const
+const HAS_ODD = `SELECT ${ODD.map(
+  ([condition]) =>
+    `EXISTS (SELECT 1 FROM job INDEXED BY jobq_lane WHERE func_id = $func AND ${condition} AND ${HAS_ID})`,
+).join(' OR ')}`
 
 const NOTHING_PASSED: Passed = {below: Number.MAX_SAFE_INTEGER, dueAt: null}
 
@@ -129,13 +144,15 @@ export class SqliteLanes {
         fair,
         withRow: limit === 1 && open.length === 1,
       })
+      if (!head && this.#mendOdd(funcIds)) continue
       if (!head) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, {dueAt})}
       const func = this.#funcNames.get(head.funcId)!
       if (held?.has(func)) return {buried, jobs, nextDueIn: null}
       const isLimited = maxRunning?.has(func) ?? false
       const most = fair || isLimited ? 1 : limit - jobs.length
-      for (const row of head.row ? [head.row] : this.#stretch(head, next, now, most))
-        jobs.push(this.#take(row, head.funcId, func, now + lease))
+      const rows = head.row ? [head.row] : this.#stretch(head, next, now, most)
+      if (rows.length === 0) return {buried, jobs, nextDueIn: null} // never, or this would have no end
+      for (const row of rows) jobs.push(this.#take(row, head.funcId, func, now + lease))
       if (fair) this.#lastServed.set(head.funcId, ++this.#served)
       if (isLimited) open = this.#openFuncs(want, now, funcIds)
     }
@@ -166,11 +183,11 @@ export class SqliteLanes {
       funcId,
       func,
       arg,
-      uniqkey,
+      uniqkey: uniqkey === null ? null : String(uniqkey),
       enqueueTime,
       grabbedUntil: until,
       runAfter,
-      retryCnt,
+      retryCnt: Number(retryCnt) || 0,
       priority,
     }
     return context === null ? job : {...job, context}
@@ -236,11 +253,13 @@ export class SqliteLanes {
       const found = lane.get(funcId, funcId, below) as Row | undefined
       if (!found) return this.#hasPassed(funcId, below, dueAt)
       const [id, priority, runAfter] = found
+      if (priority < -MAX_ID) return this.#hasPassed(funcId, below, dueAt)
       if (runAfter <= now) {
         this.#hasPassed(funcId, below, dueAt)
         return {id, funcId, priority, runAfter, row: withRow ? found : null}
       }
-      if (dueAt === null || runAfter < dueAt) dueAt = runAfter
+      const isTime = typeof runAfter === 'number' // of anything else the lane has no more than that, and it is never due
+      if (isTime && (dueAt === null || runAfter < dueAt)) dueAt = runAfter
       below = priority
     }
   }
@@ -254,7 +273,8 @@ export class SqliteLanes {
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
   #releaseEnded(funcIds: readonly number[], now: number): Turn['buried'] {
     const sql = `SELECT id, grabbed_until AS grabbedUntil, uniqkey, priority FROM job INDEXED BY jobq_lane
-      WHERE func_id = +? AND grabbed_until BETWEEN 1 AND +? ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
+      WHERE func_id = +? AND grabbed_until > 0 AND grabbed_until <= +? AND ${HAS_ID}
+      ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
     for (const funcId of funcIds) {
       if (!this.#memory.hasEndedLease(funcId, now)) continue
@@ -271,13 +291,24 @@ export class SqliteLanes {
     return buried
   }
 
+  /** @returns whether there is more to take now */
+  #mendOdd(funcIds: readonly number[]): boolean {
+    const odd = funcIds.filter(func => this.#link.pluck(HAS_ODD).get({func}))
+    if (odd.length === 0) return false
+    this.#memory.passed.clear()
+    for (const [condition, mend] of ODD)
+      for (const id of odd)
+        this.#link.sql(`UPDATE job SET ${mend} WHERE func_id = ? AND ${condition} AND ${HAS_ID}`).run(id)
+    return true
+  }
+
   #nextDueIn(
     funcIds: readonly number[],
     now: number,
     want: Want,
     head = this.#bestHead(this.#openFuncs(want, now, funcIds), now),
   ): number | null {
-    if ('id' in head) return 0
+    if ('id' in head || funcIds.some(func => this.#link.pluck(HAS_ODD).get({func}))) return 0
     const ends = funcIds.flatMap(funcId => this.#memory.leaseEnd(funcId) ?? [])
     const next = Math.min(head.dueAt ?? Infinity, ...ends)
     return next === Infinity ? null : Math.max(0, next - now)

@@ -12,6 +12,7 @@ import {realpathSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {monotonic} from '../clock.ts'
 import {JobqError} from '../errors.ts'
+import {MAX_ID} from '../job.ts'
 import type {Checkpoints} from './sqlite-checkpoints.ts'
 import {explain, isBusy} from './sqlite-errors.ts'
 
@@ -153,6 +154,12 @@ export class SqliteLink {
       if ((error as Error).message.startsWith('no such table')) return undefined
       throw error
     }
+  }
+
+  /** The greatest id of a table if it is beyond what JavaScript can hold, in its digits; else null. */
+  tooLargeId(table: string): string | null {
+    const digits = this.pluck(`SELECT CAST(max(id) AS TEXT) FROM ${table}`).get() as string | null
+    return Number(digits) > MAX_ID ? digits : null
   }
 
   /** Several reads of one moment. */

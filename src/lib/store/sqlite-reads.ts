@@ -5,6 +5,7 @@
  * meanwhile move nothing) and each small enough to hold, whatever the arguments' size. A stretch changes nothing here,
  * so that it can be repeated when it meets a lock.
  */
+import {idTooLarge} from '../errors.ts'
 import type {
   ExceptionRow,
   FuncAttempts,
@@ -17,22 +18,26 @@ import type {
 } from '../job.ts'
 import {quantile} from '../job.ts'
 import {
+  firstPlace,
   type JobPlace,
   LISTED_STATES,
   type LogPlace,
   listed,
+  nextIds,
   ORDERS,
+  placeBehind,
   STRETCH_BYTES,
   STRETCH_ROWS,
   type Stretch,
+  stillThere,
 } from './keys.ts'
 import {type Func, SqliteKeys} from './sqlite-keys.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import type {ExceptionPage, JobPage, Page} from './store.ts'
 
 /** An id that is not to be found in func is shown as it is: a row is never hidden. */
-const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
-const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey,
+const FUNC_NAME = `coalesce(CAST(func.name AS TEXT), '#' || func_id) AS func`
+const JOB_COLUMNS = `job.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, CAST(uniqkey AS TEXT) AS uniqkey,
   enqueue_time AS enqueueTime, grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority`
 const FUNC_IS = 'func_id = (SELECT id FROM func WHERE name = $func)'
 
@@ -66,7 +71,9 @@ export class SqliteReads {
   }
 
   funcs(): Func[] {
-    return this.#link.sql('SELECT id, name FROM func ORDER BY name').all() as Func[]
+    return this.#link
+      .sql('SELECT id, CAST(name AS TEXT) AS name FROM func ORDER BY func.name')
+      .all() as Func[]
   }
 
   find(id: number): ListedJob | null {
@@ -82,35 +89,29 @@ export class SqliteReads {
     const {func, state: only, uniqkey, limit, offset} = page
     if (uniqkey !== undefined)
       return {rows: this.#withUniqkey(uniqkey, func, only).slice(offset, offset + limit), next: null}
-    const states = LISTED_STATES.filter(state => only === undefined || state === only)
-    const here = place ?? {now: this.#link.now(), state: states[0]!, after: null, skip: offset, left: limit}
-    const {now, state, after} = here
-    const wanted = Math.min(STRETCH_ROWS, here.skip + here.left)
-    const {keys, end} = this.#keys.next(state, this.#chosen(func), after, wanted, now)
-    const rows: ListedJob[] = []
-    let bytes = 0
-    let next = end
-    for (const key of keys.slice(here.skip)) {
-      if (rows.length === here.left) break
-      const row = this.#jobRow(key.id)!
-      rows.push(listed(row, now))
+    if (limit === 0) return {rows: [], next: null}
+    const begun = place ?? firstPlace(this.#link.now(), only, offset, limit)
+    const here = this.#keys.readAhead(begun, this.#withJobs(func))
+    const found: ListedJob[] = []
+    let [passed, bytes] = [0, 0]
+    for (const id of nextIds(here)) {
+      passed++
+      const row = this.#jobRow(id)
+      if (!row) continue // it has left since its key was read
+      found.push(listed(row, here.now))
       bytes += row.arg?.length ?? 0
-      if (bytes < STRETCH_BYTES || key === keys.at(-1)) continue
-      next = key
-      break
+      if (bytes >= STRETCH_BYTES) break
     }
-    const left = here.left - rows.length
-    const skip = Math.max(0, here.skip - keys.length)
-    if (left === 0) return {rows, next: null}
-    if (next) return {rows, next: {now, state, after: next, skip, left}}
-    const following = states[states.indexOf(state) + 1]
-    return {rows, next: following ? {now, state: following, after: null, skip, left} : null}
+    const rows = stillThere(found, here)
+    const next = placeBehind(here, passed, rows.length, only)
+    if (!next && rows.length < here.left) this.#checkIds('job')
+    return {rows, next}
   }
 
   exceptionLog(page: ExceptionPage, place: LogPlace | null): Stretch<ExceptionRow, LogPlace> {
     const {func, uniqkey, id, unretried, since, oldestFirst = false} = page
     const columns = `exception_log.id, func_id AS funcId, ${FUNC_NAME}, exception_time AS exceptionTime,
-      CAST(message AS BLOB) AS message, uniqkey, CAST(arg AS BLOB) AS arg, retried`
+      CAST(message AS BLOB) AS message, CAST(uniqkey AS TEXT) AS uniqkey, CAST(arg AS BLOB) AS arg, retried`
     const conditions = {
       ...(func === undefined ? {} : {[FUNC_IS]: {func}}),
       ...(uniqkey === undefined ? {} : {'uniqkey = $uniqkey': {uniqkey}}),
@@ -120,10 +121,11 @@ export class SqliteReads {
         ? {}
         : {'exception_time >= $since': {since: 'at' in since ? since.at : this.#link.now() - since.ago}}),
     }
-    type Row = Omit<ExceptionRow, 'message' | 'retried'> & {message: Buffer; retried: number}
+    type Row = Omit<ExceptionRow, 'message' | 'retried'> & {message: Buffer | null; retried: number}
     const toRow = ({message, retried, ...row}: Row): ExceptionRow => ({
       ...row,
-      message: message.toString('utf8'),
+      exceptionTime: numberOf(row.exceptionTime),
+      message: message?.toString('utf8') ?? '',
       retried: retried !== 0,
     })
     return this.#log('exception_log', columns, conditions, {...page, oldestFirst}, place, toRow)
@@ -131,8 +133,8 @@ export class SqliteReads {
 
   statusLog(page: Page, place: LogPlace | null): Stretch<StatusRow, LogPlace> {
     const {func, uniqkey} = page
-    const columns = `job_status.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg, uniqkey, status,
-      job_start_time AS jobStartTime, job_end_time AS jobEndTime`
+    const columns = `job_status.id, func_id AS funcId, ${FUNC_NAME}, CAST(arg AS BLOB) AS arg,
+      CAST(uniqkey AS TEXT) AS uniqkey, CAST(status AS TEXT) AS status, job_start_time AS jobStartTime, job_end_time AS jobEndTime`
     const conditions = {
       ...(func === undefined ? {} : {[FUNC_IS]: {func}}),
       ...(uniqkey === undefined ? {} : {'uniqkey = $uniqkey': {uniqkey}}),
@@ -143,7 +145,11 @@ export class SqliteReads {
       conditions,
       {...page, oldestFirst: false},
       place,
-      (row: StatusRow) => row,
+      (row: StatusRow) => ({
+        ...row,
+        jobStartTime: numberOf(row.jobStartTime),
+        jobEndTime: numberOf(row.jobEndTime),
+      }),
     )
   }
 
@@ -201,7 +207,7 @@ export class SqliteReads {
   }
 
   /** A stretch of exception_log or job_status, by id. @param conditions SQL with the values that it names */
-  #log<Row extends {id: number; arg: Uint8Array | null; message?: Uint8Array}, Shown>(
+  #log<Row extends {id: number; arg: Uint8Array | null; message?: Uint8Array | null}, Shown>(
     table: string,
     columns: string,
     conditions: Record<string, Record<string, unknown>>,
@@ -209,6 +215,7 @@ export class SqliteReads {
     place: LogPlace | null,
     toShown: (row: Row) => Shown,
   ): Stretch<Shown, LogPlace> {
+    if (!place) this.#checkIds(table)
     const newest =
       place?.newest ?? (this.#link.pluck(`SELECT coalesce(max(id), 0) FROM ${table}`).get() as number)
     const after = place?.after ?? (oldestFirst ? 0 : newest + 1)
@@ -238,12 +245,31 @@ export class SqliteReads {
     return this.funcs().filter(({name}) => only === undefined || name === only)
   }
 
+  /** The functions that have jobs, those that have no row of their own among them: one seek each. */
+  #withJobs(only: string | undefined): Func[] {
+    const sql = `WITH RECURSIVE has (func_id) AS (
+        SELECT min(func_id) FROM job UNION ALL
+        SELECT (SELECT func_id FROM job WHERE func_id > has.func_id ORDER BY func_id LIMIT 1) FROM has
+        WHERE has.func_id IS NOT NULL)
+      SELECT has.func_id AS id, ${FUNC_NAME} FROM has LEFT JOIN func ON func.id = has.func_id WHERE has.func_id IS NOT NULL`
+    const funcs = this.#link.sql(sql).all() as {id: number; func: string}[]
+    return funcs
+      .map(({id, func}) => ({id, name: func}))
+      .filter(({name}) => only === undefined || name === only)
+  }
+
+  /** @throws StoreError if there is a row whose id can't be told from others */
+  #checkIds(table: string): void {
+    const digits = this.#link.tooLargeId(table)
+    if (digits !== null) throw idTooLarge(table, digits)
+  }
+
   /** A (func, uniqkey) is unique: at most one row a function. */
   #withUniqkey(uniqkey: string, func: string | undefined, state: JobState | undefined): ListedJob[] {
     const now = this.#link.now()
     const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE func_id = ? AND uniqkey = ?`
     return this.#chosen(func)
-      .flatMap(({id}) => (this.#link.sql(sql).get(id, uniqkey) as JobRow | undefined) ?? [])
+      .flatMap(({id}) => jobOf(this.#link.sql(sql).get(id, uniqkey)) ?? [])
       .map(row => listed(row, now))
       .filter(job => state === undefined || job.state === state)
       .sort(
@@ -253,13 +279,7 @@ export class SqliteReads {
 
   /** Every waiting job is counted once, along the index: about 30 ns each. */
   #countWaiting(funcId: number, now: number): {ready: number; delayed: number; oldest: number | null} {
-    const ended = 'func_id = ? AND grabbed_until BETWEEN 1 AND ? AND run_after'
-    let ready = this.#count(`${ended} <= ?`, funcId, now, now)
-    let delayed = this.#count(`${ended} > ?`, funcId, now, now)
-    const oldestEnded = this.#link
-      .pluck(`SELECT min(run_after) FROM job WHERE ${ended} <= ?`)
-      .get(funcId, now, now)
-    let oldest = oldestEnded as number | null
+    let {ready, delayed, oldest} = this.#keys.countBeside(funcId, now)
     const lane = 'func_id = ? AND grabbed_until = 0 AND priority = ? AND run_after'
     const head = this.#link.pluck(`SELECT run_after FROM job WHERE ${lane} <= ? ORDER BY run_after LIMIT 1`)
     for (const priority of this.#keys.priorities(funcId)) {
@@ -278,8 +298,21 @@ export class SqliteReads {
   #jobRow(id: number): JobRow | undefined {
     // +? as in sqlite-lanes.ts: a long listing asks this for every row, and a bare ? would be prepared anew each time
     const sql = `SELECT ${JOB_COLUMNS} FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = +?`
-    return this.#link.sql(sql).get(id) as JobRow | undefined
+    return jobOf(this.#link.sql(sql).get(id))
   }
+}
+
+/** A column holds whatever was written into it: where that is no number, it is told as none. */
+function jobOf(found: unknown): JobRow | undefined {
+  if (!found) return undefined
+  const row = found as JobRow
+  for (const column of ['enqueueTime', 'grabbedUntil', 'runAfter', 'retryCnt', 'priority'] as const)
+    row[column] = numberOf(row[column])
+  return row
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === 'number' ? value : Number.NaN
 }
 
 /** All stretches of a listing. */

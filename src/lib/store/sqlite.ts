@@ -226,6 +226,7 @@ export class SqliteStore implements Store {
     this.#each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
   eachStatus = (page: Page) => this.#each((place: LogPlace | null) => this.#look('statusLog', page, place))
   funcs = () => this.#read(reads => reads.funcs().map(({name}) => name))
+  tooLargeId = () => this.#link.read(() => this.#link.tooLargeId('job'))
   counts = (func?: string) => this.#look('counts', func)
   times = (func?: string) => this.#look('times', func)
   attempts = (func?: string) => this.#look('attempts', func)

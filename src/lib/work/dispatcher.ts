@@ -11,7 +11,7 @@
  * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
  */
 import {monotonic} from '../clock.ts'
-import {StoreError} from '../errors.ts'
+import {idTooLarge, StoreError} from '../errors.ts'
 import type {Events} from '../events.ts'
 import {ALL_FUNCS, idOf, type JobRow} from '../job.ts'
 import type {Store, Turn} from '../store/store.ts'
@@ -23,6 +23,7 @@ import {Attention} from './attention.ts'
 import type {Ended, Executors, Room} from './executor.ts'
 import {LEASE_SECONDS, Leases} from './leases.ts'
 import type {JobLog} from './log.ts'
+import {Losses} from './losses.ts'
 import {Overruns} from './overruns.ts'
 import {StorePatience} from './patience.ts'
 import {isOfStore, RefusedEnds} from './refused-ends.ts'
@@ -65,6 +66,7 @@ export class Dispatcher {
   readonly #running = new Set<Attempt>()
   readonly #overruns: Overruns
   readonly #refusedEnds: RefusedEnds
+  readonly #losses: Losses
   readonly #ahead: Ahead
   /** Ended, or given back, and not settled yet. */
   #finished: Attempt[] = []
@@ -93,6 +95,7 @@ export class Dispatcher {
     this.#leases = new Leases(store, this.#patience, log, this.wake)
     this.#accounts = new Accounts(log, events, {keepsFailures: options.mode !== 'forever'})
     this.#refusedEnds = new RefusedEnds(store, this.#patience, log)
+    this.#losses = new Losses(message => log.trouble(message))
     this.#overruns = new Overruns(this.#running, attempt => this.#stop(attempt, 'overrun'))
   }
 
@@ -130,6 +133,7 @@ export class Dispatcher {
         ? undefined
         : setTimeout(() => this.#finish(), Math.min(maxTimeMs, MAX_TIMER_MS))
     try {
+      await this.#tellTooLargeId()
       await this.#loop()
     } finally {
       this.#attention.stop()
@@ -139,6 +143,15 @@ export class Dispatcher {
     }
     const {counts, taken, notDone} = this.#accounts
     return {...counts, taken, notDone, cutShort: this.#isCutShort()}
+  }
+
+  /** Once: it stays as long as nobody mends it. */
+  async #tellTooLargeId(): Promise<void> {
+    const digits = await this.#patience.with(
+      () => this.#store.tooLargeId(),
+      () => true,
+    )
+    if (digits) this.#log.trouble(`${idTooLarge('job', digits).message}: no such job is worked`)
   }
 
   async #loop(): Promise<void> {
@@ -181,7 +194,14 @@ export class Dispatcher {
     this.#finished = []
     this.#flushIsDue = false
     const settlements = finished.map(attempt => attempt.settlement)
-    const want = {funcs, held, maxRunning, limit, lease: LEASE_SECONDS, fair: this.#options.fair}
+    const want = {
+      funcs: this.#losses.among(funcs),
+      held,
+      maxRunning,
+      limit,
+      lease: LEASE_SECONDS,
+      fair: this.#options.fair,
+    }
     const at = monotonic()
     let turn: Turn | null
     try {
@@ -244,6 +264,7 @@ export class Dispatcher {
       return
     }
     this.#accounts.settled(attempt, result)
+    if (!result.held) this.#losses.add(attempt.job)
     this.#options.onProgress?.(this.#accounts.ended, this.#running.size)
   }
 

@@ -28,6 +28,8 @@ export interface TestDatabase {
   readonly noStatusArg?: Uint8Array
   /** The greatest time and priority that the columns hold. */
   readonly maxNumber: number
+  /** Do they hold numbers below 0, too? */
+  readonly isSigned: boolean
   /** A connection of an application's own to this database. For the parts of the suite that need one. */
   foreign?(): Promise<Foreign>
   /** All stores are closed by then. */
