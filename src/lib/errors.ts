@@ -125,6 +125,10 @@ export type StoreErrorCode =
   /** The server has broken off the statement; nothing of it was stored. */
   | 'CANCELLED'
   | 'FOREIGN'
+  /** SQLite: the file has two names, or is used in a way that its locks don't survive. */
+  | 'UNSAFE'
+  /** SQLite: since it was opened, another file has come to its place, or none is there. */
+  | 'REPLACED'
   /** The answer to an insert was lost: it may have been stored. */
   | 'UNCERTAIN'
   | 'DATABASE'

@@ -188,7 +188,7 @@ describe("a job in a caller's transaction", () => {
     const app = connect(t, path)
     app.exec('BEGIN')
     for (const end of ['', '-wal', '-shm']) rmSync(path + end)
-    assert.throws(() => store.enqueueWithin(app, newJob()), isStoreError('UNREACHABLE'))
+    assert.throws(() => store.enqueueWithin(app, newJob()), isStoreError('REPLACED'))
   })
 
   test('asks for a Database of better-sqlite3, and tells what it got', async t => {

@@ -447,7 +447,7 @@ describe('a watch', () => {
     const [writer, store] = [await open(t, path, {durable: false}), await open(t, path)]
     let seen = 0
     let rung = 0
-    store.watch(async () => {
+    const watch = store.watch(async () => {
       rung++
       seen = (await store.counts('Work'))[0]?.ready ?? 0
     })
@@ -456,6 +456,7 @@ describe('a watch', () => {
       if (i % 10 === 0) await new Promise(resolve => setImmediate(resolve))
     }
     await until('the last commit is seen', () => seen === 300)
+    watch.close()
     assert.ok(rung < 300, `rang ${rung} times for 300 commits`)
   })
 

@@ -50,7 +50,7 @@ function sqliteAddress(flags: EnqueueFlags): SqliteAddress | null {
 async function enqueue(flags: EnqueueFlags, {path, isDefault}: SqliteAddress): Promise<void> {
   const job = await readJob(flags)
   const {openSqlite} = await import('../store/sqlite.ts')
-  const store = await openSqlite(path, {makeFolder: isDefault})
+  const store = await openSqlite(path, {makeFolder: isDefault, brief: true})
   const events = new Events()
   const target = {
     add: async () => {

@@ -7,7 +7,10 @@ import type {Preparation, Store} from './store.ts'
 const OPEN_BACKOFF_MS = [100, 5000] as const
 
 export interface OpenOptions {
-  /** Told once when a database is found to be out of reach, and when it is back. Default: no one. */
+  /**
+   * Told once when a database is found to be out of reach, and when it is back; and when a SQLite file's -wal grows,
+   * since someone reads for long. Default: no one.
+   */
   onTrouble?: (message: string) => void
   /** Wait for a server that can't be reached, however long. Default false. */
   patient?: boolean
@@ -22,10 +25,15 @@ export interface OpenOptions {
  * @throws StoreError if it can't be opened
  */
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
-  const {durable = true, brief = false} = options
+  const {durable = true, brief = false, onTrouble} = options
   if (address.driver === 'sqlite') {
     const {openSqlite} = await import('./sqlite.ts')
-    return openSqlite(address.path, {makeFolder: address.isDefault, durable, brief})
+    return openSqlite(address.path, {
+      makeFolder: address.isDefault,
+      durable,
+      brief,
+      onTrouble: brief ? undefined : onTrouble,
+    })
   }
   if (address.driver === 'mysql') {
     const {openMysql} = await import('./mysql.ts')

@@ -30,6 +30,7 @@ parentPort!.on('message', (order: Order) => {
 
 async function obey(order: Order): Promise<void> {
   if (order === 'end') {
+    if (link?.db.inTransaction) await leave()
     link?.close()
     parentPort!.close()
     return
@@ -40,9 +41,19 @@ async function obey(order: Order): Promise<void> {
     say(order === 'commit' ? {committed: await commit(link)} : await take(link, order))
   } catch (error) {
     hasFailed = true
-    link?.close() // which rolls back
-    link = undefined
+    await leave()
     say({failed: failureOf(error)})
+  }
+}
+
+/** Rolls back. What of it is in the -wal is cut off: it may be all that the file system had room for. */
+async function leave(): Promise<void> {
+  try {
+    if (link?.db.inTransaction) link.db.exec('ROLLBACK')
+    await link?.cutWal()
+  } finally {
+    link?.close()
+    link = undefined
   }
 }
 
@@ -62,6 +73,7 @@ async function take(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> 
 
 async function commit(link: SqliteLink): Promise<number> {
   if (spool) for (const jobs of spool.stretches()) await insert(link, jobs)
+  link.file?.look() // a bulk may take long
   await link.patiently(() => link.sql('COMMIT').run())
   link.ring()
   return inserted

@@ -1,8 +1,9 @@
 /** The thread that checkpoints (sqlite-checkpoints.ts): told to, it moves what is in the WAL, and answers when it is done. */
 import {parentPort, workerData} from 'node:worker_threads'
-import {connect} from './sqlite-link.ts'
+import type {FilePlace} from './sqlite-known-file.ts'
+import {connectTo} from './sqlite-link.ts'
 
-const db = connect(workerData as string, {fileMustExist: true})
+const db = connectTo(workerData as FilePlace)
 const checkpoint = db.prepare('PRAGMA wal_checkpoint(PASSIVE)')
 
 parentPort!.on('message', (order: 'checkpoint' | 'end') => {

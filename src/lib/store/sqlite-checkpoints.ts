@@ -13,7 +13,7 @@ import {Worker} from 'node:worker_threads'
 import type {Database, Statement} from 'better-sqlite3'
 import {monotonic} from '../clock.ts'
 import {EXTENSION, LIBRARY} from '../place.ts'
-import {fileOf} from './sqlite-link.ts'
+import type {FilePlace} from './sqlite-known-file.ts'
 
 const THREAD = new URL(`store/sqlite-checkpoint-thread${EXTENSION}`, LIBRARY)
 /** In pages: what is worth a checkpoint; SQLite's own bound; and where this connection would do it by itself all the same. */
@@ -29,7 +29,7 @@ type Wal = [isBusy: number, pages: number, moved: number]
 
 export class Checkpoints {
   readonly #db: Database
-  readonly #file: string
+  readonly #place: FilePlace
   readonly #length: Statement<unknown[]>
   #thread: Worker | undefined
   #ended: Promise<void> = Promise.resolve()
@@ -45,10 +45,9 @@ export class Checkpoints {
   /** What commits have to wait for; null: nothing. */
   pause: Promise<void> | null = null
 
-  /** @throws where the file is gone */
-  constructor(db: Database) {
+  constructor(db: Database, place: FilePlace) {
     this.#db = db
-    this.#file = fileOf(db)
+    this.#place = place
     this.#length = db.prepare<unknown[]>('PRAGMA wal_checkpoint(NOOP)').raw()
   }
 
@@ -103,7 +102,7 @@ export class Checkpoints {
   }
 
   #start(): Worker {
-    const thread = new Worker(THREAD, {workerData: this.#file, execArgv: []})
+    const thread = new Worker(THREAD, {workerData: this.#place, execArgv: []})
     thread.unref()
     thread.on('message', () => this.#isDone())
     thread.once('error', () => this.#giveUp())

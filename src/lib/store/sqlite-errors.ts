@@ -7,6 +7,12 @@ export function isBusy(error: unknown): boolean {
   return typeof code === 'string' && (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED'))
 }
 
+/** No room left: on the file system, or for the process. */
+export function isFull(error: unknown): boolean {
+  const {code} = error as {code?: unknown}
+  return code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC'
+}
+
 /** What is not SQLite's or the system's is a defect and stays as it is. */
 export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError) return error
@@ -24,7 +30,7 @@ export function explain(name: string, error: unknown): unknown {
       hint: 'restore it from a backup, or save what can be read: sqlite3 FILE .recover',
       cause,
     })
-  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC')
+  if (isFull(error))
     return new StoreError('FULL', `no room left on the file system of ${name}; nothing was stored`, {
       hint: 'free some space and try again',
       cause,

@@ -8,13 +8,15 @@
  * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
  * database's own change counter, tell them when.
  */
-import {realpathSync, utimesSync} from 'node:fs'
+import {realpathSync, statSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {monotonic} from '../clock.ts'
 import {JobqError} from '../errors.ts'
 import {MAX_ID} from '../job.ts'
 import type {Checkpoints} from './sqlite-checkpoints.ts'
-import {explain, isBusy} from './sqlite-errors.ts'
+import {explain, isBusy, isFull} from './sqlite-errors.ts'
+import {type FilePlace, isAt, KnownFile, replacedError} from './sqlite-known-file.ts'
+import type {LongWal} from './sqlite-long-wal.ts'
 
 /**
  * How long it is waited for a lock that was met: at first about as long as a durable commit takes, and a little longer
@@ -27,6 +29,8 @@ const MAX_PAUSE_MS = 25
 const LOCK_PATIENCE_MS = 30_000
 /** In a burst of durable commits, how often those who watch are told. */
 const RING_PAUSE_MS = 5
+/** In bytes: a -wal that is longer is made short again when it can be. Twice what it has as a rule. */
+export const LONG_WAL = 8 << 20
 /** At every so many commits that do not wait for the disk it is looked how long the WAL is. */
 const LOOK_EVERY = 16
 
@@ -38,10 +42,14 @@ export interface LinkOptions {
   patience?: number
   /** Now, in milliseconds since 1970. Default Date.now: on SQLite the host's clock is the database's. */
   clock?: () => number
+  /** Told once what a person should look at: a -wal that grows because someone reads for long. Default: no one. */
+  onTrouble?: ((message: string) => void) | undefined
+  /** A thread's, beside the connection that looks after the file. Default false. */
+  isHelper?: boolean
 }
 
 export interface LinkAddress extends Required<Pick<LinkOptions, 'patience'>> {
-  file: string
+  place: FilePlace
   name: string
   isDurable: boolean
   /** Milliseconds that the link's clock is ahead of the host's. */
@@ -50,13 +58,30 @@ export interface LinkAddress extends Required<Pick<LinkOptions, 'patience'>> {
 
 /** Raises what better-sqlite3 raises. */
 export function connect(path: string, options: {fileMustExist?: boolean} = {}): Database {
-  return new Sqlite(path, {...options, timeout: 0})
+  const db = new Sqlite(path, {...options, timeout: 0})
+  db.pragma(`journal_size_limit = ${LONG_WAL}`) // whoever begins it anew cuts it
+  return db
+}
+
+/** @throws StoreError if it is not there any more; what better-sqlite3 raises */
+export function connectTo(place: FilePlace): Database {
+  const db = connect(place.path, {fileMustExist: true})
+  if (isAt(place)) return db
+  db.close() // nothing of it was read
+  throw replacedError(place)
 }
 
 /** In a thread: a connection like the one that has this address. */
-export function connectLike({file, name, patience, clockOffset}: LinkAddress): SqliteLink {
+export function connectLike({place, name, patience, clockOffset}: LinkAddress): SqliteLink {
   const clock = () => Date.now() + clockOffset
-  return new SqliteLink(connect(file, {fileMustExist: true}), name, {patience, clock})
+  return new SqliteLink(connectTo(place), name, {patience, clock, isHelper: true}, place)
+}
+
+/** The file of a connection that was opened by other means. */
+function placeOf(db: Database, name: string): FilePlace {
+  const path = fileOf(db)
+  const {dev, ino} = statSync(path)
+  return {name, at: path, path, dev, ino}
 }
 
 /** Where a connection's database is, whatever link leads there; '' if it is not in a file. */
@@ -70,6 +95,8 @@ export function fileOf(db: Database): string {
 export class SqliteLink {
   readonly db: Database
   readonly name: string
+  /** Undefined where it is in no file, or the connection is a caller's. */
+  readonly file: KnownFile | undefined
   /** Grows with whatever this connection does that may put a job into a lane, keeps something beside one, or pauses. */
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
@@ -82,17 +109,29 @@ export class SqliteLink {
   #laterRing: NodeJS.Timeout | undefined
   #commits = 0
   #checkpoints: Checkpoints | undefined
+  #longWal: LongWal | undefined
+  #isClosing = false
   readonly #clock: () => number
   readonly #patience: number
+  readonly #onTrouble: (message: string) => void
+  readonly #isHelper: boolean
   readonly #statements = new Map<string, Statement<unknown[]>>()
   readonly #raws = new Map<string, Statement<unknown[]>>()
   readonly #plucks = new Map<string, Statement<unknown[]>>()
 
-  constructor(db: Database, name: string, {clock = Date.now, patience = LOCK_PATIENCE_MS}: LinkOptions) {
+  constructor(
+    db: Database,
+    name: string,
+    {clock = Date.now, patience = LOCK_PATIENCE_MS, onTrouble = () => {}, isHelper = false}: LinkOptions,
+    place?: FilePlace,
+  ) {
     this.db = db
     this.name = name
+    this.file = place && new KnownFile(db, place)
     this.#clock = clock
     this.#patience = patience
+    this.#onTrouble = onTrouble
+    this.#isHelper = isHelper
   }
 
   /** The first read of the file: what is no database shows here. */
@@ -101,12 +140,17 @@ export class SqliteLink {
     await this.patiently(() => this.db.pragma(`synchronous = ${durable ? 'FULL' : 'NORMAL'}`))
   }
 
+  /** @throws where the file is gone */
+  get place(): FilePlace {
+    return this.file?.place ?? placeOf(this.db, this.name)
+  }
+
   /** What another thread needs for a connection like this one. @throws StoreError */
   get address(): LinkAddress {
     try {
       const clockOffset = this.#clock() - Date.now()
       const {name, isDurable} = this
-      return {file: fileOf(this.db), name, isDurable, patience: this.#patience, clockOffset}
+      return {place: this.place, name, isDurable, patience: this.#patience, clockOffset}
     } catch (error) {
       throw this.explained(error) // the file is gone
     }
@@ -211,7 +255,7 @@ export class SqliteLink {
   async #startCheckpoints(): Promise<void> {
     const {Checkpoints} = await import('./sqlite-checkpoints.ts')
     try {
-      if (this.db.open) this.#checkpoints ??= new Checkpoints(this.db)
+      if (this.db.open) this.#checkpoints ??= new Checkpoints(this.db, this.place)
     } catch {
       // The file is gone: whoever asks for it by its name is told
     }
@@ -234,7 +278,7 @@ export class SqliteLink {
     this.#laterRing = undefined
     this.#rungAt = Date.now()
     try {
-      this.#shm ??= this.db.memory ? '' : `${fileOf(this.db)}-shm`
+      this.#shm ??= this.db.memory ? '' : `${this.place.path}-shm`
       const now = Date.now() / 1000
       if (this.#shm !== '') utimesSync(this.#shm, now, now)
     } catch {
@@ -264,10 +308,33 @@ export class SqliteLink {
     }
   }
 
+  /** Now and then, before what reads or writes: is it the file that was opened, and is its -wal short? @throws StoreError */
+  checkFile(): void {
+    const {file} = this
+    if (!file?.check() || file.walBytes <= LONG_WAL) return
+    if (!this.#isHelper && !this.#longWal) void this.#shortenWal()
+  }
+
+  async #shortenWal(): Promise<void> {
+    const {LongWal} = await import('./sqlite-long-wal.ts')
+    if (this.#isClosing || this.#longWal) return
+    this.#longWal = new LongWal(this.file!, this.#onTrouble, () => {
+      this.#longWal = undefined
+    })
+  }
+
+  /** After a transaction that failed for want of room: what it has left in the -wal is cut off. */
+  async cutWal(): Promise<void> {
+    if (!this.file) return
+    const {cutWal} = await import('./sqlite-long-wal.ts')
+    cutWal(this.db, this.file.place)
+  }
+
   /** Repeats what met a lock, a little later each time, until the patience is at its end. @throws StoreError */
   patiently<T>(work: () => T): Promise<T> {
     // Nearly always the only attempt, and once a job: no async function, which keeps 300 bytes more
     try {
+      this.checkFile()
       return Promise.resolve(work())
     } catch (error) {
       return this.#again(error, work)
@@ -278,10 +345,12 @@ export class SqliteLink {
     const giveUpAt = monotonic() + this.#patience
     let error = first
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause + MORE_PAUSE_MS, MAX_PAUSE_MS)) {
-      if (!isBusy(error) || monotonic() >= giveUpAt) throw explain(this.name, error)
+      if (isFull(error)) await this.cutWal()
+      if (!isBusy(error) || monotonic() >= giveUpAt) throw this.explained(error)
       const ms = pause * (0.5 + Math.random())
       await new Promise(resolve => setTimeout(resolve, ms))
       try {
+        this.checkFile()
         return work()
       } catch (next) {
         error = next
@@ -291,11 +360,20 @@ export class SqliteLink {
 
   /** What went wrong, in a user's words. */
   explained(error: unknown): unknown {
-    return explain(this.name, error)
+    const told = explain(this.name, error)
+    if (told === error) return told
+    try {
+      this.file?.look() // a file that is emptied, say, is damaged first
+    } catch (replaced) {
+      return replaced
+    }
+    return told
   }
 
-  /** Before close(): the thread that works for it, if there is one, ends. */
+  /** Before close(): the threads that work for it, if there are any, end. */
   async end(): Promise<void> {
+    this.#isClosing = true
+    await this.#longWal?.end()
     await this.#checkpoints?.end()
   }
 

@@ -37,8 +37,13 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     toldAt = monotonic()
     onChange()
   }
+  const stop = () => {
+    clearTimeout(timer)
+    clearTimeout(telling)
+  }
   const look = (pause: number) => {
     clearTimeout(timer)
+    if (isLost(() => link.checkFile())) return
     const now = monotonic()
     if (now < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
     const seen = link.dataVersion()
@@ -48,6 +53,17 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     if (now - toldAt >= PAUSE_MS) tell()
     else telling = setTimeout(tell, PAUSE_MS)
   }
+  /** Is the file another one now? Who is told of a change asks for something, and gets the error. */
+  const isLost = (see: () => void) => {
+    try {
+      see()
+      return false
+    } catch {
+      stop()
+      tell()
+      return true
+    }
+  }
   const lookAWhile = () => {
     lookUntil = Math.max(lookUntil, monotonic() + COMMIT_MS)
     look(1)
@@ -56,13 +72,10 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     lookUntil = Infinity
     look(POLL_MS)
   }
-  const stop = () => {
-    clearTimeout(timer)
-    clearTimeout(telling)
-  }
   try {
     const real = realpathSync(link.name) // SQLite keeps the -wal beside the file that a symbolic link leads to
-    const watcher = watchFolder(dirname(real), (_event, changed) => {
+    const watcher = watchFolder(dirname(real), (event, changed) => {
+      if (event === 'rename' && changed === basename(real) && isLost(() => link.file?.look())) return
       if (changed === null || changed.startsWith(basename(real))) lookAWhile()
     })
     watcher.on('error', poll) // out of inotify watches, say

@@ -33,6 +33,7 @@ export class SqliteWithin {
     const db = inTransaction(connection)
     let isOpen = false
     try {
+      this.#store.checkFile()
       const {link, inserts} = this.#guest(db)
       link.rollbacks++
       // Writes nothing, but asks for the lock: a transaction that has only begun waits for it, by the caller's own

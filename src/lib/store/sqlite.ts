@@ -8,10 +8,12 @@ import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
+import {claim} from './sqlite-claim.ts'
 import {explain} from './sqlite-errors.ts'
 import {SqliteInsert} from './sqlite-insert.ts'
+import type {FilePlace} from './sqlite-known-file.ts'
 import type {SqliteLanes} from './sqlite-lanes.ts'
-import {connect, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './sqlite-link.ts'
+import {connect, connectTo, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './sqlite-link.ts'
 import type {LongReads} from './sqlite-long-reads.ts'
 import type {SqliteMemory} from './sqlite-memory.ts'
 import type {Read, SqliteReads} from './sqlite-reads.ts'
@@ -38,11 +40,12 @@ export interface SqliteOptions extends LinkOptions {
  * @throws StoreError
  */
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<SqliteStore> {
-  const db = await open(path, options.makeFolder ?? false)
-  const store = new SqliteStore(db, path, options)
+  const {db, place} = await open(path, options.makeFolder ?? false)
+  const store = new SqliteStore(db, path, options, place)
   try {
     await store.setDurable(options.durable ?? true)
     if (options.prepare ?? true) await store.init()
+    if (!options.brief) store.remember()
   } catch (error) {
     db.close()
     throw error
@@ -50,13 +53,15 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   return store
 }
 
-async function open(path: string, makeFolder: boolean): Promise<Database> {
+async function open(path: string, makeFolder: boolean): Promise<{db: Database; place?: FilePlace}> {
+  if (path === ':memory:') return {db: connect(path)}
   try {
-    if (path !== ':memory:' && !isFile(path)) {
+    if (!isFile(path)) {
       const {makeFile} = await import('./sqlite-file.ts')
       makeFile(path, makeFolder)
     }
-    return connect(path)
+    const place = await claim(path)
+    return {db: connectTo(place), place}
   } catch (error) {
     throw explain(path, error)
   }
@@ -89,9 +94,9 @@ export class SqliteStore implements Store {
   #work: Work | undefined
   readonly #watches = new Map<Watch, () => void>()
 
-  constructor(db: Database, name: string, options: SqliteOptions = {}) {
+  constructor(db: Database, name: string, options: SqliteOptions = {}, place?: FilePlace) {
     this.name = name
-    this.#link = new SqliteLink(db, name, options)
+    this.#link = new SqliteLink(db, name, options, place)
     this.#adopt = options.adopt ?? false
     this.#isBrief = options.brief ?? false
     this.#inserts = new SqliteInsert(this.#link)
@@ -107,6 +112,11 @@ export class SqliteStore implements Store {
     if (version === SCHEMA_VERSION) return
     const {makeSchema} = await import('./sqlite-schema.ts')
     await makeSchema(this.#link, this.#adopt)
+  }
+
+  /** From here on it is noticed if another file comes to the place of this one, or of its -wal. @throws StoreError */
+  remember(): void {
+    this.#link.file?.look()
   }
 
   /** What prepare would do. */
