@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The programs that the tests need besides Node.js, from Debian's packages where they are missing: MariaDB and PostgreSQL,
-# which the tests start for themselves if none runs on its usual port, and a browser for examples/web.
+# which the tests start for themselves if none runs on its usual port, PgBouncer, and a browser for examples/web.
 set -euo pipefail
 
 have() {
@@ -14,6 +14,7 @@ have() {
 packages=()
 have mariadbd || have mysqld || packages+=(mariadb-server)
 { have postgres && have initdb; } || packages+=(postgresql)
+have pgbouncer || packages+=(pgbouncer)
 have perl || packages+=(perl)
 have sqlite3 || packages+=(sqlite3)
 have chromium || packages+=(chromium)

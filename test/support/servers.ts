@@ -54,7 +54,7 @@ function running(url: string): TestServer {
   return {url, stop: async () => {}}
 }
 
-function none(what: string, variable: string, install: string): NoServer {
+export function none(what: string, variable: string, install: string): NoServer {
   const missing = `no ${what}: name one in ${variable}, or ${install}`
   if (process.env.CI === 'true') throw new Error(missing)
   return {missing}
@@ -138,7 +138,7 @@ async function startPostgres(
 }
 
 /** Ended with this process at the latest: no test leaves a server behind. */
-async function started(
+export async function started(
   child: ChildProcess,
   folder: string,
   url: string,
@@ -171,7 +171,7 @@ async function started(
 }
 
 /** Debian keeps PostgreSQL's binaries, and MariaDB's server, where PATH does not lead. */
-function find(...names: string[]): string | undefined {
+export function find(...names: string[]): string | undefined {
   const versions = existsSync('/usr/lib/postgresql')
     ? readdirSync('/usr/lib/postgresql').sort().reverse()
     : []
@@ -188,7 +188,7 @@ function isOracle(server: string): boolean {
 }
 
 /** PostgreSQL refuses to run as root. */
-function unprivileged(): {uid: number; gid: number} {
+export function unprivileged(): {uid: number; gid: number} {
   const users = readFileSync('/etc/passwd', 'utf8').split('\n')
   const line =
     users.find(user => user.startsWith('postgres:')) ?? users.find(user => user.startsWith('nobody:'))
@@ -196,7 +196,7 @@ function unprivileged(): {uid: number; gid: number} {
   return {uid: uid!, gid: gid!}
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().once('error', reject)
     probe.listen(0, '127.0.0.1', () => {

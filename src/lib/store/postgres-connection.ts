@@ -35,6 +35,7 @@ export class Connection extends Client {
     this.#connectMs = connectMs
     this.#socket = this.connection.stream as Socket
     this.#silence = new Silence(this.#socket)
+    this.on('error', () => {}) // what it is at tells, and its end
     this.connection.on('backendKeyData', ({processID}: {processID: number}) => {
       this.#process = processID
     })

@@ -252,7 +252,6 @@ export class Link {
       throw error
     } finally {
       client?.rest()
-      client?.removeListener('error', ignore)
       client?.release(died)
       const next = this.#waiting.shift()
       if (next) next()
@@ -262,9 +261,7 @@ export class Link {
 
   async #connect(): Promise<Lent> {
     try {
-      const client = (await this.#pool.connect()) as Lent
-      client.on('error', ignore) // its statement tells
-      return client
+      return (await this.#pool.connect()) as Lent
     } catch (error) {
       throw explain(this.name, error)
     }

@@ -1,0 +1,114 @@
+/** The store on PostgreSQL behind PgBouncer: the suite, and what a pooler takes away and must not be given. */
+import assert from 'node:assert/strict'
+import {after, describe, type TestContext, test} from 'node:test'
+import {setTimeout as sleep} from 'node:timers/promises'
+import pg from 'pg'
+import type {NewJob} from '../../src/lib/job.ts'
+import {postgresStore} from '../../src/lib/store/postgres.ts'
+import {Site} from '../support/manager.ts'
+import {pooler} from '../support/pooler.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {postgresServer, type TestServer} from '../support/servers.ts'
+import {until} from '../support/until.ts'
+import {storeSuite} from './suite.ts'
+
+const server = await postgresServer(answersPostgres)
+const transaction = 'missing' in server ? server : await pooler(server.url, 'transaction')
+const session = 'missing' in server ? server : await pooler(server.url, 'session')
+
+if ('missing' in server) test('the store behind PgBouncer', {skip: server.missing})
+else if ('missing' in transaction) test('the store behind PgBouncer', {skip: transaction.missing})
+else if ('missing' in session) test('the store behind PgBouncer', {skip: session.missing})
+else {
+  const direct = server.url
+  const pool: PostgresDatabase[] = []
+  after(async () => {
+    for (const database of pool) await database.drop()
+    for (const each of [transaction, session, server]) await each.stop()
+  })
+  storeSuite('PgBouncer in transaction mode', () => PostgresDatabase.create(transaction.url, pool))
+
+  describe('behind PgBouncer', () => {
+    /** A prepared database, a store on it through a pooler, and the URL of that. */
+    async function scene(t: TestContext, through: TestServer) {
+      const db = await PostgresDatabase.create(direct)
+      const url = Object.assign(new URL(through.url), {pathname: `/${db.name}`}).href
+      const store = postgresStore(url, db.name)
+      t.after(async () => {
+        await store.close()
+        await db.drop()
+      })
+      await store.init()
+      return {db, store, url}
+    }
+
+    test('one command after the other, and work', async t => {
+      const {url} = await scene(t, transaction)
+      const site = new Site(t, {})
+      site.env.JOBQ_DB = url
+      const commands = [
+        ['init'],
+        ['enqueue', 'Do'],
+        ['enqueue', 'Do', '--uniqkey', 'k'],
+        ['enqueue', 'Do', '--args-from', site.write('args', '{}\n{}\n')],
+        ['list'],
+        ['stats'],
+      ]
+      for (const words of commands) {
+        const command = site.run(...words)
+        assert.equal(await command.exit(), 0, `${words}: ${command.log}`)
+      }
+      const manager = site.run('work', '--exec', 'Do=true', '--work-delay', '3600')
+      await manager.logs(/4 Do completed/)
+      assert.equal(await site.run('enqueue', 'Do').exit(), 0)
+      await manager.logs(/5 Do completed/)
+      assert.equal(await manager.end(), 0)
+    })
+
+    test('no setting and no statement is left to who has the connection next', async t => {
+      const {store, url} = await scene(t, transaction)
+      await store.enqueueMany([job(), job()])
+      await store.turn([], {funcs: ['Work'], limit: 1, lease: 60})
+      await store.list({limit: 9, offset: 0})
+      const next = new pg.Client(url)
+      await next.connect()
+      t.after(() => next.end())
+      const names = ['enable_seqscan', 'lock_timeout', 'jit', 'jobq.tells_ends']
+      const settings = names.map(name => `coalesce(nullif(current_setting('${name}', true), ''), 'none')`)
+      const {rows} = await next.query(
+        `SELECT concat_ws(' ', ${settings}) AS settings,
+           (SELECT count(*)::INTEGER FROM pg_prepared_statements) AS prepared,
+           (SELECT count(*)::INTEGER FROM pg_locks WHERE locktype = 'advisory') AS locks`,
+      )
+      assert.deepEqual(rows, [{settings: 'on 0 on none', prepared: 0, locks: 0}])
+    })
+
+    test('in transaction mode a watch looks again and again', async t => {
+      const {store} = await scene(t, transaction)
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      await until('it has looked, though nothing has changed', () => rung > 5)
+      watch.close()
+    })
+
+    test('in session mode it hears, and does not look', async t => {
+      const {db, store} = await scene(t, session)
+      await store.enqueue(job())
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      await until('it has heard the knock, and is still', async () => {
+        const before = rung
+        await sleep(1000)
+        return before > 0 && rung === before
+      })
+      const before = rung
+      await db.run('INSERT INTO job (func_id, grabbed_until) SELECT id, 0 FROM func')
+      await until('it hears of a job', () => rung > before)
+      watch.close()
+    })
+  })
+}
+
+function job(): NewJob {
+  return {func: 'Work', arg: null, uniqkey: null, priority: 0, due: {in: 0}}
+}
