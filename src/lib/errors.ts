@@ -166,13 +166,13 @@ export class ServerError extends JobqError {
   readonly exitCode = EXIT.failed
 }
 
-/** The system has no room for one more process. */
+/** The system has no room for one more process, or one more open file. */
 export class ProcessError extends JobqError {
   readonly code = 'NO_PROCESS'
   readonly exitCode = EXIT.failed
 
-  constructor(cause?: unknown) {
-    super(`can't start a process for the workers${cause instanceof Error ? ` (${cause.message})` : ''}`, {
+  constructor(cause?: unknown, what = "can't start a process for the workers") {
+    super(`${what}${cause instanceof Error ? ` (${cause.message})` : ''}`, {
       hint: 'check the limits of this user: ulimit -n, ulimit -u',
       cause,
     })

@@ -1,5 +1,6 @@
 /** Jobs that end their process, hang, or overrun: what becomes of them, of what they started, and of the next job. */
 import assert from 'node:assert/strict'
+import {existsSync, readFileSync} from 'node:fs'
 import {describe, test} from 'node:test'
 import type {EnqueueOptions} from '../../src/lib/index.ts'
 import {isAlive, untilGone} from '../support/alive.ts'
@@ -176,6 +177,40 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
     await untilGone(...helpers)
   })
 })
+
+test('the guardian that is killed is replaced, and what a killed dispatcher leaves behind is ended all the same', async t => {
+  const site = new Workplace(t, {
+    Script: `#!/bin/sh\ntrap '' TERM; echo $$ > "$HOME/script"; while :; do sleep 0.05; done\n`,
+    Module: worker(`note({pid: process.pid}); await sleep(600_000)`),
+  })
+  await site.enqueue(['Script'], ['Module'])
+  const work = site.work('--max-workers', '2')
+  await until('both run', () => site.notes().length === 1 && existsSync(site.path('script')))
+  const first = guardianOf(work.pid)!
+  process.kill(first, 'SIGKILL')
+  await work.prints(/jobq: .*jobq-guardian.* was killed by SIGKILL: another takes its place/)
+  await until('there is another', () => ![null, first].includes(guardianOf(work.pid)))
+  process.kill(guardianOf(work.pid)!, 'SIGKILL')
+  await until('and another', () => work.stderr.match(/another takes its place/g)?.length === 2)
+  const second = guardianOf(work.pid)
+  await until('that works', () => ![null, first, second].includes(guardianOf(work.pid)))
+  work.kill('SIGKILL')
+  await untilGone(site.notes<Note>()[0]!.pid, Number(readFileSync(site.path('script'), 'utf8')))
+  await until('nothing is left', () => site.survivors().length === 0)
+})
+
+/** Null if there is none at the moment. */
+function guardianOf(pid: number): number | null {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  const isGuardian = (child: string) => {
+    try {
+      return readFileSync(`/proc/${child}/cmdline`, 'latin1').includes('jobq-guardian')
+    } catch {
+      return false // gone
+    }
+  }
+  return Number(children.find(isGuardian)) || null
+}
 
 describe('a job that runs longer than its grabFor', {concurrency: 4}, () => {
   test('in a busy loop: ended as failed after that time, and the next job is served', async t => {

@@ -111,6 +111,32 @@ describe('how an executable ended', {concurrency: 2}, () => {
   })
 })
 
+describe('a machine that has no room for processes', () => {
+  const limited = (site: Workplace, descriptors: number, ...flags: string[]) =>
+    site.spawn('/bin/sh', ['-c', `ulimit -n ${descriptors}; exec jobq work --drain "$@"`, 'sh', ...flags])
+      .exited
+
+  test('charges no job for it: as many run as it has room for, the others wait, and it is told once', async t => {
+    const site = new Workplace(t)
+    await site.withQueue(queue => queue.enqueueMany(Array.from({length: 100}, () => ({func: 'Nap'}))))
+    const {code, stdout, stderr} = await limited(site, 46, '--max-workers', '20', '--exec', 'Nap=sleep 0.05')
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^100 completed in /m)
+    assert.equal(stderr.match(/ jobq: the machine has room for \d+ executables? at once/g)?.length, 1, stderr)
+    assert.equal(site.count('exception_log'), 0)
+  })
+
+  test('is named as the reason, wherever it is met first', async t => {
+    const site = new Workplace(t, {Script: '#!/bin/sh\n', Module: 'export default {work() {}}'})
+    await site.enqueue(['Script'], ['Module'])
+    for (const descriptors of [24, 25, 26, 28, 30, 32]) {
+      const {code, stderr} = await limited(site, descriptors)
+      assert.equal(code, 1, `${descriptors}: ${stderr}`)
+      assert.match(stderr, /^jobq: .*too many open files.*ulimit -n/m, `${descriptors}`)
+    }
+  })
+})
+
 describe('what an executable is told', {concurrency: 2}, () => {
   test('its job, in the environment', async t => {
     const site = new Workplace(t, {

@@ -17,6 +17,8 @@ export function showError(error: unknown, json: boolean): void {
 function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {
   if (error instanceof JobqError) return error
   const message = error instanceof Error ? error.message : String(error)
+  if (/^E[MN]FILE$/.test((error as NodeJS.ErrnoException | null)?.code ?? ''))
+    return {code: 'NO_PROCESS', message, hint: "check this user's limit: ulimit -n", exitCode: EXIT.failed}
   return {
     code: 'INTERNAL',
     message: `unexpected: ${message}`,

@@ -17,7 +17,7 @@ export async function turnOf(
     const ends = mine.map(([, item]) => item)
     const turned = database.ifAlive(store => store.turn(ends, {...want, limit: 0}))
     const results = await turned
-      .then(part => part && part.settled)
+      .then(part => part?.settled)
       .catch((error: unknown) => {
         // What one does not take must not hide what others have settled
         if (settlements.length === 1) throw error

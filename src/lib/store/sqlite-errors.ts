@@ -1,4 +1,5 @@
 /** SQLite's codes in a user's words. */
+import {closeSync, openSync} from 'node:fs'
 import {JobqError, StoreError} from '../errors.ts'
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
@@ -40,6 +41,11 @@ export function explain(name: string, error: unknown): unknown {
       hint: 'give this user write permission to the file and its folder',
       cause,
     })
+  if (code.startsWith('SQLITE_CANTOPEN') && hasNoDescriptor())
+    return new StoreError('UNREACHABLE', `can't open ${name} (too many open files)`, {
+      hint: "check this user's limit: ulimit -n",
+      cause,
+    })
   if (code.startsWith('SQLITE_CANTOPEN') || /^E[A-Z]+$/.test(code))
     return new StoreError('UNREACHABLE', `can't open ${name} (${message})`, {
       hint: 'check that this user may read and write the file and its folder',
@@ -47,6 +53,16 @@ export function explain(name: string, error: unknown): unknown {
     })
   if (code.startsWith('SQLITE_')) return new StoreError('DATABASE', `${name}: ${message} (${code})`, {cause})
   return error
+}
+
+/** SQLite says nothing of why it could not open a file. */
+function hasNoDescriptor(): boolean {
+  try {
+    closeSync(openSync('/dev/null', 'r'))
+    return false
+  } catch (error) {
+    return /^E[MN]FILE$/.test((error as NodeJS.ErrnoException).code ?? '')
+  }
 }
 
 export function lockedError(name: string, cause?: unknown): StoreError {

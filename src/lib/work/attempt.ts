@@ -41,6 +41,7 @@ export class Attempt {
   end(ended: Ended, now: number): void {
     this.durationMs = now - this.since
     this.outcome = withMessageCut(this.#outcome(ended))
+    if (ended.kind === 'unstarted') this.run = null
   }
 
   /** The store has not taken its end: it has failed instead, and says why in a few words. */
@@ -56,6 +57,7 @@ export class Attempt {
   }
 
   #outcome(ended: Ended): Outcome {
+    if (ended.kind === 'unstarted') return {kind: 'released'}
     if (this.stopped === 'overrun') {
       const {grabFor, retryIn} = this.run!.settings
       const end = ended.kind === 'abandoned' ? 'told to stop, but it may still be running' : 'stopped'

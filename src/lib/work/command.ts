@@ -19,7 +19,9 @@ import {
 import type {CommandHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
+import type {Surroundings} from './pool.ts'
 import {type Guardian, stopGroup} from './processes.ts'
+import {Shortage} from './shortage.ts'
 
 const ABORT_STATUS = 100
 /** A process's output may be held open by what it left behind in the background: it is waited for no longer. */
@@ -33,17 +35,33 @@ export class CommandExecutor implements Executor {
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
+  readonly #shortage: Shortage
 
   /** @param db the database's address for JOBQ_DB, as the job may pass it on to jobq */
-  constructor(handlers: readonly CommandHandler[], guardian: Guardian, log: JobLog, db: string) {
+  constructor(
+    handlers: readonly CommandHandler[],
+    {guardian, log, onRoom}: Pick<Surroundings, 'guardian' | 'log' | 'onRoom'>,
+    db: string,
+  ) {
     this.reload(handlers)
     this.#guardian = guardian
     this.#log = log
+    this.#shortage = new Shortage(log, onRoom)
     this.#environment = {...process.env, JOBQ_DB: db}
   }
 
   get funcs(): readonly string[] {
     return this.#funcs
+  }
+
+  /** How many jobs it could start right now, as far as the machine is concerned. */
+  get room(): number {
+    return this.#funcs.length === 0 ? 0 : this.#shortage.room(this.#running.size)
+  }
+
+  /** Why not a single process could be started for long. */
+  get failure(): Error | null {
+    return this.#shortage.failure
   }
 
   get maxRunning(): ReadonlyMap<string, number> {
@@ -71,11 +89,13 @@ export class CommandExecutor implements Executor {
     const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
     const runSettings = {grabFor, setJobStatus, retryIn: retry}
     const child = this.#spawn(argv, job, error => {
-      onEnd(failed(`its worker could not be started (${error.message})`, retry()))
+      if (this.#shortage.isReasonOf(error, this.#running.size)) onEnd({kind: 'unstarted'})
+      else onEnd(failed(`its worker could not be started (${error.message})`, retry()))
     })
     if (!child) return {settings: runSettings, stop: () => {}}
     this.#guardian.watch(child)
     this.#running.set(child, {job, since})
+    this.#shortage.hasStarted(this.#running.size)
     let callOffKill = () => {}
     this.#attend(
       child,
@@ -95,6 +115,10 @@ export class CommandExecutor implements Executor {
     }
   }
 
+  close(): void {
+    this.#shortage.close()
+  }
+
   /** @returns null, and calls back soon, if there is no process */
   #spawn(
     [file, ...words]: CommandHandler['argv'],
@@ -102,12 +126,13 @@ export class CommandExecutor implements Executor {
     onError: (error: Error) => void,
   ): ChildProcess | null {
     try {
+      this.#shortage.check(this.#running.size)
       const env = {...this.#environment, ...facts(job)}
       const child = spawn(file, words, {detached: true, stdio: 'pipe', env})
       if (child.pid !== undefined) return child
       child.once('error', onError)
     } catch (error) {
-      setImmediate(onError, error as Error) // a uniqkey with a NUL in it, which no environment can hold
+      setImmediate(onError, error as Error) // no memory; or a uniqkey with a NUL in it, which no environment can hold
     }
     return null
   }

@@ -26,11 +26,10 @@ export class Crew implements Executors {
 
   /** @param surroundings `onRoom` is called when an executor can take a job again, other than by a job's end */
   constructor(handlers: readonly Handler[], settings: CrewSettings, surroundings: Surroundings) {
-    const {guardian, log} = surroundings
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
     this.#pool = new Pool(handlers.filter(isModule), settings, surroundings)
-    this.#commands = new CommandExecutor(handlers.filter(isCommand), guardian, log, settings.db)
+    this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings.db)
   }
 
   get maxWorkers(): number {
@@ -47,9 +46,9 @@ export class Crew implements Executors {
     return [...this.#pool.workers, ...this.#commands.workers]
   }
 
-  /** Why no module can be worked, at the moment. */
+  /** Why no module, or no executable, can be worked, at the moment. */
   get failure(): Error | null {
-    return this.#pool.failure
+    return this.#pool.failure ?? this.#commands.failure
   }
 
   /** @throws WorkerError if a worker can't be loaded */
@@ -80,7 +79,8 @@ export class Crew implements Executors {
     if (ahead > 0) return this.#roomAhead(Math.max(0, free) + ahead)
     const idle = this.#pool.room
     const modules = idle > 0 ? this.#pool.funcs : NO_FUNCS
-    const commands = this.#commands.funcs
+    const started = this.#commands.room
+    const commands = started > 0 ? this.#commands.funcs : NO_FUNCS
     if (free <= 0 || modules.length + commands.length === 0) return NO_ROOM
     const held = modules.length > 0 ? NO_FUNCS : this.#pool.soon
     const funcs = joined(joined(modules, commands), held)
@@ -88,7 +88,7 @@ export class Crew implements Executors {
       funcs,
       held: held.length > 0 ? new Set(held) : NO_ROOM.held,
       maxRunning: this.#maxRunning(),
-      limit: modules.length > 0 ? Math.min(free, idle) : free,
+      limit: Math.min(free, modules.length > 0 ? idle : free, commands.length > 0 ? started : free),
       isWhole: held.length === 0 && funcs.length === this.#handlers.size,
     }
   }
@@ -115,7 +115,7 @@ export class Crew implements Executors {
     const handler = this.#handlers.get(func)
     if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
     if (this.#running >= this.#maxWorkers) return 'soon'
-    return !isModule(handler) || this.#pool.canStart(func) ? 'now' : 'soon'
+    return (isModule(handler) ? this.#pool.canStart(func) : this.#commands.room > 0) ? 'now' : 'soon'
   }
 
   start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
@@ -129,6 +129,7 @@ export class Crew implements Executors {
 
   /** @param patienceMs how long hooks behind a job that has ended may still take */
   async close(patienceMs: number): Promise<void> {
+    this.#commands.close()
     await this.#pool.close(patienceMs)
   }
 }

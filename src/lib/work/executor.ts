@@ -45,6 +45,8 @@ export type Ended =
   | {kind: 'finished'; outcome: Outcome}
   /** Its process is gone without one: how, in words ("its process was killed by SIGKILL"). */
   | {kind: 'died'; how: string}
+  /** The machine had no room for its process: it has not run, and is not to blame. */
+  | {kind: 'unstarted'}
   /** It was told to stop and did not; nothing can end it but the end of this process. It is waited for no longer. */
   | {kind: 'abandoned'}
 

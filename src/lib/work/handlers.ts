@@ -17,9 +17,10 @@ import {
 } from 'node:fs'
 import {basename, dirname, extname, join, relative, resolve} from 'node:path'
 import type {FuncSettings, JobqConfig} from '../config-schema.ts'
-import {WorkerError} from '../errors.ts'
+import {ProcessError, WorkerError} from '../errors.ts'
 import {parseWhole} from '../names.ts'
 import {parseDuration} from '../time.ts'
+import {isShort} from './shortage.ts'
 
 export const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
@@ -176,7 +177,8 @@ function* walk(root: string, folder = root, above: readonly string[] = []): Gene
 function listFolder(folder: string): string[] {
   try {
     return readdirSync(folder).sort()
-  } catch {
+  } catch (error) {
+    if (isShort(error)) throw new ProcessError(error, `can't read ${folder}`)
     return [] // no such folder has no workers
   }
 }
@@ -268,7 +270,8 @@ function headOf(file: string): string {
     } finally {
       closeSync(fd)
     }
-  } catch {
+  } catch (error) {
+    if (isShort(error)) throw new ProcessError(error, `can't read ${file}`)
     return '' // may be run but not read: no settings to be seen
   }
 }

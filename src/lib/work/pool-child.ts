@@ -16,6 +16,7 @@ import {readFromChild} from './from-child.ts'
 import type {JobLog} from './log.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
 import {signalGroup, stopGroup} from './processes.ts'
+import {checkDescriptors} from './shortage.ts'
 import {
   type FromChild,
   jobToWire,
@@ -334,6 +335,7 @@ export class PoolChild {
 function forkChild(log: JobLog): ChildProcess {
   let child: ChildProcess
   try {
+    checkDescriptors()
     child = spawn(process.execPath, [...process.execArgv, ...CHILD_FLAGS, CHILD], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],

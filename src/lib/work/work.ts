@@ -65,7 +65,7 @@ export async function work(
 ): Promise<WorkResult> {
   const {settings} = queue
   const handlers = handlersOf(options, settings, log)
-  const guardian = new Guardian(socketPath(databasesName(settings)))
+  const guardian = new Guardian(socketPath(databasesName(settings)), log)
   const {store, events} = queue
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
   const crew = new Crew(handlers, {...poolSettings(options, settings), db: queue.address}, surroundings)
