@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -14,11 +15,12 @@ import {
 } from 'node:fs'
 import {join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
+import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
 import {JobQueue, StoreError} from '../../src/lib/index.ts'
 import {Home, printed} from '../support/home.ts'
 import {assertRefused} from '../support/refusal.ts'
-import type {Started} from '../support/started.ts'
+import type {Finished, Started} from '../support/started.ts'
 import {until} from '../support/until.ts'
 
 describe('two ways to one file', () => {
@@ -205,6 +207,101 @@ describe('a file that is replaced while it is open', () => {
     await queue.close()
     assert.deepEqual(contents(home)[1], 'ok')
   })
+})
+
+describe('another copy of SQLite in the process', () => {
+  const LIBRARY = new URL('../../src/lib/index.ts', import.meta.url).href
+  const PACKAGE = fileURLToPath(new URL('../../node_modules/better-sqlite3', import.meta.url))
+  const OTHERS = {
+    'node:sqlite': {prepare: () => {}, open: `new (await import('node:sqlite')).DatabaseSync('jobs.db')`},
+    'another better-sqlite3': {
+      prepare: (home: Home) =>
+        cpSync(PACKAGE, home.path('other/better-sqlite3'), {recursive: true, dereference: true}),
+      open: `new (await import(process.cwd() + '/other/better-sqlite3/lib/index.js')).default('jobs.db')`,
+    },
+  }
+  /** Enqueues until it is refused; says what it was warned of, what it has stored, and why that ended. */
+  const application = (body: string) => `
+    import {JobQueue} from ${JSON.stringify(LIBRARY)}
+    const warning = new Promise(resolve => process.on('warning', warning =>
+      warning.code === 'JOBQ_TWO_SQLITES' && resolve(warning.message)))
+    const queue = await JobQueue.open({db: 'jobs.db'})
+    const enqueueUntil = async end => {
+      let isOver = false
+      end?.then(() => (isOver = true))
+      while (!isOver) {
+        await queue.enqueue('Mine')
+        await new Promise(resolve => setTimeout(resolve, 5))
+      }
+    }
+    ${body}`
+
+  for (const [name, {prepare, open}] of Object.entries(OTHERS)) {
+    test(`${name}: as long as both have it open, it is warned of once, with what there is`, async t => {
+      if (process.platform !== 'linux') return t.skip('only Linux tells')
+      const home = await homeWithJob(t)
+      prepare(home)
+      const body = `const other = ${open}
+        other.prepare('SELECT count(*) FROM job').get()
+        await enqueueUntil(warning)
+        console.log(await warning)`
+      const {stdout, stderr} = await run(home, application(body))
+      assert.match(
+        stdout,
+        /jobs\.db is open in this process by two copies of SQLite \(.*better-sqlite3.*\.node, /,
+      )
+      assert.ok(stdout.includes(name === 'node:sqlite' ? name : home.path('other')), stdout)
+      assert.equal(stderr.match(/JOBQ_TWO_SQLITES/g)?.length, 1, stderr)
+    })
+
+    test(`${name}: when it has closed the file, nothing is written any more, and nobody’s job is lost`, async t => {
+      if (process.platform !== 'linux') return t.skip('only Linux tells')
+      for (const others of [true, false]) {
+        const home = await homeWithJob(t)
+        prepare(home)
+        const keeper = others ? await working(home) : null
+        const body = `const other = ${open}
+          other.prepare('SELECT count(*) FROM job').get()
+          other.close()
+          const error = await enqueueUntil().catch(error => error)
+          console.log(error.code, error.message)
+          await queue.close()`
+        const {stdout} = await run(home, application(body))
+        assert.match(stdout, others ? /^UNSAFE .*has lost its locks/ : /^REPLACED .*has lost its -wal/)
+        const stored = await home.jobq(['enqueue', 'Theirs', '--db', 'jobs.db'])
+        assert.equal(stored.code, 0, stored.stderr)
+        keeper?.kill('SIGTERM')
+        await keeper?.exited
+        const [funcs, integrity] = contents(home)
+        assert.deepEqual([funcs[0], funcs.at(-1), integrity], ['Waits', 'Theirs', 'ok'])
+      }
+    })
+  }
+
+  test('a file that is only read there is noticed as well', async t => {
+    if (process.platform !== 'linux') return t.skip('only Linux tells')
+    const home = await homeWithJob(t)
+    const body = `(await import('node:fs')).readFileSync('jobs.db')
+      console.log((await enqueueUntil().catch(error => error)).message)`
+    assert.match((await run(home, application(body))).stdout, /has lost its locks/)
+  })
+
+  test('many connections of one copy are no other', async t => {
+    const home = await homeWithJob(t)
+    const body = `const {default: Sqlite} = await import(${JSON.stringify(import.meta.resolve('better-sqlite3'))})
+      const others = Array.from({length: 5}, () => new Sqlite('jobs.db'))
+      for (const other of others) other.prepare('SELECT count(*) FROM job').get()
+      for (const other of others.slice(2)) other.close()
+      const second = await JobQueue.open({db: 'jobs.db'})
+      await second.close()
+      await enqueueUntil(new Promise(resolve => setTimeout(resolve, 1500)))
+      await queue.close()`
+    assert.deepEqual(await run(home, application(body)), {code: 0, signal: null, stdout: '', stderr: ''})
+  })
+
+  async function run(home: Home, program: string): Promise<Finished> {
+    return home.jobq([], {command: [process.execPath, '--input-type=module', '-e', program]})
+  }
 })
 
 async function homeWithJob(t: TestContext): Promise<Home> {

@@ -79,14 +79,19 @@ export class KnownFile {
     }
   }
 
-  #lose(how: string, letGo: () => void): void {
-    this.#lost = replacedError(this.place, how)
+  /** From here on it is not used any more. @throws the error, now and at each check */
+  refuse(error: StoreError): never {
+    this.#lost = error
+    throw error
+  }
+
+  #lose(how: string, letGo: () => void): never {
     try {
       letGo()
     } catch {
       // Another user's folder, say: what can be done is done
     }
-    throw this.#lost
+    this.refuse(replacedError(this.place, how))
   }
 
   /**

@@ -14,6 +14,7 @@ import {monotonic} from '../clock.ts'
 import {JobqError} from '../errors.ts'
 import {MAX_ID} from '../job.ts'
 import type {Checkpoints} from './sqlite-checkpoints.ts'
+import type {Copies} from './sqlite-copies.ts'
 import {explain, isBusy, isFull} from './sqlite-errors.ts'
 import {type FilePlace, isAt, KnownFile, replacedError} from './sqlite-known-file.ts'
 import type {LongWal} from './sqlite-long-wal.ts'
@@ -97,6 +98,8 @@ export class SqliteLink {
   readonly name: string
   /** Undefined where it is in no file, or the connection is a caller's. */
   readonly file: KnownFile | undefined
+  /** Looks for other copies of SQLite. Default: nobody does. */
+  copies: Copies | undefined
   /** Grows with whatever this connection does that may put a job into a lane, keeps something beside one, or pauses. */
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
@@ -311,8 +314,9 @@ export class SqliteLink {
   /** Now and then, before what reads or writes: is it the file that was opened, and is its -wal short? @throws StoreError */
   checkFile(): void {
     const {file} = this
-    if (!file?.check() || file.walBytes <= LONG_WAL) return
-    if (!this.#isHelper && !this.#longWal) void this.#shortenWal()
+    if (!file?.check()) return
+    this.copies?.check()
+    if (file.walBytes > LONG_WAL && !this.#isHelper && !this.#longWal) void this.#shortenWal()
   }
 
   async #shortenWal(): Promise<void> {

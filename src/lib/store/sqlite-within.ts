@@ -73,6 +73,7 @@ export class SqliteWithin {
         `expected a Database that has ${mine} open, got one of ${theirs || ':memory:'}`,
         {hint: 'the job is stored in the transaction only if both are in the same file', isElsewhere: true},
       )
+    this.#store.copies?.look() // the caller's better-sqlite3 may be another
   }
 
   #explained(error: unknown): unknown {

@@ -45,7 +45,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   try {
     await store.setDurable(options.durable ?? true)
     if (options.prepare ?? true) await store.init()
-    if (!options.brief) store.remember()
+    if (!options.brief) await store.remember()
   } catch (error) {
     db.close()
     throw error
@@ -115,8 +115,13 @@ export class SqliteStore implements Store {
   }
 
   /** From here on it is noticed if another file comes to the place of this one, or of its -wal. @throws StoreError */
-  remember(): void {
-    this.#link.file?.look()
+  async remember(): Promise<void> {
+    const {file, isDurable} = this.#link
+    if (!file) return
+    file.look()
+    if (!isDurable) return // a dispatcher, where no code of others runs, or which has another connection beside it
+    const {Copies} = await import('./sqlite-copies.ts')
+    this.#link.copies = new Copies(file)
   }
 
   /** What prepare would do. */
