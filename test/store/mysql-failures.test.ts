@@ -259,6 +259,34 @@ else {
     })
   })
 
+  describe('an argument that is larger than the MySQL server takes', () => {
+    test('is refused before it is sent, and nothing is stored: alone, with others, in a bulk, in a transaction', async t => {
+      const {db, store} = await setUp(t)
+      await store.enqueue(newJob())
+      const [row] = await db.query('SELECT @@max_allowed_packet AS most')
+      const large = newJob('Work', {arg: new Uint8Array(3 * Number(row!.most))})
+      const refused = (error: unknown) => {
+        assert.ok(error instanceof ArgumentError, String(error))
+        assert.match(error.message, /^larger than .* takes \(.*; nothing was stored$/)
+        return true
+      }
+      await assert.rejects(store.enqueue(large), refused)
+      await assert.rejects(store.enqueue(newJob('Work', {context: 'x'.repeat(Number(row!.most))})), refused)
+      await assert.rejects(store.enqueueMany([newJob(), large]), refused)
+      const together = await Promise.allSettled([newJob(), large, newJob()].map(job => store.enqueue(job)))
+      assert.deepEqual(
+        together.map(({status}) => status),
+        ['fulfilled', 'rejected', 'fulfilled'],
+      )
+      const guest = await db.another()
+      await guest.beginTransaction()
+      await assert.rejects(store.enqueueWithin(guest, large), refused)
+      await store.enqueueWithin(guest, newJob())
+      await guest.commit()
+      assert.equal((await db.query('SELECT id FROM job')).length, 4)
+    })
+  })
+
   describe('several processes on MySQL', () => {
     test('get every job once, each in strict order, and make the schema together', async t => {
       const db = await MysqlDatabase.create(url)

@@ -223,6 +223,16 @@ else {
     })
   })
 
+  describe('PostgreSQL: an argument', () => {
+    test('that is larger than the server takes is refused before it is sent', async t => {
+      const {store} = await prepared(t)
+      const large = job('Work', {arg: new Uint8Array(2 ** 30)})
+      await assert.rejects(store.enqueue(large), ArgumentError)
+      await assert.rejects(store.enqueue(large), /larger than PostgreSQL takes/)
+      assert.deepEqual(await store.counts(), [])
+    })
+  })
+
   describe('PostgreSQL: locks', () => {
     test('a job that someone has locked is passed over, and comes later', async t => {
       const {db, store} = await prepared(t)

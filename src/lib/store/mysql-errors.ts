@@ -15,6 +15,7 @@ export const ERRNO = {
   duplicate: 1062,
   lockWait: 1205,
   deadlock: 1213,
+  tooLarge: 1153,
   outOfRange: 1264,
   /** No such savepoint, or procedure. */
   notThere: 1305,
@@ -53,6 +54,18 @@ export function isLost(error: unknown): boolean {
 /** The server has broken off a statement, and what comes behind it in its batch; its transaction is still open. */
 export function isCancelled(error: unknown): boolean {
   return CANCELLED.has((error as MysqlError).errno ?? 0)
+}
+
+/**
+ * The server breaks the connection where a packet is too large, some after a part of it: so it is not sent.
+ * @param most of the connection's packets
+ */
+export function checkPacket(bytes: number, most: number): void {
+  if (bytes > most)
+    throw Object.assign(new Error(`${bytes} bytes to send, max_allowed_packet allows for ${most}`), {
+      code: 'ER_NET_PACKET_TOO_LARGE',
+      errno: ERRNO.tooLarge,
+    })
 }
 
 /** The server has as many connections as it may have, or this user has. */
@@ -125,12 +138,11 @@ export function explain(name: string, error: unknown): unknown {
       hint: 'its tables have an old character set; with nothing at work: ALTER TABLE job CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, likewise func, exception_log, job_status',
       cause,
     })
-  if (errno === 1153)
-    return failed(
-      'DATABASE',
-      `${name}: an argument is larger than the server takes at once (${message})`,
-      'raise max_allowed_packet on the server, up to 32M',
-    )
+  if (errno === ERRNO.tooLarge || errno === 1406)
+    return new ArgumentError(`larger than ${name} takes (${message}); nothing was stored`, {
+      hint: 'keep large data elsewhere, and enqueue where it is; or raise max_allowed_packet on the server: an argument may have 16 MiB',
+      cause,
+    })
   if (errno === 1665)
     return failed('DATABASE', `${name}: ${message}`, 'set binlog_format = ROW (or MIXED) on the server')
   if (isOutOfReach(code, errno))

@@ -8,7 +8,7 @@
 import type {Socket} from 'node:net'
 import {type Connection, escape as quoted} from 'mysql2'
 import {monotonic} from '../clock.ts'
-import {isLost} from './mysql-errors.ts'
+import {checkPacket, isLost} from './mysql-errors.ts'
 import {Silence} from './silence.ts'
 
 /** How long one attempt waits for a row's lock, in seconds. */
@@ -81,7 +81,7 @@ export class Link implements Session {
   usedAt = monotonic()
   names: TextColumn = UNICODE
   keys: TextColumn = UNICODE
-  /** The most bytes of SQL in one batch. */
+  /** The most bytes in one batch, or of one statement's values. */
   maxBytes = 1 << 20
   /** Empty if the server can do all that jobq asks of it, else why not. */
   tooOld = ''
@@ -195,6 +195,7 @@ export class Link implements Session {
   }
 
   async execute(statement: string, values: Value[]): Promise<Reply> {
+    checkPacket(sizeOf(values), this.maxBytes)
     return reply(
       await this.#answer(this.answerMs, done => this.#connection.execute(statement, bound(values), done)),
     )
@@ -213,11 +214,8 @@ export class Link implements Session {
 
   #text(statements: readonly string[]): string {
     const text = statements.join(';\n')
-    if (text.length > this.maxBytes && Buffer.byteLength(text) > this.maxBytes)
-      throw Object.assign(new Error(`${Buffer.byteLength(text)} bytes, max_allowed_packet is less`), {
-        code: 'ER_NET_PACKET_TOO_LARGE',
-        errno: 1153,
-      })
+    // Most are not near it, whatever their characters
+    if (text.length * 3 > this.maxBytes) checkPacket(Buffer.byteLength(text), this.maxBytes)
     return text
   }
 
@@ -262,6 +260,14 @@ export function bound(values: readonly Value[]): (string | number | Buffer | nul
   return values.map(value =>
     value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value,
   )
+}
+
+/** What it is to send them, about. */
+export function sizeOf(values: readonly Value[]): number {
+  const sizes = values.map(value =>
+    typeof value === 'object' ? value?.byteLength : Buffer.byteLength(String(value)),
+  )
+  return sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0)
 }
 
 export function reply(answer: unknown): Reply {

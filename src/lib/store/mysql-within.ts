@@ -9,9 +9,19 @@
 import type {Connection} from 'mysql2'
 import {JobqError, TransactionError} from '../errors.ts'
 import type {EnqueuedJob, NewJob} from '../job.ts'
-import {ERRNO, explain, hasErrno, isLost} from './mysql-errors.ts'
+import {checkPacket, ERRNO, explain, hasErrno, isLost} from './mysql-errors.ts'
 import {hasBesides, Inserter} from './mysql-insert.ts'
-import {bound, type Reply, type Row, reply, type Session, type TextColumn, type Value} from './mysql-link.ts'
+import {
+  bound,
+  type Link,
+  type Reply,
+  type Row,
+  reply,
+  type Session,
+  sizeOf,
+  type TextColumn,
+  type Value,
+} from './mysql-link.ts'
 import type {Links} from './mysql-links.ts'
 
 /** Bits of the status that the server sends with every OK. */
@@ -28,10 +38,13 @@ interface Place {
   server: string
 }
 
+/** What is known of the queue's database. */
+type Own = Pick<Link, 'names' | 'keys' | 'maxBytes'>
+
 export class Within {
   readonly #links: Links
   readonly #name: string
-  #own: (Place & Pick<Session, 'names' | 'keys'>) | null = null
+  #own: (Place & Own) | null = null
   readonly #servers = new WeakMap<Connection, string>()
   /** What a connection is at: its calls are done one after the other. */
   readonly #last = new WeakMap<Connection, Promise<unknown>>()
@@ -54,8 +67,7 @@ export class Within {
   }
 
   async #enqueue(connection: Connection, job: NewJob): Promise<EnqueuedJob> {
-    const {names, keys} = this.#own ?? (await this.#askOwn())
-    const guest = new Guest(connection, names, keys)
+    const guest = new Guest(connection, this.#own ?? (await this.#askOwn()))
     try {
       checkStatus((await guest.send('DO 0')).status)
       const {now, funcId} = await this.#look(guest, job.func)
@@ -109,6 +121,7 @@ export class Within {
         server: await serverOf(link),
         names: hexadecimal(link.names),
         keys: hexadecimal(link.keys),
+        maxBytes: link.maxBytes,
       }
     })
     return this.#own
@@ -157,11 +170,13 @@ class Guest implements Session {
   readonly connection: Connection
   readonly names: TextColumn
   readonly keys: TextColumn
+  readonly #maxBytes: number
 
-  constructor(connection: Connection, names: TextColumn, keys: TextColumn) {
+  constructor(connection: Connection, {names, keys, maxBytes}: Own) {
     this.connection = connection
     this.names = names
     this.keys = keys
+    this.#maxBytes = maxBytes
   }
 
   literal(value: Value): string {
@@ -179,6 +194,7 @@ class Guest implements Session {
 
   /** @returns the server's status, too; 0 for a statement that returns rows */
   async send(sql: string, values?: Value[]): Promise<{reply: Reply; status: number}> {
+    checkPacket(sql.length + (values ? sizeOf(values) : 0), this.#maxBytes)
     const options = {sql, rowsAsArray: false, nestTables: false, typeCast: true}
     const answer = await new Promise((resolve, reject) => {
       const done = (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer))

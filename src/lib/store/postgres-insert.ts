@@ -7,6 +7,8 @@ import {NOW, type Row, type Send, type Value} from './postgres-link.ts'
 
 /** INTEGER is signed in PostgreSQL. */
 const MAX_INTEGER = 2_147_483_647
+/** The server takes no message of 1 GiB, the rest of the row included. */
+const MAX_ARG_BYTES = 2 ** 30 - 2 ** 20
 /** Its key is free, and yet it is refused: so often at most, by jobs that come and go. */
 const MAX_ATTEMPTS = 5
 
@@ -45,7 +47,7 @@ const FIND_DUPLICATE = {
 }
 
 /** What no column of the table holds is refused before it is sent. @throws ArgumentError */
-export function checkJob({func, uniqkey, priority, due}: NewJob): void {
+export function checkJob({func, arg, uniqkey, priority, due}: NewJob): void {
   for (const text of [func, uniqkey ?? ''])
     if (text.includes('\0'))
       throw new ArgumentError(
@@ -54,6 +56,11 @@ export function checkJob({func, uniqkey, priority, due}: NewJob): void {
       )
   if (priority > MAX_INTEGER)
     throw new ArgumentError(`priority: expected at most ${MAX_INTEGER} on PostgreSQL, got ${priority}`)
+  if (arg !== null && arg.length * 3 > MAX_ARG_BYTES && Buffer.byteLength(arg) > MAX_ARG_BYTES)
+    throw new ArgumentError(
+      `larger than PostgreSQL takes: expected an argument of at most ${MAX_ARG_BYTES} bytes, got ${Buffer.byteLength(arg)}`,
+      {hint: 'keep large data elsewhere, and enqueue where it is'},
+    )
   checkDue(due)
 }
 
