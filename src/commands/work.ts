@@ -73,6 +73,11 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       summary: 'among functions of equal priority serve each in turn, so that none starves another',
       env: 'JOBQ_FAIR',
     }),
+    durable: boolean({
+      summary:
+        'wait for the disk with each turn: no crash of a server or machine makes a job run twice for it',
+      env: 'JOBQ_DURABLE',
+    }),
     'work-delay': string({
       summary: 'look for jobs at least every so many seconds, whatever is noticed; default 5',
       env: 'JOBQ_WORK_DELAY',

@@ -108,6 +108,7 @@ const ConfigSchema = v.strictObject({
   hookTimeout: v.optional(duration),
   prefetch: v.optional(count(0)),
   fair: v.optional(truth),
+  durable: v.optional(truth),
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),
   maxTime: v.optional(duration),

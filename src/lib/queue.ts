@@ -81,7 +81,8 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   ): Promise<JobQueue<F>> {
     const support = await loadSupport(role === null ? {} : settings.config, settings.folder, options)
     const brief = role === null || role === 'command'
-    const store = await openStores(settings.databases, {...options, brief})
+    const durable = options.durable ?? (role !== 'dispatcher' || (settings.config.durable ?? false))
+    const store = await openStores(settings.databases, {...options, brief, durable})
     return JobQueue.over<F>(store, settings, support, role ?? 'client', options.onTrouble)
   }
 
@@ -337,14 +338,14 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     }
   }
 
-  /** On a connection of its own, so that a turn costs no fsync while an enqueue stays durable. */
+  /** On a connection of its own, so that a turn costs no fsync (unless `durable` says so) while an enqueue stays durable. */
   async #work(store: Store, options: InlineOptions<F>): Promise<Summary> {
     const {config, databases} = this.settings
     const {workInline} = await import('./work/inline.ts')
     const openStore = async (onTrouble: (message: string) => void) => {
       if (databases.some(address => addressText(address) === ':memory:'))
         return {store, close: async () => {}}
-      const own = await openStores(databases, {durable: false, onTrouble})
+      const own = await openStores(databases, {durable: config.durable ?? false, onTrouble})
       return {store: own, close: () => own.close()}
     }
     const host = {config, events: this.events, working: this.working, support: this.#support, openStore}

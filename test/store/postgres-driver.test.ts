@@ -11,6 +11,7 @@ import {ArgumentError, StoreError, type StoreErrorCode, UsageError} from '../../
 import type {NewJob} from '../../src/lib/job.ts'
 import {openPostgres, type PostgresStore, postgresStore} from '../../src/lib/store/postgres.ts'
 import {preparePostgres} from '../../src/lib/store/postgres-init.ts'
+import {Site} from '../support/manager.ts'
 import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
@@ -220,6 +221,26 @@ else {
       await assert.rejects(hasty.renew(jobs, 5), hasCode('CANCELLED', /statement timeout/))
       await db.query('COMMIT')
       assert.equal((await hasty.renew(jobs, 5)).length, 1)
+    })
+  })
+
+  describe('PostgreSQL: the commits of a turn', () => {
+    test('are waited for by `jobq work --durable`, or as the configuration says', async t => {
+      const {db, store} = await prepared(t)
+      await db.run(`ALTER DATABASE ${db.name} RESET synchronous_commit`)
+      await db.query('CREATE TABLE ended (setting TEXT)')
+      await db.query(`CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO ended VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$`)
+      await db.query('CREATE TRIGGER noted AFTER DELETE ON job FOR EACH ROW EXECUTE FUNCTION note()')
+      const site = new Site(t, {'durable.config.json': '{"durable": true}'})
+      site.env.JOBQ_DB = db.url
+      for (const words of [[], ['--durable'], ['--config', 'durable.config.json']]) {
+        await store.enqueue(job('Do'))
+        const worked = site.run('work', '--once', '--exec', 'Do=true', ...words)
+        assert.equal(await worked.exit(), 0, worked.log)
+      }
+      const settings = (await db.query('SELECT setting FROM ended')).map(({setting}) => setting)
+      assert.deepEqual(settings, ['off', 'on', 'on'])
     })
   })
 

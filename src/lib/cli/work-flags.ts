@@ -20,6 +20,7 @@ export interface WorkFlags extends QueueFlags {
   'max-child-memory'?: string | undefined
   prefetch?: string | undefined
   fair?: boolean | undefined
+  durable?: boolean | undefined
   'work-delay'?: string | undefined
   'max-jobs'?: string | undefined
   'max-time'?: string | undefined
@@ -44,7 +45,7 @@ export async function runWork(flags: WorkFlags): Promise<void> {
         debug: flags.debug ?? queue.settings.config.debug ?? false,
         logFile: flags.log,
       }),
-    {durable: false, patient: options.mode === 'forever', role: 'dispatcher'},
+    {durable: flags.durable, patient: options.mode === 'forever', role: 'dispatcher'},
   )
 }
 

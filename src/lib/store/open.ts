@@ -15,7 +15,7 @@ export interface OpenOptions {
   /** Wait for a server that can't be reached, however long. Default false. */
   patient?: boolean
   /** false: a commit may be lost by a power cut (never by a crash); for a dispatcher. Default true. */
-  durable?: boolean
+  durable?: boolean | undefined
   /** For a command, which is gone when it has read: no thread is started for a long read. Default false. */
   brief?: boolean
 }
