@@ -6,14 +6,14 @@ import {ArgumentError} from './errors.ts'
 import {type Besides, findFault, isHoldable} from './holdable.ts'
 import type {StoredArg} from './job.ts'
 import {pack} from './messagepack.ts'
-import {checkSize, type SerializerName, textOrBytes} from './serializers.ts'
+import {checkSize, noArg, type SerializerName, textOrBytes} from './serializers.ts'
 
 /**
  * @param what where the value stood, for the message
  * @throws ArgumentError
  */
 export function encodeArg(arg: unknown, serializer: SerializerName, what: string): StoredArg {
-  if (arg === undefined || (arg === null && serializer === 'none')) return null
+  if (arg === undefined || arg === null) return noArg(serializer)
   if (serializer === 'json') return encodeJson(arg, what)
   if (serializer === 'msgpack') return encodeMessagePack(arg, what)
   if (typeof arg === 'string' || arg instanceof Uint8Array) return textOrBytes(checkSize(arg, what))

@@ -29,6 +29,22 @@ export async function storedFromInput(
   return serializer === 'json' ? text : (await jsonPacker())(text, what)
 }
 
+/** What is stored for a job without an argument: the serializer's null, which Perl's hooks can read; with none, NULL. */
+export function noArg(serializer: SerializerName): StoredArg {
+  if (serializer === 'none') return null
+  return serializer === 'json' ? 'null' : Uint8Array.of(PACKED_NULL)
+}
+
+const PACKED_NULL = 0xc0
+
+/** Is it a serializer's null, or nothing at all? Neither serializer can take the other's for anything else. */
+export function isNoArg(bytes: Uint8Array | null): boolean {
+  if (bytes === null || (bytes.length === 1 && bytes[0] === PACKED_NULL)) return true
+  return (
+    bytes.length === 4 && bytes[0] === 0x6e && bytes[1] === 0x75 && bytes[2] === 0x6c && bytes[3] === 0x6c
+  )
+}
+
 /** JSON as it was written, checked, and its value. Synchronous: bulk enqueues call it for every line. */
 export function jsonFromInput(
   input: string | Uint8Array,
@@ -52,6 +68,7 @@ export async function decodeArg(bytes: Uint8Array | null, serializer: Serializer
 /** The same of what needs no package to be loaded: many jobs take less than a promise does. */
 export function decodeNow(bytes: Uint8Array | null, serializer: 'json' | 'none'): unknown {
   if (bytes === null || serializer === 'none') return bytes
+  if (isNoArg(bytes)) return null
   const hint = `set serializer: 'msgpack' for this function, or 'none' for its bytes`
   if (isStorable(bytes))
     throw new ArgumentError(`the argument is Perl's Storable format, which only Perl reads`, {
@@ -65,7 +82,7 @@ export function decodeNow(bytes: Uint8Array | null, serializer: 'json' | 'none')
 }
 
 async function decodeMessagePack(bytes: Uint8Array | null): Promise<unknown> {
-  if (bytes === null) return null
+  if (bytes === null || isNoArg(bytes)) return null
   const {decode} = await import('@msgpack/msgpack')
   try {
     return asValue(decode(bytes, {mapKeyConverter, useBigInt64: true}))

@@ -56,10 +56,19 @@ describe('JSON', {concurrency: 4}, () => {
     assert.equal(home.jobs().length, 1)
   })
 
-  test('none given: NULL', async t => {
+  test("none given: the serializer's null, which Perl's hooks can read; none has none", async t => {
     const home = new Home(t)
     assert.deepEqual(await home.jobq(ENQUEUE), printed('1'))
-    assert.equal(home.jobs()[0]?.type, 'null')
+    await home.jobq([...ENQUEUE, '--serializer', 'msgpack'])
+    await home.jobq([...ENQUEUE, '--serializer', 'none'])
+    assert.deepEqual(
+      home.jobs().map(({type, bytes}) => [type, bytes?.toString('hex')]),
+      [
+        ['text', '6e756c6c'],
+        ['blob', 'c0'],
+        ['null', undefined],
+      ],
+    )
   })
 
   const refused: [what: string, text: string, says: string][] = [

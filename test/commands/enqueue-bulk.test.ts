@@ -134,12 +134,12 @@ describe('--batch', {concurrency: 4}, () => {
         job.run_after === 1_798_135_200 ? 'then' : job.run_after - job.enqueue_time,
       ])
     assert.deepEqual(stored, [
-      ['A', undefined, null, 0, 0],
+      ['A', 'null', null, 0, 0],
       ['B::C', '{"x":[1]}', 'k', 9, 300],
-      ['A', undefined, null, 0, 7200],
+      ['A', 'null', null, 0, 7200],
       ['A', 'null', null, 0, 'then'],
-      ['A', undefined, null, 100, 'then'],
-      ['A', undefined, null, 4_294_967_295, 300],
+      ['A', 'null', null, 100, 'then'],
+      ['A', 'null', null, 4_294_967_295, 300],
     ])
   })
 

@@ -217,7 +217,7 @@ describe('a serializer for all', {concurrency: 4}, () => {
     await home.jobq([...ENQUEUE, '--arg', '{"a":1}', '--serializer', 'json'])
     assert.deepEqual(
       home.jobs().map(({bytes}) => bytes?.toString('hex')),
-      ['81c4016101', '81c4016101', '81c4016101', undefined, Buffer.from('{"a":1}').toString('hex')],
+      ['81c4016101', '81c4016101', '81c4016101', 'c0', Buffer.from('{"a":1}').toString('hex')],
     )
   })
 

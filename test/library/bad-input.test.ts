@@ -418,7 +418,7 @@ describe('what is no argument', () => {
     const {queue, rows} = await openQueue(t)
     const shared = {x: 1}
     const samples: [arg: unknown, text: string | null][] = [
-      [undefined, null],
+      [undefined, 'null'],
       [null, 'null'],
       [{a: undefined, b: 1}, '{"b":1}'],
       [[undefined], '[null]'],

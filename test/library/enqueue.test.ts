@@ -160,8 +160,8 @@ describe('many jobs', () => {
         rows('SELECT name, arg, uniqkey, priority FROM job JOIN func ON func.id = func_id ORDER BY job.id'),
         [
           {name: 'A', arg: '{"x":1}', uniqkey: null, priority: 2},
-          {name: 'B', arg: null, uniqkey: 'k', priority: 0},
-          {name: 'A', arg: null, uniqkey: null, priority: 0},
+          {name: 'B', arg: 'null', uniqkey: 'k', priority: 0},
+          {name: 'A', arg: 'null', uniqkey: null, priority: 0},
         ],
       )
       assert.deepEqual(rows('SELECT context FROM jobq_context'), [{context: '{"a":"b"}'}])

@@ -46,20 +46,33 @@ describe('an argument', {concurrency: 2}, () => {
       ['Raw', {arg: everyByte, serializer: 'none'}],
       ['Raw', {arg: 'plain text', serializer: 'none'}],
       ['Raw', {arg: '', serializer: 'none'}],
+      ['Raw', {serializer: 'none'}],
       ['Raw'],
+      ['Pack'],
+      ['Pack', {serializer: 'msgpack'}],
+      ['Json', {serializer: 'msgpack'}],
+      ['Json', {serializer: 'none'}],
     )
     const {code, stderr} = await site.drain()
     assert.equal(code, 0, stderr)
-    const [json, nul, none, pack, raw, text, empty, nothing] = site.notes<Note>().sort((a, b) => a.id - b.id)
+    const [json, nul, none, pack, raw, text, empty, nothing, unsaid, ...without] = site
+      .notes<Note>()
+      .sort((a, b) => a.id - b.id)
     assert.deepEqual([json!.arg, json!.uniqkey, json!.priority], [value, 'k', 3])
     assert.deepEqual(json!.origin, hex(JSON.stringify(value)))
     assert.deepEqual([nul!.arg, nul!.origin], [null, hex('null')])
-    assert.deepEqual([none!.arg, none!.origin], [null, null])
+    assert.deepEqual([none!.arg, none!.origin], [null, hex('null')])
     assert.deepEqual(pack!.arg, value)
     assert.deepEqual(raw!.arg, hex(everyByte))
     assert.deepEqual(text!.arg, hex('plain text'))
     assert.deepEqual(empty!.arg, hex(''))
     assert.deepEqual([nothing!.arg, nothing!.origin], [null, null])
+    assert.deepEqual(unsaid!.arg, hex('null')) // enqueued as JSON
+    // Whichever serializer stored it: none is none
+    assert.deepEqual(
+      without.map(({arg}) => arg),
+      [null, null, null, null],
+    )
   })
 
   test('that is not what the worker expects: the job has failed, and says what to do', async t => {
@@ -122,7 +135,7 @@ describe('an argument', {concurrency: 2}, () => {
           {func: 'A', arg: 'text', serializer: 'none'},
           {func: 'A', arg: {n: [1]}},
           {func: 'A', arg: {n: [1]}, serializer: 'msgpack'},
-          {func: 'A'})`,
+          {func: 'A'}, {func: 'A', serializer: 'msgpack'}, {func: 'A', serializer: 'none'})`,
       ),
     })
     await site.enqueue(['Split'])
@@ -133,6 +146,8 @@ describe('an argument', {concurrency: 2}, () => {
       {arg: '74657874', type: 'text'},
       {arg: '7B226E223A5B315D7D', type: 'text'},
       {arg: '81C4016E9101', type: 'blob'},
+      {arg: '6E756C6C', type: 'text'},
+      {arg: 'C0', type: 'blob'},
       {arg: '', type: 'null'},
     ])
   })

@@ -38,6 +38,28 @@ describe('how an executable ended', {concurrency: 2}, () => {
     assert.match(stderr, /4 Fails failed \S+ exited with status 3$/m)
   })
 
+  test('a job without an argument has an empty standard input, whatever stands for it; bytes are bytes', async t => {
+    const counts = '#!/bin/sh\necho "read $(wc -c | tr -d " ")"'
+    const site = new Workplace(t, {
+      Counts: counts,
+      Bytes: counts,
+    })
+    site.write('jobq.config.json', JSON.stringify({funcs: {Bytes: {serializer: 'none'}}}))
+    await site.enqueue(
+      ['Counts'],
+      ['Counts', {serializer: 'msgpack'}],
+      ['Counts', {serializer: 'none'}],
+      ['Counts', {arg: ''}],
+      ['Bytes', {arg: 'null', serializer: 'none'}],
+    )
+    const {code, stderr} = await site.drain()
+    assert.equal(code, 0, stderr)
+    assert.deepEqual(
+      [...stderr.matchAll(/(\d) \w+ \| read (\d+)$/gm)].map(([, id, bytes]) => `${id}: ${bytes}`).sort(),
+      ['1: 0', '2: 0', '3: 0', '4: 2', '5: 4'],
+    )
+  })
+
   test('a failure is tried again while retries are left, after its delay', async t => {
     const site = new Workplace(t, {
       Again: '#!/bin/sh\n# jobq: max-retries=2\necho "attempt $JOBQ_RETRY_CNT" >&2; exit 1',

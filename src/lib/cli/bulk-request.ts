@@ -6,7 +6,7 @@ import {setFlagsFromString} from 'node:v8'
 import {ArgumentError, JobqError, UsageError} from '../errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../names.ts'
-import {checkSize, jsonFromInput, jsonPacker, textOrBytes} from '../serializers.ts'
+import {checkSize, jsonFromInput, jsonPacker, noArg, textOrBytes} from '../serializers.ts'
 import {parseDelay, parseTime, unixTime} from '../time.ts'
 import {type EnqueueRequest, funcOf, only, optionsOf, serializerOf} from './enqueue-request.ts'
 import {jsonMembers} from './json-members.ts'
@@ -84,9 +84,10 @@ function batchLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>
       `${odd === 'func' ? `FUNC ${request.func}` : `--${odd}`}: expected none with --batch`,
       {hint: odd === 'if-absent' ? 'enqueue such jobs one by one' : 'every line says it for itself'},
     )
+  const none = noArg(serializerOf(request))
   return function* (lines) {
     const tracked = request.tracked ? {tracked: true} : {}
-    for (const [number, line] of lines) yield {...batchJob(line, number, pack), ...tracked}
+    for (const [number, line] of lines) yield {...batchJob(line, number, pack, none), ...tracked}
   }
 }
 
@@ -95,7 +96,7 @@ type BatchFields = Partial<Record<(typeof BATCH_FIELDS)[number], unknown>>
 
 const ONE_JOB = 'every line is one job, such as {"func":"Notify","arg":{}}'
 
-function batchJob(line: string | Buffer, number: number, pack: Pack): NewJob {
+function batchJob(line: string | Buffer, number: number, pack: Pack, none: StoredArg): NewJob {
   const what = `line ${number}`
   const {text, value} = jsonFromInput(line, what, ONE_JOB)
   if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -113,7 +114,7 @@ function batchJob(line: string | Buffer, number: number, pack: Pack): NewJob {
     throw new UsageError(`${what}: expected delay or run_after, got both`, {hint: 'give one of them'})
   return {
     func: checkFunc(func, at('func')),
-    arg: arg === null ? null : pack ? pack(arg, at('arg')) : checkSize(arg, at('arg')),
+    arg: arg === null ? none : pack ? pack(arg, at('arg')) : checkSize(arg, at('arg')),
     uniqkey: uniqkey === null ? null : checkUniqkey(uniqkey, at('uniqkey')),
     priority: checkPriority(priority, at('priority')),
     due: run_after === undefined ? {in: delayOf(delay, at('delay'))} : timeOf(run_after, at('run_after')),

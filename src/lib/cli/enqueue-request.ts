@@ -5,7 +5,7 @@ import {statSync} from 'node:fs'
 import {ArgumentError, UsageError} from '../errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../job.ts'
 import {checkFunc, checkUniqkey, parseWhole} from '../names.ts'
-import {SERIALIZERS, type SerializerName, storedFromInput} from '../serializers.ts'
+import {noArg, SERIALIZERS, type SerializerName, storedFromInput} from '../serializers.ts'
 import {parseDelay, parseTime} from '../time.ts'
 import {readWhole} from './whole-file.ts'
 
@@ -84,7 +84,7 @@ async function readArg(request: EnqueueRequest, serializer: SerializerName): Pro
   if (request.arg !== undefined) return storedFromInput(await asTyped(request.arg), serializer, '--arg')
   const file = request['arg-file']
   if (file !== undefined) return storedFromInput(await readFile(file), serializer, '--arg-file')
-  return null
+  return noArg(serializer)
 }
 
 async function asTyped(arg: string): Promise<string | Uint8Array> {

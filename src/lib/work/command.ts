@@ -5,6 +5,7 @@
 import {type ChildProcess, spawn} from 'node:child_process'
 import type {Socket} from 'node:net'
 import {idOf, type JobRow} from '../job.ts'
+import {isNoArg, type SerializerName} from '../serializers.ts'
 import {
   DEFAULT_GRAB_FOR,
   describeExit,
@@ -36,13 +37,18 @@ export class CommandExecutor implements Executor {
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
   readonly #shortage: Shortage
+  readonly #serializer: SerializerName | undefined
 
-  /** @param db the database's address for JOBQ_DB, as the job may pass it on to jobq */
+  /**
+   * @param db the database's address for JOBQ_DB, as the job may pass it on to jobq
+   * @param serializer of functions that say nothing of it
+   */
   constructor(
     handlers: readonly CommandHandler[],
     {guardian, log, onRoom}: Pick<Surroundings, 'guardian' | 'log' | 'onRoom'>,
-    db: string,
+    {db, serializer}: {db: string; serializer: SerializerName | undefined},
   ) {
+    this.#serializer = serializer
     this.reload(handlers)
     this.#guardian = guardian
     this.#log = log
@@ -137,6 +143,12 @@ export class CommandExecutor implements Executor {
     return null
   }
 
+  /** The argument's bytes; but a job without one has none, whatever its serializer stores for that. */
+  #inputOf({func, arg}: JobRow): Uint8Array | undefined {
+    const serializer = this.#handlers.get(func)?.settings.serializer ?? this.#serializer
+    return arg === null || (serializer !== 'none' && isNoArg(arg)) ? undefined : arg
+  }
+
   #attend(child: ChildProcess, job: JobRow, onEnd: (ended: Ended) => void, retry: () => number | null): void {
     const {stdin, stdout, stderr} = child
     const tail = new Tail(stderr!, STDERR_TAIL_BYTES)
@@ -145,7 +157,7 @@ export class CommandExecutor implements Executor {
         new LineReader(stream, line => this.#log.output(job, i === 0 ? 'stdout' : 'stderr', line)),
     )
     stdin!.on('error', () => {}) // it need not read its argument
-    stdin!.end(job.arg ?? undefined)
+    stdin!.end(this.#inputOf(job))
     let ended = false
     const end = (how: Ended) => {
       if (ended) return

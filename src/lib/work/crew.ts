@@ -29,7 +29,7 @@ export class Crew implements Executors {
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
     this.#pool = new Pool(handlers.filter(isModule), settings, surroundings)
-    this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings.db)
+    this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings)
   }
 
   get maxWorkers(): number {
