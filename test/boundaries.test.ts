@@ -53,6 +53,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack', 'await lib/encode']},
 
   {of: 'lib/store/store', may: ['type lib/job']},
+  {of: 'lib/store/lease-clock', may: ['lib/clock']},
   {of: 'lib/store/silence', may: ['lib/errors', 'node:*']},
   {of: 'lib/store/keys', may: ['type lib/job']},
   {of: 'lib/store/peer', may: []},
@@ -230,6 +231,7 @@ function driver(name: string, itsPackage: string) {
       'lib/job',
       'lib/place',
       'lib/store/keys',
+      'lib/store/lease-clock',
       'lib/store/peer',
       'lib/store/silence',
       'lib/store/spool',

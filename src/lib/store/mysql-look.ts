@@ -1,4 +1,5 @@
 /** A look at the lanes on MySQL, without taking anything: what is next, what hides it, what has ended, what comes due. */
+import {LeaseClock} from './lease-clock.ts'
 import type {Head, MysqlLanes, Skipped} from './mysql-lanes.ts'
 import {countRunning, headOf, selectArm, selectFuncs} from './mysql-lanes.ts'
 import {type Link, type Row, textOf} from './mysql-link.ts'
@@ -14,6 +15,8 @@ export interface Look {
   best: Head | null
   /** Where a function has nothing due: when the first of its jobs will be. */
   dueAt: number | null
+  /** By what leases are judged: now, unless the clock has jumped ahead. */
+  leaseTime: number
   /** Functions with leases that have run out. */
   ended: number[]
   /** When the next lease of any of the functions ends. */
@@ -27,6 +30,7 @@ export async function look(
   link: Link,
   want: Want,
   skipped: Skipped = new Map(),
+  leaseClock = new LeaseClock(),
 ): Promise<Look> {
   for (;;) {
     const unknown = lanes.unknown(want)
@@ -67,13 +71,15 @@ export async function look(
       for (const {runAfter} of due ? [] : found) if (dueAt === null || runAfter < dueAt) dueAt = runAfter
     }
     const leaseEnds = ends!.map(row => ({funcId: Number(row.f), end: Number(row.e)}))
-    const ended = leaseEnds.filter(({end}) => end <= now).map(({funcId}) => funcId)
+    const leaseTime = leaseClock.judge(now)
+    const ended = leaseEnds.filter(({end}) => end <= leaseTime).map(({funcId}) => funcId)
     if (ended.length > 0) lanes.checked = 0
     return {
       now,
       best,
       dueAt,
       ended,
+      leaseTime,
       nextEnd: leaseEnds.reduce<number | null>((least, {end}) => Math.min(least ?? end, end), null),
       signature: JSON.stringify([paused, newest, allLanes, ends, counts]),
     }

@@ -10,6 +10,7 @@
  */
 import {StoreError} from '../errors.ts'
 import type {JobRow, Lease, Settlement} from '../job.ts'
+import {LeaseClock} from './lease-clock.ts'
 import {call, heldOf, isAnswered, isPlain, isPlainEnd} from './mysql-call.ts'
 import {Doubts} from './mysql-doubts.ts'
 import {ERRNO, hasErrno} from './mysql-errors.ts'
@@ -52,6 +53,7 @@ export class Turns {
   readonly #options: TurnsOptions
   readonly #lanes = new MysqlLanes()
   readonly #doubts = new Doubts()
+  readonly #leaseClock = new LeaseClock()
 
   constructor(links: Links, options: TurnsOptions) {
     this.#links = links
@@ -70,6 +72,7 @@ export class Turns {
           jobs: [],
           nextDueIn: want.limit === 0 ? null : nextDueIn(look),
           now: look.now,
+          ...jumped(look),
         }
     }
     const first = await this.#settleAndTake(settlements, want)
@@ -116,7 +119,7 @@ export class Turns {
   /** What is under way must have ended, or it would be seen as it was. */
   async #look(want: Want, skipped?: Skipped): Promise<Look> {
     await this.#links.quiet()
-    return this.#links.read(link => look(this.#lanes, link, want, skipped))
+    return this.#links.read(link => look(this.#lanes, link, want, skipped, this.#leaseClock))
   }
 
   /** One transaction: the ends, and a first batch of jobs. */
@@ -228,9 +231,9 @@ export class Turns {
     for (let vain = 0; vain < MOST_LOOKS; vain++) {
       const look = await this.#look(want, skipped)
       const {best} = look
-      turn.now = look.now
+      Object.assign(turn, {now: look.now}, jumped(look))
       if (look.ended.length > 0) {
-        turn.buried.push(...(await this.#releaseEnded(look.ended)))
+        turn.buried.push(...(await this.#releaseEnded(look)))
         continue
       }
       if (!best) {
@@ -255,7 +258,7 @@ export class Turns {
   }
 
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
-  #releaseEnded(funcIds: readonly number[]): Promise<Turn['buried']> {
+  #releaseEnded({ended: funcIds, leaseTime}: Look): Promise<Turn['buried']> {
     return this.#links.write(async link => {
       const [, , gone, ...ended] = await link.batch([
         ...BEGIN,
@@ -263,7 +266,7 @@ export class Turns {
         `SELECT DISTINCT job_id FROM jobq_death LEFT JOIN job ON job.id = job_id WHERE job.id IS NULL LIMIT ${EXPIRE_BATCH}`,
         ...funcIds.map(
           id => `SELECT id, func_id, ${link.keys.select('uniqkey')} AS uniqkey, priority FROM job FORCE INDEX (jobq_lane)
-            WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND @now
+            WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND ${leaseTime}
             ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH} FOR UPDATE SKIP LOCKED`,
         ),
       ])
@@ -290,10 +293,14 @@ export class Turns {
 }
 
 /** 0: something can be done now. Null: nothing waits. */
-function nextDueIn({now, best, dueAt, nextEnd}: Look): number | null {
+function nextDueIn({now, leaseTime, best, dueAt, nextEnd}: Look): number | null {
   if (best) return 0
-  const next = Math.min(dueAt ?? Infinity, nextEnd ?? Infinity)
-  return next === Infinity ? null : Math.max(0, next - now)
+  const next = Math.min((dueAt ?? Infinity) - now, (nextEnd ?? Infinity) - leaseTime)
+  return next === Infinity ? null : Math.max(0, next)
+}
+
+function jumped({now, leaseTime}: Look): Pick<Turn, 'jumped'> {
+  return now === leaseTime ? {} : {jumped: now - leaseTime}
 }
 
 function checkVersion({tooOld}: Link, name: string): void {

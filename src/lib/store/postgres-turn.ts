@@ -4,9 +4,10 @@
  * last served.
  */
 import {type JobRow, type Lease, MAX_DEATHS, type Settlement} from '../job.ts'
+import {LeaseClock} from './lease-clock.ts'
 import {bigints, booleans, integers, texts} from './postgres-arrays.ts'
 import type {Sweeper} from './postgres-beside.ts'
-import type {Link, Reply, Row, Statement, Value} from './postgres-link.ts'
+import {type Link, NOW, type Reply, type Row, type Statement, type Value} from './postgres-link.ts'
 import {areDone, leaseValues, replace, resultsOf, type Step, stepsOf} from './postgres-settle.ts'
 import type {Peek, SettleResult, Turn, Want} from './store.ts'
 
@@ -15,7 +16,7 @@ const GRAB = {
   text: `SELECT what, job_id AS id, job_func_id AS "funcId", job_func AS func, job_arg AS arg, job_uniqkey AS uniqkey,
     job_enqueue_time AS "enqueueTime", job_grabbed_until AS "grabbedUntil", job_run_after AS "runAfter",
     job_retry_cnt AS "retryCnt", job_priority AS priority, job_context AS context
-  FROM jobq_grab_2($1, $2, $3, $4, $5, $6, $7, $8, $9, ${MAX_DEATHS})`,
+  FROM jobq_grab_2($1, $2, $3, $4, $5, $6, $7, CASE WHEN ${NOW} > $10::BIGINT THEN 0 ELSE $8 END, $9, ${MAX_DEATHS})`,
 }
 
 type GrabRow = Omit<JobRow, 'func' | 'context'> & {what: string; func: string | null; context: string | null}
@@ -30,6 +31,7 @@ export class PostgresTurn {
   /** For fair grabs: when each function was last taken from, counted in jobs. */
   readonly #lastServed = new Map<string, number>()
   #served = 0
+  readonly #leaseClock = new LeaseClock()
 
   constructor(link: Link, sweeper: Sweeper) {
     this.#link = link
@@ -102,6 +104,7 @@ export class PostgresTurn {
         fair ? bigints(funcs.map(func => this.#lastServed.get(func) ?? 0)) : null,
         limit,
         lease,
+        this.#leaseClock.latest, // the function would take what has run out: nothing is wanted where the clock has jumped
       ],
     ]
   }
@@ -120,7 +123,9 @@ export class PostgresTurn {
     jobs.sort(byOrder)
     const last = rows.at(-1) as unknown as {enqueueTime: number; runAfter: number | null}
     const {enqueueTime: now, runAfter: next} = last
+    const jumped = now - this.#leaseClock.judge(now)
     return {
+      ...(jumped > 0 ? {jumped} : {}),
       settled,
       buried,
       jobs: fair ? this.#inTurns(jobs, funcs) : jobs,

@@ -13,6 +13,7 @@
  * statement anew at every run (measured: 3.3 µs for a seek instead of 0.4).
  */
 import {ALL_FUNCS, type JobRow, type Lease, MAX_ID, MAX_UINT32} from '../job.ts'
+import {LeaseClock} from './lease-clock.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 import type {Passed, SqliteMemory} from './sqlite-memory.ts'
@@ -97,12 +98,14 @@ export class SqliteLanes {
   readonly #settle: SqliteSettle
   readonly #funcNames = new Map<number, string>()
   readonly #memory: SqliteMemory
+  readonly #leaseClock: LeaseClock
   /** For fair grabs: when each function was last taken from, counted in jobs. */
   readonly #lastServed = new Map<number, number>()
   #served = 0
 
   constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert, settle: SqliteSettle) {
     this.#link = link
+    this.#leaseClock = new LeaseClock(link.elapsed)
     this.#memory = memory
     this.#inserts = inserts
     this.#settle = settle
@@ -113,7 +116,7 @@ export class SqliteLanes {
     const now = this.#link.now()
     this.#memory.forgetIfChanged()
     const nextDueIn = want.limit === 0 ? null : this.#nextDueIn(this.#funcsOf(want.funcs), now, want)
-    return nextDueIn === 0 ? null : {settled: [], buried: [], jobs: [], nextDueIn, now}
+    return nextDueIn === 0 ? null : {settled: [], buried: [], jobs: [], nextDueIn, now, ...this.#jumped(now)}
   }
 
   /** What a grab would take first. */
@@ -131,12 +134,12 @@ export class SqliteLanes {
    * Takes the best head and what follows it in its lane until another function's head is before that, and so on. What is
    * remembered is that of this transaction.
    */
-  grab(want: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn'> {
+  grab(want: Want, now: number): Pick<Turn, 'buried' | 'jobs' | 'nextDueIn' | 'jumped'> {
     const {limit, lease, maxRunning, fair, held} = want
     if (limit === 0) return {buried: [], jobs: [], nextDueIn: null}
     this.#memory.forgetIfWritten()
     const funcIds = this.#funcsOf(want.funcs)
-    const buried = this.#releaseEnded(funcIds, now)
+    const buried = this.#releaseEnded(funcIds, now, this.#leaseClock.judge(now))
     let open = this.#openFuncs(want, now, funcIds)
     const jobs: JobRow[] = []
     while (jobs.length < limit) {
@@ -145,7 +148,10 @@ export class SqliteLanes {
         withRow: limit === 1 && open.length === 1,
       })
       if (!head && this.#mendOdd(funcIds)) continue
-      if (!head) return {buried, jobs, nextDueIn: this.#nextDueIn(funcIds, now, want, {dueAt})}
+      if (!head) {
+        const nextDueIn = this.#nextDueIn(funcIds, now, want, {dueAt})
+        return {buried, jobs, nextDueIn, ...this.#jumped(now)}
+      }
       const func = this.#funcNames.get(head.funcId)!
       if (held?.has(func)) return {buried, jobs, nextDueIn: null}
       const isLimited = maxRunning?.has(func) ?? false
@@ -233,7 +239,7 @@ export class SqliteLanes {
     if (!maxRunning || maxRunning.size === 0) return ids
     return ids.filter(id => {
       const most = maxRunning.get(this.#funcNames.get(id)!) ?? 0
-      return most === 0 || this.#countRunning(id, now, most) < most
+      return most === 0 || this.#countRunning(id, this.#leaseClock.judge(now), most) < most
     })
   }
 
@@ -271,17 +277,19 @@ export class SqliteLanes {
   }
 
   /** Puts jobs whose lease ran out back into their lanes: their worker is gone, and its machine may be. */
-  #releaseEnded(funcIds: readonly number[], now: number): Turn['buried'] {
+  #releaseEnded(funcIds: readonly number[], now: number, leaseTime: number): Turn['buried'] {
     const sql = `SELECT id, grabbed_until AS grabbedUntil, uniqkey, priority FROM job INDEXED BY jobq_lane
       WHERE func_id = +? AND grabbed_until > 0 AND grabbed_until <= +? AND ${HAS_ID}
       ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH}`
     const buried: Turn['buried'] = []
     for (const funcId of funcIds) {
-      if (!this.#memory.hasEndedLease(funcId, now)) continue
+      if (!this.#memory.hasEndedLease(funcId, leaseTime)) continue
       this.#memory.passed.clear()
       this.#settle.sweepDeaths()
       type Ended = Lease & Pick<JobRow, 'uniqkey' | 'priority'>
-      for (const {id, grabbedUntil, uniqkey, priority} of this.#link.sql(sql).all(funcId, now) as Ended[]) {
+      for (const {id, grabbedUntil, uniqkey, priority} of this.#link
+        .sql(sql)
+        .all(funcId, leaseTime) as Ended[]) {
         const how = 'its lease ran out (its dispatcher or machine is gone)'
         const {failed} = this.#settle.countDeath([id, grabbedUntil], how, undefined, now)
         if (failed === undefined) continue
@@ -310,8 +318,13 @@ export class SqliteLanes {
   ): number | null {
     if ('id' in head || funcIds.some(func => this.#link.pluck(HAS_ODD).get({func}))) return 0
     const ends = funcIds.flatMap(funcId => this.#memory.leaseEnd(funcId) ?? [])
-    const next = Math.min(head.dueAt ?? Infinity, ...ends)
-    return next === Infinity ? null : Math.max(0, next - now)
+    const next = Math.min((head.dueAt ?? Infinity) - now, Math.min(...ends) - this.#leaseClock.judge(now))
+    return next === Infinity ? null : Math.max(0, next)
+  }
+
+  #jumped(now: number): Pick<Turn, 'jumped'> {
+    const by = now - this.#leaseClock.judge(now)
+    return by === 0 ? {} : {jumped: by}
   }
 
   /** Ids of those functions that have a row already; a function no one has enqueued yet has no jobs. */

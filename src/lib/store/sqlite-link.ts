@@ -115,6 +115,8 @@ export class SqliteLink {
   #longWal: LongWal | undefined
   #isClosing = false
   readonly #clock: () => number
+  /** Milliseconds, of which only differences mean anything. */
+  readonly elapsed: () => number
   readonly #patience: number
   readonly #onTrouble: (message: string) => void
   readonly #isHelper: boolean
@@ -132,6 +134,7 @@ export class SqliteLink {
     this.name = name
     this.file = place && new KnownFile(db, place)
     this.#clock = clock
+    this.elapsed = clock === Date.now ? monotonic : clock
     this.#patience = patience
     this.#onTrouble = onTrouble
     this.#isHelper = isHelper

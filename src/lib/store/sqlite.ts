@@ -184,8 +184,7 @@ export class SqliteStore implements Store {
       const now = this.#link.now()
       memory.forgetIfChanged()
       const settled = settlements.map(settlement => settle.settle(settlement, now))
-      const {buried, jobs, nextDueIn} = lanes.grab(want, now)
-      return {settled, buried, jobs, nextDueIn, now}
+      return {settled, now, ...lanes.grab(want, now)}
     })
     if (turn.buried.length > 0 || turn.settled.some(({held}) => held)) this.#ring()
     return turn

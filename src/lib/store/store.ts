@@ -193,6 +193,11 @@ export interface Turn {
   nextDueIn: number | null
   /** Now, by the database's clock. */
   now: number
+  /**
+   * That clock has jumped ahead by so many seconds. For a while leases that ran out are left to those who may hold them,
+   * and there may be more to take than was found.
+   */
+  jumped?: number
 }
 
 export interface Peek {

@@ -73,6 +73,8 @@ export class Dispatcher {
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
   #signalled = false
   #exhausted = false
+  /** The database's clock, a short while ago. */
+  #hasJumped = false
   /** Something else than a job's end has woken it: a pause may be among what the store has seen. */
   #looks = false
   #awake = false
@@ -217,6 +219,7 @@ export class Dispatcher {
     }
     if (!turn) return
     this.#clock = {now: turn.now, at}
+    if (turn.jumped !== undefined || this.#hasJumped) this.#heedJump(turn.jumped)
     const refused = this.#heed(turn, finished)
     if (refused.length > 0) await this.#settleApart(refused)
     if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
@@ -276,8 +279,16 @@ export class Dispatcher {
     setTimeout(this.wake, PENDING_MS).unref()
   }
 
+  #heedJump(seconds: number | undefined): void {
+    if (seconds !== undefined && !this.#hasJumped)
+      this.#log.trouble(
+        `the database's clock has jumped ahead by ${seconds} s: leases that ran out by it are left for half a minute to those who may hold them`,
+      )
+    this.#hasJumped = seconds !== undefined
+  }
+
   /** When to look again, unless something is noticed before. */
-  #plan({jobs, nextDueIn}: Turn, limit: number, isWhole: boolean): void {
+  #plan({jobs, nextDueIn, jumped}: Turn, limit: number, isWhole: boolean): void {
     clearTimeout(this.#timer)
     const {workDelayMs} = this.#options
     if (jobs.length === limit) {
@@ -286,7 +297,7 @@ export class Dispatcher {
       if (this.#options.prefetch === 0) this.#attention.foundAll() // what waits here must hear of a pause
       return
     }
-    this.#exhausted = isWhole
+    this.#exhausted = isWhole && jumped === undefined
     if (!this.#attention.foundLess()) this.wake()
     // Due times are whole seconds: the next look is just behind the second's turn
     const intoSecond = Date.now() % 1000

@@ -1,5 +1,6 @@
 /** Who holds a job: leases, fences, renewals, beside Perl. */
 import assert from 'node:assert/strict'
+import {mock} from 'node:test'
 import type {JobRow, Outcome} from '../../../src/lib/job.ts'
 import {
   assertBetween,
@@ -58,6 +59,39 @@ export const leases: Tests = {
       assert.equal(job?.id, id)
       assert.equal(job.retryCnt, 0)
       assert.ok(job.grabbedUntil > end)
+    }
+  },
+
+  'where the clock jumps ahead, those who hold leases have time to renew them': async ({db, another}) => {
+    const [holder, other] = [await another(), await another()]
+    const [alive, dead] = [await holder.enqueue(newJob()), await holder.enqueue(newJob())]
+    const jobs = await take(holder, 'Work', 2)
+    assert.deepEqual(await take(other, 'Work', 1), [])
+    // By the database it is later than it was; this process's clock is the one that no one sets
+    const {hrtime} = process
+    let behind = 2 * HOUR
+    const clock = mock.method(process, 'hrtime', (...args: [[number, number]?]) => {
+      const [seconds, nanoseconds] = hrtime(...args)
+      return [seconds - behind, nanoseconds]
+    })
+    try {
+      await endLeases(db)
+      const fresh = await holder.enqueue(newJob())
+      const {jobs: taken, jumped = 0} = await other.turn([], want('Work', 5))
+      assertBetween(2 * HOUR - 5, jumped, 2 * HOUR + 5)
+      assert.ok(taken.every(({id}) => id === fresh.id))
+      const now = await db.now()
+      const held = jobs.map(job => ({...leaseOf(job), grabbedUntil: now - 1}))
+      for (const {id} of held) await db.run('UPDATE job SET grabbed_until = ? WHERE id = ?', now - 1, id)
+      assert.equal((await holder.renew(held.slice(0, 1), LEASE)).length, 1)
+      assert.ok(!ids(await take(other, 'Work', 5)).some(id => id === dead.id))
+      behind -= 31
+      const later = await take(other, 'Work', 5)
+      assert.ok(ids(later).includes(dead.id))
+      assert.ok(!ids(later).includes(alive.id))
+      assert.equal(ids([...taken, ...later]).filter(id => id === fresh.id).length, 1)
+    } finally {
+      clock.mock.restore()
     }
   },
 
