@@ -71,7 +71,11 @@ function handOver() {
   if (!existsSync(pinned))
     return fail('install a current Node.js: it runs TypeScript workers as they are, which jobq needs')
   const {spawn} = require('node:child_process')
-  const child = spawn(pinned, [__filename, ...process.argv.slice(2)], {stdio: 'inherit'})
+  const words = process.argv.slice(2)
+  const child = spawn(pinned, [__filename, ...words], {stdio: 'inherit'})
+  // The child hides a password in its own words (start.ts), but reads bytes that are not UTF-8 from here (raw-words.ts)
+  if (words.some(word => /@|pass|pw/i.test(word)) && !words.some(word => word.includes('\uFFFD')))
+    process.title = 'jobq'
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGTTIN', 'SIGTTOU']
   for (const signal of signals)
     process.on(signal, () => {

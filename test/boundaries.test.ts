@@ -17,6 +17,7 @@ const LEAVES = [
   'lib/inspected',
   'lib/job',
   'lib/names',
+  'lib/passwords',
   'lib/printable',
   'lib/serializers',
   'lib/time',
@@ -49,6 +50,7 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/job', may: []},
   {of: 'lib/printable', may: []},
   {of: 'lib/names', may: LEAVES},
+  {of: 'lib/passwords', may: []},
   {of: 'lib/time', may: LEAVES},
   {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack', 'await lib/encode']},
 
@@ -58,7 +60,8 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/store/keys', may: ['type lib/job']},
   {of: 'lib/store/peer', may: []},
   {of: 'lib/store/spool', may: ['lib/clock', 'lib/errors', 'type lib/job', 'node:*']},
-  {of: 'lib/store/address', may: ['lib/errors', 'node:*']},
+  {of: 'lib/store/address', may: ['lib/errors', 'lib/store/dsn', 'node:*']},
+  {of: 'lib/store/dsn', may: ['lib/errors']},
   {
     of: 'lib/store/open',
     may: [

@@ -1,7 +1,7 @@
 /** What --db may name, and what a database gets that is none, that is another's, or that can't be written. */
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
-import {chmodSync, existsSync, mkdirSync, statSync} from 'node:fs'
+import {chmodSync, existsSync, mkdirSync, readFileSync, statSync} from 'node:fs'
 import {describe, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
@@ -9,6 +9,7 @@ import {Home, printed} from './support/home.ts'
 import {RUN_JS} from './support/jobq.ts'
 import {cantBeOtherUser, otherUser} from './support/other-user.ts'
 import {assertOneLine, assertRefused, type Refusal, usage} from './support/refusal.ts'
+import {until} from './support/until.ts'
 
 const QUDO = fileURLToPath(new URL('./fixtures/qudo-0.0214-written.sqlite', import.meta.url))
 
@@ -276,6 +277,32 @@ describe('a password never shows', {concurrency: 4}, () => {
     'dbi:Pg:dbname=d;host=127.0.0.1;port=1;user=u;password=hunter2',
     'dbi:Pg:host=127.0.0.1;password=hunter2',
     'dbi:X:password=hunter2',
+    'dbi:mysql:database=d;host=127.0.0.1;port=1;password=a:hunter2',
+    'dbi:mysql:d@h:hunter2',
+    'dbi:Pg:dbname=d host=127.0.0.1 port=1 password=hunter2',
+    "dbi:Pg:dbname=d;host=127.0.0.1;port=1;password='a b;hunter2'",
+    'dbi:Pg:dbname=d;host=127.0.0.1;port=hunter2',
+    'my_sql://u:hunter2@h/d',
+    'mysql//u:hunter2@h/d',
+    'u:hunter2@h/d',
+    'user:hunter2@h',
+    'hunter2@h/d',
+    'host=127.0.0.1 password=hunter2',
+    'password = hunter2',
+    "user=u password='hunter2 b'",
+    'Server=h;Uid=u;Pwd=hunter2',
+    'jdbc:mysql://h/d?user=u&password=hunter2',
+    'mysql+pymysql://u:hunter2@h/d',
+    'mysql://127.0.0.1:1/d?pwd=hunter2',
+    'postgres://127.0.0.1:1/d?user=u&sslpassword=hunter2',
+    'postgres://127.0.0.1:1/d?hunter2',
+    'mysql://u:1/hunter2@127.0.0.1/d',
+    'mysql://u:1?hunter2@127.0.0.1/d',
+    'mysql://u:1#hunter2@127.0.0.1/d',
+    'mysql://u:a@127.0.0.1:1/hunter2@h/d',
+    'mysql://u:a,hunter2@127.0.0.1/d',
+    'mysql://u:1,hunter2@127.0.0.1/d',
+    'sqlite:jobs.db?mode=ro&password=hunter2',
   ])
     test(db, async t => {
       const home = new Home(t)
@@ -291,8 +318,71 @@ describe('a password never shows', {concurrency: 4}, () => {
       const {stderr} = await home.jobq(['enqueue', 'F'], {env: {JOBQ_DB: db}})
       assert.match(stderr, /^jobq: [^\n]+\n$/)
       assert.doesNotMatch(stderr, /hunter2|hun%ter2/)
+      assert.doesNotMatch(Object.keys(home.files()).join(), /hunter2/) // nor is it a file's name
+    })
+
+  for (const words of [
+    ['list', 'URL'],
+    ['URL', 'list'],
+    ['enqueue', 'F', 'URL'],
+    ['retry', 'URL'],
+    ['wait', 'URL'],
+    ['stats', '--func', 'URL'],
+    ['list', '--limit', 'URL'],
+    ['list', '--state', 'URL'],
+    ['list', '--URL'],
+    ['list', '--config', 'URL'],
+    ['enqueue', 'F', '--priority', 'URL'],
+    ['enqueue', '--batch', 'URL'],
+    ['enqueue', 'F', '--arg', 'URL'],
+    ['work', '--once', '--exec', 'URL'],
+    ['work', '--once', '--abilities', 'URL'],
+    ['resume', 'URL'],
+  ])
+    test(`where no address is expected, ${words.join(' ')}`, async t => {
+      const home = new Home(t)
+      for (const url of [
+        'mysql://u:hunter2@h/d',
+        'dbi:mysql:d;password=hunter2',
+        'host=h password="hunter2"',
+      ])
+        for (const more of [[], ['--json']]) {
+          const said = words.map(word => word.replace('URL', url))
+          const {stdout, stderr} = await home.jobq([...said, ...more], {env: {JOBQ_DEBUG: '1'}})
+          assert.doesNotMatch(stdout + stderr, /hunter2/)
+        }
     })
 })
+
+describe('a password in the words of a command', {
+  concurrency: 4,
+  skip: !existsSync('/proc/self/cmdline'),
+}, () => {
+  for (const words of [
+    ['--db', 'mysql://u:hunter2@127.0.0.1:1/d'],
+    ['--db=postgres://u:hunter2@127.0.0.1:1/d'],
+    ['--db', 'dbi:mysql:database=d;host=127.0.0.1;port=1;user=u;password=hunter2'],
+  ])
+    test(`is not in ps while it runs: ${words.join(' ')}`, async t => {
+      const home = new Home(t)
+      home.write('workers/F.mjs', 'export default {work() {}}')
+      const work = home.start(['work', ...words])
+      await until('it waits for the server', () => work.stderr.includes('trying again'))
+      assert.doesNotMatch(work.stderr, /hunter2/)
+      const lines = commandLines(work.pid)
+      assert.match(lines[0]!, /^jobq work --db.*\*\*\*/)
+      for (const line of lines) assert.doesNotMatch(line, /hunter2/)
+    })
+})
+
+/** Of a process and those that it has started. */
+function commandLines(pid: number): string[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  return [
+    readFileSync(`/proc/${pid}/cmdline`, 'utf8'),
+    ...children.flatMap(child => commandLines(Number(child))),
+  ]
+}
 
 describe('what this user may not do', {concurrency: 4, skip: cantBeOtherUser()}, () => {
   const words = ['enqueue', 'F', '--db', 'sub/jobs.db']

@@ -339,6 +339,20 @@ for (const [what, node] of oldNodes)
       assert.deepEqual(home.jobs()[0]?.bytes, Buffer.from('caf\xe9', 'latin1'))
     })
 
+    test('with a password in a word: neither of the two shows it', async t => {
+      const home = new Home(t)
+      const words = ['work', '--exec', 'F=true', '--db', 'mysql://u:hunter2@127.0.0.1:1/d']
+      const work = home.start(words, {command})
+      await until('it waits for the server', () => work.stderr.includes('trying again'))
+      const lines = [work.pid, childOf(work.pid)].map(pid => readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+      work.kill('SIGTERM')
+      await once(work.child, 'close')
+      for (const line of lines) {
+        assert.match(line, /^jobq/)
+        assert.doesNotMatch(line, /hunter2/)
+      }
+    })
+
     for (const signal of ['SIGTERM', 'SIGINT'] as const)
       test(`with ${signal}`, async t => {
         const home = new Home(t)

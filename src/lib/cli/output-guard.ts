@@ -5,6 +5,7 @@
  * What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3.
  */
 import {EXIT} from '../errors.ts'
+import {withoutPasswords} from '../passwords.ts'
 import {printable} from '../printable.ts'
 
 const {writeSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
@@ -24,9 +25,10 @@ export function say(text: string): void {
   write(STDOUT, text)
 }
 
-/** A line on standard error: what a name or a file says in it neither breaks it nor reaches the terminal as a command. */
+/** A line on standard error: what a name or a file says in it neither breaks it nor reaches the terminal as a command,
+ * and an address in it has no password. */
 export function complain(line: string): void {
-  write(STDERR, `${printable(line)}\n`)
+  write(STDERR, `${printable(withoutPasswords(line))}\n`)
 }
 
 /** For what is written through process.stdout and process.stderr. */

@@ -32,8 +32,16 @@ function isArg(argv: readonly string[], i: number, isKnown: boolean): boolean {
   return isKnown && argv[0] === 'enqueue' && (argv[i - 1] === '--arg' || argv[i]!.startsWith('--arg='))
 }
 
-/** An older Node that handed over to this one (bin/run.js) could only pass text on: then its command line has the bytes. */
+/** Read once: what hides a password in them (start.ts) hides the bytes as well. */
+let read: [Buffer[] | null] | undefined
+
 function rawWords(argv: readonly string[]): Buffer[] | null {
+  read ??= [readWords(argv)]
+  return read[0]
+}
+
+/** An older Node that handed over to this one (bin/run.js) could only pass text on: then its command line has the bytes. */
+function readWords(argv: readonly string[]): Buffer[] | null {
   const own = wordsOf('self', argv)
   if (!own?.every(word => isUtf8(word))) return own
   return wordsOf(process.ppid, argv) ?? own

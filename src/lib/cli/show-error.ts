@@ -1,11 +1,13 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
 import {EXIT, JobqError} from '../errors.ts'
+import {withoutPasswords} from '../passwords.ts'
 import {printableJson} from '../printable.ts'
 import {complain, say} from './output-guard.ts'
 
 /** Sets the exit status that says so, first: showing it ends the process if nobody reads any more. */
 export function showError(error: unknown, json: boolean): void {
-  const {code, message, hint, exitCode} = facts(error)
+  const {code, exitCode, ...told} = facts(error)
+  const [message, hint] = [withoutPasswords(told.message), withoutPasswords(told.hint)]
   process.exitCode = exitCode
   if (json) say(`${printableJson(JSON.stringify({error: {code, message, hint}}))}\n`)
   else complain(`jobq: ${message}${hint ? ` (${hint})` : ''}`)
@@ -15,7 +17,10 @@ export function showError(error: unknown, json: boolean): void {
 }
 
 function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {
-  if (error instanceof JobqError) return error
+  if (error instanceof JobqError) {
+    const {code, message, hint, exitCode} = error
+    return {code, message, hint, exitCode}
+  }
   const message = error instanceof Error ? error.message : String(error)
   if (/^E[MN]FILE$/.test((error as NodeJS.ErrnoException | null)?.code ?? ''))
     return {code: 'NO_PROCESS', message, hint: "check this user's limit: ulimit -n", exitCode: EXIT.failed}

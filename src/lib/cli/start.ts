@@ -1,6 +1,8 @@
 /**
  * What bin/run.js starts for whatever the quick lane (quick.ts) leaves: plain words without oclif, the rest with it.
  */
+
+import {withoutPassword} from '../passwords.ts'
 import {guarded, wantsJson} from './guarded.ts'
 import {guardOutput, say} from './output-guard.ts'
 import {isVersion, versionText} from './version.ts'
@@ -18,6 +20,7 @@ export function start(argv: readonly string[]): Promise<void> {
 
 async function run(argv: readonly string[]): Promise<void> {
   if (argv.some(word => word.includes('\uFFFD'))) (await import('./raw-words.ts')).checkWords(argv)
+  hidePasswords(argv)
   if (isVersion(argv[0])) return say(versionText(ROOT, wantsJson(argv)))
   if (!isSource) {
     const {runPlainly} = await import('./plain-run.ts')
@@ -25,6 +28,12 @@ async function run(argv: readonly string[]): Promise<void> {
   }
   const {runOclif} = await import('./run-oclif.ts')
   await runOclif([...argv], ROOT)
+}
+
+/** `ps` shows every process's words to everyone. A title takes their place in memory, so that nothing is left of them. */
+function hidePasswords(argv: readonly string[]): void {
+  const shown = argv.map(withoutPassword)
+  if (shown.some((word, i) => word !== argv[i])) process.title = ['jobq', ...shown].join(' ')
 }
 
 /** Node warns of a configuration in TypeScript where no package.json says that it is a module. It runs all the same. */

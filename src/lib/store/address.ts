@@ -4,6 +4,7 @@
 import {homedir} from 'node:os'
 import {isAbsolute, join, resolve} from 'node:path'
 import {UsageError} from '../errors.ts'
+import {parseDsn} from './dsn.ts'
 
 export type Address = SqliteAddress | ServerAddress
 
@@ -26,31 +27,35 @@ const FORMS =
 
 /**
  * Reads one address. Relative paths are taken from `folder`.
- * @throws UsageError if it has none of the known forms
+ * @throws UsageError if it has none of the known forms; nothing of it that may be a password is repeated
  */
 export function parseAddress(text: string, folder: string = process.cwd()): Address {
   if (text === '') throw new UsageError(`expected a database, got an empty one`, {hint: `give ${FORMS}`})
-  if (/^dbi:/i.test(text)) return parseDsn(text, folder)
+  if (/^dbi:/i.test(text)) return fromDsn(text, folder)
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
   switch (scheme) {
     case undefined:
-      return sqlite(text, folder)
+      return sqlite(named(text), folder)
     case 'sqlite':
-      return sqlite(pathOf(text.slice('sqlite:'.length)), folder)
+      return sqlite(withoutParameters(pathOf(text.slice('sqlite:'.length))), folder)
     case 'mysql':
     case 'mariadb':
       return server('mysql', text)
     case 'postgres':
     case 'postgresql':
       return server('postgres', text)
-    default:
-      throw new UsageError(
-        `expected a database, got one of an unknown kind, ${JSON.stringify(`${scheme}:`)}`,
-        {
-          hint: `give ${FORMS}`,
-        },
-      )
+    default: {
+      const isUrl = text.startsWith('://', scheme.length)
+      const kind = isUrl ? `of an unknown kind, ${JSON.stringify(`${scheme}:`)}` : 'of an unknown kind'
+      throw new UsageError(`expected a database, got one ${kind}`, {hint: `give ${FORMS}`})
+    }
   }
+}
+
+function fromDsn(text: string, folder: string): Address {
+  const dsn = parseDsn(text, FORMS)
+  if (dsn.driver !== 'sqlite') return server(dsn.driver, dsn.url)
+  return sqlite(dsn.isUri ? fileOfUri(dsn.path) : dsn.path, folder)
 }
 
 /** `$XDG_DATA_HOME/jobq/jobq.db`, else `~/.local/share/jobq/jobq.db`. */
@@ -70,50 +75,62 @@ function pathOf(rest: string): string {
   return rest.replace(/^\/\//, '')
 }
 
+/** What looks like a server's address is none of a file, or its password would become a name in the file system. */
+function named(text: string): string {
+  const isPath = /^\.{0,2}\//.test(text)
+  const isUrl = /:\/\/|^[^@]*:[^@]*@|@[^/]*\//.test(text)
+  const isKeywords =
+    /(^|[\s;,&?])(host|hostaddr|server|port|user|username|uid|pass|passwd|password|pwd|dbname|database|service|sslmode)\s*=/i
+  if (isPath || !(isUrl || isKeywords.test(text))) return text
+  throw new UsageError('expected a database, got what looks like the address of a server', {
+    hint: 'write mysql://user:password@host/db or postgres://user:password@host/db; a file of such a name is ./NAME',
+  })
+}
+
+/** SQLite's own `file:` URIs, as Perl's `uri=` gives them. */
+function fileOfUri(uri: string): string {
+  if (!uri.startsWith('file:')) return uri
+  const [name = ''] = withoutParameters(uri.slice('file:'.length)).split('#', 1)
+  const path = name.replace(/^\/\/(localhost)?(?=\/)/, '')
+  try {
+    if (!path.startsWith('//')) return decodeURIComponent(path)
+  } catch {} // told below
+  throw new UsageError('expected a file: URI of a SQLite file, got one that can’t be read', {
+    hint: 'write file:jobs.db or file:///folder/jobs.db, with %-escapes',
+  })
+}
+
+/** `mode=rwc` is how jobq opens a file; no other parameter would be obeyed. */
+function withoutParameters(path: string): string {
+  const [name = '', ...query] = path.split('?')
+  const parameters = new URLSearchParams(query.join('?'))
+  for (const [key, value] of parameters)
+    if (key !== 'mode' || value !== 'rwc')
+      throw new UsageError(`expected a SQLite file, got one with the parameter ${JSON.stringify(key)}`, {
+        hint: 'leave it out: jobq reads and writes the file; a file with a ? in its name is ./NAME',
+      })
+  return name
+}
+
 function sqlite(path: string, folder: string): SqliteAddress {
   if (path === '') throw new UsageError('expected a SQLite file, got no path', {hint: `give ${FORMS}`})
   return {driver: 'sqlite', path: path === ':memory:' ? path : resolve(folder, path), isDefault: false}
 }
 
-/** Checked here, where it is a word of the user's; what it says is never repeated: it may hold a password. */
+/**
+ * Checked here, where it is a word of the user's; what it says is never repeated: it may hold a password. An @ behind
+ * the host is what is left of one that has a /, a ? or a # in it.
+ */
 function server(driver: ServerAddress['driver'], url: string): ServerAddress {
   try {
-    const {username, password, pathname} = new URL(url)
+    const {username, password, pathname, searchParams, hash} = new URL(url)
     for (const part of [username, password, pathname]) decodeURIComponent(part)
-    if (/^[a-z]+:\/\//i.test(url)) return {driver, url}
+    const isCut = [pathname, hash, ...searchParams.keys()].some(part => part.includes('@')) || hash !== ''
+    if (/^[a-z]+:\/\//i.test(url) && !isCut) return {driver, url}
   } catch {} // told below
   throw new UsageError(`expected a URL of ${driver}, got one that can't be read`, {
     hint: `write ${driver}://user:password@host:port/database, with %-escapes in user and password`,
   })
-}
-
-/** `dbi:SQLite:dbname=…`, `dbi:mysql:database=…;host=…`, `dbi:Pg:dbname=…`, as Qudo's users have them. */
-function parseDsn(text: string, folder: string): Address {
-  const [, driver = '', rest = ''] = /^dbi:(\w+)(?:\([^)]*\))?:(.*)$/is.exec(text) ?? []
-  const pairs = new Map<string, string>()
-  for (const part of rest.split(';').filter(Boolean)) {
-    const [key = '', ...value] = part.split('=')
-    if (value.length === 0) pairs.set('dbname', key)
-    else pairs.set(key.trim().toLowerCase(), value.join('=').trim())
-  }
-  const database = pairs.get('dbname') ?? pairs.get('database') ?? pairs.get('db')
-  const kind = driver.toLowerCase()
-  if (kind === 'sqlite') return sqlite(database ?? '', folder)
-  if (kind !== 'mysql' && kind !== 'mariadb' && kind !== 'pg')
-    throw new UsageError(
-      `expected a DSN of SQLite, mysql, MariaDB or Pg, got ${JSON.stringify(`dbi:${driver}:`)}`,
-      {
-        hint: `give ${FORMS}`,
-      },
-    )
-  if (!database) throw new UsageError('the DSN names no database', {hint: 'add dbname=NAME'})
-  const url = new URL(`${kind === 'pg' ? 'postgres' : 'mysql'}://localhost`)
-  url.hostname = pairs.get('host') ?? pairs.get('hostname') ?? 'localhost'
-  url.port = pairs.get('port') ?? ''
-  url.username = encodeURIComponent(pairs.get('user') ?? process.env.DBI_USER ?? '')
-  url.password = encodeURIComponent(pairs.get('password') ?? process.env.DBI_PASS ?? '')
-  url.pathname = `/${encodeURIComponent(database)}`
-  return {driver: kind === 'pg' ? 'postgres' : 'mysql', url: url.href}
 }
 
 /** The address as --db takes it, password included. */
@@ -121,12 +138,17 @@ export function addressText(address: Address): string {
   return address.driver === 'sqlite' ? address.path : address.url
 }
 
+/** What of a URL's parameters tells one database from another; all others may be secret. */
+const SHOWN = ['host', 'port', 'user', 'dbname', 'socket', 'socketPath', 'options', 'sslmode', 'ssl-mode']
+
 /** How messages name an address: never with a password. */
 export function addressName(address: Address): string {
   if (address.driver === 'sqlite') return address.path
   const url = new URL(address.url)
   if (url.password) url.password = '***'
-  for (const key of [...url.searchParams.keys()])
-    if (/pass|secret|key|ssl|token|cert/i.test(key)) url.searchParams.set(key, '***')
+  const shown = SHOWN.flatMap(key =>
+    url.searchParams.getAll(key).map((value): [string, string] => [key, value]),
+  )
+  url.search = new URLSearchParams(shown).toString()
   return url.href
 }

@@ -1,0 +1,170 @@
+/** What an address is read as: URLs, files, and Perl's DSNs as its drivers read them. */
+import assert from 'node:assert/strict'
+import {describe, type TestContext, test} from 'node:test'
+import {UsageError} from '../../src/lib/errors.ts'
+import {addressName, parseAddress} from '../../src/lib/store/address.ts'
+
+const read = (text: string) => {
+  const address = parseAddress(text, '/here')
+  return address.driver === 'sqlite' ? address.path : address.url
+}
+
+/** As `DBI->connect($dsn)` finds them. */
+function login(t: TestContext, user?: string, password?: string): void {
+  for (const [name, value] of Object.entries({DBI_USER: user, DBI_PASS: password})) {
+    const before = process.env[name]
+    t.after(() => setVariable(name, before))
+    setVariable(name, value)
+  }
+}
+
+function setVariable(name: string, value: string | undefined): void {
+  if (value === undefined) delete process.env[name]
+  else process.env[name] = value
+}
+
+describe("Perl's DSNs", () => {
+  const dsns: [dsn: string, is: string][] = [
+    // DBD::mysql and DBD::MariaDB part at ; and : alike
+    ['dbi:mysql:jobs', 'mysql://localhost/jobs'],
+    ['dbi:mysql:jobs:db.example.com', 'mysql://db.example.com/jobs'],
+    ['dbi:mysql:jobs:db.example.com:3307', 'mysql://db.example.com:3307/jobs'],
+    ['DBI:mysql:jobs:db_1;port=3307', 'mysql://db_1:3307/jobs'],
+    ['dbi:mysql:database=jobs:host=h', 'mysql://h/jobs'],
+    ['dbi:mysql:host=h:jobs', 'mysql://h/jobs'],
+    ['dbi:mysql:dbname=jobs;hostname=h;port=3307', 'mysql://h:3307/jobs'],
+    ['dbi:mysql:db=jobs; host = h', 'mysql://h/jobs'],
+    ['dbi:mysql:jobs:[::1]:3307', 'mysql://[::1]:3307/jobs'],
+    ['dbi:mysql(RaiseError=>1):jobs:h', 'mysql://h/jobs'],
+    ['dbi:MariaDB:jobs:h:3307', 'mysql://h:3307/jobs'],
+    ['dbi:mysql:jobs;host=h;user=u;password=p:w/@', 'mysql://u:p%3Aw%2F%40@h/jobs'],
+    ['dbi:mysql:jobs;mysql_socket=/run/my.sock', 'mysql://localhost/jobs?socket=%2Frun%2Fmy.sock'],
+    ['dbi:MariaDB:jobs;mariadb_socket=/run/my.sock', 'mysql://localhost/jobs?socket=%2Frun%2Fmy.sock'],
+    ['dbi:mysql:jobs:h;mysql_ssl=1;mysql_ssl_ca_file=/ca.pem', 'mysql://h/jobs?ssl=true&ssl-ca=%2Fca.pem'],
+    ['dbi:mysql:jobs:h;mysql_ssl=0;mysql_enable_utf8=1', 'mysql://h/jobs'],
+    // DBD::Pg hands libpq's words on, with ; for blanks
+    ['dbi:Pg:dbname=jobs', 'postgres://localhost/jobs'],
+    ['dbi:Pg:dbname=jobs;host=h;port=5433;user=u;password=p w', 'postgres://u:p@h:5433/jobs'],
+    ["dbi:Pg:dbname=jobs;host=h;user=u;password='p w;\\'x'", "postgres://u:p%20w%3B'x@h/jobs"],
+    ['dbi:Pg:dbname=jobs host=h user=u', 'postgres://u@h/jobs'],
+    ["dbi:Pg: dbname = jobs ; host = 'h'; user= u ", 'postgres://u@h/jobs'],
+    ['dbi:Pg:database=jobs;hostaddr=10.0.0.1', 'postgres://10.0.0.1/jobs'],
+    ['dbi:Pg:db=jobs;host=::1', 'postgres://[::1]/jobs'],
+    ['dbi:Pg:dbname=jobs;host=/run/pg;user=u', 'postgres://u@localhost/jobs?host=%2Frun%2Fpg'],
+    ['dbi:Pg:dbname=jobs;host=h;sslmode=verify-full', 'postgres://h/jobs?sslmode=verify-full'],
+    ['dbi:Pg:dbname=jobs;host=h;sslmode=prefer', 'postgres://h/jobs'],
+    // DBD::SQLite
+    ['dbi:SQLite:jobs.db', '/here/jobs.db'],
+    ['dbi:SQLite:a;b.db', '/here/a;b.db'],
+    ['dbi:SQLite:dbname=jobs.db;sqlite_unicode=1', '/here/jobs.db'],
+    ['dbi:SQLite:database=jobs.db', '/here/jobs.db'],
+    ['dbi:SQLite:uri=file:jobs.db', '/here/jobs.db'],
+    ['dbi:SQLite:uri=file:jobs.db?mode=rwc', '/here/jobs.db'],
+    ['dbi:SQLite:uri=file:/data/jobs%20here.db', '/data/jobs here.db'],
+    ['dbi:SQLite:uri=file:///data/jobs.db', '/data/jobs.db'],
+    ['dbi:SQLite:uri=file://localhost/data/jobs.db#x', '/data/jobs.db'],
+    ['dbi:SQLite:uri=jobs.db', '/here/jobs.db'],
+    ['dbi:SQLite:uri=file::memory:', ':memory:'],
+  ]
+  for (const [dsn, is] of dsns)
+    test(dsn, t => {
+      login(t)
+      assert.equal(read(dsn), is)
+    })
+
+  test('DBI_USER and DBI_PASS: behind the DSN on MySQL, before it on PostgreSQL, as in Perl; with a socket, too', t => {
+    login(t, 'env', 'se/cret')
+    for (const [dsn, is] of [
+      ['dbi:mysql:jobs:h', 'mysql://env:se%2Fcret@h/jobs'],
+      ['dbi:mysql:jobs:h;user=u;password=p', 'mysql://u:p@h/jobs'],
+      ['dbi:mysql:jobs;mysql_socket=/s', 'mysql://env:se%2Fcret@localhost/jobs?socket=%2Fs'],
+      ['dbi:Pg:dbname=jobs;host=h;user=u;password=p', 'postgres://env:se%2Fcret@h/jobs'],
+      ['dbi:Pg:dbname=jobs;host=/run/pg', 'postgres://env:se%2Fcret@localhost/jobs?host=%2Frun%2Fpg'],
+    ] as const)
+      assert.equal(read(dsn), is)
+  })
+
+  for (const [dsn, says] of [
+    ['dbi:mysql:jobs@h:3306', /^the DSN has an @ in the name of its database$/],
+    ['dbi:mysql:host=h', /^the DSN names no database$/],
+    ['dbi:Pg:host=h', /^the DSN names no database$/],
+    ['dbi:mysql:jobs:h:port', /^the DSN has a host or a port that is none$/],
+    ['dbi:mysql:jobs:a b', /^the DSN has a host or a port that is none$/],
+    ['dbi:SQLite:uri=file:jobs.db?mode=ro', /^expected a SQLite file, got one with the parameter "mode"$/],
+    ['dbi:SQLite:uri=file://host/jobs.db', /^expected a file: URI of a SQLite file/],
+    ['dbi:SQLite:uri=file:%zz', /^expected a file: URI of a SQLite file/],
+  ] as const)
+    test(`${dsn}: refused`, t => {
+      login(t)
+      assert.throws(() => read(dsn), refusal(says))
+    })
+})
+
+describe('a file', () => {
+  for (const [text, path] of [
+    ['jobs@host.db', '/here/jobs@host.db'],
+    ['a=b.db', '/here/a=b.db'],
+    ['what?.db', '/here/what?.db'],
+    ['x:1.db', '/here/x:1.db'],
+    ['./user=1.db', '/here/user=1.db'],
+    ['./mysqll://u@h/d', '/here/mysqll:/u@h/d'],
+    ['../u:p@h.db', '/u:p@h.db'],
+    ['/data/host=1/u:p@h.db', '/data/host=1/u:p@h.db'],
+    ['sqlite:jobs.db?mode=rwc', '/here/jobs.db'],
+    ['sqlite:///data/jobs.db', '/data/jobs.db'],
+  ] as const)
+    test(text, () => assert.equal(read(text), path))
+
+  for (const text of ['sqlite:///x.db?mode=ro', 'sqlite:x.db?mode=memory', 'sqlite:x.db?mode=rwc&mode=ro'])
+    test(`${text}: refused, with the parameter that would not be obeyed`, () => {
+      assert.throws(
+        () => read(text),
+        refusal(/got one with the parameter "mode"$/, /reads and writes the file/),
+      )
+    })
+
+  test('sqlite:x.db?cache=shared: refused likewise', () => {
+    assert.throws(() => read('sqlite:x.db?cache=shared'), refusal(/the parameter "cache"$/))
+  })
+
+  for (const text of [
+    'my_sql://u:p@h/d',
+    'u:p@h/d',
+    'u@h/d',
+    'p@h:3306/d',
+    'host=h dbname=d',
+    'dbname=d',
+    'user = u host = h',
+    'Server=h;Database=d',
+    'jobs.db?password=x',
+  ])
+    test(`${text} is none, but looks like the address of a server`, () => {
+      const says = /^expected a database, got what looks like the address of a server$/
+      assert.throws(() => read(text), refusal(says, /mysql:\/\/user:password@host\/db.*\.\/NAME/))
+    })
+})
+
+test('a name shows what tells one database from another, and nothing else of the parameters', () => {
+  for (const [text, name] of [
+    ['mysql://u:p@h:1/d?socket=/s&ssl-key=k&pwd=x&x', 'mysql://u:***@h:1/d?socket=%2Fs'],
+    [
+      'postgres://u@h/d?options=-c%20search_path%3Da&password=x',
+      'postgres://u@h/d?options=-c+search_path%3Da',
+    ],
+    [
+      'postgres:///d?host=/run/pg&user=u&sslmode=disable',
+      'postgres:///d?host=%2Frun%2Fpg&user=u&sslmode=disable',
+    ],
+    ['dbi:Pg:dbname=d;host=h;user=u;password=p', 'postgres://u:***@h/d'],
+  ] as const)
+    assert.equal(addressName(parseAddress(text)), name)
+})
+
+function refusal(message: RegExp, hint = /./) {
+  return (error: unknown) => {
+    assert.ok(error instanceof UsageError, String(error))
+    assert.match(error.message, message)
+    assert.match(error.hint, hint)
+    return true
+  }
+}
