@@ -371,6 +371,10 @@ describe("MySQL's errors", () => {
       [{code: 'ER_NO_SUCH_TABLE', errno: 1146}, 'FOREIGN'],
       [{code: 'ER_KEY_DOES_NOT_EXITS', errno: 1176}, 'FOREIGN'],
       [{code: 'ER_PARSE_ERROR', errno: 1064}, 'DATABASE'],
+      [{code: 'ER_QUERY_INTERRUPTED', errno: 1317}, 'CANCELLED'],
+      [{errno: 1969}, 'CANCELLED'], // MariaDB's own have no name in mysql2
+      [{code: 'ER_QUERY_TIMEOUT', errno: 3024}, 'CANCELLED'],
+      [{errno: 4999}, 'DATABASE'],
     ]
     for (const [error, code] of codes) assert.equal((told(error) as StoreError).code, code)
     assert.ok(told({code: 'ER_TRUNCATED_WRONG_VALUE_FOR_FIELD', errno: 1366}) instanceof ArgumentError)

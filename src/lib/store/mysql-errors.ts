@@ -2,7 +2,7 @@
 import {ArgumentError, JobqError, StoreError} from '../errors.ts'
 import {PasswordRefused} from './peer.ts'
 
-/** What mysql2 throws: the server's errno, or the system's or the protocol's code. */
+/** What mysql2 throws: the server's errno (its own of MariaDB have no code there), or the system's or the protocol's code. */
 export interface MysqlError extends Error {
   code?: string
   errno?: number
@@ -86,7 +86,7 @@ export function hasErrno(error: unknown, errno: number): boolean {
 /** What is neither the server's nor the system's is a defect and stays as it is. */
 export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError) return error
-  const {code, errno = 0, message} = error as MysqlError
+  const {errno = 0, message, code = errno > 0 ? `error ${errno}` : undefined} = error as MysqlError
   const cause = error
   if (typeof code !== 'string') return error
   const failed = (kind: StoreError['code'], what: string, hint: string) =>

@@ -12,8 +12,10 @@ const LOCK_TIMEOUT = '55P03'
 const SERIALIZATION = '40001'
 /** By pg_cancel_backend or statement_timeout: what was sent with it is undone, or will be. */
 const CANCELLED = '57014'
+/** A transaction that took too long, or nothing was asked in it for too long. */
+const IDLE = ['25P03', '25P04']
 /** The connection was refused, or ended by the server, which had not begun to commit. */
-const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', '25P03', '25P04']
+const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', ...IDLE]
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isPassing(error: unknown): boolean {
@@ -114,6 +116,10 @@ export function explain(name: string, error: unknown): unknown {
     case 'XX002':
       return failed('DAMAGED', `${name} is damaged (${message})`, 'restore it from a backup')
   }
+  if (IDLE.includes(code))
+    return unreachable(
+      'a time-out of the server for transactions is too short (idle_in_transaction_session_timeout)',
+    )
   if (SHUT_DOWN.includes(code) || code.startsWith('08'))
     return unreachable('wait until the server is up again')
   if (isState(code)) return failed('DATABASE', `${name}: ${message} (${code})`, '')
