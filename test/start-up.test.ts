@@ -13,8 +13,9 @@ import {RUN_JS} from './support/jobq.ts'
 import {assertOneLine} from './support/refusal.ts'
 import {until} from './support/until.ts'
 
-const DEV_JS = join(dirname(RUN_JS), 'dev.js')
-const {version} = JSON.parse(readFileSync(join(dirname(RUN_JS), '../package.json'), 'utf8')) as {
+const ROOT = join(dirname(RUN_JS), '..')
+const DEV_JS = join(ROOT, 'bin/dev.js')
+const {version} = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   version: string
 }
 
@@ -330,6 +331,20 @@ for (const [what, node] of oldNodes)
       assertOneLine(await home.jobq(words, {command, stdin: '{'}), {exit: 2, says: ['expected JSON']})
       assert.equal((await home.jobq(['--version'], {command})).code, 0)
     })
+
+    for (const part of ['index', 'testing'])
+      test(`but the library can't: importing ${part} throws what it expects`, async t => {
+        const script = `import(${JSON.stringify(join(ROOT, 'dist/lib', `${part}.js`))})
+          .catch(({code, message}) => console.log(code, message))`
+        const ended = await new Home(t).jobq([], {
+          command: [...node, '--input-type=module', '--eval', script],
+        })
+        assert.match(
+          ended.stdout,
+          /^NODE_TOO_OLD expected Node\.js 22\.18 or later, got (18|20|22)\.[\d.]+\n$/,
+        )
+        assert.deepEqual([ended.code, ended.signal], [0, null])
+      })
 
     test('with words that are not UTF-8', async t => {
       const home = new Home(t)

@@ -1,13 +1,26 @@
 /**
- * What other users of the machine can put in the way is neither run nor believed: compiled code. Where it takes a second
+ * What other users of the machine can put in the way is neither run nor believed: compiled code, a
+ * configuration, workers. Where it takes a second
  * user, root is needed to be both.
  */
 import assert from 'node:assert/strict'
-import {chmodSync, chownSync, existsSync, mkdirSync, readdirSync, statSync, symlinkSync} from 'node:fs'
-import {describe, test} from 'node:test'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
+import {describe, type TestContext, test} from 'node:test'
 import {Home, printed} from './support/home.ts'
-import {otherUser} from './support/other-user.ts'
+import {cantBeOtherUser, otherUser} from './support/other-user.ts'
+import {assertOneLine} from './support/refusal.ts'
 
+const LIBRARY = new URL('../dist/lib/index.js', import.meta.url).href
 const needsRoot = otherUser.uid === undefined && 'only root can give a file to another user'
 
 describe('the cache of compiled code', {concurrency: 4}, () => {
@@ -116,6 +129,156 @@ describe('the cache of compiled code', {concurrency: 4}, () => {
     return entries.filter(entry => entry.isFile()).map(({name}) => name)
   }
 })
+
+/** What others may do to a file, or to the folder that it is in. */
+const THEIRS: [
+  what: string,
+  spoil: (home: Home, folder: string, file: string) => void,
+  skip?: string | false,
+][] = [
+  ['may be written by everyone', (home, _, file) => chmodSync(home.path(file), 0o777)],
+  ['may be written by a group', (home, _, file) => group(home.path(file))],
+  ['is in a folder that everyone may write', (home, folder) => chmodSync(home.path(folder), 0o777)],
+  [
+    'is in one that everyone may write, sticky or not',
+    (home, folder) => chmodSync(home.path(folder), 0o1777),
+  ],
+  ['is in one that a group may write', (home, folder) => group(home.path(folder))],
+  ['is below one that everyone may write', home => chmodSync(home.folder, 0o777)],
+  ['is a link to what everyone may write', (home, _, file) => linkTo(home, file)],
+  ['belongs to another user', (home, _, file) => give(home.path(file)), needsRoot],
+  ['is in a folder of another user', (home, folder) => give(home.path(folder)), needsRoot],
+  ['is below one of his', home => give(home.folder), needsRoot],
+]
+
+describe('a configuration that is found', {concurrency: 4}, () => {
+  const CONFIG = `import {writeFileSync} from 'node:fs'
+    writeFileSync(new URL('ran', import.meta.url), '')
+    export default {db: 'found.db'}`
+
+  function place(t: TestContext): Home {
+    const home = new Home(t)
+    home.write('app/jobq.config.mjs', CONFIG)
+    mkdirSync(home.path('app/src'))
+    return home
+  }
+
+  for (const [what, spoil, skip = false] of THEIRS)
+    test(`is refused if it ${what}; --config and JOBQ_CONFIG take it on purpose`, {skip}, async t => {
+      const home = place(t)
+      spoil(home, 'app', 'app/jobq.config.mjs')
+      const cwd = home.path('app/src')
+      for (const words of [['enqueue', 'F'], ['list'], ['work', '--once', '--exec', 'F=true']]) {
+        const refused = await home.jobq(words, {cwd})
+        const says = ['expected a configuration that only you can change', home.path('app/jobq.config.mjs')]
+        assertOneLine(refused, {exit: 2, says: [...says, '--config FILE']})
+      }
+      assert.deepEqual(
+        [existsSync(home.path('app/ran')), existsSync(home.path('app/found.db'))],
+        [false, false],
+      )
+      const named = ['--config', '../jobq.config.mjs']
+      assert.deepEqual(await home.jobq(['enqueue', 'F', ...named], {cwd}), printed(1))
+      const env = {JOBQ_CONFIG: '../jobq.config.mjs'}
+      assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd, env}), printed(2))
+    })
+
+  test('is refused by the library, too', async t => {
+    const home = place(t)
+    chmodSync(home.path('app'), 0o777)
+    const script = `import {JobQueue} from ${JSON.stringify(LIBRARY)}
+      JobQueue.open().catch(({code}) => console.log(code))`
+    const command = [process.execPath, '--input-type=module', '--eval', script]
+    assert.deepEqual(await home.jobq([], {command, cwd: home.path('app')}), printed('BAD_CONFIG'))
+  })
+
+  test('of the user, or of root, in a sticky folder: taken', async t => {
+    const home = place(t)
+    chmodSync(home.folder, 0o1777)
+    assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd: home.path('app/src')}), printed(1))
+    assert.equal(home.jobs('app/found.db').length, 1)
+  })
+
+  test("through links that are all the user's: taken", async t => {
+    const home = place(t)
+    home.write('real.mjs', CONFIG)
+    rmSync(home.path('app/jobq.config.mjs'))
+    symlinkSync('../link.mjs', home.path('app/jobq.config.mjs'))
+    symlinkSync(home.path('real.mjs'), home.path('link.mjs'))
+    assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd: home.path('app')}), printed(1))
+  })
+
+  const skip = cantBeOtherUser() || needsRoot
+  test("root's, for another user: taken", {skip}, async t => {
+    const home = place(t)
+    chmodSync(home.path('app'), 0o755)
+    const ended = await home.jobq(['list', '--db', home.path('jobs.db')], {
+      cwd: home.path('app'),
+      ...otherUser,
+    })
+    assert.doesNotMatch(ended.stderr, /expected a configuration/)
+  })
+})
+
+describe('a workers folder that is found', {concurrency: 4}, () => {
+  function place(t: TestContext, file: string): Home {
+    const home = new Home(t)
+    home.write(file, file.endsWith('.mjs') ? `export default {work() {}}` : '#!/bin/sh\n')
+    chmodSync(home.path(file), 0o755)
+    return home
+  }
+
+  for (const [what, spoil, skip = false] of THEIRS)
+    for (const file of ['app/workers/F.mjs', 'app/workers/My/F'])
+      test(`is refused if ${file} ${what}; --workers takes it on purpose`, {skip}, async t => {
+        const home = place(t, file)
+        const func = file.endsWith('.mjs') ? 'F' : 'My::F'
+        await home.jobq(['enqueue', func, '--db', home.path('jobs.db')])
+        spoil(home, 'app/workers', file)
+        const work = ['work', '--once', '--db', home.path('jobs.db')]
+        for (const more of [[], ['--abilities', func]]) {
+          const refused = await home.jobq([...work, ...more], {cwd: home.path('app')})
+          const says = ['expected workers that only you can change', home.path('app'), '--workers DIR']
+          assertOneLine(refused, {exit: 2, says})
+        }
+        const {code} = await home.jobq([...work, '--workers', 'workers'], {cwd: home.path('app')})
+        assert.equal(code, 0)
+      })
+
+  test('beside a configuration that was named: refused all the same, if that does not name it', async t => {
+    const home = place(t, 'app/workers/F.mjs')
+    chmodSync(home.path('app/workers'), 0o777)
+    home.write('app/jobq.config.json', '{"db": "jobs.db"}')
+    home.write('app/other.json', '{"db": "jobs.db", "workersDir": "workers"}')
+    const run = (...words: string[]) => home.jobq([...words], {cwd: home.path('app')})
+    assert.deepEqual(await run('enqueue', 'F'), printed(1))
+    assertOneLine(await run('work', '--once', '--config', 'jobq.config.json'), {
+      exit: 2,
+      says: ['app/workers'],
+    })
+    assert.equal((await run('work', '--once', '--config', 'other.json')).code, 0)
+  })
+
+  test('does not matter where it is not used', async t => {
+    const home = place(t, 'app/workers/F.mjs')
+    chmodSync(home.path('app/workers'), 0o777)
+    const run = (...words: string[]) => home.jobq([...words, '--db', 'jobs.db'], {cwd: home.path('app')})
+    assert.deepEqual(await run('enqueue', 'F'), printed(1))
+    assert.equal((await run('work', '--once', '--abilities', 'F', '--exec', 'F=true')).code, 0)
+  })
+})
+
+/** A group that others are in, or that nobody knows. */
+function group(path: string): void {
+  if (otherUser.uid !== undefined) chownSync(path, 0, otherUser.uid)
+  chmodSync(path, 0o770)
+}
+
+function linkTo(home: Home, file: string): void {
+  renameSync(home.path(file), home.path('elsewhere'))
+  chmodSync(home.path('elsewhere'), 0o777)
+  symlinkSync(home.path('elsewhere'), home.path(file))
+}
 
 function give(path: string): void {
   chownSync(path, otherUser.uid!, otherUser.uid!)

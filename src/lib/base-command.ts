@@ -4,6 +4,7 @@
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
+import type {Config, LoadOptions} from '@oclif/core/interfaces'
 import {type QueueFlags, withQueueOf} from './cli/command-queue.ts'
 import {printableLines} from './printable.ts'
 import type {JobQueue} from './queue.ts'
@@ -27,6 +28,18 @@ export abstract class BaseCommand extends Command {
       helpValue: 'FILE',
       helpGroup: 'GLOBAL',
     }),
+  }
+
+  /** oclif's own would load its whole configuration once more. */
+  static override async run<T extends Command>(
+    this: new (
+      argv: string[],
+      config: Config,
+    ) => T,
+    argv: string[] = [],
+    config?: LoadOptions,
+  ): Promise<ReturnType<T['run']>> {
+    return (new this(argv, config as Config) as T & {_run(): Promise<ReturnType<T['run']>>})._run()
   }
 
   /** Opens the queue, without plugins and hooks, hands it over, and closes it whatever happens. */

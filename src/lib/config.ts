@@ -5,9 +5,11 @@
  * Without a configuration file this costs a few stat calls: `jobq enqueue` goes through here.
  */
 import {existsSync, readFileSync} from 'node:fs'
-import {dirname, join, resolve} from 'node:path'
+import {dirname, join} from 'node:path'
 import type {JobqConfig, JobqConfigInput} from './config-schema.ts'
 import {ConfigError, UsageError} from './errors.ts'
+import {absolutePath, here} from './here.ts'
+import {strangersWay} from './own-files.ts'
 import {jsonMistake} from './serializers.ts'
 import {type Address, addressName, defaultAddress, parseAddress} from './store/address.ts'
 
@@ -19,8 +21,8 @@ export interface Settings {
   config: JobqConfig
   /** The file, if there is one. */
   file: string | null
-  /** What relative paths of the configuration mean: the file's folder, else the current one. */
-  folder: string
+  /** What relative paths of the configuration mean: the file's folder, else the current one. @throws UsageError */
+  readonly folder: string
 }
 
 /** What flags or options say. */
@@ -48,8 +50,14 @@ export function settingsWithoutFile(given: Given): Settings | null {
 }
 
 function settings(db: Given['db'], config: JobqConfig, file: string | null): Settings {
-  const folder = file ? dirname(file) : process.cwd()
-  return {databases: databases(db, config, {file, folder}), config, file, folder}
+  return {
+    databases: databases(db, config, file),
+    config,
+    file,
+    get folder() {
+      return file ? dirname(file) : here()
+    },
+  }
 }
 
 /** The databases as a message may name them: no password. */
@@ -57,16 +65,12 @@ export function databasesName({databases}: Settings): string {
   return databases.map(addressName).join(', ')
 }
 
-function databases(
-  flags: readonly string[] | undefined,
-  config: JobqConfig,
-  {file, folder}: {file: string | null; folder: string},
-): Address[] {
+function databases(flags: readonly string[] | undefined, config: JobqConfig, file: string | null): Address[] {
   if (flags?.length) return addresses(flags, '--db')
   const environment = process.env.JOBQ_DB
   if (environment) return addresses(environment.split(','), 'JOBQ_DB')
   if (config.db === undefined) return [defaultAddress()]
-  return addresses([config.db].flat(), `${file}: db`, folder)
+  return addresses([config.db].flat(), `${file}: db`, dirname(file!))
 }
 
 function addresses(texts: readonly string[], what: string, folder?: string): Address[] {
@@ -83,7 +87,7 @@ function addresses(texts: readonly string[], what: string, folder?: string): Add
 function configFile(flag: string | undefined): string | null {
   const named = flag ?? process.env.JOBQ_CONFIG
   if (named) {
-    const file = resolve(named)
+    const file = absolutePath(named)
     if (existsSync(file)) return file
     throw new ConfigError(`expected a configuration file, but ${file} does not exist`, {
       hint: 'check --config and JOBQ_CONFIG',
@@ -93,11 +97,31 @@ function configFile(flag: string | undefined): string | null {
     throw new ConfigError('--config: expected a file, got an empty name', {
       hint: 'leave it out for the file of this folder or one above',
     })
-  for (let folder = process.cwd(); ; folder = dirname(folder)) {
+  return findFile()
+}
+
+/** In the current folder or the next one above. Where there is none any more, nothing is in it. */
+function findFile(): string | null {
+  let folder: string
+  try {
+    folder = here()
+  } catch {
+    return null
+  }
+  for (; ; folder = dirname(folder)) {
     const found = FILES.map(name => join(folder, name)).find(file => existsSync(file))
-    if (found) return found
+    if (found) return checkOwn(found)
     if (folder === dirname(folder)) return null
   }
+}
+
+/** It is run, and nobody has named it: what someone else may have put there is refused, since it may not be meant. */
+function checkOwn(file: string): string {
+  const strangers = strangersWay(file) ?? strangersWay(dirname(file))
+  if (strangers === null) return file
+  throw new ConfigError(`expected a configuration that only you can change, found ${file}: ${strangers}`, {
+    hint: '--config FILE takes it on purpose; one of your own in a folder below comes before it',
+  })
 }
 
 /** @param file absolute. @throws ConfigError */

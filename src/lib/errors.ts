@@ -236,6 +236,16 @@ export class WaitTimeoutError extends JobqError {
   }
 }
 
+/** The Node.js that runs this is too old for it. */
+export class NodeVersionError extends JobqError {
+  readonly code = 'NODE_TOO_OLD'
+  readonly exitCode = EXIT.failed
+
+  constructor(oldest: string, version: string) {
+    super(`expected Node.js ${oldest} or later, got ${version}`, {hint: 'install a current Node.js'})
+  }
+}
+
 /** The JobQueue was closed before this call. */
 export class ClosedError extends JobqError {
   readonly code = 'CLOSED'

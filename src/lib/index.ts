@@ -3,6 +3,8 @@
  * @module jobq
  */
 /// <reference lib="esnext.disposable" preserve="true" />
+import './node-version.ts'
+
 export {defineConfig} from './config.ts'
 export type {JobqConfigInput} from './config-schema.ts'
 export type {ServerConnection, SqliteConnection} from './connections.ts'

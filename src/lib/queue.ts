@@ -79,7 +79,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     role: PluginContext['role'] | null,
     options: QueueOptions = {},
   ): Promise<JobQueue<F>> {
-    const support = await loadSupport(role === null ? {} : settings.config, settings.folder, options)
+    const support = await loadSupport(
+      role === null ? {} : settings.config,
+      settings.file === null ? undefined : settings.folder,
+      options,
+    )
     const brief = role === null || role === 'command'
     const durable = options.durable ?? (role !== 'dispatcher' || (settings.config.durable ?? false))
     const store = await openStores(settings.databases, {...options, brief, durable})

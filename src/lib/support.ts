@@ -2,9 +2,9 @@
  * What an application has put around its jobs, in this process: hooks and plugins, from the configuration and from the
  * options of JobQueue.open(). Where there are none, nothing of this is loaded.
  */
-import {resolve} from 'node:path'
 import type {JobqConfig} from './config-schema.ts'
 import {ConfigError, JobqError} from './errors.ts'
+import {absolutePath} from './here.ts'
 import {type Hook, Hooks} from './hooks.ts'
 import {PluginSet} from './plugin-set.ts'
 import type {Plugins} from './plugins.ts'
@@ -39,17 +39,17 @@ export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | 
 
 /**
  * Hooks are called in this order: the configuration's, those of its plugins, the options', those of their plugins.
- * @param folder what relative paths of the configuration mean; the options' are taken from the current one
+ * @param folder what relative paths of the configuration mean; undefined, and for the options': the current one
  * @throws ConfigError, PluginError, UsageError
  */
 export async function loadSupport(
   config: Pick<JobqConfig, 'hooks' | 'plugins' | 'hookTimeout' | 'serializer'>,
-  folder: string,
+  folder: string | undefined,
   options: SupportOptions = {},
 ): Promise<Support> {
-  const sources: [from: SupportOptions, folder: string][] = [
+  const sources: [from: SupportOptions, folder: string | undefined][] = [
     [config as SupportOptions, folder],
-    [options, process.cwd()],
+    [options, undefined],
   ]
   const hooks = new Hooks(options.hookTimeout ?? config.hookTimeout)
   const all = new Map<string, object>()
@@ -64,7 +64,7 @@ export async function loadSupport(
 }
 
 /** A module may export one hook, or an array of them. */
-async function loadHooks(hooks: readonly (Hook | string)[], folder: string): Promise<Hook[]> {
+async function loadHooks(hooks: readonly (Hook | string)[], folder: string | undefined): Promise<Hook[]> {
   const loaded: Hook[] = []
   for (const [i, hook] of hooks.entries()) {
     if (typeof hook !== 'string') {
@@ -77,7 +77,7 @@ async function loadHooks(hooks: readonly (Hook | string)[], folder: string): Pro
   return loaded
 }
 
-async function loadPlugins(plugins: PluginOptions, folder: string): Promise<[string, object][]> {
+async function loadPlugins(plugins: PluginOptions, folder: string | undefined): Promise<[string, object][]> {
   const loaded: [string, object][] = []
   for (const [name, plugin] of Object.entries(plugins as Record<string, object | string>)) {
     const write = 'export default {start() {…}, …}'
@@ -87,10 +87,10 @@ async function loadPlugins(plugins: PluginOptions, folder: string): Promise<[str
   return loaded
 }
 
-async function load(what: string, path: string, folder: string, write: string): Promise<unknown> {
+async function load(what: string, path: string, folder: string | undefined, write: string): Promise<unknown> {
   const {loadDefault} = await import('./load-default.ts')
   try {
-    return await loadDefault(resolve(folder, path), write, `check ${what}`)
+    return await loadDefault(absolutePath(path, folder), write, `check ${what}`)
   } catch (cause) {
     if (!(cause instanceof JobqError)) throw cause
     throw new ConfigError(`${what}: ${cause.message}`, {hint: cause.hint, cause})

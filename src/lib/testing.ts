@@ -7,9 +7,11 @@
  *
  * @module jobq/testing
  */
+import './node-version.ts'
 import {monotonic} from './clock.ts'
 import {NotFoundError, UsageError} from './errors.ts'
 import type {FuncName, Functions} from './functions.ts'
+import {here} from './here.ts'
 import type {JobRow, JobState, ListedJob, RowRef} from './job.ts'
 import {checkOptions, is} from './options.ts'
 import type {AttemptEnd} from './plugins.ts'
@@ -81,8 +83,8 @@ export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> 
   })
   const ready = readyWorkers(workers, around.serializer)
   const clock = new TestClock(now ?? new Date())
-  const settings = {databases: [parseAddress(':memory:')], config: {}, file: null, folder: process.cwd()}
-  const support = await loadSupport({}, settings.folder, around)
+  const settings = {databases: [parseAddress(':memory:')], config: {}, file: null, folder: here()}
+  const support = await loadSupport({}, undefined, around)
   const store = await openSqlite(':memory:', {clock: () => clock.now.getTime(), durable: false})
   return new TestQueue<F>(await JobQueue.over<F>(store, settings, support), clock, ready)
 }

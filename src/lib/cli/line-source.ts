@@ -42,25 +42,33 @@ export function unreadable(file: string, cause: unknown): UsageError {
  * nothing stays behind.
  */
 export async function spool(input: NodeJS.ReadableStream): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'jobq-lines-'))
-  const path = join(folder, 'lines')
-  let fd: number
-  let output: NodeJS.WritableStream
-  try {
-    output = createWriteStream(path, {fd: openSync(path, 'wx', 0o600)})
-    fd = openSync(path, 'r')
-  } finally {
-    rmSync(folder, {recursive: true})
-  }
+  const {fd, output} = nameless()
   try {
     await pipeline(input, output)
     return fd
   } catch (cause) {
     closeSync(fd)
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause
-    throw new StoreError('FULL', `no room in ${tmpdir()} to keep the lines`, {
-      hint: 'give them as a file, or set TMPDIR to a folder with more room',
-      cause,
-    })
+    throw (cause as NodeJS.ErrnoException).code === 'ENOSPC' ? noRoom(cause) : cause
   }
+}
+
+function nameless(): {fd: number; output: NodeJS.WritableStream} {
+  let folder: string | undefined
+  try {
+    folder = mkdtempSync(join(tmpdir(), 'jobq-lines-'))
+    const path = join(folder, 'lines')
+    const output = createWriteStream(path, {fd: openSync(path, 'wx', 0o600)})
+    return {fd: openSync(path, 'r'), output}
+  } catch (cause) {
+    throw noRoom(cause)
+  } finally {
+    if (folder !== undefined) rmSync(folder, {recursive: true})
+  }
+}
+
+function noRoom(cause: unknown): StoreError {
+  return new StoreError('FULL', `no room in ${tmpdir()} to keep the lines (${(cause as Error).message})`, {
+    hint: 'give them as a file, or set TMPDIR to a folder with more room',
+    cause,
+  })
 }

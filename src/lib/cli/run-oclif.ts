@@ -6,17 +6,20 @@ import {Config} from '@oclif/core/config'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
 import {UsageError} from '../errors.ts'
+import {asSomeone} from './as-someone.ts'
 import {inOurWords, seeHelp, unknownFlag} from './in-our-words.ts'
 import {unknownCommand} from './unknown-command.ts'
 
 export async function runOclif(argv: string[], root: URL): Promise<void> {
-  const config = await Config.load({root: fileURLToPath(root), ...(await sources(root))})
+  const config = await asSomeone(async () =>
+    Config.load({root: fileURLToPath(root), ...(await sources(root))}),
+  )
   const words = argv[0] === 'help' ? helpFor(argv) : argv
   const [id, ...rest] = words
-  if (id === undefined || isHelp(id)) return await ended(run(words, config))
+  if (id === undefined || isHelp(id)) return await ended(asSomeone(() => run(words, config)))
   const command = commandOf(id, config)
   const flags = beforeDashes(rest)
-  if (flags.some(isHelp)) return await ended(run([id, '--help'], config))
+  if (flags.some(isHelp)) return await ended(asSomeone(() => run([id, '--help'], config)))
   checkFlags(command, flags)
   try {
     // Not `run`: it takes the words behind a command without arguments for more of its name

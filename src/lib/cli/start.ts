@@ -26,7 +26,8 @@ async function run(argv: readonly string[]): Promise<void> {
     const {runPlainly} = await import('./plain-run.ts')
     if (await runPlainly(argv, ROOT)) return
   }
-  const {runOclif} = await import('./run-oclif.ts')
+  const {asSomeone} = await import('./as-someone.ts')
+  const {runOclif} = await asSomeone(() => import('./run-oclif.ts'))
   await runOclif([...argv], ROOT)
 }
 

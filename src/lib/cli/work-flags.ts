@@ -1,5 +1,5 @@
 /** `jobq work` once its words are known: every flag is checked before a worker is looked for or a database opened. */
-import {resolve} from 'node:path'
+import {absolutePath} from '../here.ts'
 import {checkFunc, parsePort, parseSize, parseWhole} from '../names.ts'
 import {parseDuration} from '../time.ts'
 import {type QueueFlags, withQueueOf} from './command-queue.ts'
@@ -54,7 +54,7 @@ function optionsOf(flags: WorkFlags) {
     mode: flags.once ? 'once' : flags.drain ? 'drain' : 'forever',
     abilities: abilities(flags),
     exec: flags.exec,
-    workersDir: flags.workers === undefined ? undefined : resolve(flags.workers),
+    workersDir: flags.workers === undefined ? undefined : absolutePath(flags.workers),
     maxWorkers: whole(flags, 'max-workers', 1, 10_000),
     maxJobs: whole(flags, 'max-jobs', 1),
     maxTimeMs: milliseconds(flags, 'max-time'),

@@ -2,8 +2,9 @@
  * A database's address: what --db, JOBQ_DB and the config file may say, Perl's DSNs included.
  */
 import {homedir} from 'node:os'
-import {isAbsolute, join, resolve} from 'node:path'
+import {isAbsolute, join} from 'node:path'
 import {UsageError} from '../errors.ts'
+import {absolutePath} from '../here.ts'
 import {parseDsn} from './dsn.ts'
 
 export type Address = SqliteAddress | ServerAddress
@@ -26,10 +27,10 @@ const FORMS =
   'a file (jobs.db, sqlite:jobs.db), mysql://user@host/db, postgres://user@host/db, or a Perl dbi: DSN'
 
 /**
- * Reads one address. Relative paths are taken from `folder`.
+ * Reads one address. Relative paths are taken from `folder`, else from the current one.
  * @throws UsageError if it has none of the known forms; nothing of it that may be a password is repeated
  */
-export function parseAddress(text: string, folder: string = process.cwd()): Address {
+export function parseAddress(text: string, folder?: string): Address {
   if (text === '') throw new UsageError(`expected a database, got an empty one`, {hint: `give ${FORMS}`})
   if (/^dbi:/i.test(text)) return fromDsn(text, folder)
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
@@ -52,18 +53,29 @@ export function parseAddress(text: string, folder: string = process.cwd()): Addr
   }
 }
 
-function fromDsn(text: string, folder: string): Address {
+function fromDsn(text: string, folder?: string): Address {
   const dsn = parseDsn(text, FORMS)
   if (dsn.driver !== 'sqlite') return server(dsn.driver, dsn.url)
   return sqlite(dsn.isUri ? fileOfUri(dsn.path) : dsn.path, folder)
 }
 
-/** `$XDG_DATA_HOME/jobq/jobq.db`, else `~/.local/share/jobq/jobq.db`. */
+/** `$XDG_DATA_HOME/jobq/jobq.db`, else `~/.local/share/jobq/jobq.db`. @throws UsageError where there is no home */
 export function defaultAddress(): SqliteAddress {
   const named = process.env.XDG_DATA_HOME ?? ''
   // A relative one is to be ignored, by the XDG specification
-  const data = isAbsolute(named) ? named : join(homedir(), '.local', 'share')
+  const data = isAbsolute(named) ? named : join(home(), '.local', 'share')
   return {driver: 'sqlite', path: join(data, 'jobq', 'jobq.db'), isDefault: true}
+}
+
+function home(): string {
+  try {
+    return homedir()
+  } catch (cause) {
+    throw new UsageError('expected a home folder for the default database, but this user has none', {
+      hint: 'give --db or JOBQ_DB, or set HOME or XDG_DATA_HOME',
+      cause,
+    })
+  }
 }
 
 /** sqlite:path and sqlite:///path name files; sqlite://path would be a host. */
@@ -112,9 +124,9 @@ function withoutParameters(path: string): string {
   return name
 }
 
-function sqlite(path: string, folder: string): SqliteAddress {
+function sqlite(path: string, folder?: string): SqliteAddress {
   if (path === '') throw new UsageError('expected a SQLite file, got no path', {hint: `give ${FORMS}`})
-  return {driver: 'sqlite', path: path === ':memory:' ? path : resolve(folder, path), isDefault: false}
+  return {driver: 'sqlite', path: path === ':memory:' ? path : absolutePath(path, folder), isDefault: false}
 }
 
 /**

@@ -16,9 +16,11 @@ import {
   statSync,
 } from 'node:fs'
 import {basename, dirname, extname, join, relative, resolve} from 'node:path'
-import type {FuncSettings, JobqConfig} from '../config-schema.ts'
+import type {Settings} from '../config.ts'
+import type {FuncSettings} from '../config-schema.ts'
 import {ProcessError, WorkerError} from '../errors.ts'
 import {parseWhole} from '../names.ts'
+import {strangersWay} from '../own-files.ts'
 import {parseDuration} from '../time.ts'
 import {isShort} from './shortage.ts'
 
@@ -50,18 +52,20 @@ export interface HandlerOptions {
   exec?: readonly string[] | undefined
   /** Absolute. */
   folder: string
-  config: JobqConfig
-  /** What relative paths of the configuration mean. */
-  configFolder: string
+  /** Somebody has said that it is this one; else all that is taken from it must be this user's own (own-files.ts). */
+  isNamed: boolean
+  settings: Pick<Settings, 'config' | 'folder'>
 }
 
 /** @throws WorkerError if an ability has no worker, or one that can't be started */
 export function findHandlers(options: HandlerOptions): Handler[] {
   const commands = new Map(options.exec?.map(parseExec))
-  const configured = new Map(Object.entries(options.config.workers ?? {}))
-  const funcSettings = options.config.funcs
+  const {config} = options.settings
+  const configured = new Map(Object.entries(config.workers ?? {}))
+  const funcSettings = config.funcs
+  const check = options.isNamed ? () => {} : checkOwn
   const funcs = options.abilities ?? [
-    ...new Set([...commands.keys(), ...configured.keys(), ...funcsIn(options.folder)]),
+    ...new Set([...commands.keys(), ...configured.keys(), ...funcsIn(options.folder, check)]),
   ]
   if (funcs.length === 0)
     throw new WorkerError(`expected a worker, found none in ${options.folder}`, {
@@ -72,8 +76,16 @@ export function findHandlers(options: HandlerOptions): Handler[] {
     const command = commands.get(func)
     if (command !== undefined) return {func, kind: 'command', argv: ['/bin/sh', '-c', command], settings}
     const worker = configured.get(func)
-    if (worker !== undefined) return configuredHandler(func, worker, settings, options.configFolder)
-    return folderHandler(func, settings, options.folder)
+    if (worker !== undefined) return configuredHandler(func, worker, settings, options.settings.folder)
+    return folderHandler(func, settings, options.folder, check)
+  })
+}
+
+function checkOwn(path: string): void {
+  const strangers = existsSync(path) ? strangersWay(path) : null
+  if (strangers === null) return
+  throw new WorkerError(`expected workers that only you can change, found ${path}: ${strangers}`, {
+    hint: '--workers DIR takes all that is in it on purpose',
   })
 }
 
@@ -98,13 +110,25 @@ function configuredHandler(func: string, worker: string, settings: FuncSettings,
   })
 }
 
-function folderHandler(func: string, settings: FuncSettings, folder: string): Handler {
+function folderHandler(
+  func: string,
+  settings: FuncSettings,
+  folder: string,
+  check: (path: string) => void,
+): Handler {
+  check(folder)
   const path = pathOf(func)
   const tried = path === null ? [] : MODULE_EXTENSIONS.map(extension => join(folder, path + extension))
   const module = tried.find(file => isFile(file))
-  if (module) return {func, kind: 'module', file: module, settings}
+  if (module) {
+    check(module)
+    return {func, kind: 'module', file: module, settings}
+  }
   const executable = path === null ? null : findExecutable(func, join(folder, path))
-  if (executable) return executableHandler(func, settings, executable)
+  if (executable) {
+    check(executable)
+    return executableHandler(func, settings, executable)
+  }
   const where =
     path === null
       ? `a name with a path in it has no file`
@@ -148,7 +172,8 @@ function findExecutable(func: string, path: string): string | null {
 }
 
 /** Every function that the folder has a worker for. */
-function funcsIn(folder: string): string[] {
+function funcsIn(folder: string, check: (path: string) => void): string[] {
+  check(folder)
   return [...walk(folder)].sort()
 }
 

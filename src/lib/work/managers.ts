@@ -4,7 +4,7 @@
  */
 import {chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync} from 'node:fs'
 import {connect, createServer, type Server} from 'node:net'
-import {tmpdir, userInfo} from 'node:os'
+import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import type {ManagerStatus} from '../manager.ts'
 
@@ -60,13 +60,18 @@ async function ask(path: string): Promise<ManagerStatus | null> {
 
 function folder(): string {
   const runtime = process.env.XDG_RUNTIME_DIR
-  return runtime ? join(runtime, 'jobq') : join(tmpdir(), `jobq-${userInfo().uid}`)
+  return runtime ? join(runtime, 'jobq') : join(tmpdir(), `jobq-${process.getuid?.()}`)
 }
 
 function makeFolder(path: string): void {
-  mkdirSync(path, {recursive: true, mode: 0o700})
+  try {
+    // Not its parents, which are there: where that can't be, as in /proc, Node's own mkdir -p tries for ever
+    mkdirSync(path, 0o700)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
   const {uid, mode} = lstatSync(path)
-  if (uid !== userInfo().uid) throw new Error(`${path} belongs to someone else`)
+  if (uid !== process.getuid?.()) throw new Error(`${path} belongs to someone else`)
   if ((mode & 0o77) !== 0) chmodSync(path, 0o700)
 }
 

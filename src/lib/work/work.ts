@@ -115,13 +115,15 @@ export async function work(
   }
 }
 
-function handlersOf(options: WorkOptions, {config, folder}: Settings, log: JobLog): Handler[] {
+function handlersOf(options: WorkOptions, settings: Settings, log: JobLog): Handler[] {
+  const {config} = settings
+  const named = options.workersDir ?? (config.workersDir && join(settings.folder, config.workersDir))
   const handlers = findHandlers({
     abilities: options.abilities === 'all' ? undefined : (options.abilities ?? config.abilities),
     exec: options.exec,
-    folder: options.workersDir ?? join(folder, config.workersDir ?? 'workers'),
-    config,
-    configFolder: folder,
+    folder: named ?? join(settings.folder, 'workers'),
+    isNamed: named !== undefined,
+    settings,
   })
   for (const {func, ...how} of handlers)
     log.debug(
