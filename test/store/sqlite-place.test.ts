@@ -165,6 +165,20 @@ describe('a file that is replaced while it is open', () => {
     assert.deepEqual(contents(home), [['Backed', 'New'], 'ok'])
   })
 
+  test('where nothing goes on it is noticed, too: by a queue that is only open, by workers that are all busy', async t => {
+    const home = await homeWithBackup(t)
+    let told = ''
+    const queue = await JobQueue.open({db: home.path('jobs.db'), onTrouble: message => (told = message)})
+    t.after(() => queue.close())
+    const manager = home.start(['work', '--db', 'jobs.db', '--exec', 'Waits=touch begun; exec sleep 600'])
+    await until('the job runs', () => existsSync(home.path('begun')))
+    renameSync(home.path('backup.db'), home.path('jobs.db'))
+    assert.deepEqual(await home.jobq(['enqueue', 'New', '--db', 'jobs.db']), printed(2))
+    await until('the queue’s owner is told', () => /was replaced by another file/.test(told))
+    await manager.prints(/was replaced by another file/)
+    assert.deepEqual(contents(home), [['Backed', 'New'], 'ok'])
+  })
+
   test('moved elsewhere: what was committed moves along with it', async t => {
     const home = await homeWithBackup(t)
     const queue = await JobQueue.open({db: home.path('jobs.db')})

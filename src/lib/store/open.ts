@@ -8,8 +8,8 @@ const OPEN_BACKOFF_MS = [100, 5000] as const
 
 export interface OpenOptions {
   /**
-   * Told once when a database is found to be out of reach, and when it is back; and when a SQLite file's -wal grows,
-   * since someone reads for long. Default: no one.
+   * Told once when a database is found to be out of reach, and when it is back; when a SQLite file's -wal grows, since
+   * someone reads for long; and when it is found to be replaced where nothing goes on. Default: no one.
    */
   onTrouble?: (message: string) => void
   /** Wait for a server that can't be reached, however long. Default false. */

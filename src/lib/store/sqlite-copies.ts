@@ -11,7 +11,7 @@ import {readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs'
 import {monotonic} from '../clock.ts'
 import {StoreError} from '../errors.ts'
 import type {KnownFile} from './sqlite-known-file.ts'
-import {allLocks, usersOf} from './sqlite-locks.ts'
+import {usersOf} from './sqlite-locks.ts'
 
 /** How often the descriptors are looked at. With thousands of them that takes milliseconds: one in SHARE, at most. */
 const LOOK_MS = 1000
@@ -21,19 +21,23 @@ const warnedOf = new Set<string>()
 
 export class Copies {
   readonly #file: KnownFile
-  readonly #hadLocks: boolean
+  /** The descriptors that the locks are on; null if they can't be seen here. */
+  #locked: string[] | null
   #nextAt = monotonic() + LOOK_MS
 
   /** To be made when the connection has read something, and so has its locks. */
   constructor(file: KnownFile) {
     this.#file = file
-    this.#hadLocks = hasLocks(file.place.path) === true // else they can't be seen here
+    this.#locked = lockedBy(file.place.path)
   }
 
-  /** Now and then: 15 µs, and more once a second. @throws StoreError when the locks are gone */
+  /** Now and then: 20 µs, and more once a second. @throws StoreError when the locks are gone */
   check(): void {
     const {name, path} = this.#file.place
-    if (this.#hadLocks && hasLocks(path) === false) this.#file.refuse(unlockedError(name))
+    if (this.#locked && !areLocked(path, this.#locked)) {
+      this.#locked = lockedBy(path)
+      if (this.#locked === null) this.#file.refuse(unlockedError(name))
+    }
     const now = monotonic()
     if (now < this.#nextAt) return
     this.look()
@@ -42,7 +46,7 @@ export class Copies {
 
   look(): void {
     const {name, path} = this.#file.place
-    if (warnedOf.has(path) || !isOpenTwice(path)) return
+    if (warnedOf.has(path) || descriptorsOf(`${path}-shm`).length < 2) return
     warnedOf.add(path)
     process.emitWarning(
       `${name} is open in this process by two copies of SQLite (${copiesHere().join(', ')})`,
@@ -65,32 +69,42 @@ function unlockedError(name: string): StoreError {
   )
 }
 
-/** Null where it can't be told. */
-function hasLocks(path: string): boolean | null {
-  const locks = allLocks()
+/** The descriptors of the database and of its -shm that this process's locks are on; null if there are none. */
+function lockedBy(path: string): string[] | null {
+  const fds = [...descriptorsOf(path), ...descriptorsOf(`${path}-shm`)]
+  return areLocked(path, fds) ? fds : null
+}
+
+function areLocked(path: string, fds: readonly string[]): boolean {
   const [database, shm] = ['', '-shm'].map(end => statSync(path + end, {throwIfNoEntry: false}))
-  if (locks === null || !database || !shm) return null
-  const isIn = (users: Set<number> | null) => users!.has(process.pid)
+  if (!database || !shm) return false
+  const locks = fds.map(locksOn).join('')
+  const isIn = (users: Set<number>) => users.has(process.pid)
   return isIn(usersOf(database, 'database', locks)) && isIn(usersOf(shm, 'shm', locks))
 }
 
-function isOpenTwice(path: string): boolean {
-  let count = 0
-  for (const fd of descriptors()) {
-    try {
-      if (readlinkSync(`/proc/self/fd/${fd}`) === `${path}-shm`) count++
-    } catch {
-      // closed by now
-    }
+/** As in /proc/locks. */
+function locksOn(fd: string): string {
+  try {
+    return readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1').replaceAll('lock:\t', '')
+  } catch {
+    return '' // closed by now
   }
-  return count > 1
 }
 
-function descriptors(): string[] {
+function descriptorsOf(path: string): string[] {
   try {
-    return readdirSync('/proc/self/fd')
+    return readdirSync('/proc/self/fd').filter(fd => pathOf(fd) === path)
   } catch {
-    return []
+    return [] // not on this system
+  }
+}
+
+function pathOf(fd: string): string | null {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return null // closed by now
   }
 }
 

@@ -8,7 +8,7 @@
 import {readdirSync, readlinkSync, rmSync, type Stats, statSync, truncateSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import {StoreError} from '../errors.ts'
-import {usersOf} from './sqlite-locks.ts'
+import {allLocks, usersOf} from './sqlite-locks.ts'
 
 /** How often the path is looked at, where something goes on: two stats, 4 µs. */
 const LOOK_MS = 100
@@ -105,8 +105,8 @@ export class KnownFile {
     } catch {
       // In the middle of something: it is lost with the file
     }
-    const now = statOf(this.place.path)
-    if (now && usersOf(now, 'database')?.size) return
+    const [now, locks] = [statOf(this.place.path), allLocks()]
+    if (now && locks !== null && usersOf(now, 'database', locks).size > 0) return
     this.#unlinkWal()
   }
 

@@ -45,7 +45,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   try {
     await store.setDurable(options.durable ?? true)
     if (options.prepare ?? true) await store.init()
-    if (!options.brief) await store.remember()
+    if (!options.brief) await store.guard()
   } catch (error) {
     db.close()
     throw error
@@ -75,6 +75,9 @@ function isFile(path: string): boolean {
   }
 }
 
+/** How often the file is looked at where nothing goes on. */
+const LOOK_MS = 2000
+
 /** A dispatcher's part. */
 interface Work {
   memory: SqliteMemory
@@ -92,6 +95,8 @@ export class SqliteStore implements Store {
   #reads: SqliteReads | undefined
   #longReads: LongReads | undefined
   #work: Work | undefined
+  #guarding: NodeJS.Timeout | undefined
+  readonly #onTrouble: (message: string) => void
   readonly #watches = new Map<Watch, () => void>()
 
   constructor(db: Database, name: string, options: SqliteOptions = {}, place?: FilePlace) {
@@ -99,6 +104,7 @@ export class SqliteStore implements Store {
     this.#link = new SqliteLink(db, name, options, place)
     this.#adopt = options.adopt ?? false
     this.#isBrief = options.brief ?? false
+    this.#onTrouble = options.onTrouble ?? (() => {})
     this.#inserts = new SqliteInsert(this.#link)
     this.#within = new SqliteWithin(this.#link, options)
   }
@@ -115,13 +121,25 @@ export class SqliteStore implements Store {
   }
 
   /** From here on it is noticed if another file comes to the place of this one, or of its -wal. @throws StoreError */
-  async remember(): Promise<void> {
+  async guard(): Promise<void> {
     const {file, isDurable} = this.#link
     if (!file) return
     file.look()
+    this.#guarding = setInterval(() => this.#lookAtFile(), LOOK_MS).unref()
     if (!isDurable) return // a dispatcher, where no code of others runs, or which has another connection beside it
     const {Copies} = await import('./sqlite-copies.ts')
     this.#link.copies = new Copies(file)
+  }
+
+  /** Nobody may have asked for anything for long, and who opens the new file waits until the old -wal is gone. */
+  #lookAtFile(): void {
+    try {
+      this.#link.checkFile()
+    } catch (error) {
+      clearInterval(this.#guarding)
+      this.#onTrouble((error as Error).message)
+      this.#ring()
+    }
   }
 
   /** What prepare would do. */
@@ -269,6 +287,7 @@ export class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#guarding)
     for (const watch of this.#watches.keys()) watch.close()
     await this.#longReads?.end()
     await this.#link.end()
