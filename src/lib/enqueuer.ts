@@ -82,10 +82,11 @@ export class Enqueuer {
   /** @param at says which one was read last */
   addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
     return this.#around(null, async () => {
-      const funcs: Record<string, number> = {}
+      const funcs = new Map<string, number>()
       const isHeard = this.#events.hears('enqueueMany')
       const count = await storeAll(store, isHeard ? counted(jobs, funcs) : jobs, at)
-      if (isHeard && count > 0) this.#events.tell('enqueueMany', () => ({count, funcs}))
+      if (isHeard && count > 0)
+        this.#events.tell('enqueueMany', () => ({count, funcs: Object.fromEntries(funcs)}))
       return count
     })
   }
@@ -258,10 +259,10 @@ async function* mappedLater<From, To>(
 /** With the number of jobs of each function. */
 function counted(
   jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
-  funcs: Record<string, number>,
+  funcs: Map<string, number>,
 ): Iterable<NewJob> | AsyncIterable<NewJob> {
   const count = (job: NewJob) => {
-    funcs[job.func] = (Object.hasOwn(funcs, job.func) ? funcs[job.func]! : 0) + 1
+    funcs.set(job.func, (funcs.get(job.func) ?? 0) + 1)
     return job
   }
   return Symbol.iterator in jobs ? mapped(jobs, count) : mappedAsync(jobs, count)

@@ -169,6 +169,14 @@ describe('many jobs', () => {
       assert.deepEqual(events, [['enqueueMany', {count: 3, funcs: {A: 2, B: 1}}]])
     })
 
+  test('of functions named as what all objects have are counted by name', async t => {
+    const {queue} = await openQueue(t)
+    const events = heard(queue)
+    await queue.enqueueMany([{func: '__proto__'}, {func: 'constructor'}, {func: '__proto__'}])
+    const funcs = JSON.parse('{"__proto__": 2, "constructor": 1}')
+    assert.deepEqual(events, [['enqueueMany', {count: 3, funcs}]])
+  })
+
   test('none are none', async t => {
     const {queue} = await openQueue(t)
     const events = heard(queue)

@@ -362,6 +362,7 @@ describe("MySQL's errors", () => {
       [{code: 'PROTOCOL_CONNECTION_LOST', fatal: true}, 'UNREACHABLE'],
       [{code: 'ECONNRESET', errno: -104}, 'UNREACHABLE'],
       [{code: 'DEPTH_ZERO_SELF_SIGNED_CERT'}, 'UNREACHABLE'],
+      [{code: 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED', fatal: true}, 'UNREACHABLE'],
       [{code: 'ER_OPTION_PREVENTS_STATEMENT', errno: 1290}, 'READ_ONLY'],
       [{code: 'ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION', errno: 1792}, 'READ_ONLY'],
       [{code: 'ER_RECORD_FILE_FULL', errno: 1114}, 'FULL'],

@@ -165,7 +165,7 @@ export function mayBeStored(name: string, what: string, cause: unknown): StoreEr
 function isOutOfReach(code: string, errno: number): boolean {
   return (
     OUT_OF_REACH.has(errno) ||
-    /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|OSSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*)$/.test(
+    /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_.*|HANDSHAKE_.*|ERR_(TLS|SSL|OSSL|SOCKET)_.*|.*CERT.*|.*VERIFY.*|AUTH_.*|MYSQL_CLEAR_.*)$/.test(
       code,
     )
   )
@@ -180,6 +180,8 @@ function hintOf(code: string, errno: number): string {
   if (errno === 1049)
     return 'make it (CREATE DATABASE), then run `jobq init`; or check the name in the address'
   if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
+  if (code === 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED')
+    return 'give this user another way to be known, such as mysql_native_password or caching_sha2_password'
   if (NO_CONNECTION_LEFT.includes(errno))
     return 'the server has no connection left for this user: raise max_connections, or try again'
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT') return 'set TLS up on the server, or leave ssl out of the address'
