@@ -103,6 +103,7 @@ describe("Perl's DSNs", () => {
 describe('a file', () => {
   for (const [text, path] of [
     ['jobs@host.db', '/here/jobs@host.db'],
+    ['data/@team/jobs.db', '/here/data/@team/jobs.db'],
     ['a=b.db', '/here/a=b.db'],
     ['what?.db', '/here/what?.db'],
     ['x:1.db', '/here/x:1.db'],

@@ -90,7 +90,7 @@ function pathOf(rest: string): string {
 /** What looks like a server's address is none of a file, or its password would become a name in the file system. */
 function named(text: string): string {
   const isPath = /^\.{0,2}\//.test(text)
-  const isUrl = /:\/\/|^[^@]*:[^@]*@|@[^/]*\//.test(text)
+  const isUrl = /:\/\/|^[^@]*:[^@]*@|^[^/@]*@[^/]*\//.test(text)
   const isKeywords =
     /(^|[\s;,&?])(host|hostaddr|server|port|user|username|uid|pass|passwd|password|pwd|dbname|database|service|sslmode)\s*=/i
   if (isPath || !(isUrl || isKeywords.test(text))) return text
