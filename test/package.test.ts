@@ -83,11 +83,21 @@ describe('the packed package', () => {
     for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|bench\/results\.md|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
     )
+  })
+
+  test('has all that its documents link to', () => {
+    for (const document of files.filter(file => /^docs\/.*\.md$/.test(file))) {
+      const text = readFileSync(join(installed, document), 'utf8')
+      for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
+        const file = posix.join(posix.dirname(document), target)
+        assert.ok(/^https?:/.test(target) || files.includes(file), `${document}: ${target} is not there`)
+      }
+    }
   })
 
   test('has a manifest that lists every command', () => {

@@ -54,10 +54,11 @@ async function showStats(
 async function metrics(queue: JobQueue, func: string | undefined): Promise<string> {
   const {prometheusText} = await import('../render/prometheus.ts')
   const {findManagers} = await import('../work/managers.ts')
+  const tell = (message: string) => complain(`jobq: ${message}`)
   return prometheusText({
     counts: await queue.counts(func),
     attempts: await queue.attempts(func),
-    managers: func === undefined ? await findManagers(databasesName(queue.settings)) : null,
+    managers: func === undefined ? await findManagers(databasesName(queue.settings), tell) : null,
   })
 }
 

@@ -31,7 +31,7 @@ export async function runStatus(flags: StatusFlags): Promise<{managers: ManagerS
     )
     return undefined
   }
-  const managers = await findManagers(db)
+  const managers = await findManagers(db, message => complain(`jobq: ${message}`))
   if (form === 'json') return {managers}
   if (managers.length === 0 && form === 'table') complain(none)
   else process.stdout.write(await shown(managers, form))

@@ -54,7 +54,7 @@ function cells({state, pid, id, func, seconds, jobs, memory}: Slot): Cell[] {
 }
 
 function orDash(number: number | string | null): Cell {
-  return number === null ? {text: '-', tone: 'dim'} : {text: String(number)}
+  return number === null ? {text: '-', tone: 'dim'} : {text: oneLine(String(number))}
 }
 
 function size(bytes: number | null): string {
