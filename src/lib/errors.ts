@@ -144,9 +144,9 @@ export class StoreError extends JobqError {
   }
 }
 
-/** What may be over in a while: who waits for work tries it again. */
 const PASSING: readonly StoreErrorCode[] = ['LOCKED', 'CANCELLED', 'FULL', 'UNREACHABLE', 'READ_ONLY']
 
+/** Is it the database's, and may it be over in a while? Then who waits for work tries it again. */
 export function isPassing(error: unknown): error is StoreError {
   return error instanceof StoreError && PASSING.includes(error.code)
 }
