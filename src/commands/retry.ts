@@ -11,7 +11,7 @@ export default class Retry extends BaseCommand {
   static override description =
     `Takes the ids that \`jobq list --failed\` shows, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument and uniqkey it had.
 
-exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey.
+exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
 
 An exception that was retried before, or whose uniqkey is waiting again, is told on stderr; the others go on. Stopped by INT or TERM, it finishes the one it is at; what is done stays done.
 
@@ -20,7 +20,7 @@ With --json:
    "refused":[{"exception_id":4,"code":"ALREADY_RETRIED","message":"…"}]}
 A dry run prints exception id, function and uniqkey of what would be retried; in JSON, "id" is null.
 
-Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if a uniqkey was waiting, 130 or 143 if it was stopped.`
+Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if a uniqkey or a job's next try was waiting, 130 or 143 if it was stopped.`
   static override examples = [
     {description: 'Two exceptions', command: '<%= config.bin %> retry 3 4'},
     {
@@ -33,8 +33,8 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     },
   ]
   static override usage = [
-    '<%= command.id %> EXCEPTION_ID… [--dry-run] [--priority N] [--delay D] [--json]',
-    '<%= command.id %> --all [--func F] [--since T] [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> EXCEPTION_ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> --all [--func F] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--json]',
   ]
   static override args = {
     exception_id: argument({
@@ -52,6 +52,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       helpValue: 'T',
       dependsOn: ['all'],
     }),
+    again: boolean({summary: 'also attempts whose job still waits for its next try: one more of it'}),
     'dry-run': boolean({summary: 'change nothing, and print what would be retried'}),
     priority: string({summary: 'of the new jobs; default 0', helpValue: 'N'}),
     delay: string({summary: 'the new jobs are due so long from now: 90, 90s, 5m, 2h, 3d', helpValue: 'D'}),
@@ -70,6 +71,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       ? {func: flags.func, since: flags.since === undefined ? undefined : parsePast(flags.since, '--since')}
       : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
     const options = {
+      again: flags.again ?? false,
       dryRun: flags['dry-run'] ?? false,
       priority: parseWhole(flags.priority ?? '0', '--priority'),
       delay: parseDelay(flags.delay ?? '0', '--delay'),

@@ -115,6 +115,24 @@ export class AlreadyRetriedError extends JobqError {
   }
 }
 
+/** The job of this failed attempt is still there: it is tried again without being asked. */
+export class StillTriedError extends JobqError {
+  readonly code = 'STILL_TRIED'
+  readonly exitCode = EXIT.refused
+
+  readonly exceptionId: number
+  /** The job that waits for its next try, or is at it. */
+  readonly jobId: number
+
+  constructor(exceptionId: number, jobId: number) {
+    super(`exception ${exceptionId}: its job (${jobId}) waits for its next try`, {
+      hint: 'it will be tried again by itself; --again (again: true) enqueues one more all the same',
+    })
+    this.exceptionId = exceptionId
+    this.jobId = jobId
+  }
+}
+
 /** What kept a database from doing it. */
 export type StoreErrorCode =
   | 'UNREACHABLE'

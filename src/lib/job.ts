@@ -14,6 +14,12 @@ export const MAX_ID = Number.MAX_SAFE_INTEGER
 /** The most bytes an argument may have: MEDIUMBLOB's limit, kept on every store so that queues can move. */
 export const MAX_ARG_BYTES = 16_777_215
 
+/**
+ * Among so many jobs of a function, those that were enqueued first, it is looked for the one of a failed attempt that waits
+ * for its next try.
+ */
+export const TRIED_ROWS = 10_000
+
 /** In the place of a function's name: the whole store. No function is called that. */
 export const ALL_FUNCS = ''
 

@@ -31,6 +31,8 @@ export interface RetryOptions {
   delay?: number | undefined
   /** A time, instead of a delay. */
   runAfter?: Date | undefined
+  /** Also an attempt whose job still waits for its next try: then there are two of it. Default false. */
+  again?: boolean | undefined
 }
 
 /** Which rows a listing has. */
@@ -68,7 +70,7 @@ const OPEN = {
   durable: is.yesNo,
 }
 const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
-const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date}
+const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo}
 const CHOICE = {ids: is.array, func: is.text, since: is.since}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
 const JOBS = {...PAGE, state: is.state}
@@ -112,8 +114,8 @@ export const check = {
 }
 
 /** How a retried job is stored. */
-export function rowOf(options: RetryOptions): {priority: number; due: NewJob['due']} {
-  return {priority: options.priority ?? 0, due: dueOf(options)}
+export function rowOf(options: RetryOptions): {priority: number; due: NewJob['due']; again: boolean} {
+  return {priority: options.priority ?? 0, due: dueOf(options), again: options.again ?? false}
 }
 
 export const ALL = Number.MAX_SAFE_INTEGER

@@ -263,7 +263,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   /**
    * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job.
    * @param options.db which of several databases, the first being 1
-   * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
+   * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError
    */
   retry(exceptionId: number, options: RetryOptions & {db?: number | undefined} = {}): Promise<EnqueuedJob> {
     return this.calls.make(async store => {

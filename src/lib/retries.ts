@@ -2,7 +2,13 @@
  * Many retries, one after the other, each in a transaction of its own: what is refused is told and does not stop the
  * rest, and what is done stays done.
  */
-import {AlreadyRetriedError, DuplicateJobError, type JobqError, NotFoundError} from './errors.ts'
+import {
+  AlreadyRetriedError,
+  DuplicateJobError,
+  type JobqError,
+  NotFoundError,
+  StillTriedError,
+} from './errors.ts'
 import {type EnqueuedJob, type ExceptionRow, idOf, type NewJob, type RowRef} from './job.ts'
 import type {Store} from './store/store.ts'
 
@@ -19,6 +25,8 @@ export type RetryOutcome =
 interface NewRow {
   priority: number
   due: NewJob['due']
+  /** Also those whose job is still tried. */
+  again: boolean
 }
 
 /** Oldest first. Exceptions that the retried jobs cause meanwhile are not met, so that this ends. */
@@ -30,7 +38,7 @@ export async function* retryMany(
 ): AsyncGenerator<RetryOutcome> {
   const rehearsal = new Rehearsal(store)
   const retry = (ref: RowRef, exception?: ExceptionRow) =>
-    orRefused(ref, () => (dryRun ? rehearsal.retry(ref, exception) : retryOne(store, ref, row)))
+    orRefused(ref, () => (dryRun ? rehearsal.retry(ref, row.again, exception) : retryOne(store, ref, row)))
   if ('ids' in choice) {
     for (const ref of choice.ids) yield await retry(ref)
     return
@@ -60,6 +68,7 @@ async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>):
     if (
       error instanceof AlreadyRetriedError ||
       error instanceof DuplicateJobError ||
+      error instanceof StillTriedError ||
       error instanceof NotFoundError
     )
       return {exception, refused: error}
@@ -77,11 +86,13 @@ class Rehearsal {
     this.#store = store
   }
 
-  async retry(row: RowRef, known?: ExceptionRow): Promise<RetryOutcome> {
+  async retry(row: RowRef, again: boolean, known?: ExceptionRow): Promise<RetryOutcome> {
     const exception = known ?? (await this.#store.exceptions({...row, limit: 1, offset: 0}))[0]
     if (!exception) throw noException(row.id)
     if (exception.retried || this.#retried.has(idOf(row))) throw new AlreadyRetriedError(row.id)
     const {func, uniqkey} = exception
+    const tried = again ? null : await this.#store.nextTry(row.id, row.db)
+    if (tried !== null) throw new StillTriedError(row.id, tried)
     if (uniqkey !== null) {
       const key = JSON.stringify([row.db, func, uniqkey])
       const everywhere = await this.#store.list({func, uniqkey, limit: Number.MAX_SAFE_INTEGER, offset: 0})

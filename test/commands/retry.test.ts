@@ -199,11 +199,38 @@ describe('retry --all', () => {
     assert.equal(jobs(db).length, 2500)
   })
 
+  test('an attempt whose job waits for its next try is skipped and counted; by its id it is refused; --again', async t => {
+    const {jobq, db} = await prepared(t)
+    const again = seedException(db, {arg: '"again"'})
+    seedException(db, {arg: '"for good"'})
+    seedJob(db, {arg: '"again"', retry_cnt: 1, run_after: now() + 600})
+    const one = await jobq(['retry', String(again)])
+    assert.equal(one.code, 3)
+    assert.equal(one.stderr, `jobq: exception ${again}: its job (1) waits for its next try\n`)
+    const dry = await jobq(['retry', '--all', '--dry-run'])
+    assert.deepEqual([dry.stdout, dry.code], ['2\tNotify\t\\N\n', 0])
+    const all = await jobq(['retry', '--all', '--json'])
+    assert.equal(all.code, 0)
+    assert.match(all.stderr, /^jobq: 1 attempt skipped: its job waits for the next try; --again [^\n]+\n$/)
+    const {retried: done, refused} = JSON.parse(all.stdout)
+    assert.deepEqual(
+      done.map(({exception_id}: {exception_id: number}) => exception_id),
+      [2],
+    )
+    assert.deepEqual(
+      refused.map(({exception_id, code}: {exception_id: number; code: string}) => [exception_id, code]),
+      [[again, 'STILL_TRIED']],
+    )
+    assert.deepEqual(retried(db), [2])
+    assert.equal((await jobq(['retry', '--all', '--again'])).stdout, '3\n')
+    assert.deepEqual(retried(db), [again, 2])
+  })
+
   test('nothing to retry is nothing wrong', async t => {
     const {jobq, db} = await prepared(t)
     seedException(db, {retried: 1})
     const {stdout, stderr, code} = await jobq(['retry', '--all'])
-    assert.deepEqual([stdout, stderr, code], ['', '', 0])
+    assert.deepEqual([stdout, stderr, code], ['', 'there is nothing to retry\n', 0])
     assert.deepEqual(JSON.parse((await jobq(['retry', '--all', '--json'])).stdout), {
       retried: [],
       refused: [],

@@ -993,7 +993,8 @@ describe('what a grab costs', () => {
         {...want, limit: 0},
       )
       const [exception] = await store.exceptions({limit: 1, offset: 0})
-      await store.retry(exception!.id, {priority: 0, due: {in: 0}})
+      await store.nextTry(exception!.id)
+      await store.retry(exception!.id, {priority: 0, due: {in: 0}, again: true})
       await clear(path)
     })
   }

@@ -1,6 +1,6 @@
 /** `jobq retry` once its words are known: tells each outcome as it comes, and adds up the exit status. */
 import {setImmediate as nextTurn} from 'node:timers/promises'
-import {EXIT, type JobqError} from '../errors.ts'
+import {EXIT, type JobqError, StillTriedError} from '../errors.ts'
 import {idOf, type RowRef} from '../job.ts'
 import type {JobQueue} from '../queue.ts'
 import type {RetryOptions} from '../queue-options.ts'
@@ -21,21 +21,26 @@ export async function runRetries(
   print: (text: string) => void,
 ): Promise<RetryResult> {
   using stop = new Stop()
+  const isAll = !('ids' in choice)
+  const isSkipped = (refused: JobqError | null) => isAll && refused instanceof StillTriedError
   const outcomes: RetryOutcome[] = []
   for await (const outcome of queue.retryMany(choice, options)) {
     outcomes.push(outcome)
-    if (outcome.refused !== null) complain(`jobq: ${complaint(outcome.exception, outcome.refused)}`)
-    else
+    if (outcome.refused === null)
       print(
         outcome.job
           ? String(idOf(outcome.job))
           : line([idOf(outcome.exception), outcome.func, outcome.uniqkey]),
       )
+    else if (!isSkipped(outcome.refused)) complain(`jobq: ${complaint(outcome.exception, outcome.refused)}`)
     await nextTurn() // for signals
     if (stop.signal.aborted) break
   }
-  const refused = outcomes.flatMap(outcome => outcome.refused ?? [])
-  if (process.stdout.isTTY) complain(summary(outcomes.length, refused.length, options.dryRun))
+  const skipped = outcomes.filter(({refused}) => isSkipped(refused)).length
+  const refused = outcomes.flatMap(({refused}) => (refused === null || isSkipped(refused) ? [] : refused))
+  if (skipped > 0) complain(`jobq: ${skipping(skipped)}`)
+  if (isAll && outcomes.length === 0) complain('there is nothing to retry')
+  else if (process.stdout.isTTY) complain(summary(outcomes.length - skipped, refused.length, options.dryRun))
   return {outcomes, exitCode: stop.exitCode ?? exitCodeOf(refused)}
 }
 
@@ -69,8 +74,13 @@ function exitCodeOf(refused: readonly JobqError[]): number {
   return refused.reduce<number>((code, {exitCode}) => Math.max(code, exitCode), EXIT.done)
 }
 
+function skipping(count: number): string {
+  const which =
+    count === 1 ? '1 attempt skipped: its job waits' : `${count} attempts skipped: their jobs wait`
+  return `${which} for the next try; --again enqueues one more all the same`
+}
+
 function summary(all: number, refused: number, dryRun: boolean): string {
-  if (all === 0) return 'there is nothing to retry'
   const retried = `${all - refused} ${dryRun ? 'would be retried' : 'retried'}`
   return refused === 0 ? retried : `${retried}, ${refused} refused`
 }

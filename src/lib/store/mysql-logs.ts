@@ -1,6 +1,6 @@
 /** exception_log and job_status on MySQL, by id. */
 import {idTooLarge} from '../errors.ts'
-import type {ExceptionRow, FinalStatus, StatusRow} from '../job.ts'
+import {type ExceptionRow, type FinalStatus, type StatusRow, TRIED_ROWS} from '../job.ts'
 import {LAST, type LogPlace, STRETCH_BYTES, STRETCH_ROWS, type Stretch} from './keys.ts'
 import {type Link, type Row, textOf, textOrNull} from './mysql-link.ts'
 import type {ExceptionPage, Page} from './store.ts'
@@ -125,6 +125,19 @@ export async function tooLargeId(link: Link, table: string): Promise<string | nu
   const sql = `SELECT CAST(MAX(id) AS CHAR) AS digits FROM ${table} WHERE id > ${LAST}`
   const {digits} = (await link.run(sql)).rows[0]!
   return digits === null ? null : textOf(digits)
+}
+
+/** As Store.nextTry. Along the unique key, whose rows of one function without a uniqkey are in the order of their ids. */
+export async function nextTry(link: Link, exceptionId: number): Promise<number | null> {
+  const {rows} = await link.run(
+    `SELECT job.id FROM (
+       SELECT id FROM job WHERE func_id = (SELECT func_id FROM exception_log WHERE id = ${exceptionId})
+         AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) first
+     JOIN job ON job.id = first.id JOIN exception_log log ON log.id = ${exceptionId}
+     WHERE log.uniqkey IS NULL AND retry_cnt > 0 AND enqueue_time <= exception_time AND run_after >= exception_time
+       AND job.arg <=> log.arg LIMIT 1`,
+  )
+  return rows[0] ? Number(rows[0].id) : null
 }
 
 /** The first rows that together have no more bytes than one stretch may have; at least one. */

@@ -11,7 +11,7 @@
  */
 
 import {setTimeout as sleep} from 'node:timers/promises'
-import {AlreadyRetriedError, NotFoundError} from '../errors.ts'
+import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../errors.ts'
 import type {
   EnqueuedJob,
   ExceptionRow,
@@ -30,7 +30,7 @@ import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './mysql-errors.
 import {checkTime, duplicateOf, Inserter} from './mysql-insert.ts'
 import {type Link, literal, textOf, textOrNull} from './mysql-link.ts'
 import {Links, PATIENCE_MS} from './mysql-links.ts'
-import {tooLargeId} from './mysql-logs.ts'
+import {nextTry, tooLargeId} from './mysql-logs.ts'
 import {Poll} from './mysql-poll.ts'
 import {PROCEDURE} from './mysql-procedure.ts'
 import {MysqlReads} from './mysql-reads.ts'
@@ -202,9 +202,11 @@ export class MysqlStore implements Store {
     return rows.map(row => ({id: Number(row.job_id)}))
   }
 
+  nextTry = (exceptionId: number) => this.#links.read(link => nextTry(link, exceptionId))
+
   async retry(
     exceptionId: number,
-    {priority, due}: {priority: number; due: NewJob['due']},
+    {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
   ): Promise<EnqueuedJob> {
     const enqueued = await this.#links.write(async link => {
       const [, clock, exceptions] = await link.batch([
@@ -218,6 +220,8 @@ export class MysqlStore implements Store {
       if (!exception)
         throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
       if (Number(exception.retried) !== 0) throw new AlreadyRetriedError(exceptionId)
+      const tried = again ? null : await nextTry(link, exceptionId)
+      if (tried !== null) throw new StillTriedError(exceptionId, tried)
       const now = Number(clock!.rows[0]!.now)
       const runAfter = checkTime('at' in due ? due.at : now + due.in)
       const func = exception.func === null ? `#${exception.func_id}` : textOf(exception.func)

@@ -5,8 +5,16 @@
  * An enqueue is a round trip, which those share that are called at once. A turn is a round trip, too, and two for a
  * `replaced`. The database's clock counts. docs/servers.md has the GRANTs that each call needs.
  */
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError} from '../errors.ts'
-import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../job.ts'
+import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../errors.ts'
+import {
+  type EnqueuedJob,
+  type JobEnd,
+  type Lease,
+  type NewJob,
+  type RowRef,
+  type Settlement,
+  TRIED_ROWS,
+} from '../job.ts'
 import type {JobPlace, LogPlace, Stretch} from './keys.ts'
 import {bigints, texts} from './postgres-arrays.ts'
 import {Sweeper} from './postgres-beside.ts'
@@ -44,6 +52,14 @@ const RETRY = {
   text: `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
     SELECT func_id, arg, uniqkey, ${NOW}, 0, coalesce($2::BIGINT, ${NOW} + $3::BIGINT)::INTEGER, 0, $4::INTEGER
     FROM exception_log WHERE id = $1::BIGINT ON CONFLICT DO NOTHING RETURNING id, run_after AS "runAfter"`,
+}
+const NEXT_TRY = {
+  name: 'jobq_next_try',
+  text: `SELECT j.id FROM exception_log e CROSS JOIN LATERAL (
+      SELECT id, arg, retry_cnt, enqueue_time, run_after FROM job
+      WHERE func_id = e.func_id AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) j
+    WHERE e.id = $1::BIGINT AND e.uniqkey IS NULL AND j.retry_cnt > 0 AND j.enqueue_time <= e.exception_time
+      AND j.run_after >= e.exception_time AND j.arg IS NOT DISTINCT FROM e.arg LIMIT 1`,
 }
 const FIND_RETRIED = {
   name: 'jobq_find_retried',
@@ -199,9 +215,11 @@ export class PostgresStore implements Store {
     return rows.map(({id}) => ({id: Number(id)}))
   }
 
+  nextTry = (exceptionId: number) => this.#read(send => nextTry(send, exceptionId))
+
   async retry(
     exceptionId: number,
-    {priority, due}: {priority: number; due: NewJob['due']},
+    {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
   ): Promise<EnqueuedJob> {
     checkDue(due)
     const transaction = this.#link.transaction(async send => {
@@ -213,6 +231,8 @@ export class PostgresStore implements Store {
       if (!exception)
         throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
       if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+      const tried = again ? null : await nextTry(send, exceptionId)
+      if (tried !== null) throw new StillTriedError(exceptionId, tried)
       const {func, uniqkey} = exception
       const stored = await send(RETRY, [exceptionId, ...dueValues(due), priority]).catch(error => {
         throw explainRange(error, due)
@@ -304,6 +324,12 @@ export class PostgresStore implements Store {
       throw explain(this.name, error)
     }
   }
+}
+
+/** As Store.nextTry. */
+async function nextTry(send: Send, exceptionId: number): Promise<number | null> {
+  const [job] = (await send(NEXT_TRY, [exceptionId])).rows as {id: number}[]
+  return job?.id ?? null
 }
 
 async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {

@@ -118,11 +118,16 @@ export class SeveralStores implements Store {
 
   async retry(
     exceptionId: number,
-    options: {priority: number; due: NewJob['due']},
+    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
     db?: number,
   ): Promise<EnqueuedJob> {
     const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
     return {...(await database.use(store => store.retry(exceptionId, options))), db: database.index}
+  }
+
+  async nextTry(exceptionId: number, db?: number): Promise<number | null> {
+    const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
+    return database.use(store => store.nextTry(exceptionId))
   }
 
   async pause(funcs: readonly string[]): Promise<void> {

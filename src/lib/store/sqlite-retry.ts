@@ -1,15 +1,28 @@
 /** A failed job enqueued again from the exception log, within a transaction. */
-import {AlreadyRetriedError, NotFoundError} from '../errors.ts'
-import type {EnqueuedJob, NewJob} from '../job.ts'
+import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../errors.ts'
+import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../job.ts'
 import type {SqliteInsert} from './sqlite-insert.ts'
 import type {SqliteLink} from './sqlite-link.ts'
 
-/** @throws NotFoundError, AlreadyRetriedError, DuplicateJobError */
+/** Along the unique index, whose rows of one function without a key are in the order of their ids. */
+const NEXT_TRY = `SELECT job.id FROM (
+    SELECT id FROM job WHERE func_id = (SELECT func_id FROM exception_log WHERE id = $id) AND uniqkey IS NULL
+    ORDER BY id LIMIT ${TRIED_ROWS}) first
+  JOIN job ON job.id = first.id JOIN exception_log ON exception_log.id = $id
+  WHERE exception_log.uniqkey IS NULL AND retry_cnt > 0 AND enqueue_time <= exception_time AND run_after >= exception_time
+    AND CAST(job.arg AS BLOB) IS CAST(exception_log.arg AS BLOB) LIMIT 1`
+
+/** As Store.nextTry. */
+export function nextTry(link: SqliteLink, exceptionId: number): number | null {
+  return (link.pluck(NEXT_TRY).get({id: exceptionId}) as number | undefined) ?? null
+}
+
+/** @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError */
 export function retryException(
   link: SqliteLink,
   inserts: SqliteInsert,
   exceptionId: number,
-  {priority, due}: Pick<NewJob, 'priority' | 'due'>,
+  {priority, due, again = false}: Pick<NewJob, 'priority' | 'due'> & {again?: boolean | undefined},
 ): EnqueuedJob {
   const exception = link
     .sql(
@@ -20,6 +33,8 @@ export function retryException(
   if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
   if (exception.retried) throw new AlreadyRetriedError(exceptionId)
   const {funcId, func, uniqkey} = exception
+  const tried = again ? null : nextTry(link, exceptionId)
+  if (tried !== null) throw new StillTriedError(exceptionId, tried)
   const runAfter = inserts.runAfter(due)
   link.arrivals++
   // uniqkey and arg go from row to row inside the database: their bytes and storage class stay as they are

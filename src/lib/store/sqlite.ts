@@ -182,7 +182,15 @@ export class SqliteStore implements Store {
     return endsOf(this.#link, jobs)
   }
 
-  async retry(exceptionId: number, options: {priority: number; due: NewJob['due']}): Promise<EnqueuedJob> {
+  async nextTry(exceptionId: number): Promise<number | null> {
+    const {nextTry} = await import('./sqlite-retry.ts')
+    return this.#link.read(() => nextTry(this.#link, exceptionId))
+  }
+
+  async retry(
+    exceptionId: number,
+    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
+  ): Promise<EnqueuedJob> {
     const {retryException} = await import('./sqlite-retry.ts')
     const enqueued = await this.#link.write(() =>
       retryException(this.#link, this.#inserts, exceptionId, options),

@@ -94,13 +94,20 @@ export interface Store {
   /**
    * Enqueues a failed job again, under its uniqkey, and marks the exception retried. Qudo's
    * enqueue_from_failed_job: priority 0, no delay, unless told otherwise. The argument's bytes stay in the database.
-   * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError
+   * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError unless it is wanted `again`
    */
   retry(
     exceptionId: number,
-    options: {priority: number; due: NewJob['due']},
+    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
     db?: number,
   ): Promise<EnqueuedJob>
+
+  /**
+   * The job of this failed attempt, if it waits for its next try or is at it. exception_log does not say which job it was:
+   * it is one of the same function and argument, without a uniqkey (with one the database refuses the second), that was
+   * enqueued before the failure, is due after it, and has counted a retry. It is looked for among the first TRIED_ROWS.
+   */
+  nextTry(exceptionId: number, db?: number): Promise<number | null>
 
   /** Stops handing out jobs of these functions on every host, until resumed; `ALL_FUNCS` is the whole store. */
   pause(funcs: readonly string[]): Promise<void>

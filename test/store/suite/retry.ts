@@ -5,6 +5,7 @@ import {
   ArgumentError,
   DuplicateJobError,
   NotFoundError,
+  StillTriedError,
 } from '../../../src/lib/errors.ts'
 import {
   assertBetween,
@@ -18,6 +19,7 @@ import {
   settle,
   type Tests,
   takeOne,
+  want,
 } from './bench.ts'
 
 export const retrying: Tests = {
@@ -50,6 +52,44 @@ export const retrying: Tests = {
     await assert.rejects(store.retry(exception!.id, {priority: 0, due}), ArgumentError)
     assert.equal((await logs(store)).exceptions[0]!.retried, false)
     assert.equal(await countOf(db, 'job'), 0)
+  },
+
+  'not while its job waits for the next try, or is at it, unless it is wanted again': async ({db, store}) => {
+    await store.enqueue(newJob('Work', {arg: BYTES}))
+    await store.enqueue(newJob('Work', {arg: 'other'}))
+    const first = await takeOne(store)
+    await settle(store, first, {kind: 'failed', message: 'no', retryIn: 60})
+    const [exception] = (await logs(store)).exceptions
+    const refused = async (id: number) => {
+      assert.equal(await store.nextTry(id), first.id)
+      await assert.rejects(store.retry(id, NOW), error => {
+        assert.ok(error instanceof StillTriedError)
+        assert.deepEqual([error.exceptionId, error.jobId], [id, first.id])
+        return true
+      })
+    }
+    await refused(exception!.id)
+    await db.run('UPDATE job SET run_after = run_after - 60 WHERE id = ?', first.id)
+    await store.turn([], want('Work', 2)) // at its next try
+    await refused(exception!.id)
+    assert.equal(await countOf(db, 'job'), 2)
+    assert.equal((await logs(store)).exceptions[0]!.retried, false)
+    await store.retry(exception!.id, {...NOW, again: true})
+    assert.equal(await countOf(db, 'job'), 3)
+  },
+
+  'but of one that has failed for good, whatever waits beside it': async ({db, store}) => {
+    // The same function and argument, enqueued later and failed once; and another argument
+    const [exception] = await fail(store, newJob('Work'))
+    await db.run('UPDATE exception_log SET exception_time = exception_time - 100')
+    for (const arg of [null, 'other']) {
+      await store.enqueue(newJob('Work', {arg}))
+      await settle(store, await takeOne(store), {kind: 'failed', message: 'no', retryIn: 60})
+    }
+    await store.enqueue(newJob('Work'))
+    assert.equal(await store.nextTry(exception!.id), null)
+    await store.retry(exception!.id, NOW)
+    assert.equal(await store.nextTry(12345), null)
   },
 
   'once only': async ({db, store}) => {

@@ -27,7 +27,7 @@ export const watching: Tests = {
     await rings(store, () => settle(other, a, {kind: 'released'}))
     await rings(store, () => settle(other, b, {kind: 'failed', message: 'x', retryIn: 0}))
     const [exception] = (await logs(other)).exceptions
-    await rings(store, () => other.retry(exception!.id, NOW))
+    await rings(store, () => other.retry(exception!.id, {...NOW, again: true}))
   },
 
   'a watch that is closed is silent, others go on': async ({store, another}) => {
