@@ -22,8 +22,7 @@ import {
   wantedAt,
   withKeys,
 } from './keys.ts'
-import {type Link, textOf} from './mysql-link.ts'
-import {funcName} from './mysql-logs.ts'
+import type {Link} from './mysql-link.ts'
 
 /** Ids that JavaScript can't hold are none that it could find again. */
 const HAS_ID = `id <= ${LAST}`
@@ -33,6 +32,10 @@ const SELECT_KEY = `SELECT id, priority, run_after AS runAfter ${FROM} WHERE ${H
 const MANY_LANES = 1000
 /** How many keys are then read at once. */
 const SORTED_KEYS = 100_000
+
+/** DISTINCT would read the index from end to end. */
+const NEXT_FUNC = [`SELECT MIN(func_id) INTO @func ${FROM} WHERE func_id > @func`, 'SELECT @func AS id']
+const FUNCS_TOGETHER = 50
 
 export class MysqlKeys {
   readonly #link: Link
@@ -135,17 +138,25 @@ export class MysqlKeys {
 
   /** The functions that have jobs, those that have no row of their own among them. */
   async #withJobs(only: string | undefined): Promise<number[]> {
-    const {rows} = await this.#link.run(
-      `SELECT has.func_id AS id, ${funcName(this.#link, 'has.func_id')} AS name
-       FROM (SELECT DISTINCT func_id FROM job) has LEFT JOIN func ON func.id = has.func_id`,
-    )
-    if (only === undefined) return rows.map(({id}) => Number(id))
+    if (only === undefined) return this.#idsWithJobs()
     const {names} = this.#link
-    const named = await this.#link.run(`SELECT id FROM func WHERE name = ${names.literal(only)}`)
-    const ids = named.rows.map(({id}) => Number(id))
-    return rows
-      .filter(({id, name}) => ids.includes(Number(id)) || textOf(name) === only)
-      .map(({id}) => Number(id))
+    const {rows} = await this.#link.run(`SELECT id FROM func WHERE name = ${names.literal(only)}`)
+    if (rows.length > 0) return rows.map(({id}) => Number(id))
+    return (await this.#idsWithJobs()).filter(id => only === `#${id}`)
+  }
+
+  /** One seek each, many in a round trip: each begins where the last has ended. */
+  async #idsWithJobs(): Promise<number[]> {
+    const ids: number[] = []
+    for (;;) {
+      const replies = await this.#link.batch([
+        `SET @func = ${ids.at(-1) ?? -1}`,
+        ...Array.from({length: FUNCS_TOGETHER}, () => NEXT_FUNC).flat(),
+      ])
+      const found = replies.flatMap(({rows}) => rows.flatMap(({id}) => (id === null ? [] : Number(id))))
+      for (const id of found) ids.push(id)
+      if (found.length < FUNCS_TOGETHER) return ids
+    }
   }
 }
 

@@ -43,6 +43,7 @@ const JOB_COLUMNS = `job.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, en
 
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const FUNCS = {name: 'jobq_funcs', text: 'SELECT id, name FROM func ORDER BY name COLLATE "C"'}
+const NAMED = {name: 'jobq_named', text: 'SELECT id FROM func WHERE name = $1::VARCHAR'}
 const WITH_JOBS = {
   name: 'jobq_with_jobs',
   text: `WITH RECURSIVE has (func_id) AS (
@@ -281,6 +282,10 @@ export class PostgresReads {
 
   /** The functions that have jobs, those that have no row of their own among them. */
   async #withJobs(only: string | undefined): Promise<number[]> {
+    if (only !== undefined) {
+      const named = await this.#rows<{id: number}>(NAMED, [only])
+      if (named.length > 0) return named.map(({id}) => id)
+    }
     const funcs = await this.#rows<{id: number; func: string}>(WITH_JOBS)
     return funcs.filter(({func}) => only === undefined || func === only).map(({id}) => id)
   }

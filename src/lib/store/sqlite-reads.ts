@@ -247,6 +247,12 @@ export class SqliteReads {
 
   /** The functions that have jobs, those that have no row of their own among them: one seek each. */
   #withJobs(only: string | undefined): Func[] {
+    if (only !== undefined) {
+      const named =
+        'SELECT id, CAST(name AS TEXT) AS name FROM func WHERE name IN ($name, CAST($name AS BLOB))'
+      const funcs = this.#link.sql(named).all({name: only}) as Func[]
+      if (funcs.length > 0) return funcs
+    }
     const sql = `WITH RECURSIVE has (func_id) AS (
         SELECT min(func_id) FROM job UNION ALL
         SELECT (SELECT func_id FROM job WHERE func_id > has.func_id ORDER BY func_id LIMIT 1) FROM has
