@@ -122,11 +122,10 @@ export class SqliteStore implements Store {
 
   /** From here on it is noticed if another file comes to the place of this one, or of its -wal. @throws StoreError */
   async guard(): Promise<void> {
-    const {file, isDurable} = this.#link
+    const {file} = this.#link
     if (!file) return
     file.look()
     this.#guarding = setInterval(() => this.#lookAtFile(), LOOK_MS).unref()
-    if (!isDurable) return // a dispatcher, where no code of others runs, or which has another connection beside it
     const {Copies} = await import('./sqlite-copies.ts')
     this.#link.copies = new Copies(file)
   }
