@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
 import {readFileSync, renameSync} from 'node:fs'
 import {describe, test} from 'node:test'
+import {jobqIn} from '../support/jobq.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
@@ -58,7 +59,7 @@ describe('--drain', {concurrency: 2}, () => {
   test('works until nothing is ready, and sums it up', async t => {
     const site = new Workplace(t, {'Good.mjs': GOOD, 'Bad.mjs': BAD, Aborts: '#!/bin/sh\nexit 100'})
     const nothing = await site.drain()
-    assert.deepEqual([nothing.code, nothing.stdout, nothing.stderr], [0, 'nothing was ready\n', ''])
+    assert.deepEqual([nothing.code, nothing.stdout, nothing.stderr], [0, '', ''], 'cron would mail it')
     await site.enqueue(...jobs('Good', 40), ['Good', {delay: 1000}])
     const good = await site.drain()
     assert.equal(good.code, 0)
@@ -69,6 +70,37 @@ describe('--drain', {concurrency: 2}, () => {
     const mixed = await site.drain()
     assert.equal(mixed.code, 5)
     assert.match(mixed.stdout, /^1 completed, 2 failed, 1 aborted in \d+\.\d s\n$/)
+  })
+
+  test('says why nothing was ready where jobs are: paused, or without a worker here', async t => {
+    const site = new Workplace(t, {'Good.mjs': GOOD})
+    await site.enqueue(...jobs('Good', 2), ['Other'], ['Good', {delay: 1000}])
+    await site.run(['pause', 'Good'])
+    const nothing = 'nothing was ready but'
+    const [held, foreign] = ['2 jobs of Good, paused', '1 job of Other, for which this process has no worker']
+    assert.equal((await site.drain()).stdout, `${nothing} ${held}; and ${foreign}\n`)
+    assert.equal((await site.drain('--abilities', 'Good')).stdout, `${nothing} ${held}\n`)
+    await site.run(['resume', 'Good'])
+    await site.run(['pause', '--all'])
+    assert.equal((await site.drain('--abilities', 'Good')).stdout, `${nothing} ${held}\n`)
+    await site.run(['resume', '--all'])
+    assert.match((await site.drain()).stdout, /^2 completed in /)
+    const {code, stdout} = await site.drain()
+    assert.deepEqual([code, stdout], [0, `${nothing} ${foreign}\n`])
+    assert.equal((await site.drain('--abilities', 'Good')).stdout, '', 'the others were left out on purpose')
+  })
+
+  test('its bar counts what runs', async t => {
+    const jobq = jobqIn(t)
+    await jobq(['enqueue', 'Nap', '--args-from', '-'], {stdin: '1\n2\n3\n4\n5\n6\n'})
+    const words = ['work', '--drain', '--max-workers', '2', '--exec', 'Nap=sleep 0.3']
+    const {code, stdout} = await jobq(words, {tty: 'all'})
+    assert.equal(code, 0)
+    const shown = [...stdout.matchAll(/ (\d)\/6 jobs, \S+ (\d) running/g)].map(
+      ([, ended, running]) => `${ended} ${running}`,
+    )
+    assert.ok(shown.includes('2 2') || shown.includes('1 2') || shown.includes('3 2'), shown.join(', '))
+    assert.match(stdout, /6 completed in /)
   })
 
   test('the summary comes last where it goes where the log goes', async t => {
@@ -152,8 +184,35 @@ describe('an end that was asked for', {concurrency: 2}, () => {
     assert.match(stderr, /1 Waits completed/)
     assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
     const idle = await site.run(['work', '--max-time', '1s', '--exec', 'Other=true', '--abilities', 'Other'])
-    assert.deepEqual([idle.code, idle.stdout, idle.stderr], [0, '', ''])
+    assert.deepEqual([idle.code, idle.stdout], [0, ''])
+    assert.equal(idle.stderr, `jobq: works Other (a command) from ${site.db}, one job at once\n`)
   })
+})
+
+test('it says what it works, from where, with what; and at a first signal what a second one does', async t => {
+  const site = new Workplace(t, {'Waits.mjs': WAITS, Shell: '#!/bin/sh\n'})
+  await site.enqueue(...jobs('Waits', 2))
+  const words = ['work', '--max-workers', '2', '--exec', 'Mail=true', '--shutdown-timeout', '20']
+  const work = site.start(words)
+  await work.prints(
+    new RegExp(
+      `^jobq: works Mail \\(a command\\), Shell \\(workers/Shell\\), Waits \\(workers/Waits\\.mjs\\) from ${site.db}, 2 jobs`,
+    ),
+  )
+  await until(
+    'both run',
+    () => site.column<number>('SELECT count(*) FROM job WHERE grabbed_until > 0')[0] === 2,
+  )
+  work.kill('SIGINT')
+  await work.prints(/^jobq: finishing 2 jobs, for at most 20 s; a second Ctrl-C stops them$/m)
+  site.write('go', '')
+  assert.equal((await work.exited).code, 0)
+  assert.equal(work.stderr.match(/finishing/g)!.length, 1)
+  const json = site.start([...words, '--json'])
+  await json.prints(/^jobq: works /m)
+  json.kill('SIGTERM')
+  const {code, stdout} = await json.exited
+  assert.deepEqual([code, parse(stdout)], [0, []])
 })
 
 test('times beyond what a timer holds are long, not over at once; a work delay of 0 is no busy loop', async t => {

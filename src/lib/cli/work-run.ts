@@ -5,6 +5,8 @@ import type {JobQueue} from '../queue.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../work/log.ts'
 import {FileSink, type Sink, streamSink} from '../work/sink.ts'
 import {type WorkOptions, type WorkResult, work} from '../work/work.ts'
+import {complain} from './output-guard.ts'
+import {endingWords, startWords, summaryLine, summaryWords, whyNothing} from './work-words.ts'
 
 /** @returns the exit status */
 export async function runWorkCommand(
@@ -26,8 +28,21 @@ export async function runWorkCommand(
   })
   const since = monotonic()
   let result: WorkResult
+  let handled: readonly string[] = []
+  const tell = (line: string) => {
+    bar?.clear()
+    complain(`jobq: ${line}`)
+  }
+  const told: Partial<WorkOptions> = {
+    onStart: start => {
+      handled = start.handlers.map(({func}) => func)
+      if (options.mode === 'forever') tell(startWords(start))
+    },
+    onEnding: (...facts) => tell(endingWords(...facts)),
+    ...(bar ? {onProgress: bar.update} : {}),
+  }
   try {
-    result = await work(queue, {...options, ...(bar ? {onProgress: bar.update} : {})}, log, () => {
+    result = await work(queue, {...options, ...told}, log, () => {
       try {
         sink.reopen()
       } catch (error) {
@@ -38,9 +53,23 @@ export async function runWorkCommand(
     bar?.stop()
   }
   await sink.flush() // the log may go where the summary goes, which comes last
-  if (options.mode === 'drain') summarize(result, (monotonic() - since) / 1000, json ? sink : null)
+  const seconds = (monotonic() - since) / 1000
+  if (options.mode === 'drain' && json) sink.write(summaryLine(result))
+  else if (
+    summaryWords(result) === '' &&
+    (options.mode === 'drain' || (options.mode === 'once' && isTerminal))
+  ) {
+    const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options))
+    if (why !== null) process.stdout.write(`${why}\n`)
+  } else if (options.mode === 'drain')
+    process.stdout.write(`${summaryWords(result)} in ${seconds.toFixed(1)} s\n`)
   await sink.flush()
   return result.exitCode
+}
+
+/** Whoever names functions leaves the others to others on purpose. */
+function isChosen({settings}: JobQueue, {abilities}: WorkOptions): boolean {
+  return (abilities ?? settings.config.abilities ?? 'all') !== 'all'
 }
 
 function openLogFile(path: string, tellDropped: (lines: number) => string): Sink {
@@ -106,17 +135,4 @@ async function painter(): Promise<(outcome: LoggedOutcome) => string> {
     lost: chalk.yellow,
   }
   return outcome => colours[outcome](outcome)
-}
-
-function summarize(result: WorkResult, seconds: number, jsonSink: Sink | null): void {
-  const {taken, completed, failed, aborted, released, died, lost} = result
-  const counts = {completed, failed, aborted, released, died, lost}
-  if (jsonSink) {
-    const fields = {event: 'summary', taken, ...counts}
-    jsonSink.write(`${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`)
-    return
-  }
-  const parts = Object.entries(counts).filter(([, count]) => count > 0)
-  const what = parts.map(([word, count]) => `${count} ${word}`).join(', ')
-  process.stdout.write(parts.length === 0 ? 'nothing was ready\n' : `${what} in ${seconds.toFixed(1)} s\n`)
 }

@@ -50,7 +50,7 @@ export interface DispatcherOptions {
   fair: boolean
   /** Look for jobs at least so often, whatever is noticed. Qudo's work_delay. */
   workDelayMs: number
-  /** Called when a job has ended: how many so far, and how many run. */
+  /** Called when jobs may have ended or started: how many have ended so far, and how many run. */
   onProgress?: (ended: number, running: number) => void
 }
 
@@ -104,6 +104,15 @@ export class Dispatcher {
   /** Jobs that have ended here so far, and how many of these attempts failed. */
   get progress(): {ended: number; failed: number} {
     return {ended: this.#accounts.ended, failed: this.#accounts.counts.failed}
+  }
+
+  get running(): number {
+    return this.#running.size
+  }
+
+  /** It takes no more jobs. */
+  get isEnding(): boolean {
+    return this.#ending !== 'no'
   }
 
   /** Something may have changed: take another turn. */
@@ -165,6 +174,7 @@ export class Dispatcher {
       this.#startWaiting()
       const room = this.#room()
       if (this.#isTurnDue(room)) await this.#turn(room)
+      this.#options.onProgress?.(this.#accounts.ended, this.#running.size)
       if (this.#isDone()) return
       this.#giveUpIfStuck()
       if (!this.#awake) await new Promise<void>(resolve => (this.#resume = resolve))

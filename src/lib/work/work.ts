@@ -42,6 +42,18 @@ export interface WorkOptions
   /** Where the scoreboard is served, if either is given. Default 127.0.0.1, port 24464. */
   adminHost?: string | undefined
   adminPort?: number | undefined
+  /** Called when it begins to take jobs. */
+  onStart?: (start: WorkStart) => void
+  /** Called at the first signal that ends it, while jobs run: so many, which have so many seconds left. */
+  onEnding?: (signal: NodeJS.Signals, running: number, seconds: number) => void
+}
+
+/** What is worked, from where, with what. */
+export interface WorkStart {
+  /** As a message may name it. */
+  database: string
+  handlers: readonly Handler[]
+  maxWorkers: number
 }
 
 type Undefinable<T> = {[Key in keyof T]?: T[Key] | undefined}
@@ -86,8 +98,11 @@ export async function work(
     systemd.ready()
   }
   const signals = listen({
-    end: () => {
+    end: signal => {
       systemd.stopping()
+      const {running} = dispatcher
+      if (running > 0 && !dispatcher.isEnding)
+        options.onEnding?.(signal, running, dispatching.shutdownTimeoutMs / 1000)
       dispatcher.end()
     },
     reload: () => void reload(),
@@ -102,7 +117,10 @@ export async function work(
   try {
     servers.push(...(await serve(queue, scoreboard, options, settings, log)))
     await Promise.race([crew.ready(), signals.end]) // a worker's import may take long
-    if (!signals.ended) systemd.ready()
+    if (!signals.ended) {
+      systemd.ready()
+      options.onStart?.({database: databasesName(settings), handlers, maxWorkers: crew.maxWorkers})
+    }
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended)}
@@ -189,7 +207,7 @@ async function serve(
 }
 
 interface Orders {
-  end(): void
+  end(signal: NodeJS.Signals): void
   reload(): void
   resize(by: 1 | -1): void
   reopenLog(): void
@@ -209,7 +227,7 @@ function listen(orders: Orders): Signals {
   const end = (signal: NodeJS.Signals) => {
     ended ??= signal
     toEnd.resolve()
-    orders.end()
+    orders.end(signal)
   }
   const handlers: [NodeJS.Signals, (signal: NodeJS.Signals) => void][] = [
     ['SIGTERM', end],
