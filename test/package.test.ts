@@ -83,7 +83,7 @@ describe('the packed package', () => {
     for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|bench\/results\.md|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
@@ -91,7 +91,7 @@ describe('the packed package', () => {
   })
 
   test('has all that its documents link to', () => {
-    for (const document of files.filter(file => /^docs\/.*\.md$/.test(file))) {
+    for (const document of files.filter(file => /^(docs|bench)\/.*\.md$/.test(file))) {
       const text = readFileSync(join(installed, document), 'utf8')
       for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
         const file = posix.join(posix.dirname(document), target)

@@ -19,12 +19,12 @@ export function statusLines(managers: readonly ManagerStatus[]): string {
 
 const COLUMNS: readonly Column[] = [
   {head: 'SLOT'},
-  {head: 'PID', align: 'right'},
+  {head: 'PID', align: 'right', leaves: true},
   {head: 'JOB', align: 'right'},
   {head: 'FUNC', gives: 'hardly'},
   {head: 'FOR', align: 'right'},
-  {head: 'JOBS', align: 'right'},
-  {head: 'MEMORY', align: 'right'},
+  {head: 'JOBS', align: 'right', leaves: true},
+  {head: 'MEMORY', align: 'right', leaves: true},
 ]
 
 export async function statusTables(managers: readonly ManagerStatus[], width: number): Promise<string> {

@@ -2,7 +2,8 @@
  * Tables on a terminal, through cli-table3 and chalk. Only a command that draws on one imports this file: scripts do
  * not pay for it.
  *
- * A table is as wide as its texts; where that is wider than the terminal, the columns that may give way are cut.
+ * A table is as wide as its texts; where that is wider than the terminal, the columns that may give way are cut, and then
+ * those that may be missed are left out.
  */
 import {Chalk, type ChalkInstance, supportsColor} from 'chalk'
 import Table from 'cli-table3'
@@ -12,6 +13,8 @@ export interface Column {
   align?: 'right'
   /** May be cut where the terminal is too narrow: gladly is before hardly, while there is more than a few words. */
   gives?: 'gladly' | 'hardly'
+  /** Left out where the terminal is too narrow even so, the last of these first. */
+  leaves?: boolean
 }
 
 export interface Cell {
@@ -42,24 +45,30 @@ export class TableDrawer {
     const isFirst = this.#widths === null
     const texts = rows.map(row => row.map(({text}) => text.slice(0, 4 * this.#width).toWellFormed()))
     this.#widths ??= this.#fit(texts)
+    const widths = this.#widths
+    const kept = <T>(cells: readonly T[]) => cells.filter((_, k) => widths[k]! > 0)
     const table = new Table({
-      ...(isFirst ? {head: this.#columns.map(({head}) => this.#paint.strong(head))} : {}),
-      colWidths: this.#widths,
-      colAligns: this.#columns.map(({align}) => align ?? 'left'),
+      ...(isFirst ? {head: kept(this.#columns).map(({head}) => this.#paint.strong(head))} : {}),
+      colWidths: kept(widths),
+      colAligns: kept(this.#columns).map(({align}) => align ?? 'left'),
       chars: {...NO_LINES, middle: GAP},
       style: {head: [], border: [], 'padding-left': 0, 'padding-right': 0},
     })
     for (const [i, row] of rows.entries())
-      table.push(row.map(({tone}, k) => (tone ? this.#paint[tone](texts[i]![k]!) : texts[i]![k]!)))
+      table.push(kept(row.map(({tone}, k) => (tone ? this.#paint[tone](texts[i]![k]!) : texts[i]![k]!))))
     return `${table.toString().replace(/ +$/gm, '')}\n`
   }
 
+  /** @returns 0 for a column that is left out */
   #fit(rows: readonly (readonly string[])[]): number[] {
     const widths = this.#columns.map(({head}, k) =>
       rows.reduce((widest, row) => Math.max(widest, displayWidth(row[k]!)), head.length),
     )
-    const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
-    for (let over = sum(widths) + GAP.length * (widths.length - 1) - this.#width; over > 0; over--) {
+    const least = () =>
+      widths.map((width, k) => (this.#columns[k]!.gives ? Math.min(width, LEAST_WIDTH) : width))
+    for (const [k, {leaves}] of [...this.#columns.entries()].reverse())
+      if (leaves && lineWidth(least()) > this.#width) widths[k] = 0
+    for (let over = lineWidth(widths) - this.#width; over > 0; over--) {
       const widest = this.#widestOf('gladly', widths, FEW_WORDS) ?? this.#widestOf('any', widths, LEAST_WIDTH)
       if (widest === null) break
       widths[widest]!--
@@ -74,6 +83,10 @@ export class TableDrawer {
       return widths[k]! > (widest === null ? than : widths[widest]!) ? k : widest
     }, null)
   }
+}
+
+function lineWidth(widths: readonly number[]): number {
+  return widths.reduce((total, width) => (width > 0 ? total + width + GAP.length : total), -GAP.length)
 }
 
 /** NO_COLOR is obeyed here: chalk leaves it to its users. */
