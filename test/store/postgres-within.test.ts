@@ -28,6 +28,27 @@ else {
   }
 
   describe("PostgreSQL: a caller's transaction", () => {
+    test('an id that JavaScript can not hold is told by its digits, here and in every enqueue', async t => {
+      const {db, store} = await prepared(t)
+      await store.enqueue(job())
+      await db.query(`SELECT setval('job_id_seq', 9007199254740992)`)
+      const told = {
+        code: 'DATABASE',
+        message: /^job: expected ids up to 9007199254740991, got 900719925474099\d,/,
+      }
+      const client = new pg.Client(db.url)
+      await client.connect()
+      try {
+        await client.query('BEGIN')
+        await assert.rejects(Promise.resolve(store.enqueueWithin(client, job())), told)
+        await client.query('ROLLBACK')
+      } finally {
+        await client.end()
+      }
+      await assert.rejects(store.enqueue(job()), told)
+      await assert.rejects(store.enqueue({...job(), uniqkey: 'k'}), told)
+    })
+
     test('of a PoolClient, and after it was released none', async t => {
       const {db, store} = await prepared(t)
       const pool = new pg.Pool({connectionString: db.url})

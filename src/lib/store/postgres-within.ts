@@ -9,6 +9,7 @@
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../errors.ts'
 import type {EnqueuedJob, NewJob} from '../job.ts'
 import {hasBeside} from './postgres-beside.ts'
+import {wholeOf} from './postgres-client.ts'
 import {explain, isDead, stateOf} from './postgres-errors.ts'
 import {
   besideValues,
@@ -117,7 +118,7 @@ export class Within {
       })
       const {name, place, id, runAfter} = rows[0] as unknown as Place &
         Record<'id' | 'runAfter', string | null>
-      if (id !== null) return {id: Number(id), func, uniqkey, priority, runAfter: Number(runAfter)}
+      if (id !== null) return {id: wholeOf(id), func, uniqkey, priority, runAfter: Number(runAfter)}
       if (place !== own.place) {
         // The server may have been started anew since it was asked
         if ((await this.#askPlace()).place !== place) throw elsewhere(this.#link.name, own.name, name)
