@@ -99,3 +99,10 @@ describe('a TMPDIR that nothing can be made in', {concurrency: 4}, () => {
       assert.deepEqual([worked.code, /defect/.test(worked.stderr)], [0, false], worked.stderr)
     })
 })
+
+test('an XDG_DATA_HOME that nothing can be made in is told', async t => {
+  for (const XDG_DATA_HOME of ['/proc/1', '/dev/null']) {
+    const ended = await new Home(t).jobq(['enqueue', 'F'], {env: {XDG_DATA_HOME}})
+    assertOneLine(ended, {exit: 1, says: [`can't open ${XDG_DATA_HOME}/jobq/jobq.db`]})
+  }
+})

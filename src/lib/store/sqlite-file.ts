@@ -14,12 +14,23 @@ export function makeFile(path: string, makeFolder: boolean): void {
   const folder = dirname(path)
   if (!existsSync(folder)) {
     if (!makeFolder) throw noFolder(folder)
-    mkdirSync(folder, {recursive: true, mode: 0o700})
+    makeFolders(folder)
   }
   try {
     closeSync(openSync(path, 'wx', 0o600))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // another process was faster
+  }
+}
+
+/** One after the other: where none can be made, as in /proc, Node's own mkdir -p tries for ever. */
+function makeFolders(folder: string): void {
+  const above = dirname(folder)
+  if (!existsSync(above)) makeFolders(above)
+  try {
+    mkdirSync(folder, 0o700)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 
