@@ -264,16 +264,23 @@ for (const kind of KINDS)
       await site.enqueue('Nap', 200, {ms: 5})
       const manager = site.work('--max-workers', '3', '--work-delay', '1')
       const canceller = await kind.canceller(direct)
-      const isDone = () => site.record.filter(({word}) => word === 'end').length >= 200
-      await until('all are done, and it was noticed', async () => {
+      await until('it was noticed, and jobs get on', async () => {
         await canceller.cancel()
-        return isDone() && /has cancelled it/.test(manager.log)
+        return /has cancelled it/.test(manager.log) && site.record.length > 200
       })
       await canceller.close()
-      await until('the last one is settled', async () => {
+      await until('all are done, or leased by a turn whose answer was cancelled', async () => {
+        const before = site.record.length
+        await sleep(1000)
+        return site.record.length === before
+      })
+      await kind.run(direct, 'UPDATE job SET grabbed_until = 1 WHERE grabbed_until > 0') // a minute has passed
+      await until('all are done', async () => {
         await using queue = await site.queue()
         return (await queue.list()).length === 0
       })
+      const ends = site.record.filter(({word}) => word === 'end').map(({id}) => id)
+      assert.equal(new Set(ends).size, 200)
       assert.equal(await manager.end(), 0)
       assert.match(manager.log, /the database is back/)
     })
