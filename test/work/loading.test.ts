@@ -1,8 +1,8 @@
-/** Workers that can't be loaded: one clear line, exit 2, and nothing is grabbed. */
+/** Workers that can not be loaded: where they are wanted by name, one clear line, exit 2, and nothing is grabbed. */
 import assert from 'node:assert/strict'
 import {chmodSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {describe, mock, test} from 'node:test'
+import {describe, mock, type TestContext, test} from 'node:test'
 import type {JobLog} from '../../src/lib/work/log.ts'
 import {PoolChild} from '../../src/lib/work/pool-child.ts'
 import {until} from '../support/until.ts'
@@ -97,7 +97,7 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
     test(what, async t => {
       const site = new Workplace(t, {'Also.ts': 'export default {work() {}}', [file]: source})
       await site.enqueue(['Bad'], ['Also'])
-      const {code, stdout, stderr} = await site.drain()
+      const {code, stdout, stderr} = await site.drain('--abilities', 'Bad,Also')
       assert.equal(code, 2, stderr)
       assert.equal(stdout, '')
       const lines = stderr
@@ -213,6 +213,81 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
     assert.equal(code, 0)
     assert.match(stderr, / worker \| hello$/m)
     assert.match(stderr, / worker \| there$/m)
+  })
+})
+
+describe('one worker of several that is of no use', {concurrency: 2}, () => {
+  const BAD: [name: string, source: string, said: RegExp][] = [
+    [
+      'Misspelt',
+      `export default {work() {}, maxRetrys: 3}`,
+      /Misspelt is left out: \S+Misspelt\.ts: unknown key maxRetrys \(did you mean maxRetries\?\)/,
+    ],
+    ['Unparsed', `export default {`, /Unparsed is left out: \S+Unparsed\.ts:\d+ can't be loaded/],
+    [
+      'Exits',
+      `process.exit(3)`,
+      /Exits is left out: \S+Exits\.ts can't be loaded: its process exited with status 3/,
+    ],
+    [
+      'Script',
+      `#!/bin/sh\n# jobq: max-retrys=3\n`,
+      /Script is left out: \S+Script: unknown setting "max-retrys=3"/,
+    ],
+    [
+      'Number',
+      `#!/bin/sh\n# jobq: max-retries=x\n`,
+      /Number is left out: \S+Number: max-retries: expected a whole number/,
+    ],
+  ]
+  const setUp = (t: TestContext) => {
+    const site = new Workplace(t, {
+      ...Object.fromEntries(BAD),
+      Good: `export default {work() {}}`,
+      Shell: '#!/bin/sh\n',
+    })
+    site.write('workers/NoBit', '#!/bin/sh\n')
+    return site
+  }
+
+  test('is left out and told, the others work; exit 2, unless a job failed', async t => {
+    const site = setUp(t)
+    await site.enqueue(['Good'], ['Shell'], ...BAD.map(([func]): [string] => [func]))
+    const {code, stdout, stderr} = await site.drain()
+    assert.equal(code, 2, stderr)
+    assert.match(stdout, /^2 completed in /)
+    for (const [, , said] of BAD) assert.equal(stderr.match(new RegExp(said, 'g'))?.length, 1, stderr)
+    assert.match(
+      stderr,
+      /NoBit is left out: expected an executable, but \S+NoBit has no run bit \(chmod \+x /,
+    )
+    assert.deepEqual(site.column('SELECT DISTINCT retry_cnt + grabbed_until FROM job'), [0])
+    assert.equal(site.count('job'), BAD.length)
+    assert.equal((await site.drain('--exec', 'Unparsed=exit 1')).code, 5)
+    for (const [func] of BAD) {
+      const named = await site.drain('--abilities', `Good,${func}`)
+      assert.equal(named.code, 2)
+      assert.doesNotMatch(named.stderr, /left out|completed/)
+    }
+  })
+
+  test('comes back with a reload when it is mended, and one that breaks goes on as it was', async t => {
+    const site = setUp(t)
+    const work = site.work()
+    await work.prints(/^jobq: works Good \(workers\/Good\.ts\), Shell \(workers\/Shell\) from /m)
+    site.worker('Misspelt', `export default {work() {}, maxRetries: 3}`)
+    site.worker('Shell', '#!/bin/sh\n# jobq: max-retrys=3\n')
+    await site.enqueue(['Misspelt'], ['Script'])
+    work.kill('SIGHUP')
+    await work.prints(/Misspelt completed/)
+    await work.prints(/Shell goes on as it was: /)
+    await site.enqueue(['Shell'])
+    await work.prints(/Shell completed/)
+    site.worker('Script', '#!/bin/sh\n')
+    work.kill('SIGHUP')
+    await work.prints(/Script completed/)
+    work.kill('SIGTERM')
+    assert.equal((await work.exited).code, 0)
   })
 })
 

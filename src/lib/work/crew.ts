@@ -2,10 +2,12 @@
  * The executors of one `jobq work` as one: modules go to the pool, executables are spawned; together they run at most
  * maxWorkers jobs at once.
  */
+import type {WorkerError} from '../errors.ts'
 import type {JobRow} from '../job.ts'
 import {CommandExecutor} from './command.ts'
 import type {Ended, Executors, Room, Run, WorkerView} from './executor.ts'
-import type {CommandHandler, Handler, ModuleHandler} from './handlers.ts'
+import type {CommandHandler, Found, Handler, ModuleHandler} from './handlers.ts'
+import type {JobLog} from './log.ts'
 import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
 
 export type CrewSettings = PoolSettings & {
@@ -20,7 +22,8 @@ export class Crew implements Executors {
   readonly isPrompt = false
   readonly #pool: Pool
   readonly #commands: CommandExecutor
-  #handlers: ReadonlyMap<string, Handler>
+  readonly #log: JobLog
+  #handlers: Map<string, Handler>
   #maxWorkers: number
   #running = 0
 
@@ -28,7 +31,8 @@ export class Crew implements Executors {
   constructor(handlers: readonly Handler[], settings: CrewSettings, surroundings: Surroundings) {
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
-    this.#pool = new Pool(handlers.filter(isModule), settings, surroundings)
+    this.#log = surroundings.log
+    this.#pool = new Pool(handlers.filter(isModule), settings, surroundings, this.#leaveOut)
     this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings)
   }
 
@@ -57,11 +61,21 @@ export class Crew implements Executors {
   }
 
   /** Jobs that start from now on get these workers; no running job is interrupted. */
-  reload(handlers: readonly Handler[], settings: PoolSettings): void {
+  reload({handlers: found, leftOut}: Found, settings: PoolSettings): void {
+    const handlers = [...found, ...leftOut.flatMap(({func}) => this.#handlers.get(func) ?? [])]
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
     this.#pool.reload(handlers.filter(isModule), settings)
     this.#commands.reload(handlers.filter(isCommand))
+  }
+
+  readonly #leaveOut = (funcs: readonly string[], {message, hint}: WorkerError): boolean => {
+    if (funcs.length === this.#handlers.size) return false
+    for (const func of funcs) {
+      this.#handlers.delete(func)
+      this.#log.trouble(leftOutWords(func, message, hint))
+    }
+    return true
   }
 
   /** One more or fewer at once; never below one. */
@@ -134,7 +148,11 @@ export class Crew implements Executors {
   }
 }
 
-function byFunc(handlers: readonly Handler[]): ReadonlyMap<string, Handler> {
+export function leftOutWords(func: string, message: string, hint: string): string {
+  return `${func} is left out: ${message}${hint ? ` (${hint})` : ''}`
+}
+
+function byFunc(handlers: readonly Handler[]): Map<string, Handler> {
   return new Map(handlers.map(handler => [handler.func, handler]))
 }
 

@@ -18,7 +18,7 @@ import {
 import {basename, dirname, extname, join, relative, resolve} from 'node:path'
 import type {Settings} from '../config.ts'
 import type {FuncSettings} from '../config-schema.ts'
-import {ProcessError, WorkerError} from '../errors.ts'
+import {ProcessError, UsageError, WorkerError} from '../errors.ts'
 import {parseWhole} from '../names.ts'
 import {strangersWay} from '../own-files.ts'
 import {parseDuration} from '../time.ts'
@@ -57,8 +57,17 @@ export interface HandlerOptions {
   settings: Pick<Settings, 'config' | 'folder'>
 }
 
-/** @throws WorkerError if an ability has no worker, or one that can't be started */
-export function findHandlers(options: HandlerOptions): Handler[] {
+/** What was found, and functions whose worker is of no use, with why. */
+export interface Found {
+  handlers: Handler[]
+  leftOut: {func: string; error: UsageError}[]
+}
+
+/**
+ * @throws WorkerError if an ability has no worker, or one that can't be started, or there is no other. Where no abilities
+ * are named, what lies in the folder must not stop the others.
+ */
+export function findHandlers(options: HandlerOptions): Found {
   const commands = new Map(options.exec?.map(parseExec))
   const {config} = options.settings
   const configured = new Map(Object.entries(config.workers ?? {}))
@@ -71,14 +80,26 @@ export function findHandlers(options: HandlerOptions): Handler[] {
     throw new WorkerError(`expected a worker, found none in ${options.folder}`, {
       hint: `write ${join(options.folder, 'NAME.ts')} or an executable of that name, or give --workers or --exec`,
     })
-  return funcs.map(func => {
+  const handlerOf = (func: string): Handler => {
     const settings = (funcSettings && Object.hasOwn(funcSettings, func) && funcSettings[func]) || {}
     const command = commands.get(func)
     if (command !== undefined) return {func, kind: 'command', argv: ['/bin/sh', '-c', command], settings}
     const worker = configured.get(func)
     if (worker !== undefined) return configuredHandler(func, worker, settings, options.settings.folder)
     return folderHandler(func, settings, options.folder, check)
+  }
+  const leftOut: Found['leftOut'] = []
+  const handlers = funcs.flatMap(func => {
+    try {
+      return [handlerOf(func)]
+    } catch (error) {
+      if (options.abilities || !(error instanceof UsageError)) throw error
+      leftOut.push({func, error})
+      return []
+    }
   })
+  if (handlers.length === 0) throw leftOut[0]!.error
+  return {handlers, leftOut}
 }
 
 function checkOwn(path: string): void {
@@ -190,10 +211,7 @@ function* walk(root: string, folder = root, above: readonly string[] = []): Gene
       continue
     }
     const isModule = MODULE_EXTENSIONS.includes(extname(entry))
-    if (!isModule && !isExecutable(path)) {
-      if (isScript(path)) throw notExecutable(path)
-      continue
-    }
+    if (!isModule && !isExecutable(path) && !isScript(path)) continue
     const stem = isModule ? basename(entry, extname(entry)) : entry.replace(/\..*$/s, '')
     yield join(relative(root, folder), stem).replaceAll('/', '::')
   }

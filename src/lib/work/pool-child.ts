@@ -49,6 +49,16 @@ const PLUGINS_STOP_MS = 5000
 export type ChildState = 'starting' | 'idle' | 'busy' | 'ending'
 export type RecycleReason = JobqEvents['recycle']['reason']
 
+/** A file that a child has not loaded. */
+export class LoadError extends WorkerError {
+  readonly file: string
+
+  constructor(file: string, message: string, hint = '') {
+    super(message, {hint})
+    this.file = file
+  }
+}
+
 export class PoolChild {
   readonly process: ChildProcess
   readonly toLoad: ToLoad
@@ -238,7 +248,7 @@ export class PoolChild {
         this.#onIdle(this)
         return
       case 'refused':
-        this.#load.reject(new WorkerError(message.message, {hint: message.hint}))
+        this.#load.reject(new LoadError(this.#loading, message.message, message.hint))
         this.kill()
         return
       case 'retry':
@@ -294,9 +304,11 @@ export class PoolChild {
     }
     this.state = 'ending'
     this.#load.reject(
-      new WorkerError(`${this.#loading || 'the workers'} can't be loaded: its process ${how} meanwhile`, {
-        hint: this.#stderr.text.split('\n').at(-1) ?? '',
-      }),
+      new LoadError(
+        this.#loading,
+        `${this.#loading || 'the workers'} can't be loaded: its process ${how} meanwhile`,
+        this.#stderr.text.split('\n').at(-1),
+      ),
     )
     this.loaded.catch(() => {}) // whoever waits for it has been told
     signalGroup(this.process, 'SIGKILL') // what the job had started
@@ -320,7 +332,8 @@ export class PoolChild {
 
   #limitLoading(): void {
     const timer = setTimeout(() => {
-      this.#load.reject(new WorkerError(`${this.#loading} was not loaded within ${LOAD_TIMEOUT_MS / 1000} s`))
+      const what = `${this.#loading} was not loaded within ${LOAD_TIMEOUT_MS / 1000} s`
+      this.#load.reject(new LoadError(this.#loading, what))
       this.kill()
     }, LOAD_TIMEOUT_MS)
     const off = () => clearTimeout(timer)

@@ -8,12 +8,13 @@
  * one is loaded and takes its place, so that replacing costs no throughput; a worker file that can't be loaded any
  * more leaves the old children at work. A child that can't be started is tried again, later and later.
  */
+import type {WorkerError} from '../errors.ts'
 import type {Events} from '../events.ts'
 import type {JobRow} from '../job.ts'
 import {type Ended, type Executor, limited, type Run, type WorkerView} from './executor.ts'
 import type {ModuleHandler} from './handlers.ts'
 import type {JobLog} from './log.ts'
-import {PoolChild} from './pool-child.ts'
+import {LoadError, PoolChild} from './pool-child.ts'
 import type {Guardian} from './processes.ts'
 import type {ToLoad} from './wire.ts'
 
@@ -32,7 +33,11 @@ export interface PoolOptions {
 }
 
 /** What a pool's children have besides their workers. */
-export type PoolSettings = PoolOptions & Pick<ToLoad, 'serializer' | 'support'>
+export type PoolSettings = PoolOptions &
+  Pick<ToLoad, 'serializer' | 'support'> & {
+    /** May a function whose worker can't be loaded be left out, if there are others? Not one that was named. */
+    mayLeaveOut: boolean
+  }
 
 /** Whom a pool tells what. */
 export interface Surroundings {
@@ -43,12 +48,16 @@ export interface Surroundings {
   onRoom: () => void
 }
 
+/** @returns false if nothing would be left to work */
+type LeaveOut = (funcs: readonly string[], error: WorkerError) => boolean
+
 export class Pool implements Executor {
   #settings!: PoolSettings
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #events: Events
   readonly #onRoom: () => void
+  readonly #leaveOut: LeaveOut
   readonly #children = new Set<PoolChild>()
   /** There are handlers for. */
   #funcs!: readonly string[]
@@ -65,12 +74,14 @@ export class Pool implements Executor {
     handlers: readonly ModuleHandler[],
     settings: PoolSettings,
     {guardian, log, events, onRoom}: Surroundings,
+    leaveOut: LeaveOut,
   ) {
     this.#set(handlers, settings)
     this.#guardian = guardian
     this.#log = log
     this.#events = events
     this.#onRoom = onRoom
+    this.#leaveOut = leaveOut
   }
 
   /** What every idle child can work: after a reload, children of before and after may be there side by side. */
@@ -117,8 +128,14 @@ export class Pool implements Executor {
 
   /** Starts one child to see whether the workers load, then as many as there should be. */
   async ready(): Promise<void> {
-    if (this.#funcs.length === 0) return
-    await this.#startChild().loaded
+    while (this.#funcs.length > 0) {
+      try {
+        await this.#startChild().loaded
+        break
+      } catch (error) {
+        if (this.#isClosing || !this.#leavesOut(error as Error)) throw error
+      }
+    }
     this.#balance()
   }
 
@@ -221,8 +238,30 @@ export class Pool implements Executor {
       () => {
         this.#failures = 0
       },
-      (error: Error) => child.isRetired || this.#backOff(error),
+      (error: Error) => {
+        if (child.isRetired) return
+        if (this.#hasLoaded && this.#leavesOut(error)) this.#balance()
+        else this.#backOff(error)
+      },
     )
+  }
+
+  get #hasLoaded(): boolean {
+    return [...this.#children].some(({wasLoaded, state}) => wasLoaded && state !== 'ending')
+  }
+
+  /** Children go on without what can't be loaded, unless one of them has it from before. */
+  #leavesOut(error: Error): boolean {
+    if (!this.#settings.mayLeaveOut || !(error instanceof LoadError)) return false
+    const {workers} = this.#toLoad
+    const funcs = workers.filter(({file}) => file === error.file).map(({func}) => func)
+    const isWorked = [...this.#children].some(
+      child => child.state !== 'ending' && funcs.some(func => child.workers.has(func)),
+    )
+    if (funcs.length === 0 || isWorked || !this.#leaveOut(funcs, error)) return false
+    this.#toLoad = {...this.#toLoad, workers: workers.filter(({file}) => file !== error.file)}
+    this.#funcs = this.#toLoad.workers.map(({func}) => func)
+    return true
   }
 
   #startChild(): PoolChild {

@@ -11,9 +11,9 @@ import {ADMIN_PORT} from '../names.ts'
 import type {JobQueue} from '../queue.ts'
 import type {Summary} from './accounts.ts'
 import {serveScoreboard} from './admin.ts'
-import {Crew} from './crew.ts'
+import {Crew, leftOutWords} from './crew.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
-import {findHandlers, type Handler} from './handlers.ts'
+import {type Found, findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log.ts'
 import {serveStatus, socketPath} from './managers.ts'
 import type {PoolOptions, PoolSettings} from './pool.ts'
@@ -76,9 +76,11 @@ export async function work(
   reopenLog: () => void = () => {},
 ): Promise<WorkResult> {
   const {settings} = queue
-  const handlers = handlersOf(options, settings, log)
+  const found = handlersOf(options, settings, log)
+  const {handlers} = found
   const guardian = new Guardian(socketPath(databasesName(settings)), log)
   const {store, events} = queue
+  for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
   const crew = new Crew(handlers, {...poolSettings(options, settings), db: queue.address}, surroundings)
   const dispatching = dispatcherOptions(options, settings)
@@ -91,7 +93,14 @@ export async function work(
     systemd.reloading()
     try {
       const now = await resolveSettings({config: settings.file ?? undefined})
-      crew.reload(handlersOf(options, now, log), poolSettings(options, now))
+      const found = handlersOf(options, now, log)
+      for (const {func, error} of found.leftOut)
+        log.trouble(
+          crew.handled.includes(func)
+            ? `${func} goes on as it was: ${error.message}`
+            : leftOutWords(func, error.message, error.hint),
+        )
+      crew.reload(found, poolSettings(options, now))
     } catch (error) {
       log.trouble(`not reloaded: ${(error as Error).message}`)
     }
@@ -119,11 +128,13 @@ export async function work(
     await Promise.race([crew.ready(), signals.end]) // a worker's import may take long
     if (!signals.ended) {
       systemd.ready()
-      options.onStart?.({database: databasesName(settings), handlers, maxWorkers: crew.maxWorkers})
+      const worked = handlers.filter(({func}) => crew.handled.includes(func))
+      options.onStart?.({database: databasesName(settings), handlers: worked, maxWorkers: crew.maxWorkers})
     }
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
-    return {...summary, exitCode: exitCode(options.mode, summary, signals.ended)}
+    const isWhole = found.leftOut.length === 0 && handlers.every(({func}) => crew.handled.includes(func))
+    return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
   } finally {
     signals.close()
     systemd.close()
@@ -133,21 +144,26 @@ export async function work(
   }
 }
 
-function handlersOf(options: WorkOptions, settings: Settings, log: JobLog): Handler[] {
+function handlersOf(options: WorkOptions, settings: Settings, log: JobLog): Found {
   const {config} = settings
   const named = options.workersDir ?? (config.workersDir && join(settings.folder, config.workersDir))
-  const handlers = findHandlers({
-    abilities: options.abilities === 'all' ? undefined : (options.abilities ?? config.abilities),
+  const found = findHandlers({
+    abilities: abilitiesOf(options, config),
     exec: options.exec,
     folder: named ?? join(settings.folder, 'workers'),
     isNamed: named !== undefined,
     settings,
   })
-  for (const {func, ...how} of handlers)
+  for (const {func, ...how} of found.handlers)
     log.debug(
       `${func}: ${how.kind === 'module' ? how.file : how.argv.join(' ')} ${JSON.stringify(how.settings)}`,
     )
-  return handlers
+  return found
+}
+
+/** Those that are named; undefined: whatever there is a worker for. */
+function abilitiesOf({abilities}: WorkOptions, config: JobqConfig): readonly string[] | undefined {
+  return abilities === 'all' ? undefined : (abilities ?? config.abilities)
 }
 
 function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSettings {
@@ -158,6 +174,7 @@ function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSetti
     maxSpareWorkers: options.maxSpareWorkers ?? config.maxSpareWorkers ?? maxWorkers,
     maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30,
     maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
+    mayLeaveOut: abilitiesOf(options, config) === undefined,
     serializer: config.serializer,
     support: hasWorkerSupport(config) ? file : null,
   }
@@ -249,9 +266,16 @@ function listen(orders: Orders): Signals {
   }
 }
 
-function exitCode(mode: WorkOptions['mode'], summary: Summary, signal: NodeJS.Signals | null): number {
+/** @param isWhole false: functions were left out, and what waits for them may still do so */
+function exitCode(
+  mode: WorkOptions['mode'],
+  summary: Summary,
+  signal: NodeJS.Signals | null,
+  isWhole: boolean,
+): number {
   if (summary.cutShort) return signal === 'SIGINT' ? EXIT.interrupted : EXIT.terminated
   if (mode === 'forever') return EXIT.done
-  if (mode === 'once' && summary.taken === 0) return EXIT.nothingReady
-  return summary.notDone > 0 ? EXIT.jobFailed : EXIT.done
+  if (summary.notDone > 0) return EXIT.jobFailed
+  if (!isWhole) return EXIT.usage
+  return mode === 'once' && summary.taken === 0 ? EXIT.nothingReady : EXIT.done
 }
