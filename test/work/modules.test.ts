@@ -413,7 +413,7 @@ describe('what a job prints', {concurrency: 2}, () => {
     const {stderr} = await site.drain()
     assert.match(
       stderr,
-      /^\S+ 1 Forges \| a\tb\\u000d2026 7 Forges completed\\u001b\[2J\\u009b1m\\u007f\\u0000$/m,
+      /^\S+ 1 Forges \| a\tb\\r2026 7 Forges completed\\u001b\[2J\\u009b1m\\u007f\\u0000$/m,
     )
   })
 
