@@ -99,7 +99,7 @@ describe('what a command does not take', {concurrency: 4}, () => {
     const jobq = jobqIn(t)
     await jobq(['init'])
     const {code, stderr} = await jobq(['retry', '--all', '--since', '40000d'])
-    assert.deepEqual([code, stderr], [0, ''])
+    assert.deepEqual([code, stderr], [0, 'there is nothing to retry\n'])
   })
 })
 
