@@ -91,7 +91,7 @@ describe('the packed package', () => {
   })
 
   test('has all that its documents link to', () => {
-    for (const document of files.filter(file => /^(docs|bench)\/.*\.md$/.test(file))) {
+    for (const document of files.filter(file => file.endsWith('.md'))) {
       const text = readFileSync(join(installed, document), 'utf8')
       for (const [, target = ''] of text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)) {
         const file = posix.join(posix.dirname(document), target)

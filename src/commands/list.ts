@@ -7,7 +7,7 @@ import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
 export default class List extends BaseCommand {
   static override summary = 'Show waiting, failed or finished jobs.'
   static override description =
-    `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first.
+    `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first. Each has ids of its own: \`wait\` takes those of jobs, \`retry\` those of --failed.
 
 On a terminal this is a table. Without one, every row is a line of fields with tabs between them, without a header:
   jobs        ${JOBS.fields.join(', ')}

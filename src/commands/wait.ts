@@ -24,7 +24,7 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the tim
   ]
   static override args = {
     id: argument({
-      description: 'ids of jobs, as they were printed',
+      description: 'ids of jobs, as `jobq enqueue` and `jobq list` print them',
       multiple: true,
       ignoreStdin: true,
     }),

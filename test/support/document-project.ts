@@ -80,7 +80,10 @@ export class Project {
     })
     const outputs = stdout.replaceAll('\r\n', '\n').split(`${MARK}\n`).slice(1)
     assert.deepEqual(
-      outputs.map((output, i) => ({command: exchanges[i]!.command, output: plain(output)})),
+      outputs.map((output, i) => ({
+        command: exchanges[i]!.command,
+        output: plain(output.replaceAll(this.#folder, PLACE)),
+      })),
       exchanges.map(({command, output}) => ({command, output: plain(output)})),
     )
   }
@@ -115,6 +118,8 @@ export class Project {
 }
 
 const MARK = '----8<----'
+/** Where a document says that its folder is. */
+const PLACE = '/srv/app'
 
 function nameOf({file, line, language}: Block): string {
   return file ?? `line-${line}.${language}`
