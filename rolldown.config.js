@@ -2,14 +2,13 @@
  * What is started often, or stays in memory, each in one file with what it seldom needs in others beside it: Node loads
  * one file in less time and memory than thirty. Packages stay packages.
  * - dist/quick/: the quick lane of the command line (src/lib/cli/quick.ts). CommonJS, which Node starts sooner.
- * - `jobq work` (cli/work-flags.js) and a pool's child (work/child.js), in the place of what the compiler has made.
- *   They share errors.js with the library, which a user's file may import as well: an error is of one class, whoever asks.
+ * - `jobq work` (cli/run/work-flags.js) and a pool's child (work/executors/child.js), in the place of what the compiler has made.
+ *   They share jobs/errors.js with the library, which a user's file may import as well: an error is of one class, whoever asks.
  */
 import {readFileSync} from 'node:fs'
-import {basename} from 'node:path'
 import {defineConfig} from 'rolldown'
 
-/** Of a flag, what plain-words.ts looks at. */
+/** Of a flag, what cli/argv.ts looks at. */
 const LOOKED_AT = ['type', 'multiple', 'options', 'env', 'exclusive']
 const {args, flags} = JSON.parse(readFileSync('oclif.manifest.json', 'utf8')).commands.enqueue
 const known = Object.entries(flags).map(([name, flag]) => [
@@ -19,7 +18,7 @@ const known = Object.entries(flags).map(([name, flag]) => [
 const ENQUEUE = JSON.stringify({args, flags: Object.fromEntries(known)})
 
 /** What must be there once, or must know its place. */
-const SHARED = /\/(errors|place)\.js$/
+const SHARED = /\/dist\/lib\/(jobs\/errors|own-modules)\.js$/
 
 /**
  * For an import Node reads a built-in module's every member: of node:fs fs.promises too, which loads streams and readline.
@@ -50,8 +49,8 @@ export default defineConfig([
       comments: false,
     },
   },
-  inPlace('cli/work-flags', 'cli/work-[name]'),
-  inPlace('work/child', 'work/child-[name]'),
+  inPlace('cli/run/work-flags', 'cli/run/work-[name]'),
+  inPlace('work/executors/child', 'work/executors/child-[name]'),
 ])
 
 function inPlace(name, chunks) {
@@ -67,7 +66,7 @@ function inPlace(name, chunks) {
       format: 'esm',
       entryFileNames: `${name}.js`,
       chunkFileNames: `${chunks}.js`,
-      paths: id => (SHARED.test(id) ? `./${basename(id)}` : id),
+      paths: id => id.replace(SHARED, './$1.js').replace(/^.*(?=\.\/)/, ''),
       comments: false,
     },
   }

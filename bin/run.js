@@ -13,7 +13,7 @@ function startHere() {
   const {quickly} = require('../dist/quick/quick.cjs')
   const words = process.argv.slice(2)
   if (quickly(words, join(__dirname, '..')) === null)
-    import('../dist/lib/cli/start.js').then(({start}) => start(words))
+    import('../dist/lib/cli/main.js').then(({start}) => start(words))
 }
 
 // What V8 has compiled is kept between runs, which is half of a start. It is run as it lies there: so not in TMPDIR,
@@ -30,7 +30,7 @@ function enableCache() {
 }
 
 // The folder by its real path, if no one but this user and root can write to it; made if only so many of its last parts
-// are missing. (src/lib/own-files.ts asks the same of other files, but is not loaded yet.)
+// are missing. (src/lib/config/own-files.ts asks the same of other files, but is not loaded yet.)
 function ownFolder(folder, missing, isParent = false) {
   const {mkdirSync, realpathSync} = require('node:fs')
   try {
@@ -73,7 +73,7 @@ function handOver() {
   const {spawn} = require('node:child_process')
   const words = process.argv.slice(2)
   const child = spawn(pinned, [__filename, ...words], {stdio: 'inherit'})
-  // The child hides a password in its own words (start.ts), but reads bytes that are not UTF-8 from here (raw-words.ts)
+  // The child hides a password in its own words (main.ts), but reads bytes that are not UTF-8 from here (raw-words.ts)
   if (words.some(word => /@|pass|pw/i.test(word)) && !words.some(word => word.includes('\uFFFD')))
     process.title = 'jobq'
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGTTIN', 'SIGTTOU']

@@ -9,251 +9,179 @@ import {fileURLToPath} from 'node:url'
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
-/** Modules that stand on nothing but each other: whoever is above them may use them. */
-const LEAVES = [
-  'lib/clock',
-  'lib/closest',
-  'lib/errors',
-  'lib/here',
-  'lib/inspected',
-  'lib/job',
-  'lib/names',
-  'lib/node-version',
-  'lib/own-files',
-  'lib/passwords',
-  'lib/printable',
-  'lib/serializers',
-  'lib/time',
-]
-/** What an application may give, checked and encoded: these, too, stand on nothing but each other and the leaves. */
-const DOOR = ['lib/describe', 'lib/encode', 'lib/holdable', 'lib/messagepack', 'lib/new-job', 'lib/options']
-/** The library without the store, the work, and what is the command line's. */
-const LIBRARY = [
-  'lib/*',
-  '-lib/base-command',
-  '-lib/render*',
-  '-lib/cli/*',
-  '-lib/store/*',
-  '-lib/work/*',
-  'node:*',
-]
+/** What the screen is drawn with, and oclif. */
 const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
+/** What client and work are made of. */
+const MIDDLE = ['lib/jobs/*', 'lib/config/*', 'lib/hooks/*', 'node:*']
 
 /**
  * The first rule whose `of` fits a file says all it may import: modules of src and packages, `*` for any text.
  * `type X`: X's types only. `await X`: by `await import` only, so that it is loaded when it is needed. `-X`: not X.
  */
 const RULES: readonly {of: string; may: readonly string[]}[] = [
-  {of: 'lib/clock', may: []},
-  {of: 'lib/errors', may: []},
-  {of: 'lib/closest', may: ['node:module', 'type fastest-levenshtein']},
-  {of: 'lib/here', may: ['lib/errors', 'node:*']},
-  {of: 'lib/inspected', may: []},
-  {of: 'lib/node-version', may: ['lib/errors']},
-  {of: 'lib/own-files', may: ['node:*']},
-  {of: 'lib/place', may: []},
-  {of: 'lib/self-import', may: ['lib/place', 'node:*']},
-  {of: 'lib/job', may: []},
-  {of: 'lib/printable', may: []},
-  {of: 'lib/names', may: LEAVES},
-  {of: 'lib/passwords', may: []},
-  {of: 'lib/time', may: LEAVES},
-  {of: 'lib/serializers', may: [...LEAVES, 'node:*', 'await @msgpack/msgpack', 'await lib/encode']},
+  {of: 'lib/own-modules', may: []},
+  // jobs knows nothing of the rest
+  {of: 'lib/jobs/errors', may: []},
+  {of: 'lib/jobs/job', may: []},
+  {of: 'lib/jobs/*', may: ['lib/jobs/*', 'node:*', 'await @msgpack/msgpack', 'type fastest-levenshtein']},
+  {
+    of: 'lib/config/*',
+    may: [
+      'lib/jobs/*',
+      'lib/config/*',
+      'lib/own-modules',
+      'lib/store/address',
+      'type lib/hooks/*',
+      'node:*',
+      'valibot',
+    ],
+  },
+  {of: 'lib/hooks/*', may: ['lib/jobs/*', 'lib/hooks/*', 'await lib/config/load', 'node:*']},
 
-  {of: 'lib/store/store', may: ['type lib/job']},
-  {of: 'lib/store/lease-clock', may: ['lib/clock']},
-  {of: 'lib/store/silence', may: ['lib/errors', 'node:*']},
-  {of: 'lib/store/keys', may: ['type lib/job']},
-  {of: 'lib/store/peer', may: []},
-  {of: 'lib/store/spool', may: ['lib/clock', 'lib/errors', 'type lib/job', 'node:*']},
-  {of: 'lib/store/address', may: ['lib/errors', 'lib/here', 'lib/store/dsn', 'node:*']},
-  {of: 'lib/store/dsn', may: ['lib/errors']},
+  {of: 'lib/store/store', may: ['type lib/jobs/job']},
+  {of: 'lib/store/address', may: ['lib/jobs/*', 'lib/store/dsn', 'node:*']},
+  {of: 'lib/store/dsn', may: ['lib/jobs/*', 'node:*']},
   {
     of: 'lib/store/open',
     may: [
-      'lib/errors',
+      'lib/jobs/errors',
       'lib/store/address',
       'type lib/store/store',
-      'await lib/store/several',
-      'await lib/store/distinct',
-      ...drivers('await'),
+      'await lib/store/*/store',
+      'await lib/store/*/init',
+      'await lib/store/several/*',
     ],
   },
+  {of: 'lib/store/spool', may: ['lib/jobs/*', 'node:*']},
+  {of: 'lib/store/shared/*', may: ['lib/jobs/*', 'lib/store/shared/*', 'type lib/store/store', 'node:*']},
   {
-    of: 'lib/store/several*',
-    may: [
-      'lib/clock',
-      'lib/errors',
-      'lib/job',
-      'lib/store/merge',
-      'lib/store/several-*',
-      'type lib/store/address',
-      'type lib/store/store',
-    ],
+    of: 'lib/store/several/*',
+    may: ['lib/jobs/*', 'lib/store/several/*', 'lib/store/address', 'type lib/store/store', 'node:*'],
   },
-  {of: 'lib/store/merge', may: ['lib/job']},
-  {of: 'lib/store/distinct', may: ['lib/errors', 'lib/store/address', 'node:*']},
   driver('sqlite', 'better-sqlite3'),
   driver('mysql', 'mysql2*'),
   driver('postgres', 'pg*'),
 
   // The only door to the store: all others get a Store handed in, and know its type
   {
-    of: 'lib/queue',
+    of: 'lib/client/queue',
     may: [
-      ...LIBRARY,
+      ...MIDDLE,
+      'lib/client/*',
       'lib/store/open',
       'lib/store/address',
       'type lib/store/store',
       'await lib/work/inline',
-      'type lib/work/accounts',
+      'type lib/work/*',
     ],
   },
+  {of: 'lib/client/plugin', may: ['type lib/hooks/plugins', 'type lib/client/queue']},
+  {of: 'lib/client/*', may: [...MIDDLE, 'lib/client/*', '-lib/client/queue', 'type lib/store/*']},
   {
-    of: 'lib/index',
-    may: [...LIBRARY, 'type lib/store/store', 'type lib/work/inline', 'type lib/work/accounts'],
-  },
-  {of: 'lib/work/*', may: [...LIBRARY, 'lib/work/*', 'type lib/store/store']},
-  {
-    of: 'lib/config*',
+    of: 'lib/work/*',
     may: [
-      ...LEAVES,
-      'lib/config*',
-      'lib/store/address',
-      'await lib/load-default',
-      'type lib/hooks',
-      'type lib/support',
-      'node:*',
-      'valibot',
+      ...MIDDLE,
+      'lib/work/*',
+      'type lib/client/queue',
+      'type lib/client/plugin',
+      'type lib/store/store',
+      'lib/own-modules',
     ],
   },
-  {of: 'lib/render/table', may: [...LEAVES, 'node:*', ...SCREEN]},
   // Tables and colours are loaded only when one is drawn
+  {of: 'lib/render/table', may: ['lib/jobs/*', 'node:*', ...SCREEN]},
   {
-    of: 'lib/render*',
-    may: [
-      ...LEAVES,
-      'type lib/*',
-      'lib/metrics',
-      'lib/render*',
-      '-lib/render/table',
-      'await lib/render/table',
-      'node:*',
-    ],
+    of: 'lib/render/*',
+    may: ['lib/jobs/*', 'lib/render/*', '-lib/render/table', 'await lib/render/table', 'node:*'],
   },
 
-  {
-    of: 'lib/base-command',
-    may: [...LEAVES, 'type lib/*', 'lib/config', 'lib/cli/command-queue', 'lib/render', 'node:*', ...SCREEN],
-  },
   // A command loads what works jobs only when it runs
   {
     of: 'commands/*',
     may: [
-      ...LEAVES,
-      'lib/base-command',
-      'lib/index',
-      'lib/render*',
-      'lib/cli/*',
-      '-lib/cli/work-run',
-      'await lib/cli/work-run',
-      'await lib/work/*',
-      'node:*',
-      ...SCREEN,
+      ...[
+        'lib/jobs/*',
+        'lib/render/*',
+        'lib/cli/*',
+        '-lib/cli/run/work',
+        'type lib/index',
+        'lib/client/queue',
+      ],
+      ...['await lib/cli/run/*', 'await lib/work/*', 'node:*', ...SCREEN],
     ],
   },
-  {of: 'lib/cli/work-run', may: [...LIBRARY, 'lib/cli/*', 'lib/work/*', ...SCREEN]},
+  {of: 'lib/cli/run/work', may: [...MIDDLE, 'lib/client/*', 'lib/cli/*', 'lib/work/*', ...SCREEN]},
   // A bundle of its own, for SQLite only: the store without the client
   {
     of: 'lib/cli/quick',
     may: [
-      ...LIBRARY,
-      '-lib/queue',
+      ...MIDDLE,
       'lib/cli/*',
-      '-lib/cli/enqueue-run',
-      'type lib/cli/enqueue-run',
-      'lib/store/sqlite',
+      '-lib/cli/run/*',
+      'type lib/cli/run/enqueue',
+      'lib/store/sqlite/store',
       'type lib/store/address',
     ],
   },
-  {of: 'lib/cli/*', may: [...LIBRARY, 'lib/cli/*', 'lib/render*', 'await lib/work/*', ...SCREEN]},
-
-  {of: 'lib/load-default', may: ['lib/errors', 'lib/load-error', 'lib/self-import', 'node:*']},
   {
-    of: 'lib/support',
-    may: [...LEAVES, 'type lib/*', 'lib/hooks', 'lib/plugin-set', 'await lib/load-default', 'node:*'],
-  },
-  ...DOOR.map(of => ({of, may: [...LEAVES, ...DOOR, 'type lib/functions']})),
-  {
-    of: 'lib/enqueuer',
-    may: [...LEAVES, ...DOOR, 'lib/bulk', 'type lib/*', 'type lib/store/store'],
-  },
-  {of: 'lib/queue-options', may: [...LEAVES, ...DOOR, 'lib/events', 'type lib/*']},
-  {of: 'lib/queue-view', may: [...LEAVES, 'lib/queue-options', 'lib/stats', 'type lib/*']},
-
-  {of: 'lib/plugins/logger', may: [...LEAVES, 'type lib/*', 'lib/options', 'node:*']},
-  {
-    of: 'lib/plugins/scoreboard',
+    of: 'lib/cli/*',
     may: [
-      ...LEAVES,
-      'lib/options',
-      'type lib/*',
-      'lib/config',
-      'await lib/work/admin',
-      'await lib/work/managers',
-      'node:*',
+      ...MIDDLE,
+      'lib/client/*',
+      'lib/cli/*',
+      'lib/render/*',
+      'type lib/index',
+      'await lib/work/*',
+      ...SCREEN,
+    ],
+  },
+
+  // The package's doors
+  {
+    of: 'lib/index',
+    may: [
+      'lib/jobs/*',
+      'lib/config/*',
+      'lib/hooks/*',
+      'lib/client/*',
+      'type lib/store/store',
+      'type lib/work/*',
+      'lib/work/status/scoreboard-plugin',
     ],
   },
   // A test's queue is put together here: on a store in memory, with a clock
   {
     of: 'lib/testing',
-    may: [...LIBRARY, 'lib/store/address', 'lib/store/sqlite', 'type lib/store/store', 'lib/work/*'],
+    may: [
+      ...MIDDLE,
+      'lib/client/*',
+      'lib/work/*',
+      'lib/store/address',
+      'lib/store/sqlite/store',
+      'type lib/store/store',
+    ],
   },
   {
     of: 'lib/opentelemetry',
-    may: [...LEAVES, 'lib/options', 'type lib/*', '@opentelemetry/api', 'node:*'],
+    may: ['lib/jobs/*', 'type lib/hooks/*', 'type lib/client/plugin', '@opentelemetry/api', 'node:*'],
   },
   {
     of: 'lib/prometheus',
     may: [
-      ...LEAVES,
-      'lib/options',
-      'type lib/*',
-      'lib/config',
-      'lib/metrics',
-      'await lib/work/managers',
-      'await prom-client',
-      'node:*',
+      ...['lib/jobs/*', 'lib/config/settings', 'type lib/hooks/*', 'type lib/client/*'],
+      ...['await lib/work/status/managers', 'await prom-client', 'node:*'],
     ],
   },
-
-  // Parts of the library that are named by none of the above: hooks, say
-  {of: 'lib/*', may: [...LEAVES, 'type lib/*', 'node:*']},
 ]
 
 function driver(name: string, itsPackage: string) {
   return {
-    of: `lib/store/${name}*`,
+    of: `lib/store/${name}/*`,
     may: [
-      'lib/clock',
-      'lib/errors',
-      'lib/job',
-      'lib/place',
-      'lib/store/keys',
-      'lib/store/lease-clock',
-      'lib/store/peer',
-      'lib/store/silence',
-      'lib/store/spool',
-      'type lib/store/store',
-      `lib/store/${name}*`,
-      itsPackage,
-      'node:*',
+      ...['lib/jobs/*', 'lib/own-modules', 'lib/store/shared/*', 'lib/store/spool', 'type lib/store/store'],
+      ...[`lib/store/${name}/*`, itsPackage, 'node:*'],
     ],
   }
-}
-
-function drivers(kind: string): string[] {
-  return ['sqlite', 'mysql', 'postgres'].map(name => `${kind} lib/store/${name}*`)
 }
 
 describe('boundaries', () => {
@@ -262,6 +190,35 @@ describe('boundaries', () => {
   test('each module imports only what it may', () => {
     const found = files.flatMap(file => violations(file, read(file)))
     assert.deepEqual(found, [])
+  })
+
+  test('no import leads back, types included', () => {
+    assert.deepEqual(
+      circlesOf(new Map(files.map(file => [moduleName(file), modulesOf(file, read(file))]))),
+      [],
+    )
+  })
+
+  test('a circle is told, through however many modules and kinds of import', () => {
+    const sources = {
+      'lib/jobs/job.ts': `import type {Hook} from '../hooks/hooks.ts'`,
+      'lib/hooks/hooks.ts': `const x = await import('../config/load.ts')`,
+      'lib/config/load.ts': `import {idOf} from '../jobs/job.ts'`,
+      'lib/index.ts': `export * from './jobs/job.ts'`,
+    }
+    const graph = Object.entries(sources).map(
+      ([file, source]) => [moduleName(file), modulesOf(file, source)] as const,
+    )
+    assert.deepEqual(circlesOf(new Map(graph)), [['lib/config/load', 'lib/hooks/hooks', 'lib/jobs/job']])
+  })
+
+  test('a folder has no more files than can be looked through', () => {
+    const counts = Object.groupBy(files, file => posix.dirname(file))
+    const full = Object.entries(counts).filter(([, inside]) => inside!.length > 24)
+    assert.deepEqual(
+      full.map(([folder]) => folder),
+      [],
+    )
   })
 
   test('SQL is in the store only', () => {
@@ -291,29 +248,41 @@ describe('boundaries', () => {
       ['commands/list.ts', `import '../lib/store/sqlite.ts'`, ['lib/store/sqlite']],
       ['commands/list.ts', `import Sqlite from 'better-sqlite3'`, ['better-sqlite3']],
       ['commands/work.ts', `import {work} from '../lib/work/work.ts'`, ['lib/work/work']],
-      ['commands/work.ts', `import {runWorkCommand} from '../lib/cli/work-run.ts'`, ['lib/cli/work-run']],
-      ['lib/cli/enqueue-run.ts', `import {x} from '../work/work.ts'`, ['lib/work/work']],
-      ['lib/cli/quick.ts', `import {JobQueue} from '../queue.ts'`, ['lib/queue']],
-      ['lib/cli/start.ts', `import {openSqlite} from '../store/sqlite.ts'`, ['lib/store/sqlite']],
+      ['commands/work.ts', `import {runWorkCommand} from '../lib/cli/run/work.ts'`, ['lib/cli/run/work']],
+      ['lib/cli/run/enqueue.ts', `import {x} from '../../work/work.ts'`, ['lib/work/work']],
+      ['lib/cli/quick.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
+      ['lib/cli/main.ts', `import {openSqlite} from '../store/sqlite/store.ts'`, ['lib/store/sqlite/store']],
       ['commands/deep/er.ts', `import {x} from '../../lib/store/store.ts'`, ['lib/store/store']],
-      ['lib/errors.ts', `import type {JobRow} from './job.ts'`, ['type lib/job']],
-      ['lib/job.ts', `import {join} from 'node:path'`, ['node:path']],
-      ['lib/time.ts', `import {JobQueue} from './queue.ts'`, ['lib/queue']],
-      ['lib/store/store.ts', `import {MAX_UINT32} from '../job.ts'`, ['lib/job']],
+      ['lib/jobs/errors.ts', `import type {JobRow} from './job.ts'`, ['type lib/jobs/job']],
+      ['lib/jobs/job.ts', `import {join} from 'node:path'`, ['node:path']],
+      ['lib/jobs/time.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
+      ['lib/store/store.ts', `import {MAX_UINT32} from '../jobs/job.ts'`, ['lib/jobs/job']],
       ['lib/store/store.ts', `import type {Database} from 'better-sqlite3'`, ['type better-sqlite3']],
-      ['lib/store/open.ts', `import {openSqlite} from './sqlite.ts'`, ['lib/store/sqlite']],
-      ['lib/store/mysql.ts', `import {explain} from './sqlite.ts'`, ['lib/store/sqlite']],
-      ['lib/store/sqlite-reads.ts', `import {parseTime} from '../time.ts'`, ['lib/time']],
-      ['lib/store/sqlite.ts', `import type {JobQueue} from '../queue.ts'`, ['type lib/queue']],
-      ['lib/queue.ts', `import {SqliteStore} from './store/sqlite.ts'`, ['lib/store/sqlite']],
-      ['lib/queue.ts', `import {Dispatcher} from './work/dispatcher.ts'`, ['lib/work/dispatcher']],
+      ['lib/store/open.ts', `import {openSqlite} from './sqlite/store.ts'`, ['lib/store/sqlite/store']],
+      [
+        'lib/store/mysql/store.ts',
+        `import {explain} from '../sqlite/errors.ts'`,
+        ['lib/store/sqlite/errors'],
+      ],
+      ['lib/store/sqlite/reads.ts', `import {validate} from '../../config/schema.ts'`, ['lib/config/schema']],
+      [
+        'lib/store/sqlite/store.ts',
+        `import type {JobQueue} from '../../client/queue.ts'`,
+        ['type lib/client/queue'],
+      ],
+      [
+        'lib/client/queue.ts',
+        `import {SqliteStore} from '../store/sqlite/store.ts'`,
+        ['lib/store/sqlite/store'],
+      ],
+      ['lib/client/queue.ts', `import {Dispatcher} from '../work/dispatcher.ts'`, ['lib/work/dispatcher']],
       ['lib/work/dispatcher.ts', `import {type Store} from '../store/store.ts'`, ['lib/store/store']],
       ['lib/work/dispatcher.ts', `import {\n  openStore,\n} from '../store/open.ts'`, ['lib/store/open']],
-      ['lib/work/pool.ts', `import {table} from '../render.ts'`, ['lib/render']],
-      ['lib/config.ts', `import {JobQueue} from './queue.ts'`, ['lib/queue']],
-      ['lib/render.ts', `import {JobQueue} from './queue.ts'`, ['lib/queue']],
-      ['lib/anything.ts', `import {openStore} from './store/open.ts'`, ['lib/store/open']],
-      ['lib/anything.ts', `import {Command} from '@oclif/core'`, ['@oclif/core']],
+      ['lib/work/executors/pool.ts', `import {table} from '../../render/table.ts'`, ['lib/render/table']],
+      ['lib/config/settings.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
+      ['lib/render/json.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
+      ['lib/hooks/hooks.ts', `import {openStore} from '../store/open.ts'`, ['lib/store/open']],
+      ['lib/hooks/hooks.ts', `import {Command} from '@oclif/core'`, ['@oclif/core']],
     ]
     for (const [file, source, found] of samples)
       assert.deepEqual(
@@ -321,24 +290,24 @@ describe('boundaries', () => {
         found.map(what => `${file} imports ${what}`),
         source,
       )
-    assert.equal(hasSql('lib/queue.ts', 'const sql = `SELECT id FROM job`'), true)
+    assert.equal(hasSql('lib/client/queue.ts', 'const sql = `SELECT id FROM job`'), true)
   })
 
   test('what keeps the rules is not, nor what only looks like an import', () => {
     const samples: [file: string, source: string][] = [
-      ['commands/list.ts', `import {BaseCommand} from '../lib/base-command.ts'`],
+      ['commands/list.ts', `import {BaseCommand} from '../lib/cli/base-command.ts'`],
       ['commands/work.ts', `const {work} = await import('../lib/work/work.ts')`],
-      ['commands/work.ts', `const {runWorkCommand} = await import('../lib/cli/work-run.ts')`],
-      ['lib/queue.ts', `import {type OpenOptions, openStore} from './store/open.ts'`],
-      ['lib/store/open.ts', `const {openSqlite} = await import('./sqlite.ts')`],
+      ['commands/work.ts', `const {runWorkCommand} = await import('../lib/cli/run/work.ts')`],
+      ['lib/client/queue.ts', `import {type OpenOptions, openStore} from '../store/open.ts'`],
+      ['lib/store/open.ts', `const {openSqlite} = await import('./sqlite/store.ts')`],
       ['lib/work/dispatcher.ts', `import type {\n  Store,\n  Turn,\n} from '../store/store.ts'`],
-      ['lib/errors.ts', `// import {a} from './job.ts'\n/* import('./job.ts') */`],
-      ['lib/errors.ts', `const hint = "import {x} from './job.ts'" + \`export {x} from './job.ts'\``],
-      ['lib/errors.ts', `export const name = 'from'\nexport function f(from = './job.ts') {}`],
+      ['lib/jobs/errors.ts', `// import {a} from './job.ts'\n/* import('./job.ts') */`],
+      ['lib/jobs/errors.ts', `const hint = "import {x} from './job.ts'" + \`export {x} from './job.ts'\``],
+      ['lib/jobs/errors.ts', `export const name = 'from'\nexport function f(from = './job.ts') {}`],
     ]
     for (const [file, source] of samples) assert.deepEqual(violations(file, source), [], source)
-    assert.equal(hasSql('lib/store/sqlite.ts', 'const sql = `SELECT id FROM job`'), false)
-    assert.equal(hasSql('lib/queue.ts', "const said = 'select a job'"), false)
+    assert.equal(hasSql('lib/store/sqlite/store.ts', 'const sql = `SELECT id FROM job`'), false)
+    assert.equal(hasSql('lib/client/queue.ts', "const said = 'select a job'"), false)
   })
 })
 
@@ -358,6 +327,36 @@ function violations(file: string, source: string): string[] {
     }))
     .filter(({kind, target}) => !mayImport(rule.may, kind, target))
     .map(({kind, target}) => `${file} imports ${kind === 'static' ? '' : `${kind} `}${target}`)
+}
+
+/** The modules of src that a file imports. */
+function modulesOf(file: string, source: string): string[] {
+  return importsOf(source)
+    .filter(({specifier}) => specifier.startsWith('.'))
+    .map(({specifier}) => moduleName(posix.join(posix.dirname(file), specifier)))
+}
+
+/** Modules that lead back to themselves, each circle once (Tarjan's strongly connected components). */
+function circlesOf(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>()
+  const lowest = new Map<string, number>()
+  const open: string[] = []
+  const circles: string[][] = []
+  const visit = (module: string) => {
+    order.set(module, order.size)
+    lowest.set(module, order.get(module)!)
+    open.push(module)
+    for (const next of graph.get(module) ?? []) {
+      if (!order.has(next)) visit(next)
+      else if (!open.includes(next)) continue
+      lowest.set(module, Math.min(lowest.get(module)!, lowest.get(next)!))
+    }
+    if (lowest.get(module) !== order.get(module)) return
+    const circle = open.splice(open.indexOf(module))
+    if (circle.length > 1) circles.push(circle.sort())
+  }
+  for (const module of graph.keys()) if (!order.has(module)) visit(module)
+  return circles
 }
 
 /** The last word that fits counts: `-X` takes back what a wider one before it gave. */

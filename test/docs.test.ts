@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import {existsSync, readdirSync, readFileSync} from 'node:fs'
 import {dirname, join, relative} from 'node:path'
 import {before, describe, test} from 'node:test'
-import {validateConfig} from '../src/lib/config-schema.ts'
-import {EXIT, type JobqError} from '../src/lib/errors.ts'
+import {validateConfig} from '../src/lib/config/schema.ts'
+import {EXIT, type JobqError} from '../src/lib/jobs/errors.ts'
 
 const root = join(import.meta.dirname, '..')
 const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'examples/photo/README.md']
@@ -94,7 +94,7 @@ describe('settings', () => {
 })
 
 test("docs/commands.md lists every error's code", () => {
-  const codes = read('src/lib/errors.ts').match(/(?<=')[A-Z][A-Z_]+(?=')/g)!
+  const codes = read('src/lib/jobs/errors.ts').match(/(?<=')[A-Z][A-Z_]+(?=')/g)!
   const [, listed = ''] = /The error's `code`: (.*?)\.\n/s.exec(read('docs/commands.md'))!
   assert.deepEqual(sorted(listed.match(/[A-Z_]+/g)!), sorted([...codes, 'INTERNAL']))
 })

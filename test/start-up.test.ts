@@ -52,7 +52,7 @@ describe('what is loaded', {concurrency: 4}, () => {
   test('by the first enqueue: better-sqlite3, two files of jobq, and what makes the database', async t => {
     const {packages, modules} = await loads(new Home(t), ['enqueue', 'F', '--db', 'jobs.db', ...words])
     assert.deepEqual(packages, ['better-sqlite3'])
-    assert.deepEqual(modules, ['quick/quick', 'quick/sqlite', 'quick/sqlite-file', 'quick/sqlite-schema'])
+    assert.deepEqual(modules, ['quick/quick', 'quick/store', 'quick/make-file', 'quick/schema'])
   })
 
   test('by any other enqueue: better-sqlite3 and two files of jobq; of Node, nothing that is slow', async t => {
@@ -65,7 +65,7 @@ describe('what is loaded', {concurrency: 4}, () => {
       ['--arg-file', '-', '--serializer', 'none'],
     ]) {
       const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
-      assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/sqlite']])
+      assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/store']])
       assert.ok(builtins.length > 50)
       assert.deepEqual(
         builtins.filter(name => SLOW.test(name)),

@@ -20,7 +20,7 @@ const BUILT_FROM = [
   'rolldown.config.js',
 ]
 
-type QueueModule = typeof import('../../src/lib/queue.ts')
+type QueueModule = typeof import('../../src/lib/client/queue.ts')
 
 export class Jobq {
   readonly #stage: string
@@ -45,7 +45,7 @@ export class Jobq {
 
   /** As build() has made it. */
   static async built(): Promise<Jobq> {
-    return new Jobq(STAGE, await import(pathToFileURL(join(STAGE, 'dist/lib/queue.js')).href))
+    return new Jobq(STAGE, await import(pathToFileURL(join(STAGE, 'dist/lib/client/queue.js')).href))
   }
 
   /** A file of the library, for a program that imports it. */

@@ -1,7 +1,7 @@
 /** The store's turns, without a dispatcher: each settles the jobs before and grabs the next. */
 import {FUNC} from './floor.ts'
 
-type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
+type Queue = Awaited<ReturnType<typeof import('../../src/lib/client/queue.ts').JobQueue.open>>
 
 /** @param between called before each turn, untimed. @returns each turn's time in ms; the jobs are gone afterwards */
 export async function timeTurns(

@@ -1,7 +1,7 @@
 /** `queue.work()` on a function that does nothing. */
 import {FUNC} from './floor.ts'
 
-type Queue = Awaited<ReturnType<typeof import('../../src/lib/queue.ts').JobQueue.open>>
+type Queue = Awaited<ReturnType<typeof import('../../src/lib/client/queue.ts').JobQueue.open>>
 
 /** @returns jobs a second, from the first one's start: opening its connection is left out */
 export async function work(queue: Queue, count: number, prefetch = 0): Promise<number> {

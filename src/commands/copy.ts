@@ -1,10 +1,10 @@
 import {string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
 import {commandSettings} from '../lib/cli/command-queue.ts'
-import {copyJobs} from '../lib/cli/copy-run.ts'
 import {complain} from '../lib/cli/output-guard.ts'
-import {UsageError} from '../lib/errors.ts'
-import {JobQueue} from '../lib/index.ts'
+import {copyJobs} from '../lib/cli/run/copy.ts'
+import {JobQueue} from '../lib/client/queue.ts'
+import {UsageError} from '../lib/jobs/errors.ts'
 
 export default class Copy extends BaseCommand {
   static override summary = 'Copy the waiting jobs into another queue, to move to a server, say.'

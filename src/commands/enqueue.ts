@@ -1,7 +1,7 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean, string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
-import {runEnqueue} from '../lib/cli/enqueue-run.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+import {runEnqueue} from '../lib/cli/run/enqueue.ts'
 
 export default class Enqueue extends BaseCommand {
   static override summary = 'Store a job, to be worked soon; prints its id.'

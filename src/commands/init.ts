@@ -1,9 +1,9 @@
 import {boolean} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
 import {commandSettings} from '../lib/cli/command-queue.ts'
-import {preparationText} from '../lib/cli/init-run.ts'
 import {complain} from '../lib/cli/output-guard.ts'
-import {JobQueue} from '../lib/index.ts'
+import {preparationText} from '../lib/cli/run/init.ts'
+import {JobQueue} from '../lib/client/queue.ts'
 
 export default class Init extends BaseCommand {
   static override summary = "Make the schema, or add jobq's indexes and tables to one that Qudo made."

@@ -1,7 +1,7 @@
 import {boolean, string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
-import {runList} from '../lib/cli/list-run.ts'
-import {JOB_STATES} from '../lib/job.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+import {runList} from '../lib/cli/run/list.ts'
+import {JOB_STATES} from '../lib/jobs/job.ts'
 import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
 
 export default class List extends BaseCommand {

@@ -1,7 +1,7 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
-import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/pause-run.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/run/pause.ts'
 
 export default class Pause extends BaseCommand {
   static override summary = 'Stop handing out jobs, of some functions or of all, on every host.'

@@ -1,10 +1,10 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean, string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
-import {retryDocument, runRetries} from '../lib/cli/retry-run.ts'
-import {UsageError} from '../lib/errors.ts'
-import {parseRef, parseWhole} from '../lib/names.ts'
-import {parseDelay, parsePast} from '../lib/time.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+import {retryDocument, runRetries} from '../lib/cli/run/retry.ts'
+import {UsageError} from '../lib/jobs/errors.ts'
+import {parseRef, parseWhole} from '../lib/jobs/names.ts'
+import {parseDelay, parsePast} from '../lib/jobs/time.ts'
 
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'

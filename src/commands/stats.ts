@@ -1,7 +1,7 @@
 import {boolean, string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
 import {giveBare} from '../lib/cli/optional-value.ts'
-import {runStats} from '../lib/cli/stats-run.ts'
+import {runStats} from '../lib/cli/run/stats.ts'
 import {STATS_FIELDS} from '../lib/render/stats.ts'
 
 /** What a bare --watch stands for. */

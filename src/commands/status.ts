@@ -1,7 +1,7 @@
 import {string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
 import {giveBare} from '../lib/cli/optional-value.ts'
-import {runStatus} from '../lib/cli/status-run.ts'
+import {runStatus} from '../lib/cli/run/status.ts'
 import {STATUS_FIELDS} from '../lib/render/status.ts'
 
 export default class Status extends BaseCommand {

@@ -1,10 +1,10 @@
 import {string as argument} from '@oclif/core/args'
 import {string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
-import {runWaits, waitDocument} from '../lib/cli/wait-run.ts'
-import {UsageError} from '../lib/errors.ts'
-import {parseRef} from '../lib/names.ts'
-import {parseDuration} from '../lib/time.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+import {runWaits, waitDocument} from '../lib/cli/run/wait.ts'
+import {UsageError} from '../lib/jobs/errors.ts'
+import {parseRef} from '../lib/jobs/names.ts'
+import {parseDuration} from '../lib/jobs/time.ts'
 
 export default class Wait extends BaseCommand {
   static override summary = 'Wait until jobs have left the queue, and tell how.'

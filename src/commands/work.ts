@@ -1,8 +1,8 @@
 import {boolean, string} from '@oclif/core/flags'
-import {BaseCommand} from '../lib/base-command.ts'
+import {BaseCommand} from '../lib/cli/base-command.ts'
 import {giveBare} from '../lib/cli/optional-value.ts'
-import {ALL, runWork} from '../lib/cli/work-flags.ts'
-import {ADMIN_PORT} from '../lib/names.ts'
+import {ALL, runWork} from '../lib/cli/run/work-flags.ts'
+import {ADMIN_PORT} from '../lib/jobs/names.ts'
 
 export default class Work extends BaseCommand {
   static override summary = 'Work jobs: the most important first, each as soon as it is due.'

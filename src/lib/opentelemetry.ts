@@ -22,12 +22,13 @@ import {
   type TracerProvider,
   trace,
 } from '@opentelemetry/api'
-import {HookError, JobqError, UsageError} from './errors.ts'
-import type {EnqueueCall, Hook} from './hooks.ts'
-import {type EnqueuedJob, idOf, type RowRef} from './job.ts'
-import {checkOptions, is} from './options.ts'
-import type {AttemptEnd, Plugin} from './plugins.ts'
-import type {Job} from './worker.ts'
+import type {Plugin} from './client/plugin.ts'
+import type {EnqueueCall, Hook} from './hooks/hooks.ts'
+import type {AttemptEnd} from './hooks/plugins.ts'
+import {HookError, JobqError, UsageError} from './jobs/errors.ts'
+import {type EnqueuedJob, idOf, type RowRef} from './jobs/job.ts'
+import {checkOptions, is} from './jobs/options.ts'
+import type {Job} from './jobs/worker.ts'
 
 /** Where the spans go, and how those of an attempt stand to those of its enqueue. */
 export interface OpenTelemetryOptions {

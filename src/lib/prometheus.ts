@@ -11,10 +11,12 @@
 import {createServer, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import type * as PromClient from 'prom-client'
-import {databasesName} from './config.ts'
-import {ServerError, UsageError} from './errors.ts'
-import type {EventName, JobqEvents} from './events.ts'
-import type {FuncCounts} from './job.ts'
+import type {Plugin, PluginContext} from './client/plugin.ts'
+import type {JobQueue} from './client/queue.ts'
+import {databasesName} from './config/settings.ts'
+import type {EventName, JobqEvents} from './hooks/events.ts'
+import {ServerError, UsageError} from './jobs/errors.ts'
+import type {FuncCounts} from './jobs/job.ts'
 import {
   type AttemptOutcome,
   DURATION_BUCKETS,
@@ -26,10 +28,8 @@ import {
   type Sample,
   WAIT_BUCKETS,
   workersSamples,
-} from './metrics.ts'
-import {checkOptions, is} from './options.ts'
-import type {Plugin, PluginContext} from './plugins.ts'
-import type {JobQueue} from './queue.ts'
+} from './jobs/metrics.ts'
+import {checkOptions, is} from './jobs/options.ts'
 
 /** Where the metrics go, and where they are served. */
 export interface PrometheusOptions {
@@ -134,7 +134,7 @@ function addGauges(client: typeof PromClient, register: PromClient.Registry, que
   gauge(METRICS.jobs, async () => jobsSamples(await readCounts()))
   gauge(METRICS.latency, async () => latencySamples(await readCounts()))
   gauge(METRICS.workers, async () => {
-    const {findManagers} = await import('./work/managers.ts')
+    const {findManagers} = await import('./work/status/managers.ts')
     return workersSamples(await findManagers(databasesName(queue.settings)))
   })
 }

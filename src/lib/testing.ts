@@ -7,26 +7,35 @@
  *
  * @module jobq/testing
  */
-import './node-version.ts'
-import {monotonic} from './clock.ts'
-import {NotFoundError, UsageError} from './errors.ts'
-import type {FuncName, Functions} from './functions.ts'
-import {here} from './here.ts'
-import type {JobRow, JobState, ListedJob, RowRef} from './job.ts'
-import {checkOptions, is} from './options.ts'
-import type {AttemptEnd} from './plugins.ts'
-import {JobQueue} from './queue.ts'
-import {ALL} from './queue-options.ts'
-import {decodeArg, type SerializerName, textOrBytes} from './serializers.ts'
+import './jobs/node-version.ts'
+import {ALL} from './client/options.ts'
+import {JobQueue} from './client/queue.ts'
+import {loadSupport, type SupportOptions} from './hooks/extensions.ts'
+import type {AttemptEnd} from './hooks/plugins.ts'
+import {monotonic} from './jobs/clock.ts'
+import {NotFoundError, UsageError} from './jobs/errors.ts'
+import type {FuncName, Functions} from './jobs/functions.ts'
+import {here} from './jobs/here.ts'
+import type {JobRow, JobState, ListedJob, RowRef} from './jobs/job.ts'
+import {checkOptions, is} from './jobs/options.ts'
+import {decodeArg} from './jobs/serializers/decode.ts'
+import {type SerializerName, textOrBytes} from './jobs/serializers/serializers.ts'
+import type {Job, Worker} from './jobs/worker.ts'
 import {parseAddress} from './store/address.ts'
-import {openSqlite} from './store/sqlite.ts'
+import {openSqlite} from './store/sqlite/store.ts'
 import type {SettleResult, Store} from './store/store.ts'
-import {loadSupport, type SupportOptions} from './support.ts'
-import {Accounts} from './work/accounts.ts'
 import {Attempt} from './work/attempt.ts'
+import {
+  endOf,
+  nextTry,
+  type Ran,
+  type ReadyWorker,
+  RunningJob,
+  readyWorker,
+  runJob,
+} from './work/executors/run-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
-import {endOf, nextTry, type Ran, type ReadyWorker, RunningJob, readyWorker, runJob} from './work/run-job.ts'
-import type {Job, Worker} from './worker.ts'
+import {Outcomes} from './work/outcomes.ts'
 
 /** What a test's queue has. No configuration file is read. */
 export interface TestQueueOptions<F = Functions> extends SupportOptions {
@@ -121,14 +130,14 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   readonly queue: JobQueue<F>
   readonly clock: TestClock
   readonly #workers: ReadonlyMap<string, ReadyWorker>
-  readonly #accounts: Accounts
+  readonly #outcomes: Outcomes
 
   /** @internal */
   constructor(queue: JobQueue<F>, clock: TestClock, workers: ReadonlyMap<string, ReadyWorker>) {
     this.queue = queue
     this.clock = clock
     this.#workers = workers
-    this.#accounts = new Accounts(
+    this.#outcomes = new Outcomes(
       quietLog(() => {}),
       queue.events,
       {keepsFailures: false},
@@ -216,17 +225,17 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   async #run(job: JobRow, now: number, worker: ReadyWorker): Promise<TestRun> {
     const attempt = new Attempt(job, monotonic())
     const settings = {...worker, retryIn: () => nextTry(worker, ran.job)}
-    this.#accounts.grabbed(job, now)
+    this.#outcomes.grabbed(job, now)
     attempt.startedAt = now
     attempt.run = {settings, stop: () => {}}
-    this.#accounts.started(attempt)
+    this.#outcomes.started(attempt)
     const since = this.clock.now.getTime()
     const {support} = this.queue
     const ran = await runJob(worker, new RunningJob(job, new AbortController(), support.plugins), support)
     attempt.end({kind: 'finished', outcome: ran.outcome}, 0)
     attempt.durationMs = this.clock.now.getTime() - since
     const result = await this.#settle(attempt)
-    this.#accounts.settled(attempt, result)
+    this.#outcomes.settled(attempt, result)
     await ran.afterwards?.()
     return describeRun(ran, result)
   }

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import {createHash} from 'node:crypto'
 import {readFileSync} from 'node:fs'
 import {describe, test} from 'node:test'
-import {pack} from '../../src/lib/messagepack.ts'
-import {decodeArg, jsonPacker} from '../../src/lib/serializers.ts'
+import {decodeArg} from '../../src/lib/jobs/serializers/decode.ts'
+import {jsonPacker} from '../../src/lib/jobs/serializers/input.ts'
+import {pack} from '../../src/lib/jobs/serializers/messagepack.ts'
 import {openQueue} from '../support/library.ts'
 
 /** Written by the script beside it. */

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict'
 import {AsyncLocalStorage} from 'node:async_hooks'
 import {describe, test} from 'node:test'
-import {Hooks} from '../../src/lib/hooks.ts'
-import type {JobRow} from '../../src/lib/job.ts'
-import {PluginSet} from '../../src/lib/plugin-set.ts'
-import type {AttemptEnd, Plugin} from '../../src/lib/plugins.ts'
-import {RunningJob, readyWorker, runJob} from '../../src/lib/work/run-job.ts'
-import type {Job, Worker} from '../../src/lib/worker.ts'
+import {Hooks} from '../../src/lib/hooks/hooks.ts'
+import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
+import type {AttemptEnd, Plugin} from '../../src/lib/hooks/plugins.ts'
+import type {JobRow} from '../../src/lib/jobs/job.ts'
+import type {Job, Worker} from '../../src/lib/jobs/worker.ts'
+import {RunningJob, readyWorker, runJob} from '../../src/lib/work/executors/run-job.ts'
 
 const ROW: JobRow = {
   ...{id: 7, func: 'Work', funcId: 1, arg: Buffer.from('"x"'), uniqkey: null, enqueueTime: 0},

@@ -1,8 +1,8 @@
 /** The logger that ships with jobq. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
-import {PluginSet} from '../../src/lib/plugin-set.ts'
-import {type LoggerOptions, logger} from '../../src/lib/plugins/logger.ts'
+import {type LoggerOptions, logger} from '../../src/lib/hooks/logger.ts'
+import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
 
 const JOB = {id: 7, func: 'Notify'}
 

@@ -13,14 +13,14 @@ import {
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
 import Sqlite from 'better-sqlite3'
-import {DuplicateJobError, HookError} from '../../src/lib/errors.ts'
-import {type EnqueueCall, Hooks} from '../../src/lib/hooks.ts'
-import type {EnqueuedJob, JobRow} from '../../src/lib/job.ts'
+import {JobQueue} from '../../src/lib/client/queue.ts'
+import {type EnqueueCall, Hooks} from '../../src/lib/hooks/hooks.ts'
+import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
+import {DuplicateJobError, HookError} from '../../src/lib/jobs/errors.ts'
+import type {EnqueuedJob, JobRow} from '../../src/lib/jobs/job.ts'
+import type {Worker} from '../../src/lib/jobs/worker.ts'
 import {type OpenTelemetryOptions, openTelemetry} from '../../src/lib/opentelemetry.ts'
-import {PluginSet} from '../../src/lib/plugin-set.ts'
-import {JobQueue} from '../../src/lib/queue.ts'
-import {RunningJob, readyWorker, runJob} from '../../src/lib/work/run-job.ts'
-import type {Worker} from '../../src/lib/worker.ts'
+import {RunningJob, readyWorker, runJob} from '../../src/lib/work/executors/run-job.ts'
 import {tempFolder} from '../support/temp.ts'
 
 const exporter = new InMemorySpanExporter()

@@ -1,11 +1,11 @@
 /** What plugins put around an enqueue, and what a job gets in a plugin's place. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
-import type {EnqueueCall} from '../../src/lib/hooks.ts'
-import type {EnqueuedJob, JobRow} from '../../src/lib/job.ts'
-import {PluginSet} from '../../src/lib/plugin-set.ts'
-import type {Plugin} from '../../src/lib/plugins.ts'
-import {RunningJob} from '../../src/lib/work/run-job.ts'
+import type {EnqueueCall} from '../../src/lib/hooks/hooks.ts'
+import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
+import type {Plugin} from '../../src/lib/hooks/plugins.ts'
+import type {EnqueuedJob, JobRow} from '../../src/lib/jobs/job.ts'
+import {RunningJob} from '../../src/lib/work/executors/run-job.ts'
 
 const STORED: EnqueuedJob = {id: 1, func: 'Work', uniqkey: null, priority: 0, runAfter: 0}
 const ROW: JobRow = {

@@ -1,7 +1,7 @@
 /** What `jobq status` draws, on terminals of any width. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
-import type {ManagerStatus, Slot} from '../../src/lib/manager.ts'
+import type {ManagerStatus, Slot} from '../../src/lib/jobs/manager.ts'
 import {statusTables} from '../../src/lib/render/status.ts'
 
 const working: Slot = {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
+import {RawJson, toJson} from '../../src/lib/render/json.ts'
 import {argLine, duration, fromNow, oneLine, sparkline} from '../../src/lib/render/text.ts'
-import {RawJson, toJson} from '../../src/lib/render.ts'
 
 describe('text', () => {
   test('a duration has its two largest units', () => {

@@ -1,7 +1,7 @@
 /** What an address is read as: URLs, files, and Perl's DSNs as its drivers read them. */
 import assert from 'node:assert/strict'
 import {describe, type TestContext, test} from 'node:test'
-import {UsageError} from '../../src/lib/errors.ts'
+import {UsageError} from '../../src/lib/jobs/errors.ts'
 import {addressName, parseAddress} from '../../src/lib/store/address.ts'
 
 const read = (text: string) => {

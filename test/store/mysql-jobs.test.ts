@@ -1,9 +1,9 @@
 /** How jobs come into MySQL: together, in bulk, with what is kept beside them; and how those are told that wait for them. */
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
-import {ArgumentError, DuplicateJobError, type StoreError} from '../../src/lib/errors.ts'
-import type {EnqueuedJob, JobRow, NewJob, Outcome} from '../../src/lib/job.ts'
-import {MysqlStore} from '../../src/lib/store/mysql.ts'
+import {ArgumentError, DuplicateJobError, type StoreError} from '../../src/lib/jobs/errors.ts'
+import type {EnqueuedJob, JobRow, NewJob, Outcome} from '../../src/lib/jobs/job.ts'
+import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'

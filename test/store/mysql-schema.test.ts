@@ -1,10 +1,10 @@
 /** The schema on MySQL: what is made, adopted and refused, and which rights each command needs. */
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
-import {preparationText} from '../../src/lib/cli/init-run.ts'
-import {ArgumentError, DuplicateJobError, StoreError} from '../../src/lib/errors.ts'
-import {ALL_FUNCS, type NewJob, type Outcome} from '../../src/lib/job.ts'
-import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql.ts'
+import {preparationText} from '../../src/lib/cli/run/init.ts'
+import {ArgumentError, DuplicateJobError, StoreError} from '../../src/lib/jobs/errors.ts'
+import {ALL_FUNCS, type NewJob, type Outcome} from '../../src/lib/jobs/job.ts'
+import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
 

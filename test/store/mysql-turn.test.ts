@@ -1,8 +1,8 @@
 /** Turns on MySQL: that nobody waits for the server's disk, and what becomes of those whose COMMIT was lost. */
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
-import type {JobRow, NewJob, Outcome, Settlement} from '../../src/lib/job.ts'
-import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql.ts'
+import type {JobRow, NewJob, Outcome, Settlement} from '../../src/lib/jobs/job.ts'
+import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'

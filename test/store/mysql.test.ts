@@ -1,6 +1,6 @@
 /** The store on MySQL and MariaDB: the suite, and what only this driver does. */
 import {after, test} from 'node:test'
-import {MysqlStore} from '../../src/lib/store/mysql.ts'
+import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
 import {storeSuite} from './suite.ts'

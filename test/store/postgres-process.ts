@@ -1,6 +1,6 @@
-/** Another process on the same PostgreSQL database: `postgres-process.ts URL` works until nothing is ready, and tells what. */
-import type {JobRow, Settlement} from '../../src/lib/job.ts'
-import {openPostgres} from '../../src/lib/store/postgres.ts'
+/** Another process on the same PostgreSQL database: `process.ts URL` works until nothing is ready, and tells what. */
+import type {JobRow, Settlement} from '../../src/lib/jobs/job.ts'
+import {openPostgres} from '../../src/lib/store/postgres/store.ts'
 
 const [url = ''] = process.argv.slice(2)
 const store = await openPostgres(url, 'db', {durable: false})

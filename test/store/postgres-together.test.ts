@@ -1,9 +1,9 @@
 /** Concurrent enqueues on PostgreSQL: they share commits, and nothing of one is another's. */
 import assert from 'node:assert/strict'
 import {describe, type TestContext, test} from 'node:test'
-import {ArgumentError, DuplicateJobError} from '../../src/lib/errors.ts'
-import type {NewJob} from '../../src/lib/job.ts'
-import type {PostgresStore} from '../../src/lib/store/postgres.ts'
+import {ArgumentError, DuplicateJobError} from '../../src/lib/jobs/errors.ts'
+import type {NewJob} from '../../src/lib/jobs/job.ts'
+import type {PostgresStore} from '../../src/lib/store/postgres/store.ts'
 import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'

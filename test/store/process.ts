@@ -2,7 +2,7 @@
  * Another process on the same database: `process.ts ADDRESS`. Says 'ready', then does what it is told, one message
  * after the other, and answers each.
  */
-import type {JobRow, Settlement} from '../../src/lib/job.ts'
+import type {JobRow, Settlement} from '../../src/lib/jobs/job.ts'
 import {parseAddress} from '../../src/lib/store/address.ts'
 import {openStore} from '../../src/lib/store/open.ts'
 import type {Store} from '../../src/lib/store/store.ts'

@@ -8,13 +8,13 @@ import {existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, st
 import {dirname, join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
-import type {NewJob} from '../../src/lib/job.ts'
-import {openSqlite, type SqliteStore} from '../../src/lib/store/sqlite.ts'
+import type {NewJob} from '../../src/lib/jobs/job.ts'
+import {openSqlite, type SqliteStore} from '../../src/lib/store/sqlite/store.ts'
 import {type Jobq, jobqIn} from '../support/jobq.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 
-const STORE = new URL('../../src/lib/store/sqlite.ts', import.meta.url).href
+const STORE = new URL('../../src/lib/store/sqlite/store.ts', import.meta.url).href
 const JOB: NewJob = {func: 'Work', arg: 'x'.repeat(100), uniqkey: null, priority: 0, due: {in: 0}}
 /** The pages at which a connection does it by itself, and some that it writes in that commit. */
 const SHORT_BYTES = 4200 * 4120

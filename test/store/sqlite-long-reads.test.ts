@@ -6,7 +6,7 @@ import {join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
-import {openSqlite, type SqliteOptions, type SqliteStore} from '../../src/lib/store/sqlite.ts'
+import {openSqlite, type SqliteOptions, type SqliteStore} from '../../src/lib/store/sqlite/store.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 

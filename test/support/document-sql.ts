@@ -6,7 +6,7 @@
 import {join} from 'node:path'
 import type {TestContext} from 'node:test'
 import Sqlite from 'better-sqlite3'
-import {JobQueue} from '../../src/lib/queue.ts'
+import {JobQueue} from '../../src/lib/client/queue.ts'
 import {MysqlDatabase} from './mysql.ts'
 import {answersPostgres, PostgresDatabase} from './postgres.ts'
 import {mysqlServer, postgresServer} from './servers.ts'

@@ -1,8 +1,8 @@
 /** Databases of a test's own on a MySQL server, and another program's way into them. */
 import {randomBytes} from 'node:crypto'
 import {type Connection, createConnection, type ResultSetHeader} from 'mysql2/promise'
-import {MAX_UINT32} from '../../src/lib/job.ts'
-import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql.ts'
+import {MAX_UINT32} from '../../src/lib/jobs/job.ts'
+import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import type {Foreign} from '../store/suite/bench.ts'
 
 export class MysqlDatabase {

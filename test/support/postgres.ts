@@ -1,8 +1,8 @@
 /** Databases of a test's own on a PostgreSQL server, and another program's way into them. */
 import {randomBytes} from 'node:crypto'
 import pg from 'pg'
-import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres.ts'
-import type {LinkOptions} from '../../src/lib/store/postgres-link.ts'
+import type {LinkOptions} from '../../src/lib/store/postgres/connections.ts'
+import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import type {Foreign} from '../store/suite/bench.ts'
 
 /** Can this URL be connected to? */

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import {describe, mock, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
-import {Events} from '../../src/lib/events.ts'
-import {openSqlite} from '../../src/lib/store/sqlite.ts'
+import {Events} from '../../src/lib/hooks/events.ts'
+import {openSqlite} from '../../src/lib/store/sqlite/store.ts'
 import {Dispatcher} from '../../src/lib/work/dispatcher.ts'
-import type {Ended, Executors} from '../../src/lib/work/executor.ts'
-import type {JobLog} from '../../src/lib/work/log.ts'
+import type {Ended, Executors} from '../../src/lib/work/executors/executor.ts'
+import type {JobLog} from '../../src/lib/work/log/log.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
@@ -127,7 +127,7 @@ describe('a lease of a minute', () => {
     mock.timers.enable({apis: ['setInterval']})
     t.after(() => mock.timers.reset())
     const onEnds: ((ended: Ended) => void)[] = []
-    const crew: Executors = {
+    const executors: Executors = {
       isPrompt: true,
       failure: null,
       prospect: () => 'now',
@@ -152,7 +152,7 @@ describe('a lease of a minute', () => {
       fair: false,
       workDelayMs: 5000,
     } as const
-    const ran = new Dispatcher(store, crew, options, log, new Events()).run()
+    const ran = new Dispatcher(store, executors, options, log, new Events()).run()
     await until('it has begun', () => onEnds.length === 1)
     const lease = () => site.column<number>('SELECT grabbed_until FROM job')[0]
     assert.equal(lease(), now + 60)

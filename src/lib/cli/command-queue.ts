@@ -1,9 +1,10 @@
 /** A queue for as long as a command takes, with its plugins: what they do wrong at the end is told, and holds up nothing. */
-import {resolveSettings, type Settings} from '../config.ts'
-import {EXIT, UsageError} from '../errors.ts'
-import type {PluginContext} from '../plugins.ts'
-import {JobQueue} from '../queue.ts'
-import type {QueueOptions} from '../queue-options.ts'
+
+import type {QueueOptions} from '../client/options.ts'
+import {JobQueue} from '../client/queue.ts'
+import {resolveSettings, type Settings} from '../config/settings.ts'
+import type {PluginContext} from '../hooks/plugins.ts'
+import {EXIT, UsageError} from '../jobs/errors.ts'
 import {complain} from './output-guard.ts'
 
 /** What keeps the process alive once its command is done is a plugin's: for so long it may finish. */

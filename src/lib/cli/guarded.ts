@@ -1,6 +1,6 @@
 /** Every way out of a command goes through here, so that errors look alike and the exit status is honest. */
-import {UnfinishedError} from '../errors.ts'
-import {showError} from './show-error.ts'
+import {UnfinishedError} from '../jobs/errors.ts'
+import {showError} from './errors.ts'
 
 export async function guarded(argv: readonly string[], work: () => Promise<void>): Promise<void> {
   const fail = (error: unknown) => showError(error, wantsJson(argv))

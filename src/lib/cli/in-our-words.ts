@@ -3,8 +3,8 @@
  * errors of one kind have no more in common than their text, so that is what they are told by.
  */
 import type {Command} from '@oclif/core/command'
-import {suggestion} from '../closest.ts'
-import {JobqError, UsageError} from '../errors.ts'
+import {suggestion} from '../jobs/closest.ts'
+import {JobqError, UsageError} from '../jobs/errors.ts'
 
 interface OclifError extends Error {
   oclif?: {exit?: number}

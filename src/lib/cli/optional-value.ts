@@ -1,5 +1,5 @@
 /** Flags whose value may be left out (`--abilities`, `--watch`), which oclif has no kind for. */
-import {UsageError} from '../errors.ts'
+import {UsageError} from '../jobs/errors.ts'
 
 /** The seconds of a --watch. @throws UsageError */
 export function parseWatch(text: string): number {

@@ -4,9 +4,9 @@
  *
  * What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3.
  */
-import {EXIT} from '../errors.ts'
-import {withoutPasswords} from '../passwords.ts'
-import {printable} from '../printable.ts'
+import {EXIT} from '../jobs/errors.ts'
+import {withoutPasswords} from '../jobs/passwords.ts'
+import {printable} from '../jobs/printable.ts'
 
 const {writeSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
 

@@ -7,15 +7,15 @@
  * all else it has done nothing, and dist/lib starts afresh. So in one process there is either this copy of jobq's
  * classes at work or that one.
  */
-import {type Settings, settingsWithoutFile} from '../config.ts'
-import {Events} from '../events.ts'
+import {type Settings, settingsWithoutFile} from '../config/settings.ts'
+import {Events} from '../hooks/events.ts'
 import type {SqliteAddress} from '../store/address.ts'
-import {type EnqueueResult, enqueueOne, shown} from './enqueue-one.ts'
-import {readJob} from './enqueue-request.ts'
-import type {EnqueueFlags} from './enqueue-run.ts'
+import {type KnownCommand, plainWords} from './argv.ts'
+import {type EnqueueResult, enqueueOne, shown} from './enqueue/one.ts'
+import {readJob} from './enqueue/request.ts'
 import {guarded, wantsJson} from './guarded.ts'
 import {say} from './output-guard.ts'
-import {type KnownCommand, plainWords} from './plain-words.ts'
+import type {EnqueueFlags} from './run/enqueue.ts'
 import {isVersion, versionText} from './version.ts'
 
 /** `enqueue` in oclif.manifest.json, put here by the build (rolldown.config.js). */
@@ -49,7 +49,7 @@ function sqliteAddress(flags: EnqueueFlags): SqliteAddress | null {
 
 async function enqueue(flags: EnqueueFlags, {path, isDefault}: SqliteAddress): Promise<void> {
   const job = await readJob(flags)
-  const {openSqlite} = await import('../store/sqlite.ts')
+  const {openSqlite} = await import('../store/sqlite/store.ts')
   const store = await openSqlite(path, {makeFolder: isDefault, brief: true})
   const events = new Events()
   const target = {

@@ -4,7 +4,7 @@
  */
 import {isUtf8} from 'node:buffer'
 import {readFileSync} from 'node:fs'
-import {UsageError} from '../errors.ts'
+import {UsageError} from '../jobs/errors.ts'
 
 const REPLACEMENT = '\uFFFD'
 
@@ -32,7 +32,7 @@ function isArg(argv: readonly string[], i: number, isKnown: boolean): boolean {
   return isKnown && argv[0] === 'enqueue' && (argv[i - 1] === '--arg' || argv[i]!.startsWith('--arg='))
 }
 
-/** Read once: what hides a password in them (start.ts) hides the bytes as well. */
+/** Read once: what hides a password in them (main.ts) hides the bytes as well. */
 let read: [Buffer[] | null] | undefined
 
 function rawWords(argv: readonly string[]): Buffer[] | null {

@@ -1,5 +1,5 @@
 /** INT and TERM for a command that ends in order: the first one asks it to, a second one ends the process. */
-import {EXIT} from '../errors.ts'
+import {EXIT} from '../jobs/errors.ts'
 
 export class Stop implements Disposable {
   readonly #controller = new AbortController()

@@ -2,8 +2,8 @@
  * A word that is no command: what it was meant to be. A misspelling must be a clear one, since what is suggested is
  * typed next, and some commands act on every host; and for the words of other tools there is jobq's own.
  */
-import {closest, distance} from '../closest.ts'
-import {UsageError} from '../errors.ts'
+import {closest, distance} from '../jobs/closest.ts'
+import {UsageError} from '../jobs/errors.ts'
 
 /** What jobq calls it: what others call it. The first word is a command, and counts once jobq has it. */
 const CALLED: Readonly<Record<string, readonly string[]>> = {

@@ -2,8 +2,8 @@
  * The rows that `jobq list` shows: as JSON documents with the columns' own names, as tab-separated lines, as rows of a
  * table. The columns of a line are a promise to scripts: new ones go to the end.
  */
-import {type ExceptionRow, idOf, type ListedJob, type StatusRow} from '../job.ts'
-import {RawJson} from '../render.ts'
+import {type ExceptionRow, idOf, type ListedJob, type StatusRow} from '../jobs/job.ts'
+import {RawJson} from './json.ts'
 import type {Cell, Column} from './table.ts'
 import {argLine, argText, duration, fromNow, isJson, NOTHING, oneLine} from './text.ts'
 

@@ -1,6 +1,6 @@
 /** Prometheus's text exposition format 0.0.4, of what the database and the running managers tell. */
-import type {FuncAttempts, FuncCounts} from '../job.ts'
-import type {ManagerStatus} from '../manager.ts'
+import type {FuncAttempts, FuncCounts} from '../jobs/job.ts'
+import type {ManagerStatus} from '../jobs/manager.ts'
 import {
   type Distribution,
   durations,
@@ -11,7 +11,7 @@ import {
   processedSamples,
   type Sample,
   workersSamples,
-} from '../metrics.ts'
+} from '../jobs/metrics.ts'
 
 export interface Facts {
   counts: readonly FuncCounts[]

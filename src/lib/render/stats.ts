@@ -1,5 +1,5 @@
 /** What `jobq stats` shows: as a JSON document, as tab-separated lines, as a table. */
-import type {FuncStats, Stats} from '../stats.ts'
+import type {FuncStats, Stats} from '../jobs/stats.ts'
 import {line} from './listing.ts'
 import type {Cell, Column} from './table.ts'
 import {duration, oneLine, sparkline} from './text.ts'

@@ -1,5 +1,5 @@
 /** What `jobq status` shows: a document, tab-separated lines, or a table of slots for each manager. */
-import type {ManagerStatus, Slot} from '../manager.ts'
+import type {ManagerStatus, Slot} from '../jobs/manager.ts'
 import {line} from './listing.ts'
 import type {Cell, Column} from './table.ts'
 import {duration, oneLine} from './text.ts'

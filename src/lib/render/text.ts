@@ -1,6 +1,6 @@
 /** Values as text: what a stored argument says, what goes on one line, how long ago, a sparkline. */
 import {isUtf8} from 'node:buffer'
-import {printableJson, UNPRINTABLE} from '../printable.ts'
+import {printableJson, UNPRINTABLE} from '../jobs/printable.ts'
 
 /** How a column says that there is nothing, as in PostgreSQL's COPY and MySQL's LOAD DATA. */
 export const NOTHING = '\\N'

@@ -3,8 +3,8 @@
  */
 import {homedir} from 'node:os'
 import {isAbsolute, join} from 'node:path'
-import {UsageError} from '../errors.ts'
-import {absolutePath} from '../here.ts'
+import {UsageError} from '../jobs/errors.ts'
+import {absolutePath} from '../jobs/here.ts'
 import {parseDsn} from './dsn.ts'
 
 export type Address = SqliteAddress | ServerAddress

@@ -4,7 +4,7 @@
  *
  * A DSN often holds a password, and each driver parts it in its own way: no message repeats anything of it.
  */
-import {UsageError} from '../errors.ts'
+import {UsageError} from '../jobs/errors.ts'
 
 export type Dsn =
   | {driver: 'sqlite'; path: string; isUri: boolean}

@@ -1,5 +1,5 @@
 /** From a database's address to its driver. Only the driver that is named gets loaded. */
-import {isPassing} from '../errors.ts'
+import {isPassing} from '../jobs/errors.ts'
 import {type Address, addressName} from './address.ts'
 import type {Preparation, Store} from './store.ts'
 
@@ -27,7 +27,7 @@ export interface OpenOptions {
 export async function openStore(address: Address, options: OpenOptions = {}): Promise<Store> {
   const {durable = true, brief = false, onTrouble} = options
   if (address.driver === 'sqlite') {
-    const {openSqlite} = await import('./sqlite.ts')
+    const {openSqlite} = await import('./sqlite/store.ts')
     return openSqlite(address.path, {
       makeFolder: address.isDefault,
       durable,
@@ -36,10 +36,10 @@ export async function openStore(address: Address, options: OpenOptions = {}): Pr
     })
   }
   if (address.driver === 'mysql') {
-    const {openMysql} = await import('./mysql.ts')
+    const {openMysql} = await import('./mysql/store.ts')
     return reachable(() => openMysql(address.url, addressName(address), {durable}), options)
   }
-  const {openPostgres} = await import('./postgres.ts')
+  const {openPostgres} = await import('./postgres/store.ts')
   return reachable(() => openPostgres(address.url, addressName(address), {durable}), options)
 }
 
@@ -66,8 +66,8 @@ async function reachable(open: () => Promise<Store>, {patient, onTrouble}: OpenO
 export async function openStores(addresses: readonly Address[], options: OpenOptions = {}): Promise<Store> {
   const [address, ...more] = addresses
   if (address && more.length === 0) return openStore(address, options)
-  const {SeveralStores} = await import('./several.ts')
-  const {checkDistinct} = await import('./distinct.ts')
+  const {SeveralStores} = await import('./several/store.ts')
+  const {checkDistinct} = await import('./several/distinct.ts')
   checkDistinct(addresses)
   const members = addresses.map(each => ({
     name: addressName(each),
@@ -85,13 +85,13 @@ export async function openStores(addresses: readonly Address[], options: OpenOpt
  */
 export async function prepareStore(address: Address, dryRun: boolean): Promise<Preparation> {
   if (address.driver === 'sqlite') {
-    const {prepareSqlite} = await import('./sqlite-init.ts')
+    const {prepareSqlite} = await import('./sqlite/init.ts')
     return prepareSqlite(address.path, {makeFolder: address.isDefault, dryRun})
   }
   if (address.driver === 'mysql') {
-    const {prepareMysql} = await import('./mysql.ts')
+    const {prepareMysql} = await import('./mysql/store.ts')
     return prepareMysql(address.url, addressName(address), {dryRun})
   }
-  const {preparePostgres} = await import('./postgres-init.ts')
+  const {preparePostgres} = await import('./postgres/init.ts')
   return preparePostgres(address.url, addressName(address), {dryRun})
 }

@@ -10,9 +10,9 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {setImmediate as breathe} from 'node:timers/promises'
 import {deserialize, serialize} from 'node:v8'
-import {monotonic} from '../clock.ts'
-import {StoreError} from '../errors.ts'
-import type {NewJob} from '../job.ts'
+import {monotonic} from '../jobs/clock.ts'
+import {StoreError} from '../jobs/errors.ts'
+import type {NewJob} from '../jobs/job.ts'
 
 /** A stretch is what is handled at once: so many jobs, or so many bytes of arguments. */
 const STRETCH_JOBS = 1000

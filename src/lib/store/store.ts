@@ -19,7 +19,7 @@ import type {
   RowRef,
   Settlement,
   StatusRow,
-} from '../job.ts'
+} from '../jobs/job.ts'
 
 export interface Store {
   /** The database as a message may name it: no password. */

@@ -1,8 +1,8 @@
 /**
  * One attempt at a job, as the dispatcher follows it: grabbed, perhaps waiting for an executor, running, ended, settled.
  */
-import type {JobRow, Lease, Outcome, Settlement} from '../job.ts'
-import type {Ended, Run} from './executor.ts'
+import type {JobRow, Lease, Outcome, Settlement} from '../jobs/job.ts'
+import type {Ended, Run} from './executors/executor.ts'
 import {cut, withMessageCut} from './messages.ts'
 
 /** An error of a server may repeat what it did not take. */

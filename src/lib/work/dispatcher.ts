@@ -10,23 +10,24 @@
  * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
  * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
  */
-import {monotonic} from '../clock.ts'
-import {idTooLarge, StoreError} from '../errors.ts'
-import type {Events} from '../events.ts'
-import {ALL_FUNCS, idOf, type JobRow} from '../job.ts'
+
+import type {Events} from '../hooks/events.ts'
+import {monotonic} from '../jobs/clock.ts'
+import {idTooLarge, StoreError} from '../jobs/errors.ts'
+import {ALL_FUNCS, idOf, type JobRow} from '../jobs/job.ts'
+import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {Store, Turn} from '../store/store.ts'
-import {MAX_TIMER_MS} from '../time.ts'
-import {Accounts, type Summary} from './accounts.ts'
-import {Ahead} from './ahead.ts'
 import {Attempt} from './attempt.ts'
-import {Attention} from './attention.ts'
-import type {Ended, Executors, Room} from './executor.ts'
+import {ChangeSubscription} from './change-subscription.ts'
+import type {Ended, Executors, Room} from './executors/executor.ts'
 import {LEASE_SECONDS, Leases} from './leases.ts'
-import type {JobLog} from './log.ts'
+import type {JobLog} from './log/log.ts'
 import {Losses} from './losses.ts'
-import {Overruns} from './overruns.ts'
-import {StorePatience} from './patience.ts'
+import {Outcomes, type Summary} from './outcomes.ts'
+import {Prefetch} from './prefetch.ts'
 import {isOfStore, RefusedEnds} from './refused-ends.ts'
+import {RunTimeouts} from './run-timeouts.ts'
+import {StoreRetry} from './store-retry.ts'
 
 /** How often what could not be settled is tried again. */
 const PENDING_MS = 1000
@@ -59,15 +60,15 @@ export class Dispatcher {
   readonly #executors: Executors
   readonly #options: DispatcherOptions
   readonly #log: JobLog
-  readonly #patience: StorePatience
-  readonly #attention: Attention
+  readonly #storeRetry: StoreRetry
+  readonly #changes: ChangeSubscription
   readonly #leases: Leases
-  readonly #accounts: Accounts
+  readonly #outcomes: Outcomes
   readonly #running = new Set<Attempt>()
-  readonly #overruns: Overruns
+  readonly #runTimeouts: RunTimeouts
   readonly #refusedEnds: RefusedEnds
   readonly #losses: Losses
-  readonly #ahead: Ahead
+  readonly #prefetched: Prefetch
   /** Ended, or given back, and not settled yet. */
   #finished: Attempt[] = []
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
@@ -90,20 +91,20 @@ export class Dispatcher {
     this.#store = store
     this.#executors = executors
     this.#options = options
-    this.#ahead = new Ahead(options.prefetch)
+    this.#prefetched = new Prefetch(options.prefetch)
     this.#log = log
-    this.#patience = new StorePatience(store.name, options.mode === 'forever', log)
-    this.#attention = new Attention(store, this.#look)
-    this.#leases = new Leases(store, this.#patience, log, this.wake)
-    this.#accounts = new Accounts(log, events, {keepsFailures: options.mode !== 'forever'})
-    this.#refusedEnds = new RefusedEnds(store, this.#patience, log)
+    this.#storeRetry = new StoreRetry(store.name, options.mode === 'forever', log)
+    this.#changes = new ChangeSubscription(store, this.#look)
+    this.#leases = new Leases(store, this.#storeRetry, log, this.wake)
+    this.#outcomes = new Outcomes(log, events, {keepsFailures: options.mode !== 'forever'})
+    this.#refusedEnds = new RefusedEnds(store, this.#storeRetry, log)
     this.#losses = new Losses(message => log.trouble(message))
-    this.#overruns = new Overruns(this.#running, attempt => this.#stop(attempt, 'overrun'))
+    this.#runTimeouts = new RunTimeouts(this.#running, attempt => this.#stop(attempt, 'overrun'))
   }
 
   /** Jobs that have ended here so far, and how many of these attempts failed. */
   get progress(): {ended: number; failed: number} {
-    return {ended: this.#accounts.ended, failed: this.#accounts.counts.failed}
+    return {ended: this.#outcomes.ended, failed: this.#outcomes.counts.failed}
   }
 
   get running(): number {
@@ -129,14 +130,14 @@ export class Dispatcher {
   /** A signal: finish what runs, for at most shutdownTimeoutMs. The second one: stop it and release the jobs. */
   end(): void {
     this.#signalled = true
-    this.#patience.end()
+    this.#storeRetry.end()
     if (this.#ending === 'no') this.#finish()
     else this.#stopRunning()
   }
 
   /** Works until it is done or told to end; then all has settled and nothing runs. @throws StoreError */
   async run(): Promise<Summary> {
-    this.#attention.listen()
+    this.#changes.listen()
     this.#leases.start()
     const {maxTimeMs} = this.#options
     const maxTime =
@@ -147,18 +148,18 @@ export class Dispatcher {
       await this.#tellTooLargeId()
       await this.#loop()
     } finally {
-      this.#attention.stop()
+      this.#changes.stop()
       this.#leases.stop()
-      this.#overruns.stop()
+      this.#runTimeouts.stop()
       for (const timer of [maxTime, this.#timer, this.#flush]) clearTimeout(timer)
     }
-    const {counts, taken, notDone} = this.#accounts
+    const {counts, taken, notDone} = this.#outcomes
     return {...counts, taken, notDone, cutShort: this.#isCutShort()}
   }
 
   /** Once: it stays as long as nobody mends it. */
   async #tellTooLargeId(): Promise<void> {
-    const digits = await this.#patience.with(
+    const digits = await this.#storeRetry.with(
       () => this.#store.tooLargeId(),
       () => true,
     )
@@ -174,7 +175,7 @@ export class Dispatcher {
       this.#startWaiting()
       const room = this.#room()
       if (this.#isTurnDue(room)) await this.#turn(room)
-      this.#options.onProgress?.(this.#accounts.ended, this.#running.size)
+      this.#options.onProgress?.(this.#outcomes.ended, this.#running.size)
       if (this.#isDone()) return
       this.#giveUpIfStuck()
       if (!this.#awake) await new Promise<void>(resolve => (this.#resume = resolve))
@@ -189,15 +190,15 @@ export class Dispatcher {
   // ---- the turn
 
   #room(): Room {
-    const room = this.#executors.room(this.#ahead.wanted)
+    const room = this.#executors.room(this.#prefetched.wanted)
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
-    const left = (mode === 'once' ? 1 : maxJobs) - this.#accounts.taken
-    const limit = this.#ending === 'no' ? Math.max(0, Math.min(room.limit - this.#ahead.size, left)) : 0
+    const left = (mode === 'once' ? 1 : maxJobs) - this.#outcomes.taken
+    const limit = this.#ending === 'no' ? Math.max(0, Math.min(room.limit - this.#prefetched.size, left)) : 0
     return limit === room.limit ? room : {...room, limit}
   }
 
   #isTurnDue({limit}: Room): boolean {
-    if (this.#ahead.isLow) return limit > 0 || this.#finished.length > 0
+    if (this.#prefetched.isLow) return limit > 0 || this.#finished.length > 0
     return this.#flushIsDue && this.#finished.length > 0
   }
 
@@ -217,7 +218,7 @@ export class Dispatcher {
     const at = monotonic()
     let turn: Turn | null
     try {
-      turn = await this.#patience.with(
+      turn = await this.#storeRetry.with(
         () => this.#store.turn(settlements, want),
         () => settlements.length === 0 && this.#running.size === 0,
         at,
@@ -239,10 +240,10 @@ export class Dispatcher {
   /** @returns those whose end was refused */
   #heed(turn: Turn, finished: readonly Attempt[]): Attempt[] {
     const refused = this.#heedSettled(finished, turn.settled)
-    this.#accounts.buried(turn.buried)
+    this.#outcomes.buried(turn.buried)
     for (const job of turn.jobs) {
-      this.#accounts.grabbed(job, turn.now)
-      this.#ahead.add(new Attempt(job, this.#clock.at))
+      this.#outcomes.grabbed(job, turn.now)
+      this.#prefetched.add(new Attempt(job, this.#clock.at))
     }
     if (this.#ending === 'no') this.#startWaiting()
     else this.#giveBack(() => true) // told to end since the turn began
@@ -273,16 +274,16 @@ export class Dispatcher {
 
   #settled(attempt: Attempt, result: Turn['settled'][number]): void {
     if (!attempt.run) {
-      this.#accounts.givenBack(attempt)
+      this.#outcomes.givenBack(attempt)
       return
     }
-    this.#accounts.settled(attempt, result)
+    this.#outcomes.settled(attempt, result)
     if (!result.held) this.#losses.add(attempt.job)
-    this.#options.onProgress?.(this.#accounts.ended, this.#running.size)
+    this.#options.onProgress?.(this.#outcomes.ended, this.#running.size)
   }
 
   #settleLater(): void {
-    if (this.#patience.isOver)
+    if (this.#storeRetry.isOver)
       throw new StoreError('UNREACHABLE', `${this.#finished.length} jobs could not be settled`, {
         hint: 'their database is out of reach; they run again when their leases have run out',
       })
@@ -303,12 +304,12 @@ export class Dispatcher {
     const {workDelayMs} = this.#options
     if (jobs.length === limit) {
       if (this.#room().limit > 0) this.wake() // an executor of the other kind has room left
-      if (this.#ahead.size > 0) this.#timer = setTimeout(this.#look, Math.min(workDelayMs, MAX_TIMER_MS))
-      if (this.#options.prefetch === 0) this.#attention.foundAll() // what waits here must hear of a pause
+      if (this.#prefetched.size > 0) this.#timer = setTimeout(this.#look, Math.min(workDelayMs, MAX_TIMER_MS))
+      if (this.#options.prefetch === 0) this.#changes.foundAll() // what waits here must hear of a pause
       return
     }
     this.#exhausted = isWhole && jumped === undefined
-    if (!this.#attention.foundLess()) this.wake()
+    if (!this.#changes.foundLess()) this.wake()
     // Due times are whole seconds: the next look is just behind the second's turn
     const intoSecond = Date.now() % 1000
     const due = nextDueIn === null ? Infinity : Math.max(10, nextDueIn * 1000 - intoSecond + 5)
@@ -322,7 +323,7 @@ export class Dispatcher {
     if (!this.#isIdle()) return false
     if (this.#ending !== 'no') return true
     const {mode, maxJobs = Number.POSITIVE_INFINITY} = this.#options
-    if (this.#accounts.taken >= (mode === 'once' ? 1 : maxJobs)) return true
+    if (this.#outcomes.taken >= (mode === 'once' ? 1 : maxJobs)) return true
     return mode !== 'forever' && this.#exhausted && !this.#awake
   }
 
@@ -333,39 +334,39 @@ export class Dispatcher {
   }
 
   #isIdle(): boolean {
-    return this.#running.size === 0 && this.#finished.length === 0 && this.#ahead.size === 0
+    return this.#running.size === 0 && this.#finished.length === 0 && this.#prefetched.size === 0
   }
 
   // ---- what was taken ahead
 
   /** Starts as many as there is room for. What no executor can start any more goes back to the queue. */
   #startWaiting(since?: number): void {
-    if (this.#ahead.size === 0) return
+    if (this.#prefetched.size === 0) return
     const now = since ?? monotonic()
-    for (let next = this.#ahead.first; next; next = this.#ahead.first) {
+    for (let next = this.#prefetched.first; next; next = this.#prefetched.first) {
       const prospect = this.#executors.prospect(next.job.func)
       if (prospect === 'soon') return
       if (prospect === 'now' && !this.#leases.isFresh(next, now)) {
         this.#leases.renewNow()
         return
       }
-      this.#ahead.shift()
+      this.#prefetched.shift()
       if (prospect === 'now') this.#start(next, now)
       else this.#finished.push(next)
     }
   }
 
   #giveBack(isWanted: (attempt: Attempt) => boolean): void {
-    this.#finished.push(...this.#ahead.takeOut(isWanted))
+    this.#finished.push(...this.#prefetched.takeOut(isWanted))
   }
 
   /** Where a worker of one has died. */
   async #heedDeaths(taken: readonly JobRow[]): Promise<void> {
-    const died = await this.#patience.with(
+    const died = await this.#storeRetry.with(
       () => this.#store.died(taken),
       () => this.#isIdle(),
     )
-    const back = this.#ahead.takeOutFrom(died ?? [])
+    const back = this.#prefetched.takeOutFrom(died ?? [])
     if (back.length === 0) return
     this.#finished.push(...back)
     this.wake()
@@ -374,8 +375,8 @@ export class Dispatcher {
   /** What is paused is not started any more. */
   async #obeyPauses(): Promise<void> {
     this.#looks = false
-    if (this.#ahead.size === 0) return
-    const paused = await this.#patience.with(
+    if (this.#prefetched.size === 0) return
+    const paused = await this.#storeRetry.with(
       () => this.#store.paused(),
       () => this.#isIdle(),
     )
@@ -390,8 +391,8 @@ export class Dispatcher {
     attempt.startedAt = this.#clock.now + Math.floor((now - this.#clock.at) / 1000)
     attempt.run = this.#executors.start(attempt.job, now, ended => this.#hasEnded(attempt, ended))
     this.#running.add(attempt)
-    this.#overruns.watch(attempt)
-    this.#accounts.started(attempt)
+    this.#runTimeouts.watch(attempt)
+    this.#outcomes.started(attempt)
   }
 
   #hasEnded(attempt: Attempt, ended: Ended): void {
@@ -400,8 +401,8 @@ export class Dispatcher {
     this.#running.delete(attempt)
     this.#finished.push(attempt)
     if (this.#executors.isPrompt) this.#startWaiting(now)
-    else if (this.#ahead.size > 0) this.#starting ??= setImmediate(this.#startInTurn)
-    if (this.#ahead.isLow || this.#finished.length >= this.#options.prefetch) this.#flushNow()
+    else if (this.#prefetched.size > 0) this.#starting ??= setImmediate(this.#startInTurn)
+    if (this.#prefetched.isLow || this.#finished.length >= this.#options.prefetch) this.#flushNow()
     else this.#flush ??= setTimeout(this.#flushNow, FLUSH_MS)
   }
 
@@ -424,11 +425,11 @@ export class Dispatcher {
 
   /** What has ended but is not settled yet needs its lease as well, and so does what waits. */
   async #renew(): Promise<void> {
-    const held = [...this.#running, ...this.#finished, ...this.#ahead]
+    const held = [...this.#running, ...this.#finished, ...this.#prefetched]
     const lost = await this.#leases.renew(held, () => this.#isIdle())
     if (lost.length === 0) return
-    for (const attempt of lost) if (!attempt.run) this.#accounts.givenBack(attempt)
-    this.#ahead.takeOut(attempt => lost.includes(attempt))
+    for (const attempt of lost) if (!attempt.run) this.#outcomes.givenBack(attempt)
+    this.#prefetched.takeOut(attempt => lost.includes(attempt))
   }
 
   // ---- the end
@@ -452,6 +453,6 @@ export class Dispatcher {
 
   #isCutShort(): boolean {
     if (!this.#signalled) return false
-    return this.#options.mode !== 'forever' || this.#accounts.counts.released > 0
+    return this.#options.mode !== 'forever' || this.#outcomes.counts.released > 0
   }
 }

@@ -16,13 +16,13 @@ import {
   statSync,
 } from 'node:fs'
 import {basename, dirname, extname, join, relative, resolve} from 'node:path'
-import type {Settings} from '../config.ts'
-import type {FuncSettings} from '../config-schema.ts'
-import {ProcessError, UsageError, WorkerError} from '../errors.ts'
-import {parseWhole} from '../names.ts'
-import {strangersWay} from '../own-files.ts'
-import {parseDuration} from '../time.ts'
-import {isShort} from './shortage.ts'
+import {strangersWay} from '../config/own-files.ts'
+import type {FuncSettings} from '../config/schema.ts'
+import type {Settings} from '../config/settings.ts'
+import {ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
+import {parseWhole} from '../jobs/names.ts'
+import {parseDuration} from '../jobs/time.ts'
+import {isShort} from './executors/shortage.ts'
 
 export const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
@@ -52,7 +52,7 @@ export interface HandlerOptions {
   exec?: readonly string[] | undefined
   /** Absolute. */
   folder: string
-  /** Somebody has said that it is this one; else all that is taken from it must be this user's own (own-files.ts). */
+  /** Somebody has said that it is this one; else all that is taken from it must be this user's own (config/own-files.ts). */
   isNamed: boolean
   settings: Pick<Settings, 'config' | 'folder'>
 }

@@ -5,20 +5,21 @@
  * with it (what it then settles is fenced by its lease), one that never ends can't be killed, and one that ends the
  * process ends all of it. It listens to no signal, opens no port and prints nothing: that is the application's.
  */
-import {closest} from '../closest.ts'
-import type {JobqConfig} from '../config-schema.ts'
-import {UsageError} from '../errors.ts'
-import type {Events} from '../events.ts'
-import type {ArgOf, FuncName, Functions} from '../functions.ts'
-import {checkFunc} from '../names.ts'
+
+import type {JobqConfig} from '../config/schema.ts'
+import type {Events} from '../hooks/events.ts'
+import {NO_SUPPORT, type Support} from '../hooks/extensions.ts'
+import {closest} from '../jobs/closest.ts'
+import {UsageError} from '../jobs/errors.ts'
+import type {ArgOf, FuncName, Functions} from '../jobs/functions.ts'
+import {checkFunc} from '../jobs/names.ts'
+import type {OfJob, Worker} from '../jobs/worker.ts'
 import type {Store} from '../store/store.ts'
-import {NO_SUPPORT, type Support} from '../support.ts'
-import type {OfJob, Worker} from '../worker.ts'
-import type {Summary} from './accounts.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
-import {InlineExecutors} from './inline-executors.ts'
-import type {JobLog} from './log.ts'
-import {type ReadyWorker, readyWorker} from './run-job.ts'
+import {InlineExecutors} from './executors/inline.ts'
+import {type ReadyWorker, readyWorker} from './executors/run-job.ts'
+import type {JobLog} from './log/log.ts'
+import type {Summary} from './outcomes.ts'
 
 /** A worker, or only its `work`, for each function that is to be worked. */
 export type InlineWorkers<F = Functions> = {

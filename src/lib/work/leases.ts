@@ -2,12 +2,12 @@
  * Keeping the right to jobs: a lease is short, so that a dead machine's jobs run again soon, and is renewed as long as
  * its job waits here, runs, or has ended and is not settled yet.
  */
-import {monotonic} from '../clock.ts'
-import {idOf} from '../job.ts'
+import {monotonic} from '../jobs/clock.ts'
+import {idOf} from '../jobs/job.ts'
 import type {Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
-import type {JobLog} from './log.ts'
-import type {StorePatience} from './patience.ts'
+import type {JobLog} from './log/log.ts'
+import type {StoreRetry} from './store-retry.ts'
 
 export const LEASE_SECONDS = 60
 const RENEW_MS = 20_000
@@ -16,16 +16,16 @@ const FRESH_MS = LEASE_SECONDS * 1000 - RENEW_MS
 
 export class Leases {
   readonly #store: Store
-  readonly #patience: StorePatience
+  readonly #storeRetry: StoreRetry
   readonly #log: JobLog
   #interval: NodeJS.Timeout | undefined
   readonly #onDue: () => void
   #isDue = false
 
   /** @param onDue called whenever it is time to renew */
-  constructor(store: Store, patience: StorePatience, log: JobLog, onDue: () => void) {
+  constructor(store: Store, storeRetry: StoreRetry, log: JobLog, onDue: () => void) {
     this.#store = store
-    this.#patience = patience
+    this.#storeRetry = storeRetry
     this.#log = log
     this.#onDue = onDue
   }
@@ -61,7 +61,7 @@ export class Leases {
     if (held.length === 0) return []
     const leases = held.map(({lease}) => lease)
     const since = monotonic()
-    const renewed = await this.#patience.with(() => this.#store.renew(leases, LEASE_SECONDS), isIdle)
+    const renewed = await this.#storeRetry.with(() => this.#store.renew(leases, LEASE_SECONDS), isIdle)
     if (!renewed) return []
     const byId = new Map(renewed.map(lease => [idOf(lease), lease]))
     const lost: Attempt[] = []

@@ -3,8 +3,8 @@
  * something gives jobs back the moment they are taken (a trigger, another program), the same job is lost again and again, as
  * fast as it runs. Then its function is left alone for a while, longer each time.
  */
-import {monotonic} from '../clock.ts'
-import {idOf, type RowRef} from '../job.ts'
+import {monotonic} from '../jobs/clock.ts'
+import {idOf, type RowRef} from '../jobs/job.ts'
 
 const FIRST_PAUSE_MS = 1000
 const MAX_PAUSE_MS = 60_000

@@ -2,7 +2,7 @@
  * What is kept of a message: exception_log, jobq_wait and the log hold 64 KiB of it, its beginning and its end. What a
  * worker throws may be of any size, an answer of some server in it say, and no server takes a statement of any size.
  */
-import {MAX_DEATHS, type Outcome} from '../job.ts'
+import {MAX_DEATHS, type Outcome} from '../jobs/job.ts'
 
 /** In UTF-8. docs/workers.md names it. */
 export const MAX_MESSAGE_BYTES = 64 << 10

@@ -6,23 +6,23 @@
  * that is taken, it is left: its job's lease runs out, and counts as a death, so that it can't go on for ever. That a
  * store is at fault which then takes nothing at all is no job's doing.
  */
-import {StoreError} from '../errors.ts'
-import {idOf} from '../job.ts'
+import {StoreError} from '../jobs/errors.ts'
+import {idOf} from '../jobs/job.ts'
 import type {SettleResult, Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
-import type {JobLog} from './log.ts'
-import type {StorePatience} from './patience.ts'
+import type {JobLog} from './log/log.ts'
+import type {StoreRetry} from './store-retry.ts'
 
 const NOTHING = {funcs: [], limit: 0, lease: 0}
 
 export class RefusedEnds {
   readonly #store: Store
-  readonly #patience: StorePatience
+  readonly #storeRetry: StoreRetry
   readonly #log: JobLog
 
-  constructor(store: Store, patience: StorePatience, log: JobLog) {
+  constructor(store: Store, storeRetry: StoreRetry, log: JobLog) {
     this.#store = store
-    this.#patience = patience
+    this.#storeRetry = storeRetry
     this.#log = log
   }
 
@@ -44,7 +44,7 @@ export class RefusedEnds {
   }
 
   async #write({settlement}: Attempt): Promise<SettleResult> {
-    const turn = await this.#patience.with(
+    const turn = await this.#storeRetry.with(
       () => this.#store.turn([settlement], NOTHING),
       () => false,
     )

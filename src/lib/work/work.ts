@@ -1,25 +1,25 @@
 /**
- * `jobq work` as one call: finds the workers, forms the crew, runs the dispatcher, obeys signals, leaves nothing behind.
+ * `jobq work` as one call: finds the workers, puts the executors together, runs the dispatcher, obeys signals, leaves nothing behind.
  * Qudo::Parallel::Manager's part.
  */
 import type {Server} from 'node:net'
 import {join} from 'node:path'
-import {databasesName, resolveSettings, type Settings} from '../config.ts'
-import type {JobqConfig} from '../config-schema.ts'
-import {EXIT} from '../errors.ts'
-import {ADMIN_PORT} from '../names.ts'
-import type {JobQueue} from '../queue.ts'
-import type {Summary} from './accounts.ts'
-import {serveScoreboard} from './admin.ts'
-import {Crew, leftOutWords} from './crew.ts'
+import type {JobQueue} from '../client/queue.ts'
+import type {JobqConfig} from '../config/schema.ts'
+import {databasesName, resolveSettings, type Settings} from '../config/settings.ts'
+import {EXIT} from '../jobs/errors.ts'
+import {ADMIN_PORT} from '../jobs/names.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
+import {CombinedExecutors, leftOutWords} from './executors/combined.ts'
+import type {PoolOptions, PoolSettings} from './executors/pool.ts'
+import {Guardian} from './executors/process-groups.ts'
 import {type Found, findHandlers, type Handler} from './handlers.ts'
-import type {JobLog} from './log.ts'
-import {serveStatus, socketPath} from './managers.ts'
-import type {PoolOptions, PoolSettings} from './pool.ts'
-import {Guardian} from './processes.ts'
-import {Scoreboard} from './scoreboard.ts'
-import {SystemdNotifier} from './supervisor.ts'
+import type {JobLog} from './log/log.ts'
+import type {Summary} from './outcomes.ts'
+import {serveScoreboard} from './status/admin.ts'
+import {serveStatus, socketPath} from './status/managers.ts'
+import {Scoreboard} from './status/scoreboard.ts'
+import {SystemdNotifier} from './systemd.ts'
 
 /** What is undefined comes from the configuration file, else from Qudo's defaults. */
 export interface WorkOptions
@@ -82,10 +82,14 @@ export async function work(
   const {store, events} = queue
   for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
-  const crew = new Crew(handlers, {...poolSettings(options, settings), db: queue.address}, surroundings)
+  const executors = new CombinedExecutors(
+    handlers,
+    {...poolSettings(options, settings), db: queue.address},
+    surroundings,
+  )
   const dispatching = dispatcherOptions(options, settings)
-  const dispatcher = new Dispatcher(store, crew, dispatching, log, events)
-  const scoreboard = new Scoreboard(crew, dispatcher, databasesName(settings))
+  const dispatcher = new Dispatcher(store, executors, dispatching, log, events)
+  const scoreboard = new Scoreboard(executors, dispatcher, databasesName(settings))
   const systemd = new SystemdNotifier(log)
   const servers: Server[] = []
   const reload = async () => {
@@ -96,11 +100,11 @@ export async function work(
       const found = handlersOf(options, now, log)
       for (const {func, error} of found.leftOut)
         log.trouble(
-          crew.handled.includes(func)
+          executors.handled.includes(func)
             ? `${func} goes on as it was: ${error.message}`
             : leftOutWords(func, error.message, error.hint),
         )
-      crew.reload(found, poolSettings(options, now))
+      executors.reload(found, poolSettings(options, now))
     } catch (error) {
       log.trouble(`not reloaded: ${(error as Error).message}`)
     }
@@ -116,8 +120,8 @@ export async function work(
     },
     reload: () => void reload(),
     resize: by => {
-      crew.resize(by)
-      log.debug(`max_workers is ${crew.maxWorkers}`)
+      executors.resize(by)
+      log.debug(`max_workers is ${executors.maxWorkers}`)
       dispatcher.wake()
     },
     reopenLog,
@@ -125,21 +129,25 @@ export async function work(
   let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
   try {
     servers.push(...(await serve(queue, scoreboard, options, settings, log)))
-    await Promise.race([crew.ready(), signals.end]) // a worker's import may take long
+    await Promise.race([executors.ready(), signals.end]) // a worker's import may take long
     if (!signals.ended) {
       systemd.ready()
-      const worked = handlers.filter(({func}) => crew.handled.includes(func))
-      options.onStart?.({database: databasesName(settings), handlers: worked, maxWorkers: crew.maxWorkers})
+      const worked = handlers.filter(({func}) => executors.handled.includes(func))
+      options.onStart?.({
+        database: databasesName(settings),
+        handlers: worked,
+        maxWorkers: executors.maxWorkers,
+      })
     }
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
-    const isWhole = found.leftOut.length === 0 && handlers.every(({func}) => crew.handled.includes(func))
+    const isWhole = found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
   } finally {
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
-    await crew.close(patienceMs)
+    await executors.close(patienceMs)
     await guardian.close()
   }
 }

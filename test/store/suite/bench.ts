@@ -8,7 +8,7 @@ import type {
   Outcome,
   Settlement,
   StoredArg,
-} from '../../../src/lib/job.ts'
+} from '../../../src/lib/jobs/job.ts'
 import type {SettleResult, Store, Want} from '../../../src/lib/store/store.ts'
 import {until} from '../../support/until.ts'
 

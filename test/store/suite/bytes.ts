@@ -1,8 +1,8 @@
 /** Arguments and names come back as they were; the schema is made once. */
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
-import {DuplicateJobError} from '../../../src/lib/errors.ts'
-import type {StoredArg} from '../../../src/lib/job.ts'
+import {DuplicateJobError} from '../../../src/lib/jobs/errors.ts'
+import type {StoredArg} from '../../../src/lib/jobs/job.ts'
 import {
   assertArg,
   assertBytes,

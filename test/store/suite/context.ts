@@ -1,6 +1,6 @@
 /** What travels beside the argument. */
 import assert from 'node:assert/strict'
-import type {Outcome} from '../../../src/lib/job.ts'
+import type {Outcome} from '../../../src/lib/jobs/job.ts'
 import {countOf, endLeases, newJob, settle, type Tests, take, takeOne, want} from './bench.ts'
 
 const TRACE = '{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}'

@@ -1,7 +1,7 @@
 /** How a job has ended, for who waits for it. */
 import assert from 'node:assert/strict'
-import type {JobEnd, NewJob, Outcome} from '../../../src/lib/job.ts'
-import {deathMessage} from '../../../src/lib/job.ts'
+import type {JobEnd, NewJob, Outcome} from '../../../src/lib/jobs/job.ts'
+import {deathMessage} from '../../../src/lib/jobs/job.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {countOf, endLeases, ids, newJob, rings, settle, type Tests, take, takeOne, want} from './bench.ts'
 

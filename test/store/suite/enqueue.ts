@@ -1,7 +1,7 @@
 /** What enqueue, enqueueMany and the unique keys do. */
 import assert from 'node:assert/strict'
-import {ArgumentError, DuplicateJobError} from '../../../src/lib/errors.ts'
-import type {NewJob, Outcome} from '../../../src/lib/job.ts'
+import {ArgumentError, DuplicateJobError} from '../../../src/lib/jobs/errors.ts'
+import type {NewJob, Outcome} from '../../../src/lib/jobs/job.ts'
 import {
   assertArg,
   assertBetween,

@@ -1,6 +1,6 @@
 /** Which jobs a turn takes, and in which order. */
 import assert from 'node:assert/strict'
-import {ALL_FUNCS} from '../../../src/lib/job.ts'
+import {ALL_FUNCS} from '../../../src/lib/jobs/job.ts'
 import {
   assertBetween,
   assertBytes,

@@ -1,7 +1,7 @@
 /** Who holds a job: leases, fences, renewals, beside Perl. */
 import assert from 'node:assert/strict'
 import {mock} from 'node:test'
-import type {JobRow, Outcome} from '../../../src/lib/job.ts'
+import type {JobRow, Outcome} from '../../../src/lib/jobs/job.ts'
 import {
   assertBetween,
   countOf,

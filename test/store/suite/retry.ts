@@ -6,7 +6,7 @@ import {
   DuplicateJobError,
   NotFoundError,
   StillTriedError,
-} from '../../../src/lib/errors.ts'
+} from '../../../src/lib/jobs/errors.ts'
 import {
   assertBetween,
   assertBytes,

@@ -6,7 +6,7 @@ import {
   MAX_DEATHS,
   type Outcome,
   type Settlement,
-} from '../../../src/lib/job.ts'
+} from '../../../src/lib/jobs/job.ts'
 import type {Store, Turn} from '../../../src/lib/store/store.ts'
 import {
   assertArg,

@@ -1,6 +1,6 @@
 /** Noticing what others do. */
 import assert from 'node:assert/strict'
-import type {JobRow} from '../../../src/lib/job.ts'
+import type {JobRow} from '../../../src/lib/jobs/job.ts'
 import {until} from '../../support/until.ts'
 import {logs, NOW, newJob, perlEnqueue, rings, settle, type Tests, take} from './bench.ts'
 

@@ -1,7 +1,7 @@
 /** Jobs in a transaction of the application's own. */
 import assert from 'node:assert/strict'
-import {ArgumentError, DuplicateJobError, TransactionError} from '../../../src/lib/errors.ts'
-import type {EnqueuedJob, NewJob} from '../../../src/lib/job.ts'
+import {ArgumentError, DuplicateJobError, TransactionError} from '../../../src/lib/jobs/errors.ts'
+import type {EnqueuedJob, NewJob} from '../../../src/lib/jobs/job.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {
   assertBetween,

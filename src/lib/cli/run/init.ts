@@ -1,0 +1,34 @@
+/** `jobq init` in words: what it did; and as SQL, what it would do. */
+import type {Preparation} from '../../index.ts'
+
+/** @returns `text` for standard output and `notes` for people: SQL must have nothing else between it */
+export function preparationText(
+  done: readonly Preparation[],
+  dryRun: boolean,
+): {text: string; notes: string[]} {
+  const idle = done.filter(({made, sql}) => made.length === 0 && sql.length === 0)
+  const notes = idle.map(({database}) => `${database}: nothing to do, all is there`)
+  const without = done.flatMap(({database, skipped = []}) =>
+    skipped.map(what => `${database}: without ${what}; jobq works all the same, a bit slower`),
+  )
+  if (!dryRun) {
+    const text = done.map(
+      ({database, made}) =>
+        `${database}: ${made.length > 0 ? `made ${made.join(', ')}` : 'nothing to do, all is there'}`,
+    )
+    return {text: text.join('\n'), notes: without}
+  }
+  const scripts = done
+    .filter(({sql}) => sql.length > 0)
+    .map(({database, sql}) => {
+      const statements = sql.map(delimited).join('')
+      return done.length > 1 ? `-- ${database.replaceAll('\n', ' ')}\n${statements}` : statements
+    })
+  return {text: scripts.join(''), notes}
+}
+
+/** MySQL's client ends a statement at the first semicolon, within a procedure too, unless it is told otherwise. */
+function delimited(statement: string): string {
+  if (!statement.startsWith('CREATE PROCEDURE')) return `${statement};\n`
+  return `DELIMITER $$\n${statement}$$\nDELIMITER ;\n`
+}

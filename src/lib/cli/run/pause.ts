@@ -1,0 +1,30 @@
+/** What `jobq pause` and `jobq resume` have in common: which functions, and a word about those that nobody knows. */
+
+import type {JobQueue} from '../../client/queue.ts'
+import {noSuchFunc} from '../../client/reads.ts'
+import {UsageError} from '../../jobs/errors.ts'
+import {checkFunc} from '../../jobs/names.ts'
+import {oneLine} from '../../render/text.ts'
+import {complain} from '../output-guard.ts'
+
+/** @returns undefined for all. @throws UsageError */
+export function funcsOrAll(id: 'pause' | 'resume', funcs: string[] = [], all = false): string[] | undefined {
+  if (all !== funcs.length > 0) return all ? undefined : funcs.map(func => checkFunc(func, 'FUNC'))
+  throw new UsageError(`expected functions or --all, got ${all ? 'both' : 'neither'}`, {
+    hint: `\`jobq ${id} Notify\` is for one function, \`jobq ${id} --all\` for everything on every host`,
+  })
+}
+
+/** A misspelt name is no error, since a function may be paused before its first job; but it should be seen. */
+export async function complainOfUnseen(queue: JobQueue, funcs: readonly string[] = []): Promise<void> {
+  const known = await queue.funcs()
+  for (const func of funcs.filter(func => !known.includes(func))) {
+    const {message, hint} = noSuchFunc(func, known)
+    complain(`jobq: ${message} (${hint})`)
+  }
+}
+
+/** A function as a line shows it. */
+export function fieldOf(func: string): string {
+  return oneLine(func) || 'everything'
+}

@@ -1,0 +1,85 @@
+/** What `jobq work` says of itself: at its start, when it is told to end, and at the end. */
+import {relative} from 'node:path'
+import type {JobQueue} from '../../client/queue.ts'
+import {ALL_FUNCS, type FuncCounts} from '../../jobs/job.ts'
+import {printable} from '../../jobs/printable.ts'
+import type {Handler} from '../../work/handlers.ts'
+import type {WorkResult, WorkStart} from '../../work/work.ts'
+
+/** How many functions are named; whoever has more knows them. */
+const MAX_NAMED = 8
+
+/** What it works, from where, with what. */
+export function startWords({database, handlers, maxWorkers}: WorkStart): string {
+  const with_ = handlers.map(handler => `${handler.func} (${placeOf(handler)})`)
+  const most = maxWorkers === 1 ? 'one job at once' : `${maxWorkers} jobs at once`
+  return `works ${listed(with_)} from ${database}, ${most}`
+}
+
+function placeOf(handler: Handler): string {
+  const file = handler.kind === 'module' ? handler.file : handler.argv[0]
+  if (handler.kind === 'command' && handler.argv.length > 1) return 'a command'
+  const here = relative('.', file)
+  return here.startsWith('..') ? file : here
+}
+
+export function endingWords(signal: NodeJS.Signals, running: number, seconds: number): string {
+  const how = signal === 'SIGINT' ? 'Ctrl-C' : signal.slice(3)
+  const them = running === 1 ? 'it' : 'them'
+  return `finishing ${count(running, 'job')}, for at most ${seconds} s; a second ${how} stops ${them}`
+}
+
+/** Under --json. */
+export function summaryLine({taken, ...result}: WorkResult): string {
+  const fields = {event: 'summary', taken, ...countsOf(result)}
+  return `${JSON.stringify({time: new Date().toISOString(), ...fields})}\n`
+}
+
+export function summaryWords(result: WorkResult): string {
+  const parts = Object.entries(countsOf(result)).filter(([, count]) => count > 0)
+  return parts.map(([word, count]) => `${count} ${word}`).join(', ')
+}
+
+function countsOf({completed, failed, aborted, released, died, lost}: Omit<WorkResult, 'taken'>) {
+  return {completed, failed, aborted, released, died, lost}
+}
+
+/**
+ * What is to be said where nothing was ready to be worked here.
+ * @param isChosen the functions were named: the others are left to others on purpose
+ * @returns null if there was nothing to do and no one looks: cron would mail each line
+ */
+export async function whyNothing(
+  queue: JobQueue,
+  handled: readonly string[],
+  isChosen: boolean,
+): Promise<string | null> {
+  const isLookedAt = process.stdout.isTTY
+  const ready = (await queue.counts()).filter(({ready}) => ready > 0)
+  const paused = await queue.paused()
+  const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
+  const held = ready.filter(counts => handled.includes(counts.func) && isPaused(counts))
+  const foreign = ready.filter(({func}) => !handled.includes(func))
+  const parts: string[] = []
+  if (held.length > 0) parts.push(`${jobsOf(held)}, paused`)
+  if (foreign.length > 0 && (isLookedAt || !isChosen))
+    parts.push(`${jobsOf(foreign)}, for which this process has no worker`)
+  if (parts.length > 0) return printable(`nothing was ready but ${parts.join('; and ')}`)
+  return isLookedAt ? 'nothing was ready' : null
+}
+
+/** `3 jobs of Notify, Thumbnail` */
+function jobsOf(counts: readonly FuncCounts[]): string {
+  const sum = counts.reduce((sum, {ready}) => sum + ready, 0)
+  return `${count(sum, 'job')} of ${listed(counts.map(({func}) => func))}`
+}
+
+function listed(names: readonly string[]): string {
+  const more = names.length - MAX_NAMED
+  if (more <= 1) return names.join(', ')
+  return `${names.slice(0, MAX_NAMED).join(', ')} and ${more} more`
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`
+}

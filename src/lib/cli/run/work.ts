@@ -1,0 +1,139 @@
+/** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
+
+import type {JobQueue} from '../../client/queue.ts'
+import {monotonic} from '../../jobs/clock.ts'
+import {UsageError} from '../../jobs/errors.ts'
+import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
+import {FileSink, type Sink, streamSink} from '../../work/log/log-writer.ts'
+import {type WorkOptions, type WorkResult, work} from '../../work/work.ts'
+import {complain} from '../output-guard.ts'
+import {endingWords, startWords, summaryLine, summaryWords, whyNothing} from './work-words.ts'
+
+/** @returns the exit status */
+export async function runWorkCommand(
+  queue: JobQueue,
+  options: WorkOptions,
+  {json, debug, logFile}: {json: boolean; debug: boolean; logFile?: string | undefined},
+): Promise<number> {
+  const tellDropped = (lines: number) => droppedLines(lines, json)
+  const sink =
+    logFile === undefined ? streamSink(json ? 1 : 2, tellDropped) : openLogFile(logFile, tellDropped)
+  const isTerminal = process.stderr.isTTY && !json && logFile === undefined
+  const bar = isTerminal && options.mode === 'drain' ? await startBar(queue, options) : null
+  const log = openLog({
+    json,
+    debug,
+    sink,
+    ...(isTerminal ? {paint: await painter()} : {}),
+    ...(bar ? {beforeLine: bar.clear} : {}),
+  })
+  const since = monotonic()
+  let result: WorkResult
+  let handled: readonly string[] = []
+  const tell = (line: string) => {
+    bar?.clear()
+    complain(`jobq: ${line}`)
+  }
+  const told: Partial<WorkOptions> = {
+    onStart: start => {
+      handled = start.handlers.map(({func}) => func)
+      if (options.mode === 'forever') tell(startWords(start))
+    },
+    onEnding: (...facts) => tell(endingWords(...facts)),
+    ...(bar ? {onProgress: bar.update} : {}),
+  }
+  try {
+    result = await work(queue, {...options, ...told}, log, () => {
+      try {
+        sink.reopen()
+      } catch (error) {
+        log.trouble(`the log could not be opened anew (${(error as Error).message})`)
+      }
+    })
+  } finally {
+    bar?.stop()
+  }
+  await sink.flush() // the log may go where the summary goes, which comes last
+  const seconds = (monotonic() - since) / 1000
+  if (options.mode === 'drain' && json) sink.write(summaryLine(result))
+  else if (
+    summaryWords(result) === '' &&
+    (options.mode === 'drain' || (options.mode === 'once' && isTerminal))
+  ) {
+    const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options))
+    if (why !== null) process.stdout.write(`${why}\n`)
+  } else if (options.mode === 'drain')
+    process.stdout.write(`${summaryWords(result)} in ${seconds.toFixed(1)} s\n`)
+  await sink.flush()
+  return result.exitCode
+}
+
+/** Whoever names functions leaves the others to others on purpose. */
+function isChosen({settings}: JobQueue, {abilities}: WorkOptions): boolean {
+  return (abilities ?? settings.config.abilities ?? 'all') !== 'all'
+}
+
+function openLogFile(path: string, tellDropped: (lines: number) => string): Sink {
+  try {
+    return new FileSink(path, tellDropped)
+  } catch (cause) {
+    throw new UsageError(`can't write the log ${JSON.stringify(path)} (${(cause as Error).message})`, {
+      hint: 'check --log and the permissions of its folder',
+      cause,
+    })
+  }
+}
+
+async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
+  const {default: progress} = await import('cli-progress')
+  const counts = await queue.counts()
+  const isAll = abilities === undefined || abilities === 'all'
+  const wanted = counts.filter(({func}) => isAll || abilities.includes(func))
+  let total = wanted.reduce((sum, {ready}) => sum + ready, 0)
+  const bar = new progress.SingleBar({
+    format: '{bar} {value}/{total} jobs, {duration_formatted}, {running} running',
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: Math.max(10, Math.min(40, (process.stderr.columns || 80) - 45)),
+    hideCursor: true,
+    linewrap: true, // lines of the log must not be cut
+    forceRedraw: true, // it comes back below them
+    clearOnComplete: true, // the summary says it all
+    stream: process.stderr,
+    gracefulExit: false,
+  })
+  bar.start(total, 0, {running: 0})
+  return {
+    update: (ended: number, running: number) => {
+      // Retries and jobs enqueued meanwhile come on top of what was ready at the start
+      if (ended > total) {
+        total = ended + running
+        bar.setTotal(total)
+      }
+      bar.update(ended, {running})
+    },
+    clear: () => process.stderr.write('\r\u001b[K'),
+    stop: () => {
+      process.stderr.write('\u001b7') // it goes back to where it saved the cursor last, which is lines above at its start
+      bar.stop()
+    },
+  }
+}
+
+async function painter(): Promise<(outcome: LoggedOutcome) => string> {
+  const {Chalk, supportsColorStderr} = await import('chalk')
+  // NO_COLOR is obeyed here: chalk leaves it to its users
+  const chalk = new Chalk({
+    level: !process.env.NO_COLOR && supportsColorStderr ? supportsColorStderr.level : 0,
+  })
+  const colours = {
+    completed: chalk.green,
+    replaced: chalk.green,
+    failed: chalk.red,
+    aborted: chalk.red,
+    died: chalk.red,
+    released: chalk.yellow,
+    lost: chalk.yellow,
+  }
+  return outcome => colours[outcome](outcome)
+}

@@ -1,0 +1,183 @@
+/** What there is in a queue: jobs, exceptions, statuses, counts; and whether it hands them out. */
+
+import {suggestion} from '../jobs/closest.ts'
+import {NotFoundError, UsageError} from '../jobs/errors.ts'
+import type {FuncName, Functions} from '../jobs/functions.ts'
+import {
+  ALL_FUNCS,
+  type ExceptionRow,
+  type FuncAttempts,
+  type FuncCounts,
+  type FuncTimes,
+  type ListedJob,
+  type StatusRow,
+} from '../jobs/job.ts'
+import {type Stats, statsOf} from '../jobs/stats.ts'
+import type {Store} from '../store/store.ts'
+import type {Calls} from './in-flight.ts'
+import {ALL, check, type ExceptionOptions, type JobOptions, type PageOptions, page, refOf} from './options.ts'
+
+export abstract class QueueView<F = Functions> {
+  /** @internal */
+  protected readonly calls: Calls
+
+  /** @internal */
+  constructor(calls: Calls) {
+    this.calls = calls
+  }
+
+  /** The waiting job of that id, null if there is none. @param db which of several databases, the first being 1 */
+  find(id: number, db?: number): Promise<ListedJob | null> {
+    return this.calls.make(store => {
+      const ref = refOf(db === undefined ? {id} : {id, db}, 'find')
+      return store.find(ref.id, ref.db)
+    })
+  }
+
+  /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time. */
+  list(options: JobOptions = {}): Promise<ListedJob[]> {
+    return this.calls.make(store => {
+      check.list(options)
+      return store.list({...options, ...page(options)})
+    })
+  }
+
+  /** Failed attempts, newest first. Qudo's exception_list. */
+  exceptions(options: ExceptionOptions = {}): Promise<ExceptionRow[]> {
+    return this.calls.make(store => {
+      check.exceptions(options)
+      return store.exceptions({...options, ...page(options)})
+    })
+  }
+
+  /** Finished jobs of functions that keep a status, newest first. Qudo's job_status_list. */
+  statuses(options: PageOptions = {}): Promise<StatusRow[]> {
+    return this.calls.make(store => {
+      check.statuses(options)
+      return store.statuses({...options, ...page(options)})
+    })
+  }
+
+  /**
+   * As list, exceptions and statuses, but row by row in flat memory, and by default all of them.
+   * @throws NotFoundError if the function has never been enqueued here
+   */
+  eachJob(options: JobOptions = {}): AsyncGenerator<ListedJob> {
+    check.list(options)
+    return this.each(options, store => store.eachJob({...options, ...page(options, ALL)}))
+  }
+
+  /** @see eachJob */
+  eachException(options: ExceptionOptions = {}): AsyncGenerator<ExceptionRow> {
+    check.exceptions(options)
+    return this.each(options, store => store.eachException({...options, ...page(options, ALL)}))
+  }
+
+  /** @see eachJob */
+  eachStatus(options: PageOptions = {}): AsyncGenerator<StatusRow> {
+    check.statuses(options)
+    return this.each(options, store => store.eachStatus({...options, ...page(options, ALL)}))
+  }
+
+  /**
+   * Stops handing out jobs, of these functions or, without them, of all, on every host, until resumed. Enqueueing goes on.
+   * @throws UsageError for an empty array: which was made of nothing, and would stop everything
+   */
+  pause(funcs?: readonly string[]): Promise<void> {
+    return this.calls.make(async store => {
+      checkSome(funcs, 'pause')
+      check.funcs(funcs ?? [], 'pause')
+      return store.pause(funcs ?? [ALL_FUNCS])
+    })
+  }
+
+  /** Lifts a pause: of these functions, or every one there is. @returns what was paused, '' for the whole queue */
+  resume(funcs?: readonly string[]): Promise<string[]> {
+    return this.calls.make(async store => {
+      checkSome(funcs, 'resume')
+      check.paused(funcs ?? [], 'resume')
+      return store.resume(funcs ?? (await store.paused()))
+    })
+  }
+
+  /** What is paused: names of functions, '' for the whole queue. */
+  paused(): Promise<string[]> {
+    return this.calls.make(store => store.paused())
+  }
+
+  /** The names of all functions ever enqueued here. */
+  funcs(): Promise<string[]> {
+    return this.calls.make(store => store.funcs())
+  }
+
+  /** How many jobs are in the queue, running ones included: of these functions, or of all. Qudo's job_count. */
+  async count(...funcs: readonly FuncName<F>[]): Promise<number> {
+    const names: readonly string[] = funcs
+    check.funcs(names, 'count')
+    const counts = await this.calls.make(store => store.counts(names.length === 1 ? names[0] : undefined))
+    return counts
+      .filter(({func}) => names.length === 0 || names.includes(func))
+      .reduce((sum, {ready, delayed, running}) => sum + ready + delayed + running, 0)
+  }
+
+  /** Counts by function. @throws NotFoundError if the function has never been enqueued here */
+  async counts(func?: string): Promise<FuncCounts[]> {
+    check.func(func, 'counts')
+    const counts = await this.calls.make(store => store.counts(func))
+    if (func !== undefined && counts.length === 0) throw noSuchFunc(func, await this.funcs())
+    return counts
+  }
+
+  /** Counts and run times by function and in total. @throws NotFoundError as counts */
+  async stats(func?: string): Promise<Stats> {
+    return statsOf(await this.counts(func), await this.times(func), await this.paused())
+  }
+
+  /** Run times by function over the last hour, for those that keep a job status. */
+  times(func?: string): Promise<FuncTimes[]> {
+    return this.calls.make(async store => {
+      check.func(func, 'times')
+      return store.times(func)
+    })
+  }
+
+  /** @internal How attempts have ended, by function, for those that keep a job status; all of it is read. */
+  attempts(func?: string): Promise<FuncAttempts[]> {
+    return this.calls.make(store => store.attempts(func))
+  }
+
+  /** @internal */
+  protected async *each<T>(
+    {func}: {func?: string | undefined},
+    rows: (store: Store) => AsyncGenerator<T>,
+  ): AsyncGenerator<T> {
+    const source = await this.calls.make(async store => {
+      const known = func === undefined ? [] : await store.funcs()
+      if (func !== undefined && !known.includes(func)) throw noSuchFunc(func, known)
+      return rows(store)
+    })
+    try {
+      for (;;) {
+        const {value, done} = await this.calls.make(() => source.next())
+        if (done) return
+        yield value
+      }
+    } finally {
+      await source.return(undefined)
+    }
+  }
+}
+
+/** @param known the functions there are */
+export function noSuchFunc(func: string, known: readonly string[]): NotFoundError {
+  return new NotFoundError(`no job of ${JSON.stringify(func)} was ever enqueued here`, {
+    hint: `${suggestion(func, known)}\`jobq stats\` shows the functions there are`,
+  })
+}
+
+function checkSome(funcs: readonly string[] | undefined, call: string): void {
+  if (!Array.isArray(funcs) || funcs.length > 0) return
+  throw new UsageError(`${call}: expected functions, got an empty array`, {
+    hint: `leave it out to ${call} everything: ${call}()`,
+  })
+}

@@ -1,0 +1,110 @@
+/**
+ * Many retries, one after the other, each in a transaction of its own: what is refused is told and does not stop the
+ * rest, and what is done stays done.
+ */
+import {
+  AlreadyRetriedError,
+  DuplicateJobError,
+  type JobqError,
+  NotFoundError,
+  StillTriedError,
+} from '../jobs/errors.ts'
+import {type EnqueuedJob, type ExceptionRow, idOf, type NewJob, type RowRef} from '../jobs/job.ts'
+import type {Store} from '../store/store.ts'
+
+/** Some exceptions by id, or all that were not retried yet. */
+export type RetryChoice =
+  | {ids: readonly RowRef[]}
+  | {func?: string | undefined; since?: {at: number} | {ago: number} | undefined}
+
+/** A new job (null in a dry run: it would be enqueued), or why there is none. */
+export type RetryOutcome =
+  | {exception: RowRef; func: string; uniqkey: string | null; job: EnqueuedJob | null; refused: null}
+  | {exception: RowRef; refused: JobqError}
+
+interface NewRow {
+  priority: number
+  due: NewJob['due']
+  /** Also those whose job is still tried. */
+  again: boolean
+}
+
+/** Oldest first. Exceptions that the retried jobs cause meanwhile are not met, so that this ends. */
+export async function* retryMany(
+  store: Store,
+  choice: RetryChoice,
+  row: NewRow,
+  dryRun: boolean,
+): AsyncGenerator<RetryOutcome> {
+  const rehearsal = new Rehearsal(store)
+  const retry = (ref: RowRef, exception?: ExceptionRow) =>
+    orRefused(ref, () => (dryRun ? rehearsal.retry(ref, row.again, exception) : retryOne(store, ref, row)))
+  if ('ids' in choice) {
+    for (const ref of choice.ids) yield await retry(ref)
+    return
+  }
+  const all = {...choice, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
+  for await (const exception of store.eachException(all)) {
+    const outcome = await retry(refOf(exception), exception)
+    // Someone else has retried it or deleted it meanwhile: what was wanted of `all` is so
+    const isGone = outcome.refused instanceof AlreadyRetriedError || outcome.refused instanceof NotFoundError
+    if (!isGone) yield outcome
+  }
+}
+
+function refOf({id, db}: RowRef): RowRef {
+  return db === undefined ? {id} : {id, db}
+}
+
+async function retryOne(store: Store, exception: RowRef, row: NewRow): Promise<RetryOutcome> {
+  const job = await store.retry(exception.id, row, exception.db)
+  return {exception, func: job.func, uniqkey: job.uniqkey, job, refused: null}
+}
+
+async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>): Promise<RetryOutcome> {
+  try {
+    return await retry()
+  } catch (error) {
+    if (
+      error instanceof AlreadyRetriedError ||
+      error instanceof DuplicateJobError ||
+      error instanceof StillTriedError ||
+      error instanceof NotFoundError
+    )
+      return {exception, refused: error}
+    throw error
+  }
+}
+
+/** A dry run: says what each retry would, with those before it in mind, and only reads. */
+class Rehearsal {
+  readonly #store: Store
+  readonly #retried = new Set<number | string>()
+  readonly #keys = new Set<string>()
+
+  constructor(store: Store) {
+    this.#store = store
+  }
+
+  async retry(row: RowRef, again: boolean, known?: ExceptionRow): Promise<RetryOutcome> {
+    const exception = known ?? (await this.#store.exceptions({...row, limit: 1, offset: 0}))[0]
+    if (!exception) throw noException(row.id)
+    if (exception.retried || this.#retried.has(idOf(row))) throw new AlreadyRetriedError(row.id)
+    const {func, uniqkey} = exception
+    const tried = again ? null : await this.#store.nextTry(row.id, row.db)
+    if (tried !== null) throw new StillTriedError(row.id, tried)
+    if (uniqkey !== null) {
+      const key = JSON.stringify([row.db, func, uniqkey])
+      const everywhere = await this.#store.list({func, uniqkey, limit: Number.MAX_SAFE_INTEGER, offset: 0})
+      const waiting = everywhere.find(job => job.db === row.db)
+      if (waiting || this.#keys.has(key)) throw new DuplicateJobError(func, uniqkey, waiting?.id ?? null)
+      this.#keys.add(key)
+    }
+    this.#retried.add(idOf(row))
+    return {exception: row, func, uniqkey, job: null, refused: null}
+  }
+}
+
+function noException(id: number): NotFoundError {
+  return new NotFoundError(`no exception ${id}`, {hint: 'see `jobq list --failed`'})
+}

@@ -1,0 +1,120 @@
+/** What a mysql:// address asks of a connection. */
+import {createPublicKey} from 'node:crypto'
+import {readFileSync} from 'node:fs'
+import type {Socket} from 'node:net'
+import {type AuthPlugin, authPlugins, type ConnectionOptions} from 'mysql2'
+import {StoreError} from '../../jobs/errors.ts'
+import {isLoopback, PasswordRefused} from '../shared/peer.ts'
+
+/**
+ * What an address says: mysql://user:password@host:port/database, with
+ * `socket=PATH`; `ssl=true` or `ssl-mode=…`, `ssl-ca=FILE`, `ssl-cert=FILE`, `ssl-key=FILE`, `ssl-verify=false`;
+ * `server-public-key-path=FILE`.
+ * @throws StoreError
+ */
+export function connectionOptions(address: string, name: string): ConnectionOptions {
+  let url: URL
+  try {
+    url = new URL(address)
+  } catch {
+    throw new StoreError('UNREACHABLE', 'the mysql URL can’t be read', {
+      hint: 'write it as mysql://user:password@host:port/database, with %-escapes in user and password',
+    })
+  }
+  const database = decodeURIComponent(url.pathname.slice(1))
+  if (database === '')
+    throw new StoreError('UNREACHABLE', `${name} names no database`, {
+      hint: 'add it behind the host: mysql://user@host/database',
+    })
+  const socketPath = url.searchParams.get('socket') ?? url.searchParams.get('socketPath')
+  const ssl = tlsOptions(url.searchParams, name)
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, '$1') || 'localhost',
+    port: Number(url.port) || 3306,
+    user: decodeURIComponent(url.username) || 'root',
+    password: decodeURIComponent(url.password),
+    database,
+    ...(socketPath ? {socketPath} : {}),
+    ...(ssl ? {ssl} : {}),
+    ...(ssl || socketPath ? {} : {authPlugins: passwordPlugins(url.searchParams, name)}),
+    charset: 'UTF8MB4_BIN',
+    multipleStatements: true,
+    supportBigNumbers: true, // what a number can't hold comes in its digits
+    flags: ['FOUND_ROWS'],
+    connectTimeout: 0, // it ends before what comes behind the handshake: mysql-links.ts
+  }
+}
+
+/** Once TLS is asked for, the server must prove who it is, unless the address says otherwise in so many words. */
+function tlsOptions(params: URLSearchParams, name: string): ConnectionOptions['ssl'] {
+  const mode = modeOf(params)
+  const asked = (params.get('ssl') ?? '').toLowerCase()
+  const files = {ca: params.get('ssl-ca'), cert: params.get('ssl-cert'), key: params.get('ssl-key')}
+  const isOn = asked !== '' || !['', 'preferred', 'prefer', 'allow'].includes(mode) || files.ca !== null
+  if (isTlsOff(params) || !isOn) return undefined
+  const verify = !['false', '0', 'no'].includes(params.get('ssl-verify') ?? '')
+  const given: Record<string, Buffer> = {}
+  for (const [kind, path] of Object.entries(files))
+    if (path !== null) given[kind] = contentOf(path, `${name}: ssl-${kind}`)
+  return {...given, rejectUnauthorized: verify, verifyIdentity: verify && mode !== 'verify_ca'}
+}
+
+function modeOf(params: URLSearchParams): string {
+  return (params.get('ssl-mode') ?? params.get('sslmode') ?? '').toLowerCase().replaceAll('-', '_')
+}
+
+function isTlsOff(params: URLSearchParams): boolean {
+  const asked = (params.get('ssl') ?? '').toLowerCase()
+  return ['disabled', 'disable'].includes(modeOf(params)) || ['false', '0', 'no', 'off'].includes(asked)
+}
+
+/**
+ * Without TLS these two send the password itself, encrypted for a public key. Asked for it, mysql2 takes whatever key the
+ * server sends: fine on this machine, or where the address says that there is to be no TLS.
+ */
+function passwordPlugins(params: URLSearchParams, name: string): Record<string, AuthPlugin> {
+  const path = params.get('server-public-key-path')
+  const own = path === null ? {} : {serverPublicKey: publicKey(path, `${name}: server-public-key-path`)}
+  const strict = {
+    ...own,
+    onServerPublicKey: () => {
+      throw Object.assign(new PasswordRefused(), {code: 'AUTH_REFUSED'})
+    },
+  }
+  const isTold = isTlsOff(params)
+  const guarded =
+    (plugin: typeof authPlugins.caching_sha2_password): AuthPlugin =>
+    metadata => {
+      const {stream} = metadata.connection as unknown as {stream: Socket}
+      return plugin(isTold || isLoopback(stream.remoteAddress) ? own : strict)(metadata)
+    }
+  return {
+    caching_sha2_password: guarded(authPlugins.caching_sha2_password),
+    sha256_password: guarded(authPlugins.sha256_password),
+  }
+}
+
+function publicKey(path: string, what: string): Buffer {
+  const pem = contentOf(path, what)
+  try {
+    createPublicKey(pem)
+    return pem
+  } catch (cause) {
+    throw new StoreError(
+      'UNREACHABLE',
+      `${what}: expected a public key in PEM, got something else in ${path}`,
+      {
+        hint: 'copy the server’s public_key.pem',
+        cause,
+      },
+    )
+  }
+}
+
+function contentOf(path: string, what: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new StoreError('UNREACHABLE', `${what}: can't read ${path}`, {cause})
+  }
+}

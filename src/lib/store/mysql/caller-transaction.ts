@@ -1,0 +1,291 @@
+/**
+ * Storing a job in a transaction of the caller's own, on a connection of mysql2 that the application has open on the
+ * queue's database. It may be another copy of mysql2, with or without promises: it is known by what it can do.
+ *
+ * The connection is set up as its owner likes: values are sent as hexadecimal text, which means the same in every
+ * character set and sql_mode. Nothing is remembered of the database from one call to the next: the caller may have rolled
+ * back in between.
+ */
+import type {Connection} from 'mysql2'
+import {JobqError, TransactionError} from '../../jobs/errors.ts'
+import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {
+  bound,
+  type Link,
+  type Reply,
+  type Row,
+  reply,
+  type Session,
+  sizeOf,
+  type TextColumn,
+  type Value,
+} from './connection.ts'
+import type {Links} from './connections.ts'
+import {checkPacket, ERRNO, explain, hasErrno, isLost} from './errors.ts'
+import {hasBesides, Inserter} from './insert.ts'
+
+/** Bits of the status that the server sends with every OK. */
+const STATUS = {inTransaction: 1, autocommit: 2, readOnly: 0x2000}
+/** Warnings that say a text or number was cut to fit: with a strict sql_mode they are errors. */
+const CUT = [ERRNO.outOfRange, 1265, 1366, 1406]
+
+const BEGIN = 'call `await connection.beginTransaction()` first, and enqueue before the commit'
+
+/** Where a connection leads. */
+interface Place {
+  database: string
+  /** The same text on every node of a cluster. */
+  server: string
+}
+
+/** What is known of the queue's database. */
+type Own = Pick<Link, 'names' | 'keys' | 'maxBytes'>
+
+export class Within {
+  readonly #links: Links
+  readonly #name: string
+  #own: (Place & Own) | null = null
+  readonly #servers = new WeakMap<Connection, string>()
+  /** What a connection is at: its calls are done one after the other. */
+  readonly #last = new WeakMap<Connection, Promise<unknown>>()
+
+  constructor(links: Links, name: string) {
+    this.#links = links
+    this.#name = name
+  }
+
+  /** What is refused leaves the caller's transaction as it was. @throws TransactionError, DuplicateJobError, StoreError */
+  async enqueue(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
+    const own = connectionOf(connection)
+    const before = this.#last.get(own) ?? Promise.resolve()
+    const enqueued = before.then(() => this.#enqueue(own, job))
+    this.#last.set(
+      own,
+      enqueued.catch(() => {}),
+    )
+    return enqueued
+  }
+
+  async #enqueue(connection: Connection, job: NewJob): Promise<EnqueuedJob> {
+    const guest = new Guest(connection, this.#own ?? (await this.#askOwn()))
+    try {
+      checkStatus((await guest.send('DO 0')).status)
+      const {now, funcId} = await this.#look(guest, job.func)
+      const inserter = new Inserter(guest, now)
+      if (funcId !== null) inserter.know(job.func, funcId)
+      const isOne = funcId !== null && !hasBesides(job)
+      const [enqueued] = isOne ? await inserter.insert([job]) : await insertAtomically(guest, inserter, job)
+      return enqueued!
+    } catch (error) {
+      throw await this.#explained(guest, error)
+    }
+  }
+
+  /** The time, and the function's id if it has one yet. */
+  async #look(guest: Guest, func: string): Promise<{now: number; funcId: number | null}> {
+    const sql = `SELECT UNIX_TIMESTAMP() AS now, ${DATABASE} AS db,
+      (SELECT id FROM func WHERE name = ${guest.names.literal(func)}) AS id`
+    let row: Row
+    try {
+      row = (await guest.run(sql)).rows[0]!
+    } catch (error) {
+      if (!isLost(error))
+        await this.#checkPlace(guest, String((await guest.run(`SELECT ${DATABASE} AS db`)).rows[0]!.db))
+      throw error
+    }
+    await this.#checkPlace(guest, String(row.db))
+    return {now: Number(row.now), funcId: row.id === null ? null : Number(row.id)}
+  }
+
+  async #checkPlace(guest: Guest, database: string): Promise<void> {
+    const known = this.#servers.get(guest.connection)
+    const theirs = {database, server: known ?? (await serverOf(guest))}
+    if (isSame(theirs, this.#own!)) {
+      this.#servers.set(guest.connection, theirs.server)
+      return
+    }
+    const own = await this.#askOwn() // which may have moved to another server since
+    if (isSame(theirs, own)) return
+    const where = theirs.database === own.database ? `${theirs.database} on another server` : theirs.database
+    throw new TransactionError(
+      `expected a connection to ${own.database}, the queue's database ${this.#name}, got one to ${where}`,
+      {hint: 'the job is stored in the transaction only if both are in the same database', isElsewhere: true},
+    )
+  }
+
+  async #askOwn() {
+    this.#own = await this.#links.read(async link => {
+      const {rows} = await link.run(`SELECT ${DATABASE} AS db`)
+      return {
+        database: String(rows[0]!.db),
+        server: await serverOf(link),
+        names: hexadecimal(link.names),
+        keys: hexadecimal(link.keys),
+        maxBytes: link.maxBytes,
+      }
+    })
+    return this.#own
+  }
+
+  async #explained(guest: Guest, error: unknown): Promise<unknown> {
+    if (error instanceof JobqError) return error
+    if (isLost(error))
+      return new TransactionError('the connection is closed, and its transaction is rolled back', {
+        hint: 'begin the transaction again on a new connection',
+        cause: error,
+      })
+    const isOver =
+      hasErrno(error, ERRNO.deadlock) || ((await guest.send('DO 0')).status & STATUS.inTransaction) === 0
+    if (!isOver) return explain(this.#name, error)
+    return new TransactionError(
+      `the server has rolled back the whole transaction, all of yours in it as well (${(error as Error).message})`,
+      {
+        hint: 'begin it again; what is sent on this connection before that is in no transaction',
+        cause: error,
+      },
+    )
+  }
+}
+
+/** More than one row, the function's say: all of them or none. */
+async function insertAtomically(guest: Guest, inserter: Inserter, job: NewJob): Promise<EnqueuedJob[]> {
+  await guest.run('SAVEPOINT jobq_enqueue')
+  try {
+    const enqueued = await inserter.insert([job])
+    await guest.run('RELEASE SAVEPOINT jobq_enqueue')
+    return enqueued
+  } catch (error) {
+    // A deadlock has ended the transaction, and the savepoint with it
+    if (!isLost(error) && !hasErrno(error, ERRNO.deadlock))
+      for (const sql of ['ROLLBACK TO SAVEPOINT jobq_enqueue', 'RELEASE SAVEPOINT jobq_enqueue'])
+        await guest.run(sql).catch(failed => {
+          if (!hasErrno(failed, ERRNO.notThere)) throw failed
+        })
+    throw error
+  }
+}
+
+/** A caller's connection, one statement at a time. */
+class Guest implements Session {
+  readonly connection: Connection
+  readonly names: TextColumn
+  readonly keys: TextColumn
+  readonly #maxBytes: number
+
+  constructor(connection: Connection, {names, keys, maxBytes}: Own) {
+    this.connection = connection
+    this.names = names
+    this.keys = keys
+    this.#maxBytes = maxBytes
+  }
+
+  literal(value: Value): string {
+    if (value === null || typeof value === 'number') return String(value)
+    return typeof value === 'string' ? UNICODE.literal(value) : hex(value)
+  }
+
+  async run(statement: string): Promise<Reply> {
+    return (await this.send(statement)).reply
+  }
+
+  async execute(statement: string, values: Value[]): Promise<Reply> {
+    return (await this.send(statement, values)).reply
+  }
+
+  /** @returns the server's status, too; 0 for a statement that returns rows */
+  async send(sql: string, values?: Value[]): Promise<{reply: Reply; status: number}> {
+    checkPacket(sql.length + (values ? sizeOf(values) : 0), this.#maxBytes)
+    const options = {sql, rowsAsArray: false, nestTables: false, typeCast: true}
+    const answer = await new Promise((resolve, reject) => {
+      const done = (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer))
+      if (values) this.connection.execute(options, bound(values), done)
+      else this.connection.query(options, done)
+    })
+    const {serverStatus = 0, warningStatus = 0} = answer as {serverStatus?: number; warningStatus?: number}
+    if (warningStatus > 0 && sql.startsWith('INSERT')) await this.#checkWarnings()
+    return {reply: reply(answer), status: serverStatus}
+  }
+
+  async #checkWarnings(): Promise<void> {
+    const {rows} = await this.run('SHOW WARNINGS')
+    const cut = rows.find(({Code}) => CUT.includes(Number(Code)))
+    if (cut)
+      throw Object.assign(new Error(String(cut.Message)), {code: 'ER_WARNING', errno: Number(cut.Code)})
+  }
+}
+
+const DATABASE = `COALESCE(IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE())), 'no database')`
+
+/** A cluster has a name of its own: connections to it may lead to different nodes. */
+async function serverOf(session: Pick<Session, 'run'>): Promise<string> {
+  const cluster: string[] = []
+  for (const sql of [
+    "SHOW GLOBAL STATUS LIKE 'wsrep_cluster_state_uuid'",
+    "SHOW GLOBAL VARIABLES LIKE 'group_replication_group_name'",
+  ])
+    for (const {Value} of (await session.run(sql)).rows) cluster.push(String(Value))
+  const name = cluster.find(each => each !== '')
+  if (name !== undefined) return name
+  const {rows} = await session.run('SELECT @@hostname AS host, @@port AS port, @@datadir AS dir')
+  return JSON.stringify(rows[0])
+}
+
+function isSame(a: Place, b: Place): boolean {
+  return a.database === b.database && a.server === b.server
+}
+
+/** @throws TransactionError */
+function connectionOf(value: unknown): Connection {
+  if (isConnection(value)) return value
+  const wrapped = (value as {connection?: unknown} | null | undefined)?.connection
+  if (isConnection(wrapped)) return wrapped
+  if (typeof (value as {getConnection?: unknown} | null | undefined)?.getConnection === 'function')
+    throw new TransactionError(`expected a connection in a transaction, got ${kindOf(value)}`, {
+      hint: 'a pool sends each statement where it likes: take one with `await pool.getConnection()`',
+    })
+  throw new TransactionError(`expected a connection of mysql2, got ${kindOf(value)}`, {
+    hint: 'the queue is in MySQL: give the connection itself, not what wraps it',
+    isElsewhere: true,
+  })
+}
+
+function isConnection(value: unknown): value is Connection {
+  const connection = value as Partial<
+    Record<'query' | 'execute' | 'beginTransaction' | 'promise', unknown>
+  > | null
+  return (
+    typeof connection === 'object' &&
+    connection !== null &&
+    typeof connection.query === 'function' &&
+    typeof connection.execute === 'function' &&
+    typeof connection.beginTransaction === 'function' &&
+    typeof connection.promise === 'function' // what has none is the wrapper with promises
+  )
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
+  return value.constructor?.name ? `a ${value.constructor.name}` : 'an object'
+}
+
+/** Without autocommit the first statement begins one. @throws TransactionError */
+function checkStatus(status: number): void {
+  if ((status & STATUS.inTransaction) === 0 && (status & STATUS.autocommit) !== 0)
+    throw new TransactionError('the connection is in no transaction', {hint: BEGIN})
+  if ((status & STATUS.readOnly) !== 0)
+    throw new TransactionError('the transaction is READ ONLY', {hint: 'begin one that may write'})
+}
+
+function hex(value: Uint8Array): string {
+  return `X'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex')}'`
+}
+
+const UNICODE: TextColumn = {
+  literal: text => `_utf8mb4 ${hex(Buffer.from(text))}`,
+  select: column => column,
+}
+
+/** Bytes in a latin1 column are written so already. */
+function hexadecimal(column: TextColumn): TextColumn {
+  return /^_latin1/.test(column.literal('')) ? column : UNICODE
+}

@@ -1,0 +1,197 @@
+/** The connections of a process to one database: a few, made when they are needed and again when they have died. */
+import {connect, type Socket} from 'node:net'
+import {setTimeout as sleep} from 'node:timers/promises'
+import {type ConnectionOptions, createConnection} from 'mysql2'
+import {monotonic} from '../../jobs/clock.ts'
+import {StoreError} from '../../jobs/errors.ts'
+import {isSilent, silent, type Timeouts} from '../shared/silence.ts'
+import {Link} from './connection.ts'
+import {explain, isLost, isOutOfConnections, isPassing} from './errors.ts'
+
+/** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
+const TRUSTED_MS = 10_000
+/** How long all attempts at a lock together may take before LOCKED is raised. */
+export const PATIENCE_MS = 30_000
+
+/** What is asked of a new connection beside what all are. */
+export type SetUp = (link: Link) => Promise<void>
+
+/** Which of the time-outs holds for what is sent. */
+type Wait = 'answer' | 'read'
+
+/** A few connections, each lent to one user at a time; who finds none free waits for the next. */
+export class Links {
+  readonly #options: ConnectionOptions
+  readonly #name: string
+  readonly #size: number
+  readonly #patience: number
+  readonly #timeouts: Timeouts
+  readonly #setUp: SetUp
+  readonly #all = new Set<Link>()
+  readonly #idle: Link[] = []
+  readonly #waiting: (() => void)[] = []
+  #open = 0
+  #isClosed = false
+  /** How often a transaction was repeated because of a deadlock or a lock that was waited for too long. */
+  deadlocks = 0
+
+  constructor(
+    options: ConnectionOptions,
+    name: string,
+    size: number,
+    patience: number,
+    timeouts: Timeouts,
+    setUp: SetUp = async () => {},
+  ) {
+    this.#options = options
+    this.#name = name
+    this.#size = size
+    this.#patience = patience
+    this.#timeouts = timeouts
+    this.#setUp = setUp
+  }
+
+  /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
+  async read<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+    return this.#explained(async () => {
+      try {
+        return await this.lend(work, wait)
+      } catch (error) {
+        if (!isLost(error) || isSilent(error)) throw error
+        return await this.lend(work, wait)
+      }
+    })
+  }
+
+  /** Work that has failed leaves nothing behind; what met a deadlock or waited too long for a lock is done again. */
+  async write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+    return this.#explained(async () => {
+      const giveUpAt = monotonic() + this.#patience
+      for (let pause = 2; ; pause = Math.min(pause * 2, 100)) {
+        try {
+          return await this.lend(work, wait)
+        } catch (error) {
+          if (!isPassing(error)) throw error
+          this.deadlocks++
+          if (monotonic() > giveUpAt) throw error
+        }
+        await sleep(pause * (0.5 + Math.random()))
+      }
+    })
+  }
+
+  /** A connection for as long as the work takes; what it left open is rolled back. Raises what the driver raised. */
+  async lend<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+    const link = await this.#take()
+    link.answerMs = this.#timeouts[wait]
+    try {
+      return await work(link)
+    } catch (error) {
+      if (!link.isDead) await link.run('ROLLBACK').catch(() => link.end())
+      throw error
+    } finally {
+      if (link.committing) void link.committing.then(() => this.#giveBack(link))
+      else this.#giveBack(link)
+    }
+  }
+
+  /** Until no COMMIT is under way that someone has not waited for. */
+  async quiet(): Promise<void> {
+    await Promise.all([...this.#all].map(({committing}) => committing))
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const link of this.#all) link.end()
+    for (const proceed of this.#waiting.splice(0)) proceed()
+  }
+
+  /** Where the server gives no more connections, those that are here have to do. */
+  async #take(): Promise<Link> {
+    let isServerFull = false
+    for (;;) {
+      if (this.#isClosed) throw new StoreError('UNREACHABLE', `${this.#name} was closed`)
+      const link = this.#idle.pop()
+      if (link) {
+        if (!link.isDead && (await isAlive(link))) return link
+        this.#drop(link)
+      } else if (this.#open === 0 || (this.#open < this.#size && !isServerFull)) {
+        try {
+          return await this.#connect()
+        } catch (error) {
+          isServerFull = error instanceof NotSent && isOutOfConnections(error.cause)
+          if (!isServerFull || this.#open === 0) throw error
+        }
+      } else await new Promise<void>(resolve => this.#waiting.push(resolve))
+    }
+  }
+
+  async #connect(): Promise<Link> {
+    this.#open++
+    const socket = dial(this.#options)
+    const {connect, answer} = this.#timeouts
+    const giveUp = () => socket.destroy(silent(`no connection within ${connect / 1000} s`))
+    const deadline = setTimeout(giveUp, connect)
+    let link: Link | undefined
+    try {
+      const connection = createConnection({...this.#options, stream: socket})
+      link = new Link(connection, socket, {patience: this.#patience, answerMs: answer})
+      this.#all.add(link)
+      await link.connect()
+      await link.setUp()
+      await this.#setUp(link)
+      return link
+    } catch (error) {
+      link?.end()
+      if (link) this.#drop(link)
+      else this.#open--
+      this.#waiting.shift()?.()
+      throw new NotSent(error)
+    } finally {
+      clearTimeout(deadline)
+    }
+  }
+
+  #giveBack(link: Link): void {
+    if (link.isDead || this.#isClosed) {
+      link.end()
+      this.#drop(link)
+    } else this.#idle.push(link)
+    this.#waiting.shift()?.()
+  }
+
+  #drop(link: Link): void {
+    if (this.#all.delete(link)) this.#open--
+  }
+
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw explain(this.#name, error instanceof NotSent ? error.cause : error)
+    }
+  }
+}
+
+/** No connection could be made: nothing has been sent, let alone stored. */
+export class NotSent extends Error {
+  constructor(cause: unknown) {
+    super('no connection', {cause})
+  }
+}
+
+function dial({socketPath, host, port}: ConnectionOptions): Socket {
+  if (socketPath) return connect(socketPath)
+  return connect({host: host!, port: port!, noDelay: true, keepAlive: true})
+}
+
+async function isAlive(link: Link): Promise<boolean> {
+  if (monotonic() - link.usedAt < TRUSTED_MS) return true
+  try {
+    await link.batch(['DO 0'], 5000)
+    return true
+  } catch {
+    link.end()
+    return false
+  }
+}

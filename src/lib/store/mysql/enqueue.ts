@@ -1,0 +1,266 @@
+/**
+ * Enqueueing on MySQL: one job in one round trip, and those that come while no connection is free together in one.
+ *
+ * A durable commit costs an fsync, and a hundred jobs no more than one. So a job does not wait for company, but who has
+ * to wait for a connection goes with all others that do. Each has its own refusal: where the whole is refused for one of
+ * them, they are sent one by one.
+ */
+
+import {DuplicateJobError, JobqError} from '../../jobs/errors.ts'
+import type {EnqueuedJob, ListedJob, NewJob} from '../../jobs/job.ts'
+import type {Sweeper} from './completions.ts'
+import {type Link, literal} from './connection.ts'
+import type {Links} from './connections.ts'
+import {ERRNO, hasErrno, isCancelled, isLost, isPassing, mayBeStored} from './errors.ts'
+import {
+  besides,
+  bytesOf,
+  COLUMNS,
+  checkTime,
+  duplicate,
+  hasBesides,
+  INSERT_BYTES,
+  Inserter,
+  keyLiteral,
+  LARGE_BYTES,
+} from './insert.ts'
+import {idOfRow} from './rows.ts'
+
+/** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
+const TOGETHER_JOBS = 200
+
+interface Waiting {
+  job: NewJob
+  resolve: (job: EnqueuedJob) => void
+  reject: (error: unknown) => void
+}
+
+export interface EnqueueOptions {
+  /** As a message may name the database. */
+  name: string
+  /** The job with this key, if it is waiting. */
+  find: (func: string, uniqkey: string) => Promise<ListedJob | undefined>
+  sweeper: Sweeper
+}
+
+export class Enqueuer {
+  readonly #links: Links
+  readonly #options: EnqueueOptions
+  readonly #waiting: Waiting[] = []
+  /** Whether someone is on the way to a connection and will take along who waits. */
+  #isCalled = false
+
+  constructor(links: Links, options: EnqueueOptions) {
+    this.#links = links
+    this.#options = options
+  }
+
+  /** @throws DuplicateJobError, ArgumentError, StoreError */
+  enqueue(job: NewJob): Promise<EnqueuedJob> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({job, resolve, reject})
+      this.#call()
+    })
+  }
+
+  #call(): void {
+    if (this.#isCalled) return
+    this.#isCalled = true
+    queueMicrotask(() => void this.#send())
+  }
+
+  async #send(): Promise<void> {
+    let batch: Waiting[] | undefined
+    try {
+      const answer = await this.#links.write(link => {
+        batch ??= this.#cut()
+        return this.#store(link, batch)
+      })
+      await this.#tell(batch ?? [], answer)
+    } catch (error) {
+      // Where there is no connection there is none for all who wait for one
+      for (const {reject} of batch ?? this.#cut(Infinity)) reject(error)
+    }
+  }
+
+  /** Who goes together; the others are on their way. A large one goes alone. */
+  #cut(most = TOGETHER_JOBS): Waiting[] {
+    this.#isCalled = false
+    let [count, bytes] = [0, 0]
+    for (const {job} of this.#waiting) {
+      const size = bytesOf(job)
+      const isFull = count === most || bytes + size > INSERT_BYTES || size >= LARGE_BYTES
+      if (most !== Infinity && count > 0 && isFull) break
+      count++
+      bytes += size >= LARGE_BYTES ? INSERT_BYTES : size
+    }
+    const cut = this.#waiting.splice(0, count)
+    if (this.#waiting.length > 0) this.#call()
+    return cut
+  }
+
+  async #store(link: Link, batch: readonly Waiting[]): Promise<Answer> {
+    const jobs = batch.map(({job}) => job)
+    if (jobs.some(hasBesides)) await this.#options.sweeper.sweepNowAndThen(link)
+    try {
+      const [job] = jobs
+      return {
+        outcomes: job && jobs.length === 1 ? [await insertOne(link, job)] : await insertTogether(link, jobs),
+      }
+    } catch (error) {
+      if (isLost(error) || (isCancelled(error) && (await isStored(link)))) return {lost: error}
+      if (jobs.length === 1 || isPassing(error)) throw error
+      await link.run('ROLLBACK')
+      return {refused: error}
+    }
+  }
+
+  async #tell(batch: readonly Waiting[], answer: Answer): Promise<void> {
+    if ('outcomes' in answer)
+      for (const [i, {resolve, reject}] of batch.entries()) {
+        const outcome = answer.outcomes[i]!
+        if (outcome instanceof JobqError) reject(outcome)
+        else resolve(outcome)
+      }
+    else if ('lost' in answer)
+      for (const {job, resolve, reject} of batch)
+        await this.#findStored(job, answer.lost).then(resolve, reject)
+    else
+      for (const {job, resolve, reject} of batch) {
+        const alone = [{job, resolve, reject}]
+        await this.#links
+          .write(link => this.#store(link, alone))
+          .then(each => this.#tell(alone, each), reject)
+      }
+  }
+
+  /**
+   * The answer to an insert was lost. With a uniqkey the job is found again, if it is still waiting; otherwise it may
+   * have been stored or not, and may even be done.
+   */
+  async #findStored(job: NewJob, lost: unknown): Promise<EnqueuedJob> {
+    const {func, uniqkey, priority} = job
+    const unknown = mayBeStored(this.#options.name, 'the job', lost)
+    if (uniqkey === null) throw unknown
+    const found = await this.#options.find(func, uniqkey).catch(() => undefined)
+    if (!found) throw unknown
+    const isOurs = found.priority === priority && Buffer.compare(stored(found.arg), stored(job.arg)) === 0
+    if (!isOurs) throw new DuplicateJobError(func, uniqkey, found.id)
+    return {id: found.id, func, uniqkey, priority, runAfter: found.runAfter}
+  }
+}
+
+/** What became of jobs that went together: each has its outcome, or all have the same fate. */
+type Answer = {outcomes: (EnqueuedJob | JobqError)[]} | {lost: unknown} | {refused: unknown}
+
+function stored(arg: NewJob['arg']): Uint8Array {
+  return typeof arg === 'string' ? Buffer.from(arg) : (arg ?? new Uint8Array())
+}
+
+/** Says whether the last enqueue on this connection has stored something after all: a COMMIT may be done and cancelled. */
+async function isStored(link: Link): Promise<boolean> {
+  const [, found] = await link.batch([
+    'ROLLBACK',
+    'SELECT EXISTS (SELECT 1 FROM job WHERE id = LAST_INSERT_ID()) AS stored',
+  ])
+  return Number(found!.rows[0]!.stored) === 1
+}
+
+/** One job, committed. Its function has a row already in all but the first call: then it is one round trip. */
+async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
+  const {func, uniqkey, priority, due} = job
+  if ('at' in due) checkTime(due.at)
+  if (bytesOf(job) >= LARGE_BYTES) return insertCarefully(link, job)
+  const beside = besides(link, [job])
+  try {
+    const replies = await link.batch([
+      'SET @now = UNIX_TIMESTAMP(), @func = NULL, @none = LAST_INSERT_ID(0)',
+      `SELECT id INTO @func FROM func WHERE name = ${link.names.literal(func)}`,
+      ...(beside.length > 0 ? ['START TRANSACTION'] : []),
+      `INSERT INTO job (${COLUMNS})
+       VALUES (@func, ${literal(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfterOf(job)}, 0, ${priority})`,
+      ...beside,
+      ...(beside.length > 0 ? ['COMMIT'] : []),
+      'SELECT @now AS now',
+    ])
+    const {insertId} = replies[beside.length > 0 ? 3 : 2]!
+    return enqueuedJob(job, insertId, Number(replies.at(-1)!.rows[0]!.now))
+  } catch (error) {
+    if (hasErrno(error, ERRNO.duplicate)) throw await duplicate(link, [job], error)
+    // No such function yet, or a time that does not fit: the careful way makes the one and tells the other
+    const isOther = !hasErrno(error, ERRNO.columnIsNull) && !hasErrno(error, ERRNO.outOfRange)
+    if (isOther) throw error
+    if (beside.length > 0) await link.run('ROLLBACK')
+    return insertCarefully(link, job)
+  }
+}
+
+/** The function's row and the job's are one transaction: what is refused leaves neither. */
+async function insertCarefully(link: Link, job: NewJob): Promise<EnqueuedJob> {
+  const [, clock] = await link.batch([
+    'START TRANSACTION',
+    'SELECT UNIX_TIMESTAMP() AS now, LAST_INSERT_ID(0) AS none',
+  ])
+  const [enqueued] = await new Inserter(link, Number(clock!.rows[0]!.now)).insert([job])
+  await link.run('COMMIT')
+  return enqueued!
+}
+
+/**
+ * Several jobs in one commit and one round trip, each with an INSERT and an id of its own. A key that is waiting already
+ * refuses its job alone. Whatever else is wrong with one of them, a function that is new say, is an error of the whole.
+ */
+async function insertTogether(link: Link, jobs: readonly NewJob[]): Promise<(EnqueuedJob | JobqError)[]> {
+  const funcs = [...new Set(jobs.map(({func}) => func))]
+  for (const {due} of jobs) if ('at' in due) checkTime(due.at)
+  const statements = [
+    'START TRANSACTION',
+    `SET @now = UNIX_TIMESTAMP(), @none = LAST_INSERT_ID(0), ${funcs.map((_, i) => `@f${i} = NULL`)}`,
+  ]
+  for (const [i, func] of funcs.entries())
+    statements.push(`SELECT id INTO @f${i} FROM func WHERE name = ${link.names.literal(func)}`)
+  const places: number[] = []
+  for (const job of jobs) {
+    const {arg, uniqkey, priority} = job
+    const func = `@f${funcs.indexOf(job.func)}`
+    const key = keyLiteral(link, uniqkey)
+    const values = `${func}, ${literal(arg)}, ${key}, @now, 0, ${runAfterOf(job)}, 0, ${priority}`
+    places.push(statements.length)
+    statements.push(
+      uniqkey === null
+        ? `INSERT INTO job (${COLUMNS}) VALUES (${values})`
+        : `INSERT INTO job (${COLUMNS}) SELECT ${values} FROM DUAL
+           WHERE NOT EXISTS (SELECT 1 FROM job WHERE func_id = ${func} AND uniqkey = ${key})`,
+      ...besidesIfInserted(job),
+    )
+  }
+  const replies = await link.batch([...statements, 'SELECT @now AS now', 'COMMIT'])
+  const now = Number(replies.at(-2)!.rows[0]!.now)
+  const outcomes: (EnqueuedJob | JobqError)[] = []
+  for (const [i, job] of jobs.entries()) {
+    const {matched, insertId} = replies[places[i]!]!
+    if (matched === 1) outcomes.push(enqueuedJob(job, insertId, now))
+    else outcomes.push((await duplicate(link, [job], null)) as DuplicateJobError)
+  }
+  return outcomes
+}
+
+/** For a job that may have been refused by the statement right before. */
+function besidesIfInserted({context, tracked}: NewJob): string[] {
+  const insert = (columns: string, values: string) =>
+    `REPLACE INTO ${columns} SELECT ${values} FROM DUAL WHERE ROW_COUNT() > 0`
+  return [
+    ...(context === undefined
+      ? []
+      : [insert('jobq_context (job_id, context)', `LAST_INSERT_ID(), ${literal(context)}`)]),
+    ...(tracked ? [insert('jobq_wait (job_id)', 'LAST_INSERT_ID()')] : []),
+  ]
+}
+
+function runAfterOf({due}: NewJob): string {
+  return 'at' in due ? String(due.at) : `@now + ${due.in}`
+}
+
+function enqueuedJob({func, uniqkey, priority, due}: NewJob, id: number, now: number): EnqueuedJob {
+  return {id: idOfRow(id), func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
+}

@@ -1,0 +1,180 @@
+/**
+ * Storing jobs on MySQL within a transaction that someone else has begun and ends, by multi-row INSERTs of bounded size:
+ * the rows of `job`, and what is kept beside them in jobq's own tables, their contexts and which of them are waited for.
+ *
+ * SQL text doubles the size of bytes (X'…'), and one statement must fit into max_allowed_packet: a large argument goes
+ * by itself in the binary protocol.
+ */
+
+import {ArgumentError, DuplicateJobError} from '../../jobs/errors.ts'
+import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import type {Session, Value} from './connection.ts'
+import {ERRNO, hasErrno} from './errors.ts'
+import {idOfRow} from './rows.ts'
+
+export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
+/** The most rows, and about the most bytes of arguments, in one INSERT. */
+export const INSERT_ROWS = 1000
+export const INSERT_BYTES = 1 << 19
+/** An argument of so many bytes goes by itself. */
+export const LARGE_BYTES = 1 << 18
+
+export class Inserter {
+  readonly #session: Session
+  readonly #now: number
+  /** As this transaction has them: they may be unmade with it. */
+  readonly #funcIds = new Map<string, number>()
+
+  constructor(session: Session, now: number) {
+    this.#session = session
+    this.#now = now
+  }
+
+  know(func: string, id: number): void {
+    this.#funcIds.set(func, id)
+  }
+
+  /**
+   * @returns the jobs; but where there are several, their ids are what they should be, not what the server has said
+   * @throws DuplicateJobError, ArgumentError; what it has stored by then is still to be rolled back
+   */
+  async insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
+    const enqueued = []
+    for (const stretch of stretches(jobs)) enqueued.push(...(await this.#insert(stretch)))
+    return enqueued
+  }
+
+  async #insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
+    const runAfters = jobs.map(({due}) => checkTime('at' in due ? due.at : this.#now + due.in))
+    const funcIds: number[] = []
+    for (const {func} of jobs) funcIds.push(await this.#funcId(func))
+    const insertId = await this.#send(jobs, funcIds, runAfters).catch(async error => {
+      throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error) : error
+    })
+    for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
+    return jobs.map(({func, uniqkey, priority}, i) => {
+      return {id: idOfRow(insertId) + i, func, uniqkey, priority, runAfter: runAfters[i]!}
+    })
+  }
+
+  async #send(jobs: readonly NewJob[], funcIds: readonly number[], runAfters: readonly number[]) {
+    const [job] = jobs
+    if (job && jobs.length === 1 && bytesOf(job) >= LARGE_BYTES) {
+      const key = keyLiteral(this.#session, job.uniqkey)
+      const sql = `INSERT INTO job (${COLUMNS}) VALUES (?, ?, ${key}, ?, 0, ?, 0, ?)`
+      const values: Value[] = [funcIds[0]!, job.arg, this.#now, runAfters[0]!, job.priority]
+      return (await this.#session.execute(sql, values)).insertId
+    }
+    const rows = jobs.map(({arg, uniqkey, priority}, i) => {
+      const [value, key] = [this.#session.literal(arg), keyLiteral(this.#session, uniqkey)]
+      return `(${funcIds[i]}, ${value}, ${key}, ${this.#now}, 0, ${runAfters[i]}, 0, ${priority})`
+    })
+    return (await this.#session.run(`INSERT INTO job (${COLUMNS}) VALUES ${rows.join(',\n')}`)).insertId
+  }
+
+  /** The function's id; its row is made on first use, as Qudo does. */
+  async #funcId(func: string): Promise<number> {
+    const known = this.#funcIds.get(func)
+    if (known !== undefined) return known
+    const name = this.#session.names.literal(func)
+    const find = async (lock = '') =>
+      (await this.#session.run(`SELECT id FROM func WHERE name = ${name} ${lock}`)).rows[0]?.id
+    let id = await find()
+    if (id === undefined)
+      try {
+        id = (await this.#session.run(`INSERT INTO func (name) VALUES (${name})`)).insertId
+      } catch (error) {
+        if (!hasErrno(error, ERRNO.duplicate)) throw error
+        id = await find('LOCK IN SHARE MODE') // another was faster, perhaps since a snapshot that is read here
+      }
+    this.#funcIds.set(func, Number(id))
+    return Number(id)
+  }
+}
+
+/**
+ * What jobq's own tables keep of jobs, to be sent right behind their INSERT. The ids of one INSERT … VALUES follow each
+ * other, whatever innodb_autoinc_lock_mode says, since the server knows at its beginning how many rows there are. An id
+ * that was given before, by a table that someone has emptied, may still have a row: so REPLACE.
+ */
+export function besides(session: Session, jobs: readonly NewJob[]): string[] {
+  const id = (i: number) => `LAST_INSERT_ID() + ${i} * @@auto_increment_increment`
+  const contexts = jobs.flatMap(({context}, i) =>
+    context === undefined ? [] : `(${id(i)}, ${session.literal(context)})`,
+  )
+  const waits = jobs.flatMap(({tracked}, i) => (tracked ? `(${id(i)})` : []))
+  return [
+    ...(contexts.length > 0 ? [`REPLACE INTO jobq_context (job_id, context) VALUES ${contexts}`] : []),
+    ...(waits.length > 0 ? [`REPLACE INTO jobq_wait (job_id) VALUES ${waits}`] : []),
+  ]
+}
+
+export function hasBesides({context, tracked}: NewJob): boolean {
+  return context !== undefined || tracked === true
+}
+
+/** Runs of jobs that fit into one INSERT each. */
+function* stretches(jobs: readonly NewJob[]): Iterable<NewJob[]> {
+  let stretch: NewJob[] = []
+  let bytes = 0
+  for (const job of jobs) {
+    const size = bytesOf(job)
+    if (
+      stretch.length === INSERT_ROWS ||
+      (stretch.length > 0 && (size >= LARGE_BYTES || bytes + size > INSERT_BYTES))
+    ) {
+      yield stretch
+      ;[stretch, bytes] = [[], 0]
+    }
+    stretch.push(job)
+    bytes = size >= LARGE_BYTES ? INSERT_BYTES : bytes + size
+  }
+  if (stretch.length > 0) yield stretch
+}
+
+/** Which of the jobs was refused; asked of the database, whose collation decides what is equal. */
+export async function duplicate(session: Session, jobs: readonly NewJob[], error: unknown): Promise<unknown> {
+  const seen = new Set<string>()
+  let twin: NewJob | undefined
+  for (const job of jobs) {
+    const {func, uniqkey} = job
+    if (uniqkey === null) continue
+    const sql = `SELECT job.id FROM job JOIN func ON func.id = job.func_id
+      WHERE func.name = ${session.names.literal(func)} AND job.uniqkey = ${session.keys.literal(uniqkey)}`
+    const id = (await session.run(sql)).rows[0]?.id
+    if (id !== undefined) return new DuplicateJobError(func, uniqkey, Number(id))
+    const key = JSON.stringify([func, uniqkey])
+    if (seen.has(key)) twin ??= job
+    seen.add(key)
+  }
+  const job = twin ?? jobs.find(({uniqkey}) => uniqkey !== null)
+  return job?.uniqkey ? new DuplicateJobError(job.func, job.uniqkey, null) : error
+}
+
+/** The refusal of a key, and who has it. */
+export async function duplicateOf(
+  session: Session,
+  funcId: number,
+  func: string,
+  uniqkey: string,
+): Promise<DuplicateJobError> {
+  const {rows} = await session.run(
+    `SELECT id FROM job WHERE func_id = ${funcId} AND uniqkey = ${session.keys.literal(uniqkey)}`,
+  )
+  return new DuplicateJobError(func, uniqkey, rows[0] ? Number(rows[0].id) : null)
+}
+
+export function checkTime(runAfter: number): number {
+  if (runAfter <= MAX_UINT32) return runAfter
+  throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
+}
+
+/** How many bytes of SQL it makes, about. */
+export function bytesOf({arg, context}: NewJob): number {
+  const bytes = arg === null ? 0 : typeof arg === 'string' ? Buffer.byteLength(arg) : arg.byteLength * 2
+  return bytes + (context?.length ?? 0)
+}
+
+export function keyLiteral({keys}: Session, uniqkey: string | null): string {
+  return uniqkey === null ? 'NULL' : keys.literal(uniqkey)
+}

@@ -1,0 +1,255 @@
+/**
+ * The schema on MySQL and MariaDB: Qudo's four tables to the letter, jobq's index on them, and jobq's own tables.
+ *
+ * Tables that jobq makes compare names byte by byte (utf8mb4_bin; blanks at the end don't count). Those that Perl made
+ * keep the character set and collation they have: where that knows no case, `a` and `A` are one function or one key, for
+ * Perl and jobq alike. Statements outside a transaction, since DDL ends one: a lock by name keeps others out, and each
+ * step asks whether it is still to be done.
+ */
+import {StoreError} from '../../jobs/errors.ts'
+import {BUILD_MS} from '../shared/silence.ts'
+import {type Link, textOf} from './connection.ts'
+import {isDenied} from './errors.ts'
+import {createProcedure, PROCEDURE} from './procedure.ts'
+
+/** 2: jobq_context and jobq_wait. */
+export const SCHEMA_VERSION = 2
+
+const TAIL = 'ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
+/** While Qudo goes on working on them. */
+const ONLINE = 'ALGORITHM=INPLACE LOCK=NONE'
+/** How long another init is waited for, in seconds. */
+const INIT_SECONDS = 300
+
+const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
+  func: {
+    columns: ['id', 'name'],
+    sql: `CREATE TABLE func (
+    id         INT UNSIGNED NOT NULL AUTO_INCREMENT,
+    name       VARCHAR(255) NOT NULL,
+    PRIMARY KEY (id),
+    UNIQUE KEY name (name)
+) ${TAIL}`,
+  },
+  job: {
+    columns: [
+      ...['id', 'func_id', 'arg', 'uniqkey', 'enqueue_time', 'grabbed_until'],
+      ...['run_after', 'retry_cnt', 'priority'],
+    ],
+    sql: `CREATE TABLE job (
+    id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    func_id         INT UNSIGNED NOT NULL,
+    arg             MEDIUMBLOB,
+    uniqkey         VARCHAR(255) NULL,
+    enqueue_time    INTEGER UNSIGNED,
+    grabbed_until   INTEGER UNSIGNED NOT NULL,
+    run_after       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    retry_cnt       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    priority        INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    PRIMARY KEY (id),
+    UNIQUE KEY func_id (func_id, uniqkey),
+    KEY priority (priority)
+) ${TAIL}`,
+  },
+  exception_log: {
+    columns: ['id', 'func_id', 'exception_time', 'message', 'uniqkey', 'arg', 'retried'],
+    sql: `CREATE TABLE exception_log (
+    id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    func_id         INT UNSIGNED NOT NULL DEFAULT 0,
+    exception_time  INTEGER UNSIGNED NOT NULL,
+    message         MEDIUMBLOB NOT NULL,
+    uniqkey         VARCHAR(255) NULL,
+    arg             MEDIUMBLOB,
+    retried         TINYINT(1) NOT NULL DEFAULT 0,
+    PRIMARY KEY (id),
+    KEY func_id (func_id),
+    KEY exception_time (exception_time)
+) ${TAIL}`,
+  },
+  job_status: {
+    columns: ['id', 'func_id', 'arg', 'uniqkey', 'status', 'job_start_time', 'job_end_time'],
+    sql: `CREATE TABLE job_status (
+    id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    func_id         INT UNSIGNED NOT NULL DEFAULT 0,
+    arg             MEDIUMBLOB NOT NULL,
+    uniqkey         VARCHAR(255) NULL,
+    status          VARCHAR(10),
+    job_start_time  INTEGER UNSIGNED NOT NULL,
+    job_end_time    INTEGER UNSIGNED NOT NULL,
+    PRIMARY KEY (id)
+) ${TAIL}`,
+  },
+}
+
+/** jobq's own: what the lane walk, the counts and the run times read. */
+const INDEXES: readonly {table: string; name: string; columns: string}[] = [
+  {table: 'job', name: 'jobq_lane', columns: 'func_id, grabbed_until, priority, run_after, id'},
+  {table: 'exception_log', name: 'jobq_failed', columns: 'func_id, retried'},
+  {table: 'job_status', name: 'jobq_ended', columns: 'func_id, status, job_end_time, job_start_time'},
+]
+
+const OWN_TABLES: Record<string, string> = {
+  jobq_context: `CREATE TABLE jobq_context (
+    job_id  BIGINT UNSIGNED NOT NULL,
+    context MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (job_id)
+) ${TAIL}`,
+  jobq_death: `CREATE TABLE jobq_death (
+    id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    job_id  BIGINT UNSIGNED NOT NULL,
+    died_at INTEGER UNSIGNED NOT NULL,
+    how     MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (id),
+    KEY job_id (job_id)
+) ${TAIL}`,
+  jobq_pause: `CREATE TABLE jobq_pause (
+    func    VARCHAR(255) NOT NULL,
+    PRIMARY KEY (func)
+) ${TAIL}`,
+  jobq_schema: `CREATE TABLE jobq_schema (
+    version INTEGER UNSIGNED NOT NULL
+) ${TAIL}`,
+  jobq_wait: `CREATE TABLE jobq_wait (
+    job_id   BIGINT UNSIGNED NOT NULL,
+    outcome  VARCHAR(10) NULL,
+    message  MEDIUMTEXT NULL,
+    ended_at INTEGER UNSIGNED NULL,
+    PRIMARY KEY (job_id)
+) ${TAIL}`,
+}
+
+/** A statement of the schema, and the tables and indexes that it makes, such as `table job`. */
+export interface SchemaStep {
+  sql: string
+  makes: string[]
+  /** It is left out where this user may not make it: jobq does without. */
+  isOptional?: boolean
+  /** It was left out, for this reason. */
+  skipped?: string
+}
+
+/** Makes what is missing, one process at a time. @returns what was made, and what was left out */
+export async function prepareSchema(link: Link, name: string): Promise<SchemaStep[]> {
+  const lock = `CONCAT('jobq init ', LEFT(MD5(DATABASE()), 16))`
+  const made: SchemaStep[] = []
+  const [got] = await link.batch(
+    [`SELECT GET_LOCK(${lock}, ${INIT_SECONDS}) AS got`],
+    (INIT_SECONDS + 10) * 1000,
+  )
+  if (Number(got!.rows[0]!.got) !== 1)
+    throw new StoreError('LOCKED', `another \`jobq init\` has been at ${name} for ${INIT_SECONDS} s`, {
+      hint: 'wait until it is done, then run it again',
+    })
+  try {
+    for (const step of await schemaPlan(link, name)) {
+      try {
+        await run(link, step.sql)
+        made.push(step)
+      } catch (error) {
+        if (!step.isOptional || !isDenied(error)) throw error
+        made.push({...step, makes: [], skipped: `${step.makes} (${(error as Error).message})`})
+      }
+    }
+    return made
+  } finally {
+    if (!link.isDead) await link.run(`DO RELEASE_LOCK(${lock})`)
+  }
+}
+
+/**
+ * What is missing, in order.
+ * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or a newer jobq was here; DATABASE if the server
+ * or a table's engine can't do what jobq needs
+ */
+export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]> {
+  if (link.tooOld !== '')
+    throw new StoreError('DATABASE', `${name}: ${link.tooOld}`, {hint: 'jobq needs SELECT … SKIP LOCKED'})
+  const [tables, columns, indexes, routines] = await link.batch([
+    'SELECT table_name AS t, engine AS e FROM information_schema.tables WHERE table_schema = DATABASE()',
+    'SELECT table_name AS t, column_name AS c FROM information_schema.columns WHERE table_schema = DATABASE()',
+    'SELECT DISTINCT table_name AS t, index_name AS i FROM information_schema.statistics WHERE table_schema = DATABASE()',
+    'SELECT routine_name AS r FROM information_schema.routines WHERE routine_schema = DATABASE()',
+  ])
+  const engines = new Map(tables!.rows.map(({t, e}) => [textOf(t), e === null ? '' : textOf(e)]))
+  for (const [table, {columns: wanted}] of Object.entries(QUDO_TABLES)) {
+    if (!engines.has(table)) continue
+    const there = columns!.rows.filter(({t}) => textOf(t) === table).map(({c}) => textOf(c).toLowerCase())
+    checkColumns(name, table, wanted, there)
+  }
+  checkEngines(name, engines)
+  const version = engines.has('jobq_schema') ? await schemaVersion(link) : undefined
+  if (version !== undefined && version > SCHEMA_VERSION)
+    throw new StoreError(
+      'FOREIGN',
+      `${name} was made by a newer jobq: its schema has version ${version}, this one knows ${SCHEMA_VERSION}`,
+      {hint: 'update jobq here'},
+    )
+  const present = new Set(indexes!.rows.map(({t, i}) => `${textOf(t)}.${textOf(i)}`))
+  const steps: SchemaStep[] = []
+  for (const [table, {sql}] of Object.entries(QUDO_TABLES))
+    if (!engines.has(table)) steps.push(newTable(table, sql))
+  for (const {table, name: index, columns} of INDEXES)
+    if (engines.has(table) && !present.has(`${table}.${index}`))
+      steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
+  for (const [table, sql] of Object.entries(OWN_TABLES))
+    if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
+  if (!routines!.rows.some(({r}) => textOf(r) === PROCEDURE))
+    steps.push({sql: createProcedure(link), makes: [`procedure ${PROCEDURE}`], isOptional: true})
+  // A row for each version it has had: `jobq init` may INSERT, and need not be granted UPDATE
+  if (version !== SCHEMA_VERSION)
+    steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: []})
+  return steps
+}
+
+/** A table that is made now has jobq's index from the start. */
+function newTable(table: string, sql: string): SchemaStep {
+  const index = INDEXES.find(each => each.table === table)
+  if (!index) return {sql, makes: [`table ${table}`]}
+  const key = `,\n    KEY ${index.name} (${index.columns})\n) ENGINE`
+  return {sql: sql.replace('\n) ENGINE', key), makes: [`table ${table}`, `index ${index.name}`]}
+}
+
+async function schemaVersion(link: Link): Promise<number | undefined> {
+  const {rows} = await link.run('SELECT MAX(version) AS version FROM jobq_schema')
+  const version = rows[0]?.version
+  return version === null || version === undefined ? undefined : Number(version)
+}
+
+function checkColumns(
+  name: string,
+  table: string,
+  wanted: readonly string[],
+  there: readonly string[],
+): void {
+  const missing = wanted.filter(column => !there.includes(column))
+  if (missing.length === 0) return
+  throw new StoreError(
+    'FOREIGN',
+    `${name} is a database of something else: its table ${table} has no column ${missing.join(', ')}`,
+    {hint: 'jobq needs those table names for itself: give it a database of its own (CREATE DATABASE jobq)'},
+  )
+}
+
+/** Without transactions a job that fails half way would be in two places, or in none. */
+function checkEngines(name: string, engines: ReadonlyMap<string, string>): void {
+  const wrong = Object.keys(QUDO_TABLES).filter(
+    table => engines.has(table) && engines.get(table) !== 'InnoDB',
+  )
+  if (wrong.length === 0) return
+  const which = wrong.map(table => `${table} (${engines.get(table) || 'a view'})`)
+  throw new StoreError('DATABASE', `${name}: expected InnoDB tables, got ${which.join(', ')}`, {
+    hint: `convert them while nothing works on them: ${wrong.map(table => `ALTER TABLE ${table} ENGINE=InnoDB;`).join(' ')}`,
+  })
+}
+
+/** Some servers and some old tables can't add an index online: then with the table locked meanwhile. */
+async function run(link: Link, statement: string): Promise<void> {
+  try {
+    await link.batch([statement], BUILD_MS)
+  } catch (error) {
+    const {errno = 0} = error as {errno?: number}
+    if ([1050, 1061, 1304].includes(errno)) return // another program was faster
+    if (![1845, 1846].includes(errno)) throw error
+    await link.batch([statement.replace(` ${ONLINE}`, '')], BUILD_MS)
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Turns whose end is not known on MySQL: what a connection that broke has left open.
+ *
+ * A dispatcher need not wait until the server's disk has a turn (turn.ts). If it turns out that the COMMIT was lost
+ * after all, the turn is mended: its settlements are written again, and the jobs that it took are taken again, each only
+ * where that has not been done. So nothing is counted twice, and no one else gets a job that is at work here, but for the
+ * moment until then.
+ */
+import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
+import type {SettleResult} from '../store.ts'
+import type {Settling} from './settle.ts'
+
+/** A turn that was told before its COMMIT was answered. */
+interface Unconfirmed {
+  settlements: readonly Settlement[]
+  taken: readonly Pick<JobRow, 'id' | 'grabbedUntil' | 'retryCnt'>[]
+}
+
+export class Doubts {
+  readonly #unconfirmed = new Set<Unconfirmed>()
+  /** Those whose COMMIT has failed, the first one first. */
+  readonly #failed = new Set<Unconfirmed>()
+  /** Leases whose settlement was sent and not answered. */
+  readonly #unanswered = new Map<number, number>()
+
+  get hasFailed(): boolean {
+    return this.#failed.size > 0
+  }
+
+  /** @param onFailure called if the commit fails */
+  await(
+    settlements: readonly Settlement[],
+    jobs: readonly JobRow[],
+    committed: Promise<void>,
+    onFailure: () => void,
+  ): void {
+    const turn = {
+      settlements,
+      taken: jobs.map(({id, grabbedUntil, retryCnt}) => ({id, grabbedUntil, retryCnt})),
+    }
+    this.#unconfirmed.add(turn)
+    committed.then(
+      () => this.#unconfirmed.delete(turn),
+      () => {
+        this.#unconfirmed.delete(turn)
+        this.#failed.add(turn)
+        onFailure()
+      },
+    )
+  }
+
+  /** Was it taken by a turn whose COMMIT has not been answered, or has failed? */
+  isTaken(lease: Lease): boolean {
+    const isIt = ({taken}: Unconfirmed) => taken.some(({id}) => id === lease.id)
+    return [...this.#unconfirmed, ...this.#failed].some(isIt)
+  }
+
+  /** Writes what has failed once more. @returns to be called when that is committed */
+  async mend(settling: Settling): Promise<() => void> {
+    const failed = [...this.#failed]
+    for (const {settlements, taken} of failed) {
+      // A job that was given back and taken again in one second has the same lease: whether it was is not to be seen
+      const isAgain = ({lease}: Settlement) =>
+        taken.some(({id, grabbedUntil}) => id === lease.id && grabbedUntil === lease.grabbedUntil)
+      await settling.settle([...settlements.entries()].filter(([, settlement]) => !isAgain(settlement)))
+      for (const {id, grabbedUntil, retryCnt} of taken)
+        settling.also(
+          `UPDATE job SET grabbed_until = ${grabbedUntil} WHERE id = ${id} AND grabbed_until = 0 AND retry_cnt = ${retryCnt}`,
+        )
+    }
+    return () => {
+      for (const turn of failed) this.#failed.delete(turn)
+    }
+  }
+
+  /** The answer to these was lost: they will be settled again. */
+  unanswered(settlements: readonly Settlement[]): void {
+    for (const {lease} of settlements) this.#unanswered.set(lease.id, lease.grabbedUntil)
+  }
+
+  /**
+   * What was settled before, without an answer, is not lost: while its lease holds no one else can have taken it, so it
+   * was that which has ended it.
+   * @param now by the server's clock
+   */
+  answered({lease}: Settlement, result: SettleResult, now: number): SettleResult {
+    const until = this.#unanswered.get(lease.id)
+    this.#unanswered.delete(lease.id)
+    return !result.held && until === lease.grabbedUntil && until > now ? {held: true} : result
+  }
+}

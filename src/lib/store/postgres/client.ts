@@ -1,0 +1,90 @@
+/** What a postgres:// address asks of a connection, and whom that tells the password. */
+import type {Socket} from 'node:net'
+import pg, {type ClientConfig} from 'pg'
+import {idTooLarge, UsageError} from '../../jobs/errors.ts'
+import {MAX_ID} from '../../jobs/job.ts'
+import {isLoopback, PasswordRefused} from '../shared/peer.ts'
+
+const INT8 = 20
+
+interface Config extends ClientConfig {
+  /** The address says that there is to be no TLS: a server that asks for the password gets it. */
+  mayTellPassword: boolean
+}
+
+/** pg's, but a server beyond this machine that asks for the password itself, without TLS, is left without. */
+export class Client extends pg.Client {
+  constructor(config?: ClientConfig) {
+    super(config)
+    const {connection, host} = this
+    const isSafe = this.ssl || host.startsWith('/') || (config as Config | undefined)?.mayTellPassword
+    if (isSafe) return
+    // What pg writes then goes to a stream that takes no more
+    connection.once('authenticationCleartextPassword', () => {
+      const {stream} = connection as unknown as {stream: Socket}
+      if (!isLoopback(stream.remoteAddress)) stream.destroy(new PasswordRefused())
+    })
+  }
+}
+
+/**
+ * What pg makes of the URL, but TLS as libpq's strictest reading of sslmode has it: verified, unless the URL says no.
+ * @throws UsageError
+ */
+export function configOf(url: string): Config {
+  const parsed = new URL(url)
+  const mode = parsed.searchParams.get('sslmode') ?? modeOf(parsed.searchParams.get('ssl'))
+  for (const read of ['sslmode', 'ssl']) parsed.searchParams.delete(read)
+  const ssl = sslOf(mode)
+  return {
+    application_name: 'jobq',
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    ...(ssl === undefined ? {} : {ssl}),
+    mayTellPassword: (mode ?? process.env.PGSSLMODE) === 'disable',
+    connectionString: parsed.href,
+    types: {
+      getTypeParser: ((oid: number, format?: 'text') =>
+        oid === INT8 ? wholeOf : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+    },
+  }
+}
+
+/** Of all columns of this type only ids can be so large. @throws StoreError, and the statement fails with it */
+export function wholeOf(digits: string): number {
+  const number = Number(digits)
+  if (number > MAX_ID) throw idTooLarge('job', digits)
+  return number
+}
+
+/** `ssl=true` and `ssl=false`, which pg has beside sslmode, in its words. */
+function modeOf(ssl: string | null): string | null {
+  if (ssl === null || ssl === 'no-verify') return ssl
+  if (['true', '1', 'yes', 'on'].includes(ssl)) return 'require'
+  if (['false', '0', 'no', 'off'].includes(ssl)) return 'disable'
+  throw new UsageError('ssl: expected true, false or no-verify, got something else', {
+    hint: 'or write sslmode=…; the files are sslrootcert, sslcert, sslkey',
+  })
+}
+
+function sslOf(mode: string | null): ClientConfig['ssl'] {
+  switch (mode) {
+    case null:
+      return undefined
+    case 'disable':
+      return false
+    case 'no-verify':
+      return {rejectUnauthorized: false}
+    case 'require':
+    case 'verify-ca':
+    case 'verify-full':
+      return {rejectUnauthorized: true}
+    default:
+      throw new UsageError(
+        `sslmode: expected disable, require, verify-full or no-verify, got ${JSON.stringify(mode)}`,
+        {
+          hint: 'require verifies the certificate, as verify-full does; no-verify does not',
+        },
+      )
+  }
+}

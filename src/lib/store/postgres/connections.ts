@@ -1,0 +1,291 @@
+/**
+ * Connections to PostgreSQL: a few of them, made when they are needed and again when they have died.
+ *
+ * Statements of one connection are sent without waiting for the answer to the one before (pg's pipeline mode): a
+ * transaction whose statements are known from the start is one round trip. Each is prepared once a connection.
+ *
+ * With a pooler in between nothing outlives a transaction: there nothing is prepared, each statement is in a transaction,
+ * and its settings are made in that. It is still one round trip.
+ */
+import {setTimeout as sleep} from 'node:timers/promises'
+import pg, {type PoolClient, type QueryResult} from 'pg'
+import {monotonic} from '../../jobs/clock.ts'
+import {BUILD_MS, isSilent, type Timeouts, timeoutsOf} from '../shared/silence.ts'
+import {configOf} from './client.ts'
+import {Connection, type ConnectionConfig, localSettings, type Settings} from './connection.ts'
+import {explain, isDead, isLost, isPassing} from './errors.ts'
+
+/** The database's clock. */
+export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
+/** One for the dispatcher's turns, the others for what else is called meanwhile. */
+const MAX_CONNECTIONS = 4
+/** How long one attempt waits for a row that is locked. */
+const LOCK_MS = 5000
+/**
+ * Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes the
+ * planner take for dear would be compiled: 80 ms for a listing of ten jobs.
+ */
+const PLANNING: Settings = {
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  enable_sort: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+  plan_cache_mode: 'force_generic_plan',
+}
+/** How long deadlocks and locked rows are tried again, all attempts together. */
+const PATIENCE_MS = 30_000
+
+/** A setting that says: who deletes jobs on this connection writes down how they ended. */
+export const TELLS_ENDS = 'jobq.tells_ends'
+
+export interface Statement {
+  /** Prepared under this name, once a connection. */
+  name: string
+  text: string
+}
+
+export type Value = string | number | boolean | Buffer | null | readonly (string | number | boolean | null)[]
+export type Row = Record<string, unknown>
+export type Reply = QueryResult<Row>
+/** Sends a statement. Its failure is told by the promise, and by those of all that follow in its transaction. */
+export type Send = (statement: Statement | string, values?: readonly Value[]) => Promise<Reply>
+/** A connection that is lent to one call at a time. */
+type Lent = PoolClient & Connection
+/** Which of the time-outs holds for what is sent. */
+type Wait = 'answer' | 'read'
+
+export interface LinkOptions {
+  /** false: a commit may be lost by a crash of the server. Default true: as the server is set up. */
+  durable?: boolean
+  /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
+  patience?: number
+}
+
+export class Link {
+  readonly name: string
+  readonly #pool: pg.Pool
+  readonly #all = new Set<Connection>()
+  readonly #patience: number
+  readonly #timeouts: Timeouts
+  readonly #settings: Settings
+  #free = MAX_CONNECTIONS
+  readonly #waiting: (() => void)[] = []
+
+  constructor(url: string, name: string, {durable = true, patience = PATIENCE_MS}: LinkOptions) {
+    this.name = name
+    this.#patience = patience
+    this.#timeouts = timeoutsOf(url)
+    this.#settings = {
+      default_transaction_isolation: 'read committed',
+      lock_timeout: String(Math.max(1, Math.min(LOCK_MS, patience))),
+      ...PLANNING,
+      [TELLS_ENDS]: 'on',
+      ...(durable ? {} : {synchronous_commit: 'off'}),
+    }
+    const all = this.#all
+    const config: ConnectionConfig = {
+      ...configOf(url),
+      settings: this.#settings,
+      connectMs: this.#timeouts.connect,
+    }
+    this.#pool = new pg.Pool({
+      ...config,
+      max: MAX_CONNECTIONS,
+      idleTimeoutMillis: 60_000,
+      pipeline: true,
+      allowExitOnIdle: true,
+      Client: class extends Connection {
+        constructor(config?: ConnectionConfig) {
+          super(config)
+          all.add(this)
+          this.once('end', () => all.delete(this))
+        }
+      },
+    })
+    this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
+  }
+
+  /** Is there a server, and does it let us in? @throws StoreError */
+  async reach(): Promise<void> {
+    await this.#use(async () => {}, true)
+  }
+
+  /** One statement, a transaction of its own. @param again it may be repeated where the answer to it was lost */
+  async run(statement: Statement | string, values: readonly Value[] = [], again = false): Promise<Reply> {
+    return this.#use(
+      client =>
+        client.isPooled
+          ? this.#pipelined(client, [[statement, values]]).then(([reply]) => reply!)
+          : send(client, statement, values),
+      again,
+    )
+  }
+
+  /** Several in one transaction and one round trip. */
+  async pipeline(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
+    return this.#use(client => this.#pipelined(client, statements), false)
+  }
+
+  /** As pipeline, but a lock that is waited for too long, or a dead connection, is told at once. */
+  async pipelineOnce(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
+    return this.#with(client => this.#pipelined(client, statements))
+  }
+
+  /**
+   * A transaction whose statements depend on each other's answers.
+   * @param onCommit called when the commit is sent: from then on a lost connection does not tell what was done
+   */
+  async transaction<T>(
+    work: (send: Send) => Promise<T>,
+    onCommit = () => {},
+    wait: Wait = 'answer',
+  ): Promise<T> {
+    return this.#use(client => this.#transact(client, BEGIN, work, onCommit), false, wait)
+  }
+
+  /** Several reads of one moment. */
+  async read<T>(work: (send: Send) => Promise<T>): Promise<T> {
+    return this.#use(client => this.#transact(client, BEGIN_READ, work), true, 'read')
+  }
+
+  /**
+   * Outside a transaction, on a connection that ends with it: what sets what lasts.
+   * @param work `build` is a send for what may take hours; with a pooler in between there is nothing that lasts
+   */
+  async alone<T>(work: (send: Send, build: Send, isPooled: boolean) => Promise<T>): Promise<T> {
+    return this.#with(
+      client => {
+        const within = (ms: number): Send => {
+          return (statement, values) => {
+            client.expect(ms)
+            return send(client, statement, values)
+          }
+        }
+        return work(within(this.#timeouts.read), within(BUILD_MS), client.isPooled)
+      },
+      'read',
+      true,
+    )
+  }
+
+  /** What is still under way is given up. */
+  async close(): Promise<void> {
+    if (this.#pool.ending) return
+    const ended = this.#pool.end()
+    for (const connection of this.#all) connection.break()
+    await ended
+  }
+
+  async #pipelined(
+    client: Lent,
+    statements: readonly [Statement | string, readonly Value[]][],
+  ): Promise<Reply[]> {
+    const sent = [
+      send(client, this.#begin(client, BEGIN)),
+      ...statements.map(([statement, values]) => send(client, statement, values)),
+      send(client, COMMIT),
+    ]
+    return (await allOrFirstError(sent)).slice(1, -1)
+  }
+
+  #begin({isPooled}: Lent, begin: Statement): Statement | string {
+    return isPooled ? `${begin.text}; ${localSettings(this.#settings)}` : begin
+  }
+
+  async #transact<T>(
+    client: Lent,
+    begin: Statement,
+    work: (send: Send) => Promise<T>,
+    onCommit = () => {},
+  ): Promise<T> {
+    const begun = send(client, this.#begin(client, begin))
+    let first: unknown
+    const sendFirst: Send = (statement, values) => {
+      const reply = send(client, statement, values)
+      reply.catch(error => {
+        first ??= error
+      })
+      return reply
+    }
+    try {
+      const result = await work(sendFirst)
+      await begun
+      onCommit()
+      await send(client, COMMIT)
+      return result
+    } catch (error) {
+      await send(client, 'ROLLBACK').catch(() => {})
+      // Of several that were under way, the one that failed tells why, not those that were ignored then
+      throw (error as {code?: unknown}).code === IN_FAILED_TRANSACTION ? (first ?? error) : error
+    }
+  }
+
+  /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
+  async #use<T>(work: (client: Lent) => Promise<T>, again: boolean, wait: Wait = 'answer'): Promise<T> {
+    const giveUpAt = monotonic() + this.#patience
+    for (let pause = 2, deaths = 0; ; pause = Math.min(pause * 2, 200)) {
+      try {
+        return await this.#with(work, wait)
+      } catch (error) {
+        const isOver = !isPassing(error) || monotonic() > giveUpAt
+        const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again) || isSilent(error)
+        if (isOver && isAlive) throw error
+      }
+      await sleep(pause * (0.5 + Math.random()))
+    }
+  }
+
+  /** Raw errors: the caller explains them, with what it knows of what was lost. */
+  async #with<T>(work: (client: Lent) => Promise<T>, wait: Wait = 'answer', isLast = false): Promise<T> {
+    if (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
+    else this.#free--
+    let client: Lent | undefined
+    let died = isLast
+    try {
+      client = await this.#connect()
+      client.expect(this.#timeouts[wait])
+      return await work(client)
+    } catch (error) {
+      died ||= isDead(error)
+      throw error
+    } finally {
+      client?.rest()
+      client?.release(died)
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#free++
+    }
+  }
+
+  async #connect(): Promise<Lent> {
+    try {
+      return (await this.#pool.connect()) as Lent
+    } catch (error) {
+      throw explain(this.name, error)
+    }
+  }
+}
+
+const IN_FAILED_TRANSACTION = '25P02'
+const BEGIN = {name: 'jobq_begin', text: 'BEGIN ISOLATION LEVEL READ COMMITTED'}
+const BEGIN_READ = {name: 'jobq_begin_read', text: 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'}
+const COMMIT = {name: 'jobq_commit', text: 'COMMIT'}
+
+function ignore(): void {}
+
+function send(client: Lent, statement: Statement | string, values: readonly Value[] = []): Promise<Reply> {
+  const text = typeof statement === 'string' ? statement : statement.text
+  const query = typeof statement === 'string' || client.isPooled ? {text} : statement
+  const reply = client.query<Row>({...query, values: [...values]})
+  reply.catch(ignore) // whoever waits for an earlier one of the transaction hears of that first
+  return reply
+}
+
+async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const settled = await Promise.allSettled(promises)
+  const failure = settled.find(each => each.status === 'rejected')
+  if (failure) throw failure.reason
+  return settled.map(each => (each as PromiseFulfilledResult<T>).value)
+}

@@ -1,0 +1,160 @@
+/**
+ * jobq's functions and triggers in the database, made by `jobq init`; the longest is in grab.ts.
+ *
+ * A name ends in its version: jobq of another version beside this one goes on using its own. They run with the caller's
+ * rights and name no schema: the search_path says where the tables are. A job that leaves the queue takes its context
+ * with it, and its end is written down for who waits for it.
+ */
+
+import {TELLS_ENDS} from './connections.ts'
+import {GRAB_FUNCTION} from './grab.ts'
+
+/**
+ * Ends of attempts, each if its lease still holds; @returns which did. `outcome` is NULL where the job stays, `message`
+ * where there is no exception to log, `status` where the worker keeps none.
+ *
+ * Waits are looked at in a statement behind the one that deletes: who began to track one of these jobs while that waited
+ * for its row has committed by now.
+ */
+const END = `CREATE OR REPLACE FUNCTION jobq_end_2(
+    ids BIGINT[], mine INTEGER[], outcomes TEXT[], messages BYTEA[], retries BIGINT[], statuses TEXT[],
+    starts INTEGER[], stops INTEGER[]
+) RETURNS SETOF BIGINT LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
+    held_nth BIGINT[]; left_ids BIGINT[];
+BEGIN
+    WITH ends AS MATERIALIZED (
+        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops) WITH ORDINALITY
+            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, nth)
+    ), gone AS (
+        DELETE FROM job USING ends e WHERE outcome IS NOT NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
+        RETURNING e.*, func_id, uniqkey, arg
+    ), kept AS (
+        UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + (message IS NOT NULL)::INTEGER,
+            run_after = CASE WHEN message IS NULL THEN run_after ELSE least(now_s + retry_in, 2147483647)::INTEGER END
+        FROM ends e WHERE outcome IS NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
+        RETURNING e.*, func_id, uniqkey, arg
+    ), held AS (SELECT * FROM gone UNION ALL SELECT * FROM kept
+    ), exceptions AS (
+        INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
+        SELECT func_id, now_s, message, uniqkey, arg, 0 FROM held WHERE message IS NOT NULL ORDER BY nth
+    ), statuses AS (
+        INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
+        SELECT func_id, arg, uniqkey, status, started, ended FROM held WHERE status IS NOT NULL ORDER BY nth
+    )
+    SELECT array_agg(held.nth), array_agg(held.job_id) FILTER (WHERE held.outcome IS NOT NULL)
+      INTO held_nth, left_ids FROM held;
+    IF EXISTS (SELECT FROM jobq_wait w WHERE w.job_id = ANY (left_ids))
+        OR EXISTS (SELECT FROM jobq_context c WHERE c.job_id = ANY (left_ids)) THEN
+        UPDATE jobq_wait w SET outcome = e.outcome, message = e.message, ended_at = now_s
+            FROM unnest(ids, outcomes, messages) AS e (job_id, outcome, message)
+            WHERE w.job_id = e.job_id AND w.job_id = ANY (left_ids);
+        DELETE FROM jobq_context c WHERE c.job_id = ANY (left_ids);
+    END IF;
+    RETURN QUERY SELECT unnest(held_nth);
+END
+$body$`
+
+/**
+ * A death of the job's worker: the job goes back to its lane, or fails for good with its last one. The count is kept in
+ * the database, so that it holds across processes; ids are never used twice.
+ */
+const DIE = `CREATE OR REPLACE FUNCTION jobq_die_2(
+    the_job BIGINT, mine INTEGER, how TEXT, started INTEGER, ended INTEGER, max_deaths INTEGER
+) RETURNS TABLE (held BOOLEAN, failed TEXT) LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
+    deaths INTEGER;
+BEGIN
+    held := FALSE;
+    failed := NULL;
+    PERFORM FROM job j WHERE j.id = the_job AND j.grabbed_until = mine FOR UPDATE;
+    IF NOT FOUND THEN RETURN NEXT; RETURN; END IF;
+    held := TRUE;
+    INSERT INTO jobq_death (job_id, died_at, how) VALUES (the_job, now_s, $3);
+    SELECT count(*), 'its worker died ' || count(*) || ' times: ' || string_agg(d.nth || '. ' || d.how, '; ' ORDER BY d.nth)
+      INTO deaths, failed
+      FROM (SELECT row_number() OVER (ORDER BY x.id) AS nth, x.how FROM jobq_death x WHERE x.job_id = the_job) d;
+    IF deaths < max_deaths THEN
+        failed := NULL;
+        UPDATE job j SET grabbed_until = 0 WHERE j.id = the_job;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
+        SELECT j.func_id, now_s, convert_to(failed, 'UTF8'), j.uniqkey, j.arg, 0 FROM job j WHERE j.id = the_job;
+    IF started IS NOT NULL THEN
+        INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
+            SELECT j.func_id, j.arg, j.uniqkey, 'failed', started, ended FROM job j WHERE j.id = the_job;
+    END IF;
+    UPDATE jobq_wait w SET outcome = 'failed', message = convert_to(failed, 'UTF8'), ended_at = now_s WHERE w.job_id = the_job;
+    DELETE FROM jobq_context c WHERE c.job_id = the_job;
+    DELETE FROM jobq_death d WHERE d.job_id = the_job;
+    DELETE FROM job j WHERE j.id = the_job;
+    RETURN NEXT;
+END
+$body$`
+
+/** Coalesced by the server: a transaction rings once, however many statements and rows it changes. */
+const RING = `CREATE OR REPLACE FUNCTION jobq_ring() RETURNS TRIGGER LANGUAGE plpgsql AS $body$
+BEGIN
+    PERFORM pg_notify(('jobq_' || TG_TABLE_SCHEMA)::NAME::TEXT, '');
+    RETURN NULL;
+END
+$body$`
+
+/** With the rights, and the search_path, of whoever deletes jobs: Perl's user may know nothing of jobq's tables. */
+const RING_WAITING = `CREATE OR REPLACE FUNCTION jobq_ring_waiting() RETURNS TRIGGER LANGUAGE plpgsql AS $body$
+DECLARE
+    waits CONSTANT REGCLASS := to_regclass(format('%I.jobq_wait', TG_TABLE_SCHEMA));
+    is_waiting BOOLEAN := TRUE;
+BEGIN
+    IF waits IS NOT NULL AND has_table_privilege(waits, 'SELECT') THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE outcome IS NULL)', waits) INTO is_waiting;
+    END IF;
+    IF is_waiting THEN
+        PERFORM pg_notify(('jobq_' || TG_TABLE_SCHEMA)::NAME::TEXT, '');
+    END IF;
+    RETURN NULL;
+END
+$body$`
+
+/** In an order in which they can be made. */
+export const FUNCTIONS: Readonly<Record<string, string>> = {
+  jobq_ring: RING,
+  jobq_ring_waiting: RING_WAITING,
+  jobq_end_2: END,
+  jobq_die_2: DIE,
+  jobq_grab_2: GRAB_FUNCTION,
+}
+
+/**
+ * Perl's and psql's inserts ring, too. A trigger for each row that becomes ready, rather than one a statement, since its
+ * condition costs a grab or a renewal next to nothing. Who waits for a job hears of it as well when Perl has worked it.
+ */
+export const TRIGGERS: Readonly<Record<string, {table: string; sql: string}>> = {
+  jobq_inserted: {
+    table: 'job',
+    sql: `CREATE TRIGGER jobq_inserted AFTER INSERT ON job FOR EACH STATEMENT EXECUTE FUNCTION jobq_ring()`,
+  },
+  jobq_ready: {
+    table: 'job',
+    sql: `CREATE TRIGGER jobq_ready AFTER UPDATE ON job FOR EACH ROW WHEN (NEW.grabbed_until = 0) EXECUTE FUNCTION jobq_ring()`,
+  },
+  jobq_left: {
+    table: 'job',
+    sql: `CREATE TRIGGER jobq_left AFTER DELETE ON job FOR EACH STATEMENT
+    WHEN (current_setting('${TELLS_ENDS}', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION jobq_ring_waiting()`,
+  },
+  jobq_told: {
+    table: 'jobq_wait',
+    sql: `CREATE TRIGGER jobq_told AFTER UPDATE ON jobq_wait FOR EACH ROW WHEN (NEW.outcome IS NOT NULL) EXECUTE FUNCTION jobq_ring()`,
+  },
+  jobq_resumed: {
+    table: 'jobq_pause',
+    sql: `CREATE TRIGGER jobq_resumed AFTER DELETE ON jobq_pause FOR EACH STATEMENT EXECUTE FUNCTION jobq_ring()`,
+  },
+}

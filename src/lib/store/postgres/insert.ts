@@ -1,0 +1,130 @@
+/** A job into the table: duplicates are found without an error, which would end the transaction. */
+import {ArgumentError, DuplicateJobError} from '../../jobs/errors.ts'
+import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {bytesOf} from './arrays.ts'
+import {NOW, type Row, type Send, type Value} from './connections.ts'
+import {hasBeside, SWEPT, type Sweeper, sweep, writeBeside} from './side-tables.ts'
+
+/** INTEGER is signed in PostgreSQL. */
+const MAX_INTEGER = 2_147_483_647
+/** The server takes no message of 1 GiB, the rest of the row included. */
+const MAX_ARG_BYTES = 2 ** 30 - 2 ** 20
+/** Its key is free, and yet it is refused: so often at most, by jobs that come and go. */
+const MAX_ATTEMPTS = 5
+
+/**
+ * Common table expressions, of insertValues' parameters. The function's row is made on first use, as Qudo does; none comes
+ * back if another transaction makes it just now.
+ * @param gate a row of it lets the job in
+ */
+export const funcByName = (gate = '(SELECT) AS here') => `
+  made AS (
+    INSERT INTO func (name) SELECT $1::VARCHAR FROM ${gate}
+    WHERE NOT EXISTS (SELECT FROM func WHERE name = $1::VARCHAR) ON CONFLICT DO NOTHING RETURNING id),
+  f AS (SELECT id FROM func WHERE name = $1::VARCHAR UNION ALL SELECT id FROM made)`
+export const insertNew = (gate = '(SELECT) AS here') => `
+  new AS (
+    INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+    SELECT f.id, $2::BYTEA, $3::VARCHAR, ${NOW}, 0, coalesce($4::BIGINT, ${NOW} + $5::BIGINT)::INTEGER, 0, $6::INTEGER
+    FROM ${gate}, f ON CONFLICT DO NOTHING RETURNING id, run_after)`
+
+/** What is written beside it, of besideValues' parameters. */
+export const insertBeside = (first: number) =>
+  writeBeside(`(SELECT id, $${first}::TEXT AS context, $${first + 1}::BOOLEAN AS tracked FROM new) AS beside`)
+
+const INSERT = {
+  name: 'jobq_insert',
+  text: `WITH ${funcByName()}, ${insertNew()} SELECT id, run_after AS "runAfter" FROM new`,
+}
+const INSERT_BESIDE = {
+  name: 'jobq_insert_beside',
+  text: `WITH ${funcByName()}, ${insertNew()}, ${insertBeside(7)}, ${sweep(9)} SELECT id, run_after AS "runAfter", ${SWEPT} FROM new`,
+}
+const FIND_DUPLICATE = {
+  name: 'jobq_find_duplicate',
+  text: `SELECT job.id, arg IS NOT DISTINCT FROM $3::BYTEA AND priority = $4::INTEGER AS "isSame", run_after AS "runAfter"
+    FROM func JOIN job ON func_id = func.id AND uniqkey = $2::VARCHAR WHERE name = $1::VARCHAR`,
+}
+
+/** What no column of the table holds is refused before it is sent. @throws ArgumentError */
+export function checkJob({func, arg, uniqkey, priority, due}: NewJob): void {
+  for (const text of [func, uniqkey ?? ''])
+    if (text.includes('\0'))
+      throw new ArgumentError(
+        `PostgreSQL can't hold NUL in a function's name or a uniqkey, got ${JSON.stringify(text)}`,
+        {hint: 'leave the NUL out; arguments may have it'},
+      )
+  if (priority > MAX_INTEGER)
+    throw new ArgumentError(`priority: expected at most ${MAX_INTEGER} on PostgreSQL, got ${priority}`)
+  if (arg !== null && arg.length * 3 > MAX_ARG_BYTES && Buffer.byteLength(arg) > MAX_ARG_BYTES)
+    throw new ArgumentError(
+      `larger than PostgreSQL takes: expected an argument of at most ${MAX_ARG_BYTES} bytes, got ${Buffer.byteLength(arg)}`,
+      {hint: 'keep large data elsewhere, and enqueue where it is'},
+    )
+  checkDue(due)
+}
+
+/** @throws ArgumentError */
+export function checkDue(due: NewJob['due']): void {
+  if ('at' in due && due.at > MAX_INTEGER) throw tooLate(String(due.at))
+}
+
+function tooLate(got: string): ArgumentError {
+  return new ArgumentError(
+    `run_after: expected a time before 2038-01-19T03:14:08Z, the last that PostgreSQL's column holds, got ${got}`,
+  )
+}
+
+/** The only number that can be out of range by now is a delay's end. */
+export function explainRange(error: unknown, due: NewJob['due'] | null): unknown {
+  if ((error as {code?: unknown}).code !== '22003') return error
+  return tooLate(due && 'in' in due ? `${due.in} s from now` : 'a later one')
+}
+
+export function dueValues(due: NewJob['due']): [at: number | null, seconds: number | null] {
+  return 'at' in due ? [due.at, null] : [null, due.in]
+}
+
+export function insertValues({func, arg, uniqkey, due, priority}: NewJob): Value[] {
+  return [func, arg === null ? null : bytesOf(arg), uniqkey, ...dueValues(due), priority]
+}
+
+export function besideValues({context, tracked}: NewJob): Value[] {
+  return [context ?? null, tracked ?? false]
+}
+
+/** @throws DuplicateJobError, ArgumentError */
+export async function insertOne(send: Send, job: NewJob, sweeper: Sweeper): Promise<EnqueuedJob> {
+  const {func, uniqkey, priority} = job
+  for (let attempt = 0; ; attempt++) {
+    const row = await insertRow(send, job, sweeper)
+    if (row) return {id: Number(row.id), func, uniqkey, priority, runAfter: Number(row.runAfter)}
+    const id = uniqkey === null ? null : ((await findDuplicate(send, job))?.id ?? null)
+    // The other job has left the table meanwhile, or the function has just been made elsewhere: once more
+    if (uniqkey !== null && (id !== null || attempt >= MAX_ATTEMPTS))
+      throw new DuplicateJobError(func, uniqkey, id)
+  }
+}
+
+async function insertRow(send: Send, job: NewJob, sweeper: Sweeper): Promise<Row | undefined> {
+  try {
+    if (!hasBeside(job)) return (await send(INSERT, insertValues(job))).rows[0]
+    const from = sweeper.values(1)
+    const values = [...insertValues(job), ...besideValues(job), ...from]
+    const [row] = (await send(INSERT_BESIDE, values)).rows
+    if (row) sweeper.swept(row, from)
+    return row
+  } catch (error) {
+    throw explainRange(error, job.due)
+  }
+}
+
+/** The job that holds this one's key, and whether it may be this one. */
+export async function findDuplicate(
+  send: Send,
+  {func, uniqkey, arg, priority}: NewJob,
+): Promise<{id: number; runAfter: number; isSame: boolean} | null> {
+  const bytes = arg === null ? null : bytesOf(arg)
+  const [row] = (await send(FIND_DUPLICATE, [func, uniqkey, bytes, priority])).rows
+  return row ? {id: Number(row.id), runAfter: Number(row.runAfter), isSame: row.isSame === true} : null
+}

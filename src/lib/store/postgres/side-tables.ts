@@ -1,0 +1,75 @@
+/**
+ * What jobq keeps beside a job, in tables of its own: its context, and whether someone wants to know how it ends. Parts of
+ * the statements that insert jobs.
+ *
+ * Whoever ends a job here takes both away. But Perl and older jobqs leave them, and an end may never be asked for: so
+ * who adds rows looks for such, a stretch of the tables at a time, and they can't pile up.
+ */
+import type {NewJob} from '../../jobs/job.ts'
+import {NOW} from './connections.ts'
+
+/** How many rows are added between two sweeps, each of which looks at twice as many. */
+const SWEEP_EVERY = 50
+/** How long an end is kept that nobody asks for, in seconds. */
+const KEPT_SECONDS = 86_400
+/** Where a process begins: anywhere, since most that enqueue are short. */
+const ANYWHERE = -1
+
+export function hasBeside({context, tracked}: NewJob): boolean {
+  return context !== undefined || tracked === true
+}
+
+/**
+ * Common table expressions that write it. An id that was given before, by a sequence that was set back, may have rows.
+ * @param jobs a table with `id`, `context` and `tracked`
+ */
+export const writeBeside = (jobs: string) => `
+  contexts AS (
+    INSERT INTO jobq_context (job_id, context) SELECT id, context FROM ${jobs} WHERE context IS NOT NULL
+    ON CONFLICT (job_id) DO UPDATE SET context = excluded.context),
+  waits AS (
+    INSERT INTO jobq_wait (job_id) SELECT id FROM ${jobs} WHERE tracked
+    ON CONFLICT (job_id) DO UPDATE SET outcome = NULL, message = NULL, ended_at = NULL)`
+
+/** Of two parameters, sweepValues'; SWEPT goes to the columns of the answer. Rows that someone has locked are left. */
+export const sweep = (first: number) => `
+  ${sweepTable('jobq_context', first, 'TRUE')},
+  ${sweepTable('jobq_wait', first, `(kept.outcome IS NULL OR kept.ended_at < ${NOW} - ${KEPT_SECONDS})`)}`
+
+export const SWEPT = `(SELECT max(job_id) FROM jobq_context_stretch) AS "contextTo",
+  (SELECT max(job_id) FROM jobq_wait_stretch) AS "waitTo"`
+
+function sweepTable(table: string, first: number, condition: string): string {
+  const from = `$${table === 'jobq_context' ? first : first + 1}::BIGINT`
+  const rows = `$${first + 2}::INTEGER`
+  return `${table}_stretch AS MATERIALIZED (
+    SELECT job_id FROM ${table} WHERE job_id > CASE WHEN ${from} < 0
+      THEN (SELECT floor(random() * max(job_id))::BIGINT FROM ${table}) ELSE ${from} END
+    ORDER BY job_id LIMIT ${rows}),
+  ${table}_swept AS (
+    DELETE FROM ${table} WHERE job_id = ANY (ARRAY(
+      SELECT kept.job_id FROM ${table}_stretch s JOIN ${table} kept ON kept.job_id = s.job_id
+      WHERE NOT EXISTS (SELECT FROM job j WHERE j.id = s.job_id) AND ${condition} FOR UPDATE OF kept SKIP LOCKED)))`
+}
+
+/** Where a process has come to in its sweeps. */
+export class Sweeper {
+  #left = 1 + Math.floor(Math.random() * SWEEP_EVERY)
+  #contextFrom = ANYWHERE
+  #waitFrom = ANYWHERE
+
+  /** @param added so many rows are about to be. @returns from where to sweep (null: not now), and how many rows */
+  values(added: number): [contextFrom: number | null, waitFrom: number | null, rows: number] {
+    this.#left -= added
+    if (this.#left > 0) return [null, null, 0]
+    this.#left = SWEEP_EVERY
+    return [this.#contextFrom, this.#waitFrom, 2 * Math.max(added, SWEEP_EVERY)]
+  }
+
+  /** @param row with SWEPT's columns */
+  swept(row: Record<string, unknown>, [from]: readonly (number | null)[]): void {
+    if (from === null) return
+    this.#contextFrom = Number(row.contextTo ?? 0)
+    this.#waitFrom = Number(row.waitTo ?? 0)
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * The job store on PostgreSQL, 12 or later.
+ *
+ * Each call is one transaction, READ COMMITTED, on one of a few connections; deadlocks and locked rows are tried again.
+ * An enqueue is a round trip, which those share that are called at once. A turn is a round trip, too, and two for a
+ * `replaced`. The database's clock counts. docs/servers.md has the GRANTs that each call needs.
+ */
+import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
+import {
+  type EnqueuedJob,
+  type JobEnd,
+  type Lease,
+  type NewJob,
+  type RowRef,
+  type Settlement,
+  TRIED_ROWS,
+} from '../../jobs/job.ts'
+import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
+import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
+import {bigints, texts} from './arrays.ts'
+import {Together} from './batcher.ts'
+import type {Within} from './caller-transaction.ts'
+import {endsOf, trackJobs} from './completions.ts'
+import {
+  Link,
+  type LinkOptions,
+  NOW,
+  type Reply,
+  type Send,
+  type Statement,
+  type Value,
+} from './connections.ts'
+import {explain, isLost, mayBeStored} from './errors.ts'
+import {checkDue, dueValues, explainRange} from './insert.ts'
+import {missingIn, prepare} from './prepare.ts'
+import {PostgresReads} from './reads.ts'
+import type {SchemaStep} from './schema.ts'
+import {leaseValues, RENEW} from './settle.ts'
+import {Sweeper} from './side-tables.ts'
+import {PostgresTurn} from './turn.ts'
+import {Listener} from './watch.ts'
+
+const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
+const KNOCK = {name: 'jobq_knock', text: 'SELECT pg_notify($1, $2)'}
+const LOCK_EXCEPTION = {
+  name: 'jobq_lock_exception',
+  text: `SELECT coalesce(func.name, '#' || func_id) AS func, uniqkey, retried
+    FROM exception_log LEFT JOIN func ON func.id = func_id WHERE exception_log.id = $1::BIGINT FOR UPDATE OF exception_log`,
+}
+const RETRY = {
+  name: 'jobq_retry',
+  text: `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+    SELECT func_id, arg, uniqkey, ${NOW}, 0, coalesce($2::BIGINT, ${NOW} + $3::BIGINT)::INTEGER, 0, $4::INTEGER
+    FROM exception_log WHERE id = $1::BIGINT ON CONFLICT DO NOTHING RETURNING id, run_after AS "runAfter"`,
+}
+const NEXT_TRY = {
+  name: 'jobq_next_try',
+  text: `SELECT j.id FROM exception_log e CROSS JOIN LATERAL (
+      SELECT id, arg, retry_cnt, enqueue_time, run_after FROM job
+      WHERE func_id = e.func_id AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) j
+    WHERE e.id = $1::BIGINT AND e.uniqkey IS NULL AND j.retry_cnt > 0 AND j.enqueue_time <= e.exception_time
+      AND j.run_after >= e.exception_time AND j.arg IS NOT DISTINCT FROM e.arg LIMIT 1`,
+}
+const FIND_RETRIED = {
+  name: 'jobq_find_retried',
+  text: `SELECT job.id FROM exception_log e JOIN job ON job.func_id = e.func_id AND job.uniqkey = e.uniqkey
+    WHERE e.id = $1::BIGINT`,
+}
+const MARK_RETRIED = {
+  name: 'jobq_mark_retried',
+  text: 'UPDATE exception_log SET retried = 1 WHERE id = $1::BIGINT',
+}
+const DIED = {
+  name: 'jobq_died',
+  text: `SELECT t.id FROM unnest($1::BIGINT[]) AS t (id) WHERE EXISTS (SELECT FROM jobq_death d WHERE d.job_id = t.id)`,
+}
+const PAUSE = {
+  name: 'jobq_pause',
+  text: 'INSERT INTO jobq_pause (func) SELECT unnest($1::TEXT[]) ON CONFLICT DO NOTHING',
+}
+const RESUME = {
+  name: 'jobq_resume',
+  text: 'DELETE FROM jobq_pause WHERE func = ANY ($1::TEXT[]) RETURNING func',
+}
+const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY func COLLATE "C"'}
+
+/**
+ * Opens a store on a PostgreSQL database. The schema is `init`'s.
+ * @param name the address as messages may show it, without a password
+ * @throws UsageError if the URL says what can't be done, StoreError if the server can't be reached
+ */
+export async function openPostgres(
+  url: string,
+  name: string,
+  options: LinkOptions = {},
+): Promise<PostgresStore> {
+  const store = postgresStore(url, name, options)
+  try {
+    await store.reach()
+    return store
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/** The same, but its connections are made when they are needed. */
+export function postgresStore(url: string, name: string, options: LinkOptions = {}): PostgresStore {
+  const link = new Link(url, name, options)
+  const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
+  return new PostgresStore(link, new Listener(url, knock))
+}
+
+export class PostgresStore implements Store {
+  readonly #link: Link
+  readonly #listener: Listener
+  readonly #watches = new Set<Watch>()
+  readonly #sweeper = new Sweeper()
+  readonly #together: Together
+  readonly #turns: PostgresTurn
+  #within: Within | undefined
+
+  constructor(link: Link, listener: Listener) {
+    this.#link = link
+    this.#listener = listener
+    this.#together = new Together(link, this.#sweeper)
+    this.#turns = new PostgresTurn(link, this.#sweeper)
+  }
+
+  get name(): string {
+    return this.#link.name
+  }
+
+  /** @throws StoreError */
+  async reach(): Promise<void> {
+    await this.#explained(this.#link.reach())
+  }
+
+  async init(): Promise<void> {
+    await this.prepare()
+  }
+
+  /** What prepare would do. */
+  plan(): Promise<SchemaStep[]> {
+    return this.#read(send => missingIn(send, this.name))
+  }
+
+  /** Makes what is missing, one process at a time. @returns what it did */
+  prepare(): Promise<SchemaStep[]> {
+    return this.#explained(this.#link.alone((...sends) => prepare(this.name, ...sends)))
+  }
+
+  enqueue(job: NewJob): Promise<EnqueuedJob> {
+    return this.#together.enqueue(job)
+  }
+
+  async enqueueWithin(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
+    if (!this.#within) {
+      const {Within} = await import('./caller-transaction.ts')
+      this.#within ??= new Within(this.#link)
+    }
+    return this.#within.enqueue(connection, job)
+  }
+
+  async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
+    const [{Inserter}, {Spool}] = await Promise.all([import('./bulk.ts'), import('../spool.ts')])
+    await this.#run(NOW_IS, [], true) // before much is read: whether there is a server
+    const spool = await Spool.of(jobs)
+    let isCommitting = false
+    const insertAll = async (send: Send) => {
+      isCommitting = false
+      const inserter = new Inserter(send, this.#sweeper)
+      for await (const stretch of spool.stretches()) await inserter.add(stretch)
+      await inserter.end()
+      return inserter.count
+    }
+    try {
+      const onCommit = () => {
+        isCommitting = true
+      }
+      return await this.#link.transaction(insertAll, onCommit, 'read')
+    } catch (error) {
+      if (isCommitting && isLost(error)) throw mayBeStored(this.name, 'the jobs', error)
+      throw explain(this.name, error)
+    } finally {
+      await spool.close()
+    }
+  }
+
+  track(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    return this.#explained(trackJobs(this.#link, this.#sweeper, jobs))
+  }
+
+  ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
+    return this.#explained(endsOf(this.#link, jobs))
+  }
+
+  turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    return this.#explained(this.#turns.turn(settlements, want))
+  }
+
+  peek(want: Want): Promise<Peek> {
+    return this.#explained(this.#turns.peek(want))
+  }
+
+  async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
+    if (leases.length === 0) return []
+    const {rows} = await this.#run(RENEW, [...leaseValues(leases), seconds])
+    const ends = new Map(rows.map(({id, grabbedUntil}) => [id, Number(grabbedUntil)]))
+    return leases.flatMap(({id}) => (ends.has(id) ? [{id, grabbedUntil: ends.get(id)!}] : []))
+  }
+
+  async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
+    const {rows} = await this.#run(DIED, [bigints(jobs.map(({id}) => id))])
+    return rows.map(({id}) => ({id: Number(id)}))
+  }
+
+  nextTry = (exceptionId: number) => this.#read(send => nextTry(send, exceptionId))
+
+  async retry(
+    exceptionId: number,
+    {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
+  ): Promise<EnqueuedJob> {
+    checkDue(due)
+    const transaction = this.#link.transaction(async send => {
+      const [exception] = (await send(LOCK_EXCEPTION, [exceptionId])).rows as {
+        func: string
+        uniqkey: string | null
+        retried: number
+      }[]
+      if (!exception)
+        throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
+      if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+      const tried = again ? null : await nextTry(send, exceptionId)
+      if (tried !== null) throw new StillTriedError(exceptionId, tried)
+      const {func, uniqkey} = exception
+      const stored = await send(RETRY, [exceptionId, ...dueValues(due), priority]).catch(error => {
+        throw explainRange(error, due)
+      })
+      const [job] = stored.rows as {id: number; runAfter: number}[]
+      if (!job) {
+        const [waiting] = (await send(FIND_RETRIED, [exceptionId])).rows
+        throw new DuplicateJobError(func, uniqkey ?? '', waiting ? Number(waiting.id) : null)
+      }
+      await send(MARK_RETRIED, [exceptionId])
+      return {...job, func, uniqkey, priority}
+    })
+    return this.#explained(transaction)
+  }
+
+  async pause(funcs: readonly string[]): Promise<void> {
+    await this.#run(PAUSE, [texts(funcs)], true)
+  }
+
+  async resume(funcs: readonly string[]): Promise<string[]> {
+    const {rows} = await this.#run(RESUME, [texts(funcs)])
+    const resumed = new Set(rows.map(({func}) => func))
+    return funcs.filter(func => resumed.has(func))
+  }
+
+  async paused(): Promise<string[]> {
+    return (await this.#run(PAUSED, [], true)).rows.map(({func}) => String(func))
+  }
+
+  find = (id: number) => this.#read(send => new PostgresReads(send).find(id))
+  list = (page: JobPage) => gathered(this.eachJob(page))
+  exceptions = (page: ExceptionPage) => gathered(this.eachException(page))
+  statuses = (page: Page) => gathered(this.eachStatus(page))
+  eachJob = (page: JobPage) => this.#each((reads, place: JobPlace | null) => reads.jobs(page, place))
+  eachException = (page: ExceptionPage) =>
+    this.#each((reads, place: LogPlace | null) => reads.exceptionLog(page, place))
+  eachStatus = (page: Page) => this.#each((reads, place: LogPlace | null) => reads.statusLog(page, place))
+  funcs = () => this.#read(async send => (await new PostgresReads(send).funcs()).map(({name}) => name))
+  tooLargeId = () => this.#read(send => new PostgresReads(send).tooLargeId())
+  counts = (func?: string) => this.#read(send => new PostgresReads(send).counts(func))
+  times = (func?: string) => this.#read(send => new PostgresReads(send).times(func))
+  attempts = (func?: string) => this.#read(send => new PostgresReads(send).attempts(func))
+
+  watch(onChange: () => void): Watch {
+    const ring = () => onChange() // a function of its own: the same one may watch twice
+    const watch = {
+      close: () => {
+        this.#listener.remove(ring)
+        this.#watches.delete(watch)
+      },
+    }
+    this.#listener.add(ring)
+    this.#watches.add(watch)
+    return watch
+  }
+
+  async close(): Promise<void> {
+    for (const watch of this.#watches) watch.close()
+    await this.#link.close()
+  }
+
+  #run(statement: Statement, values: readonly Value[], again = false): Promise<Reply> {
+    return this.#explained(this.#link.run(statement, values, again))
+  }
+
+  #read<T>(work: (send: Send) => Promise<T>): Promise<T> {
+    return this.#explained(this.#link.read(work))
+  }
+
+  /** A listing row by row: every stretch of it is a read of its own. */
+  async *#each<Shown, Place>(
+    stretch: (reads: PostgresReads, place: Place | null) => Promise<Stretch<Shown, Place>>,
+  ): AsyncGenerator<Shown> {
+    let place: Place | null = null
+    do {
+      const from: Place | null = place
+      const {rows, next}: Stretch<Shown, Place> = await this.#read(send =>
+        stretch(new PostgresReads(send), from),
+      )
+      yield* rows
+      place = next
+    } while (place)
+  }
+
+  async #explained<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      throw explain(this.name, error)
+    }
+  }
+}
+
+/** As Store.nextTry. */
+async function nextTry(send: Send, exceptionId: number): Promise<number | null> {
+  const [job] = (await send(NEXT_TRY, [exceptionId])).rows as {id: number}[]
+  return job?.id ?? null
+}
+
+async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const row of rows) all.push(row)
+  return all
+}

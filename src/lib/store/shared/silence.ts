@@ -1,0 +1,85 @@
+/**
+ * A server that has gone silent: it was asked something, and nothing comes from it or goes to it any more. So looks a
+ * network that drops packets, a machine that hangs, a line that stalls in the midst of an answer. TCP itself waits for a
+ * quarter of an hour, or for ever. What is slow is not silent: as long as bytes move, the wait goes on.
+ */
+import type {Socket} from 'node:net'
+import {UsageError} from '../../jobs/errors.ts'
+
+/** In milliseconds. */
+export interface Timeouts {
+  /** For a new connection: to find the host, TLS, to prove who one is. */
+  connect: number
+  /** For an answer. */
+  answer: number
+  /** For the first word about what may be many rows: to count or to sort them is silent work. */
+  read: number
+}
+
+/**
+ * A lease still has 40 s when it is to be renewed: that is enough for a server that does not answer, a new connection,
+ * and a second try. So no job is lost to who was silent for a while.
+ */
+const SECONDS = {connect: 10, answer: 15}
+/** A read may take so many times as long. */
+const READ_FACTOR = 4
+const MOST_SECONDS = 86_400
+/** For an index that is made of a table full of rows. */
+export const BUILD_MS = MOST_SECONDS * 1000
+
+/** As the URL says: `connect-timeout` and `answer-timeout`, in seconds. @throws UsageError */
+export function timeoutsOf(url: string): Timeouts {
+  const {searchParams} = new URL(url)
+  const milliseconds = (kind: keyof typeof SECONDS) => {
+    const name = `${kind}-timeout`
+    const text = searchParams.get(name) ?? searchParams.get(name.replace('-', '_'))
+    const seconds = text === null ? SECONDS[kind] : Number(text)
+    if (seconds > 0 && seconds <= MOST_SECONDS) return seconds * 1000
+    throw new UsageError(`${name}: expected seconds, more than 0, got ${JSON.stringify(text)}`)
+  }
+  const [connect, answer] = [milliseconds('connect'), milliseconds('answer')]
+  return {connect, answer, read: answer * READ_FACTOR}
+}
+
+/** One connection's: it is broken if the server is silent for too long. */
+export class Silence {
+  readonly #socket: Socket
+  #isAsked = false
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('timeout', () => {
+      const {bytesRead} = socket
+      // Was it this process that slept? Then the answer is here, and is read before the next immediate
+      setImmediate(() => {
+        if (this.#isAsked && socket.bytesRead === bytesRead) this.#break()
+      })
+    })
+  }
+
+  /** It is asked something from now on. */
+  begin(patienceMs: number): void {
+    this.#isAsked = true
+    this.#socket.setTimeout(patienceMs)
+  }
+
+  /** It has answered. */
+  end(): void {
+    this.#isAsked = false
+    this.#socket.setTimeout(0)
+  }
+
+  #break(): void {
+    const seconds = (this.#socket.timeout ?? 0) / 1000
+    this.#socket.destroy(silent(`no answer for ${seconds} s`))
+  }
+}
+
+/** The connection was given up here, since nothing was heard. */
+export function silent(what: string): Error {
+  return Object.assign(new Error(`ETIMEDOUT: ${what}`), {code: 'ETIMEDOUT'})
+}
+
+export function isSilent(error: unknown): boolean {
+  return (error as {code?: unknown} | null)?.code === 'ETIMEDOUT'
+}

@@ -1,0 +1,89 @@
+/**
+ * The thread of a bulk (bulk.ts): it is sent stretches of jobs and inserts them in one transaction, or spools them
+ * first, until it is told to commit. What fails is rolled back at once, and told.
+ */
+import {parentPort, workerData} from 'node:worker_threads'
+import type {NewJob} from '../../jobs/job.ts'
+import {connectLike, type LinkAddress, type SqliteLink} from './connection.ts'
+import {SqliteInsert} from './insert.ts'
+import {Spool} from './spool.ts'
+import {type Failure, failureOf} from './thread-errors.ts'
+
+export type ThreadData = LinkAddress & {isSpooled: boolean}
+
+/** What it is told: jobs, or what to do. */
+export type Order = readonly NewJob[] | 'commit' | 'end'
+
+export type Answer = {taken: true} | {committed: number} | {failed: Failure}
+
+const {isSpooled, ...address} = workerData as ThreadData
+let link: SqliteLink | undefined
+let inserts: SqliteInsert
+let spool: Spool | null = null
+let inserted = 0
+let hasFailed = false
+
+let orders = Promise.resolve()
+parentPort!.on('message', (order: Order) => {
+  orders = orders.then(() => obey(order))
+})
+
+async function obey(order: Order): Promise<void> {
+  if (order === 'end') {
+    if (link?.db.inTransaction) await leave()
+    link?.close()
+    parentPort!.close()
+    return
+  }
+  if (hasFailed) return
+  try {
+    link ??= await open()
+    say(order === 'commit' ? {committed: await commit(link)} : await take(link, order))
+  } catch (error) {
+    hasFailed = true
+    await leave()
+    say({failed: failureOf(error)})
+  }
+}
+
+/** Rolls back. What of it is in the -wal is cut off: it may be all that the file system had room for. */
+async function leave(): Promise<void> {
+  try {
+    if (link?.db.inTransaction) link.db.exec('ROLLBACK')
+    await link?.cutWal()
+  } finally {
+    link?.close()
+    link = undefined
+  }
+}
+
+async function open(): Promise<SqliteLink> {
+  const opened = connectLike(address)
+  await opened.setDurable(address.isDurable)
+  inserts = new SqliteInsert(opened)
+  if (isSpooled) spool = new Spool(opened)
+  return opened
+}
+
+async function take(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> {
+  if (spool) spool.add(jobs)
+  else await insert(link, jobs)
+  return {taken: true}
+}
+
+async function commit(link: SqliteLink): Promise<number> {
+  if (spool) for (const jobs of spool.stretches()) await insert(link, jobs)
+  link.file?.look() // a bulk may take long
+  await link.patiently(() => link.sql('COMMIT').run())
+  link.ring()
+  return inserted
+}
+
+async function insert(link: SqliteLink, jobs: readonly NewJob[]): Promise<void> {
+  if (!link.db.inTransaction) await link.patiently(() => link.sql('BEGIN IMMEDIATE').run())
+  inserted = inserts.insertAll(jobs, inserted)
+}
+
+function say(answer: Answer): void {
+  parentPort!.postMessage(answer)
+}

@@ -1,0 +1,121 @@
+/**
+ * Another copy of SQLite in this process (node:sqlite, another better-sqlite3) that has the same file open. POSIX locks are
+ * the process's: whichever copy closes the file first, the locks of the other are gone with it, and it does not know. Then
+ * other processes take the file for one that nobody has open, and write over what is committed here. Whoever only reads
+ * the file, to copy it say, does the same.
+ *
+ * Linux tells of it. A copy has the -shm open once, however many connections it has: a second descriptor on it is another
+ * copy's, and is warned of. When the locks are gone, nothing is written any more.
+ */
+import {readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs'
+import {monotonic} from '../../../jobs/clock.ts'
+import {StoreError} from '../../../jobs/errors.ts'
+import type {KnownFile} from './known-file.ts'
+import {usersOf} from './locks.ts'
+
+/** How often the descriptors are looked at. With thousands of them that takes milliseconds: one in SHARE, at most. */
+const LOOK_MS = 1000
+const SHARE = 1000
+
+const warnedOf = new Set<string>()
+
+export class Copies {
+  readonly #file: KnownFile
+  /** The descriptors that the locks are on; null if they can't be seen here. */
+  #locked: string[] | null
+  #nextAt = monotonic() + LOOK_MS
+
+  /** To be made when the connection has read something, and so has its locks. */
+  constructor(file: KnownFile) {
+    this.#file = file
+    this.#locked = lockedBy(file.place.path)
+  }
+
+  /** Now and then: 20 µs, and more once a second. @throws StoreError when the locks are gone */
+  check(): void {
+    const {name, path} = this.#file.place
+    if (this.#locked && !areLocked(path, this.#locked)) {
+      this.#locked = lockedBy(path)
+      if (this.#locked === null) this.#file.refuse(unlockedError(name))
+    }
+    const now = monotonic()
+    if (now < this.#nextAt) return
+    this.look()
+    this.#nextAt = now + Math.max(LOOK_MS, (monotonic() - now) * SHARE)
+  }
+
+  look(): void {
+    const {name, path} = this.#file.place
+    if (warnedOf.has(path) || descriptorsOf(`${path}-shm`).length < 2) return
+    warnedOf.add(path)
+    process.emitWarning(
+      `${name} is open in this process by two copies of SQLite (${copiesHere().join(', ')})`,
+      {
+        code: 'JOBQ_TWO_SQLITES',
+        detail:
+          'As soon as one of them closes it, the other has lost its locks, and jobs get lost: see docs/library.md',
+      },
+    )
+  }
+}
+
+function unlockedError(name: string): StoreError {
+  return new StoreError(
+    'UNSAFE',
+    `${name} has lost its locks, since something else in this process has opened and closed it`,
+    {
+      hint: `nothing is written any more, other processes would write over it: leave the file to one copy of SQLite (here are ${copiesHere().join(', ')}), and open it again`,
+    },
+  )
+}
+
+/** The descriptors of the database and of its -shm that this process's locks are on; null if there are none. */
+function lockedBy(path: string): string[] | null {
+  const fds = [...descriptorsOf(path), ...descriptorsOf(`${path}-shm`)]
+  return areLocked(path, fds) ? fds : null
+}
+
+function areLocked(path: string, fds: readonly string[]): boolean {
+  const [database, shm] = ['', '-shm'].map(end => statSync(path + end, {throwIfNoEntry: false}))
+  if (!database || !shm) return false
+  const locks = fds.map(locksOn).join('')
+  const isIn = (users: Set<number>) => users.has(process.pid)
+  return isIn(usersOf(database, 'database', locks)) && isIn(usersOf(shm, 'shm', locks))
+}
+
+/** As in /proc/locks. */
+function locksOn(fd: string): string {
+  try {
+    return readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1').replaceAll('lock:\t', '')
+  } catch {
+    return '' // closed by now
+  }
+}
+
+function descriptorsOf(path: string): string[] {
+  try {
+    return readdirSync('/proc/self/fd').filter(fd => pathOf(fd) === path)
+  } catch {
+    return [] // not on this system
+  }
+}
+
+function pathOf(fd: string): string | null {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return null // closed by now
+  }
+}
+
+/** All that are loaded in this process, jobq's own among them. */
+function copiesHere(): string[] {
+  const {moduleLoadList = []} = process as {moduleLoadList?: readonly string[]}
+  const builtIn = moduleLoadList.includes('NativeModule sqlite') ? ['node:sqlite'] : []
+  let maps = ''
+  try {
+    maps = readFileSync('/proc/self/maps', 'utf8')
+  } catch {}
+  const addons = maps.match(/\/[^\n]*sqlite[^\n]*\.node$/gm) ?? []
+  return [...new Set(addons), ...builtIn]
+}

@@ -1,0 +1,26 @@
+/** `jobq init` on SQLite: what is missing is made, or told. A dry run does not even make the file. */
+import {existsSync} from 'node:fs'
+import {dirname} from 'node:path'
+import type {Preparation} from '../store.ts'
+import {noFolder} from './file/make-file.ts'
+import {openSqlite} from './store.ts'
+
+export async function prepareSqlite(
+  path: string,
+  {makeFolder, dryRun}: {makeFolder: boolean; dryRun: boolean},
+): Promise<Preparation> {
+  const isThere = path !== ':memory:' && existsSync(path)
+  if (dryRun && !isThere && !makeFolder && !existsSync(dirname(path))) throw noFolder(dirname(path))
+  const opened = dryRun && !isThere ? ':memory:' : path
+  const store = await openSqlite(opened, {makeFolder, prepare: false, adopt: true})
+  try {
+    const steps = await (dryRun ? store.plan() : store.prepare())
+    const sql =
+      steps.length === 0
+        ? []
+        : ['PRAGMA journal_mode = WAL', 'BEGIN IMMEDIATE', ...steps.map(step => step.sql), 'COMMIT']
+    return {database: path, made: steps.flatMap(({makes}) => makes ?? []), sql}
+  } finally {
+    await store.close()
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables.
+ *
+ * `jobq_schema` holds one row, the version; a database without it is new, made by Qudo, or something else.
+ *
+ * Version 2 adds jobq_context and jobq_wait to version 1. A process that still runs an older jobq goes on beside it: it
+ * leaves rows in them that are swept later, and who waits for a job that it worked hears that it is gone.
+ */
+import {StoreError} from '../../jobs/errors.ts'
+import {SCHEMA_VERSION, type SqliteLink} from './connection.ts'
+
+const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
+  func: {
+    columns: ['id', 'name'],
+    sql: `CREATE TABLE func (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       VARCHAR(255) NOT NULL,
+    UNIQUE(name)
+)`,
+  },
+  job: {
+    columns: [
+      'id',
+      'func_id',
+      'arg',
+      'uniqkey',
+      'enqueue_time',
+      'grabbed_until',
+      'run_after',
+      'retry_cnt',
+      'priority',
+    ],
+    sql: `CREATE TABLE job (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL,
+    arg             MEDIUMBLOB,
+    uniqkey         VARCHAR(255) NULL,
+    enqueue_time    INTEGER UNSIGNED,
+    grabbed_until   INTEGER UNSIGNED NOT NULL,
+    run_after       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    retry_cnt       INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    priority        INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    UNIQUE(func_id,uniqkey)
+)`,
+  },
+  exception_log: {
+    columns: ['id', 'func_id', 'exception_time', 'message', 'uniqkey', 'arg', 'retried'],
+    sql: `CREATE TABLE exception_log (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    exception_time  INTEGER UNSIGNED NOT NULL,
+    message         MEDIUMBLOB NOT NULL,
+    uniqkey         VARCHAR(255) NULL,
+    arg             MEDIUMBLOB,
+    retried         TINYINT(1) NOT NULL DEFAULT 0
+)`,
+  },
+  job_status: {
+    columns: ['id', 'func_id', 'arg', 'uniqkey', 'status', 'job_start_time', 'job_end_time'],
+    sql: `CREATE TABLE job_status (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    func_id         INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    arg             MEDIUMBLOB,
+    uniqkey         VARCHAR(255) NULL,
+    status          VARCHAR(10),
+    job_start_time  INTEGER UNSIGNED NOT NULL,
+    job_end_time    INTEGER UNSIGNED NOT NULL
+)`,
+  },
+}
+
+/** jobq's own: what the lane walk, the counts and the run times read. */
+const OWN: readonly string[] = [
+  'CREATE INDEX IF NOT EXISTS jobq_lane ON job (func_id, grabbed_until, priority, run_after, id)',
+  'CREATE INDEX IF NOT EXISTS jobq_failed ON exception_log (func_id, retried)',
+  'CREATE INDEX IF NOT EXISTS jobq_ended ON job_status (func_id, status, job_end_time, job_start_time)',
+  `CREATE TABLE IF NOT EXISTS jobq_death (
+    id      INTEGER PRIMARY KEY,
+    job_id  INTEGER NOT NULL,
+    died_at INTEGER NOT NULL,
+    how     TEXT NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_death_job ON jobq_death (job_id)',
+  `CREATE TABLE IF NOT EXISTS jobq_pause (func VARCHAR(255) PRIMARY KEY)`,
+  `CREATE TABLE IF NOT EXISTS jobq_context (
+    job_id  INTEGER PRIMARY KEY,
+    context TEXT NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_wait (
+    job_id   INTEGER PRIMARY KEY,
+    outcome  TEXT,
+    message  TEXT NOT NULL DEFAULT '',
+    ended_at INTEGER
+)`,
+  'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
+]
+const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`
+const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`
+
+/** Makes the schema where it is missing, by several processes at once too. @throws StoreError */
+export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void> {
+  await link
+    .patiently(() => {
+      const plan = schemaPlan(link, adopt) // refuses before anything is changed
+      if (plan.length === 0 || link.db.readonly) return
+      if (link.schemaVersion() === undefined) link.db.pragma('journal_mode = WAL')
+      link.transact(() => {
+        for (const sql of schemaPlan(link, adopt)) link.db.exec(sql)
+      })
+    })
+    .catch(error => {
+      // A file that may only be read can still be listed, without jobq's indexes.
+      if (!(error instanceof StoreError && error.code === 'READ_ONLY' && hasQudoTables(link))) throw error
+    })
+}
+
+/** As makeSchema, but looks for every table and index, also in a database of something else. @returns what was made */
+export function completeSchema(link: SqliteLink): Promise<SchemaStep[]> {
+  return link.patiently(() => {
+    if (initPlan(link).length === 0) return []
+    link.db.pragma('journal_mode = WAL')
+    return link.transact(() => {
+      const steps = initPlan(link)
+      for (const {sql} of steps) link.db.exec(sql)
+      return steps
+    })
+  })
+}
+
+/**
+ * The statements that bring this database to jobq's schema, in order; empty if it is prepared.
+ * @param adopt also where the database is something else's and has none of Qudo's tables
+ * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there, or a
+ * newer jobq was here
+ */
+function schemaPlan(link: SqliteLink, adopt: boolean): string[] {
+  const {db, name} = link
+  const version = link.schemaVersion()
+  if (version === SCHEMA_VERSION) return []
+  if (version !== undefined && version > SCHEMA_VERSION)
+    throw new StoreError(
+      'FOREIGN',
+      `${name} was made by a newer jobq: its schema has version ${version}, this one knows ${SCHEMA_VERSION}`,
+      {hint: 'update jobq here'},
+    )
+  const tables = db
+    .prepare(
+      `SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`,
+    )
+    .pluck()
+    .all() as string[]
+  const present = Object.keys(QUDO_TABLES).filter(table => tables.includes(table))
+  for (const table of present) checkColumns(link, table)
+  const others = tables.filter(table => !(table in QUDO_TABLES) && !table.startsWith('jobq_'))
+  if (present.length === 0 && others.length > 0 && !adopt)
+    throw new StoreError(
+      'FOREIGN',
+      `${name} is a database of something else: expected Qudo's tables, got ${others.slice(0, 3).join(', ')}`,
+      {hint: `check --db; \`jobq init --db ${name}\` adds a job queue to it`},
+    )
+  const missing = Object.entries(QUDO_TABLES).filter(([table]) => !present.includes(table))
+  return [...missing.map(([, {sql}]) => sql), ...OWN, version === undefined ? SET_VERSION : RAISE_VERSION]
+}
+
+/** A statement of the schema, and the table or index that it makes (`table job`), if it makes one. */
+export interface SchemaStep {
+  sql: string
+  makes: string | null
+}
+
+/**
+ * As schemaPlan, for `jobq init`: what is missing and no more, down to an index that someone has dropped, and also in a
+ * database of something else.
+ */
+export function initPlan(link: SqliteLink): SchemaStep[] {
+  const plan = schemaPlan(link, true)
+  const present = link.db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
+  return (plan.length > 0 ? plan : OWN).flatMap(sql => {
+    const [, kind, object = ''] = /^CREATE (TABLE|INDEX) (?:IF NOT EXISTS )?(\w+)/.exec(sql) ?? []
+    if (kind === undefined) return {sql, makes: null}
+    return present.includes(object) ? [] : {sql, makes: `${kind.toLowerCase()} ${object}`}
+  })
+}
+
+function checkColumns({db, name}: SqliteLink, table: string): void {
+  const columns = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[]
+  const missing = QUDO_TABLES[table]!.columns.filter(column => !columns.includes(column))
+  if (missing.length === 0) return
+  throw new StoreError(
+    'FOREIGN',
+    `${name} is a database of something else: its table ${table} has no column ${missing.join(', ')}`,
+    {hint: 'check --db; jobq needs those table names for itself, so give it a file of its own'},
+  )
+}
+
+function hasQudoTables({db}: SqliteLink): boolean {
+  const sql = `SELECT count(*) FROM sqlite_master WHERE name IN ('func', 'job', 'exception_log', 'job_status')`
+  return db.prepare(sql).pluck().get() === 4
+}

@@ -1,0 +1,161 @@
+/**
+ * How attempts go on and end on SQLite: leases renewed, ends and deaths written, within the transaction of a turn.
+ *
+ * Every statement says `WHERE id = … AND grabbed_until = mine`: a job that someone else has taken meanwhile is left to
+ * them. With a job that leaves the queue goes its context, and its end is written down for who waits for it.
+ */
+import {JobqError} from '../../jobs/errors.ts'
+import {
+  deathMessage,
+  type JobEnd,
+  type Lease,
+  MAX_DEATHS,
+  MAX_UINT32,
+  type NewJob,
+  type RowRef,
+  type Settlement,
+} from '../../jobs/job.ts'
+import type {SettleResult} from '../store.ts'
+import type {SqliteLink} from './connection.ts'
+import type {SqliteInsert} from './insert.ts'
+import type {SqliteMemory} from './memory.ts'
+
+/** The id and the end of the lease that a statement's last two values say. */
+type Mine = readonly [id: number, grabbedUntil: number]
+
+export class SqliteSettle {
+  readonly #link: SqliteLink
+  readonly #inserts: SqliteInsert
+  readonly #memory: SqliteMemory
+
+  constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert) {
+    this.#link = link
+    this.#memory = memory
+    this.#inserts = inserts
+  }
+
+  renew(leases: readonly Lease[], seconds: number): Lease[] {
+    const until = this.#link.now() + seconds
+    return leases.flatMap(({id, grabbedUntil}) => {
+      const sql = 'UPDATE job SET grabbed_until = ? WHERE id = ? AND grabbed_until = ?'
+      return this.#link.sql(sql).run(until, id, grabbedUntil).changes === 1 ? [{id, grabbedUntil: until}] : []
+    })
+  }
+
+  /** What is remembered is that of this transaction. */
+  settle({lease: {id, grabbedUntil}, outcome, span}: Settlement, now: number): SettleResult {
+    const mine = [id, grabbedUntil] as const
+    if (outcome.kind !== 'completed' && outcome.kind !== 'aborted') this.#link.arrivals++
+    switch (outcome.kind) {
+      case 'released': {
+        const sql = 'UPDATE job SET grabbed_until = 0 WHERE id = ? AND grabbed_until = ?'
+        return {held: this.#link.sql(sql).run(...mine).changes === 1}
+      }
+      case 'completed': {
+        if (span) this.#logStatus(mine, 'completed', span)
+        return {held: this.#leave(mine, 'completed', '', now)}
+      }
+      case 'replaced':
+        return this.#replace(mine, outcome, span, now)
+      case 'aborted': {
+        if (!this.#logException(mine, outcome.reason, now)) return {held: false}
+        if (span) this.#logStatus(mine, 'abort', span)
+        return {held: this.#leave(mine, 'aborted', outcome.reason, now)}
+      }
+      case 'failed': {
+        if (!this.#logException(mine, outcome.message, now)) return {held: false}
+        if (span) this.#logStatus(mine, 'failed', span)
+        if (outcome.retryIn === null) return {held: this.#leave(mine, 'failed', outcome.message, now)}
+        const sql = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = ?
+          WHERE id = ? AND grabbed_until = ?`
+        const runAfter = Math.min(now + outcome.retryIn, MAX_UINT32)
+        return {held: this.#link.sql(sql).run(runAfter, ...mine).changes === 1}
+      }
+      case 'died':
+        this.sweepDeaths()
+        return this.countDeath(mine, outcome.how, span, now)
+    }
+  }
+
+  /**
+   * A death of the job's worker: the job goes back to its lane, or fails for good with its last one. The count is kept
+   * in the database, so that it holds across processes; ids are never used twice, so rows of jobs that are gone do no
+   * harm until the next death sweeps them away.
+   */
+  countDeath(mine: Mine, how: string, span: Settlement['span'], now: number): SettleResult {
+    const [id] = mine
+    const sql = `INSERT INTO jobq_death (job_id, died_at, how)
+      SELECT id, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
+    if (this.#link.sql(sql).run(now, how, ...mine).changes === 0) return {held: false}
+    const deaths = this.#link
+      .pluck('SELECT how FROM jobq_death WHERE job_id = ? ORDER BY id')
+      .all(id) as string[]
+    if (deaths.length < MAX_DEATHS)
+      return {held: this.#link.sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
+    const failed = deathMessage(deaths)
+    this.#logException(mine, failed, now)
+    if (span) this.#logStatus(mine, 'failed', span)
+    this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
+    return {held: this.#leave(mine, 'failed', failed, now), failed}
+  }
+
+  /** Mostly no worker has died. */
+  died(jobs: readonly RowRef[]): RowRef[] {
+    if (!this.#link.pluck('SELECT EXISTS (SELECT 1 FROM jobq_death)').get()) return []
+    const hasDied = this.#link.pluck('SELECT 1 FROM jobq_death WHERE job_id = ? LIMIT 1')
+    return jobs.filter(({id}) => hasDied.get(id)).map(({id}) => ({id}))
+  }
+
+  sweepDeaths(): void {
+    this.#link.sql('DELETE FROM jobq_death WHERE job_id NOT IN (SELECT id FROM job)').run()
+  }
+
+  /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
+  #replace(
+    mine: Mine,
+    {jobs, retryIn}: {jobs: readonly NewJob[]; retryIn: number | null},
+    span: Settlement['span'],
+    now: number,
+  ): SettleResult {
+    try {
+      return this.#link.savepoint('replacing', () => {
+        if (span) this.#logStatus(mine, 'completed', span)
+        const held = this.#leave(mine, 'replaced', '', now)
+        if (held) for (const job of jobs) this.#inserts.insert(job)
+        return {held}
+      })
+    } catch (error) {
+      if (!(error instanceof JobqError)) throw error
+      const message = `job.replace: ${error.message}`
+      const [id, grabbedUntil] = mine
+      const outcome = {kind: 'failed', message, retryIn} as const
+      return {...this.settle({lease: {id, grabbedUntil}, outcome, span}, now), failed: message}
+    }
+  }
+
+  /** Out of the queue, if it is still ours. */
+  #leave(mine: Mine, outcome: JobEnd['outcome'], message: string, now: number): boolean {
+    const [id, grabbedUntil] = mine
+    const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
+    if (this.#link.sql(sql).run(id, grabbedUntil).changes === 0) return false
+    const {contexts, waits} = this.#memory.beside // mostly both tables are empty
+    if (contexts) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
+    if (waits) {
+      const end = 'UPDATE jobq_wait SET outcome = ?, message = ?, ended_at = ? WHERE job_id = ?'
+      this.#link.sql(end).run(outcome, message, now, id)
+    }
+    return true
+  }
+
+  #logException(mine: Mine, message: string, now: number): boolean {
+    const sql = `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
+      SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ? AND grabbed_until = ?`
+    return this.#link.sql(sql).run(now, message, ...mine).changes === 1
+  }
+
+  #logStatus(mine: Mine, status: string, span: {start: number; end: number}): void {
+    const sql = `INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
+      SELECT func_id, arg, uniqkey, ?, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
+    this.#link.sql(sql).run(status, span.start, span.end, ...mine)
+  }
+}

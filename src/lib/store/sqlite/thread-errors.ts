@@ -1,0 +1,37 @@
+/** Errors on their way out of a thread: an error's class does not pass between threads. */
+import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from '../../jobs/errors.ts'
+
+/** An error without its class. */
+export type Failure =
+  | {is: 'duplicate'; func: string; uniqkey: string; existingId: number | null; nth: number | null}
+  | {is: 'argument'; message: string}
+  | {is: 'store'; code: StoreErrorCode; message: string; hint: string}
+  | {is: 'other'; code: unknown; message: string; stack: string | undefined}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof DuplicateJobError) {
+    const {func, uniqkey, existingId, nth = null} = error
+    return {is: 'duplicate', func, uniqkey, existingId, nth}
+  }
+  const {message, stack, code} = error as Error & {code?: unknown}
+  if (error instanceof ArgumentError) return {is: 'argument', message}
+  if (error instanceof StoreError) return {is: 'store', code: error.code, message, hint: error.hint}
+  return {is: 'other', code, message, stack}
+}
+
+/** The error that it was in the thread. */
+export function errorOf(failure: Failure): Error {
+  switch (failure.is) {
+    case 'duplicate': {
+      const error = new DuplicateJobError(failure.func, failure.uniqkey, failure.existingId)
+      if (failure.nth !== null) error.nth = failure.nth
+      return error
+    }
+    case 'argument':
+      return new ArgumentError(failure.message)
+    case 'store':
+      return new StoreError(failure.code, failure.message, {hint: failure.hint})
+    case 'other':
+      return Object.assign(new Error(failure.message), {code: failure.code, stack: failure.stack})
+  }
+}

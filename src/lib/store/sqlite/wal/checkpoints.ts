@@ -1,0 +1,153 @@
+/**
+ * Checkpoints for a connection whose commits do not wait for the disk, a dispatcher's: SQLite moves the WAL's pages into
+ * the database within some commit, and waits for the disk there, 5 to 12 ms for each 250 jobs (measured: half of the time
+ * that a dispatcher of small jobs has). Here a thread with a connection of its own does it while commits go on.
+ *
+ * The WAL begins anew only when all of it was moved. Where commits go on so fast that it never is, they wait once it is
+ * LONG, without the event loop, while the thread moves the rest: others' connections checkpoint by themselves beyond that.
+ *
+ * Where commits are few there is no thread: its memory makes each process that is started from here dearer (measured: 0.1
+ * of 1.65 ms, which is more than the checkpoints take from jobs that are so long).
+ */
+import {Worker} from 'node:worker_threads'
+import type {Database, Statement} from 'better-sqlite3'
+import {monotonic} from '../../../jobs/clock.ts'
+import {EXTENSION, LIBRARY} from '../../../own-modules.ts'
+import type {FilePlace} from '../file/known-file.ts'
+
+const THREAD = new URL(`store/sqlite/wal/checkpoint-thread${EXTENSION}`, LIBRARY)
+/** In pages: what is worth a checkpoint; SQLite's own bound; and where this connection would do it by itself all the same. */
+const SOME = 750
+const LONG = 1000
+const TOO_LONG = 4000
+/** In pages a millisecond, of which a job in a turn of its own writes four: what is worth a thread. */
+const DENSE = 5
+/** How long the thread stays when it has nothing to do. */
+const STAY_MS = 10_000
+
+type Wal = [isBusy: number, pages: number, moved: number]
+
+export class Checkpoints {
+  readonly #db: Database
+  readonly #place: FilePlace
+  readonly #length: Statement<unknown[]>
+  #thread: Worker | undefined
+  #ended: Promise<void> = Promise.resolve()
+  #isAtWork = false
+  #isOff = false
+  #isTrusted = false
+  #leaving: NodeJS.Timeout | undefined
+  /** How many pages waited at the last look. */
+  #waiting = Number.POSITIVE_INFINITY
+  /** The first look after some were moved: when, by monotonic(), and how many waited then. */
+  #first = {at: 0, waiting: 0}
+  #resume = () => {}
+  /** What commits have to wait for; null: nothing. */
+  pause: Promise<void> | null = null
+
+  constructor(db: Database, place: FilePlace) {
+    this.#db = db
+    this.#place = place
+    this.#length = db.prepare<unknown[]>('PRAGMA wal_checkpoint(NOOP)').raw()
+  }
+
+  /** To be called after some commits: 2 µs. */
+  look(): void {
+    if (this.#isAtWork || this.#isOff) return
+    const [pages, moved] = this.#wal()
+    const waiting = pages - moved
+    if (waiting < this.#waiting) this.#first = {at: monotonic(), waiting}
+    this.#waiting = waiting
+    if (waiting < SOME) return
+    const isDense = waiting - this.#first.waiting > DENSE * (monotonic() - this.#first.at)
+    if (isDense) this.#tell()
+    else this.#leave()
+  }
+
+  async end(): Promise<void> {
+    this.#isOff = true
+    this.#leave()
+    await this.#ended
+  }
+
+  #tell(): void {
+    clearTimeout(this.#leaving)
+    this.#isAtWork = true
+    this.#thread ??= this.#start()
+    this.#thread.postMessage('checkpoint')
+  }
+
+  #isDone(): void {
+    this.#isAtWork = false
+    const hasPaused = this.pause !== null
+    this.#goOn()
+    if (this.#isOff || !this.#db.open) {
+      this.#leave()
+      return
+    }
+    if (!this.#isTrusted) this.#trust(true)
+    this.#leaving = setTimeout(() => this.#leave(), STAY_MS).unref()
+    if (hasPaused || this.#wal()[0] < LONG) return
+    this.pause = new Promise(resolve => {
+      this.#resume = resolve
+    })
+    this.#thread!.ref() // someone waits for it
+    this.#tell()
+  }
+
+  #goOn(): void {
+    this.pause = null
+    this.#resume()
+    this.#thread?.unref()
+  }
+
+  #start(): Worker {
+    const thread = new Worker(THREAD, {workerData: this.#place, execArgv: []})
+    thread.unref()
+    thread.on('message', () => this.#isDone())
+    thread.once('error', () => this.#giveUp())
+    this.#ended = new Promise(resolve => {
+      thread.once('exit', () => {
+        resolve()
+        if (this.#thread && this.#thread !== thread) return // the next one is there already
+        this.#thread = undefined
+        this.#isAtWork = false
+        this.#goOn()
+      })
+    })
+    return thread
+  }
+
+  /** A checkpoint that fails is SQLite's again, at the next commit; who reads or writes is told why. */
+  #giveUp(): void {
+    this.#isOff = true
+    this.#trust(false)
+  }
+
+  /** Is there a thread that has done it? Until then this connection's commits do it as ever. */
+  #trust(trusted: boolean): void {
+    this.#isTrusted = trusted
+    if (this.#db.open) this.#db.pragma(`wal_autocheckpoint = ${trusted ? TOO_LONG : LONG}`)
+  }
+
+  /** How many pages it has, and how many of them were moved; of a file without a WAL none. */
+  #wal(): [pages: number, moved: number] {
+    try {
+      const [, pages, moved] = this.#length.get() as Wal
+      return [pages, moved]
+    } catch {
+      this.#giveUp()
+      return [0, 0]
+    }
+  }
+
+  #leave(): void {
+    clearTimeout(this.#leaving)
+    const thread = this.#thread
+    this.#thread = undefined
+    if (!thread) return
+    if (this.#isTrusted) this.#trust(false)
+    thread.ref()
+    thread.postMessage('end')
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * The dispatcher's ear at the store. Who finds all the jobs it wants in every turn need not be told of more: after
+ * enough of such turns it listens no longer, until a turn finds too little. With SQLite, to be told of its own commits
+ * costs a dispatcher 17 µs of CPU time a job, half as much as the job's turn.
+ */
+import type {Store, Watch} from '../store/store.ts'
+
+/** By then being told has cost as much as it does to begin to listen anew: 0.2 ms where that is seldom done. */
+const FULL_TURNS = 16
+
+export class ChangeSubscription {
+  readonly #store: Store
+  readonly #onChange: () => void
+  #watch: Watch | null = null
+  #fullTurns = 0
+
+  constructor(store: Store, onChange: () => void) {
+    this.#store = store
+    this.#onChange = onChange
+  }
+
+  listen(): void {
+    this.#watch ??= this.#store.watch(this.#onChange)
+  }
+
+  stop(): void {
+    this.#watch?.close()
+    this.#watch = null
+  }
+
+  /** A turn has found all it wanted. */
+  foundAll(): void {
+    if (this.#fullTurns++ === FULL_TURNS) this.stop()
+  }
+
+  /** A turn has found less. @returns false if something may have been missed since it looked: it must look again */
+  foundLess(): boolean {
+    this.#fullTurns = 0
+    const wasListening = this.#watch !== null
+    this.listen()
+    return wasListening
+  }
+}

@@ -1,0 +1,14 @@
+/**
+ * The hooks and plugins of a pool's child, from the configuration file: a file of its own, so that a child without them
+ * loads nothing of it.
+ */
+import {dirname} from 'node:path'
+import {loadConfig} from '../../config/settings.ts'
+import {loadSupport, type Support} from '../../hooks/extensions.ts'
+
+/** Loads them and starts the plugins. @throws ConfigError, PluginError, UsageError */
+export async function startSupport(file: string): Promise<Support> {
+  const support = await loadSupport(await loadConfig(file), dirname(file))
+  await support.plugins.start({role: 'worker', queue: null})
+  return support
+}

@@ -1,0 +1,171 @@
+/**
+ * The executors of one `jobq work` as one: modules go to the pool, executables are spawned; together they run at most
+ * maxWorkers jobs at once.
+ */
+import type {WorkerError} from '../../jobs/errors.ts'
+import type {JobRow} from '../../jobs/job.ts'
+import type {CommandHandler, Found, Handler, ModuleHandler} from '../handlers.ts'
+import type {JobLog} from '../log/log.ts'
+import {CommandExecutor} from './command.ts'
+import type {Ended, Executors, Room, Run, WorkerView} from './executor.ts'
+import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
+
+export type CombinedSettings = PoolSettings & {
+  /** The database's address for executables, in JOBQ_DB. */
+  db: string
+}
+
+const NO_FUNCS: readonly string[] = []
+const NO_ROOM: Room = {funcs: NO_FUNCS, held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
+
+export class CombinedExecutors implements Executors {
+  readonly isPrompt = false
+  readonly #pool: Pool
+  readonly #commands: CommandExecutor
+  readonly #log: JobLog
+  #handlers: Map<string, Handler>
+  #maxWorkers: number
+  #running = 0
+
+  /** @param surroundings `onRoom` is called when an executor can take a job again, other than by a job's end */
+  constructor(handlers: readonly Handler[], settings: CombinedSettings, surroundings: Surroundings) {
+    this.#handlers = byFunc(handlers)
+    this.#maxWorkers = settings.maxWorkers
+    this.#log = surroundings.log
+    this.#pool = new Pool(handlers.filter(isModule), settings, surroundings, this.#leaveOut)
+    this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings)
+  }
+
+  get maxWorkers(): number {
+    return this.#maxWorkers
+  }
+
+  /** The functions there are workers for. */
+  get handled(): string[] {
+    return [...this.#handlers.keys()]
+  }
+
+  /** Where jobs run or could run, for the scoreboard: at most maxWorkers. */
+  get workers(): WorkerView[] {
+    return [...this.#pool.workers, ...this.#commands.workers]
+  }
+
+  /** Why no module, or no executable, can be worked, at the moment. */
+  get failure(): Error | null {
+    return this.#pool.failure ?? this.#commands.failure
+  }
+
+  /** @throws WorkerError if a worker can't be loaded */
+  async ready(): Promise<void> {
+    await this.#pool.ready()
+  }
+
+  /** Jobs that start from now on get these workers; no running job is interrupted. */
+  reload({handlers: found, leftOut}: Found, settings: PoolSettings): void {
+    const handlers = [...found, ...leftOut.flatMap(({func}) => this.#handlers.get(func) ?? [])]
+    this.#handlers = byFunc(handlers)
+    this.#maxWorkers = settings.maxWorkers
+    this.#pool.reload(handlers.filter(isModule), settings)
+    this.#commands.reload(handlers.filter(isCommand))
+  }
+
+  readonly #leaveOut = (funcs: readonly string[], {message, hint}: WorkerError): boolean => {
+    if (funcs.length === this.#handlers.size) return false
+    for (const func of funcs) {
+      this.#handlers.delete(func)
+      this.#log.trouble(leftOutWords(func, message, hint))
+    }
+    return true
+  }
+
+  /** One more or fewer at once; never below one. */
+  resize(by: 1 | -1): void {
+    this.#maxWorkers = Math.max(1, this.#maxWorkers + by)
+    this.#pool.resize(this.#maxWorkers)
+  }
+
+  /**
+   * The room there is. Where an executor is full, only what the other can start is to be grabbed, and no more than
+   * each of them could start. What is taken ahead may be of every function that is worked at all.
+   */
+  room(ahead: number): Room {
+    const free = this.#maxWorkers - this.#running
+    if (ahead > 0) return this.#roomAhead(Math.max(0, free) + ahead)
+    const idle = this.#pool.room
+    const modules = idle > 0 ? this.#pool.funcs : NO_FUNCS
+    const started = this.#commands.room
+    const commands = started > 0 ? this.#commands.funcs : NO_FUNCS
+    if (free <= 0 || modules.length + commands.length === 0) return NO_ROOM
+    const held = modules.length > 0 ? NO_FUNCS : this.#pool.soon
+    const funcs = joined(joined(modules, commands), held)
+    return {
+      funcs,
+      held: held.length > 0 ? new Set(held) : NO_ROOM.held,
+      maxRunning: this.#maxRunning(),
+      limit: Math.min(free, modules.length > 0 ? idle : free, commands.length > 0 ? started : free),
+      isWhole: held.length === 0 && funcs.length === this.#handlers.size,
+    }
+  }
+
+  #roomAhead(limit: number): Room {
+    const funcs = this.handled.filter(func => this.prospect(func) !== 'none')
+    return {
+      funcs,
+      held: NO_ROOM.held,
+      maxRunning: this.#maxRunning(),
+      limit,
+      isWhole: funcs.length === this.#handlers.size,
+    }
+  }
+
+  #maxRunning(): ReadonlyMap<string, number> {
+    const {maxRunning} = this.#pool
+    const more = this.#commands.maxRunning
+    if (more.size === 0) return maxRunning
+    return maxRunning.size === 0 ? more : new Map([...maxRunning, ...more])
+  }
+
+  prospect(func: string): 'now' | 'soon' | 'none' {
+    const handler = this.#handlers.get(func)
+    if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
+    if (this.#running >= this.#maxWorkers) return 'soon'
+    return (isModule(handler) ? this.#pool.canStart(func) : this.#commands.room > 0) ? 'now' : 'soon'
+  }
+
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
+    this.#running++
+    const executor = this.#handlers.get(job.func)?.kind === 'command' ? this.#commands : this.#pool
+    return executor.start(job, since, ended => {
+      this.#running--
+      onEnd(ended)
+    })
+  }
+
+  /** @param patienceMs how long hooks behind a job that has ended may still take */
+  async close(patienceMs: number): Promise<void> {
+    this.#commands.close()
+    await this.#pool.close(patienceMs)
+  }
+}
+
+export function leftOutWords(func: string, message: string, hint: string): string {
+  return `${func} is left out: ${message}${hint ? ` (${hint})` : ''}`
+}
+
+function byFunc(handlers: readonly Handler[]): Map<string, Handler> {
+  return new Map(handlers.map(handler => [handler.func, handler]))
+}
+
+/** Mostly there is only one of them, and nothing to copy: this is asked at every turn. */
+function joined(some: readonly string[], more: readonly string[]): readonly string[] {
+  if (more.length === 0) return some
+  return some.length === 0 ? more : [...some, ...more]
+}
+
+function isModule(handler: Handler): handler is ModuleHandler {
+  return handler.kind === 'module'
+}
+
+function isCommand(handler: Handler): handler is CommandHandler {
+  return handler.kind === 'command'
+}

@@ -1,0 +1,149 @@
+/**
+ * An application's own functions as executors: each job runs on this process's event loop, at most `concurrency` of them
+ * at once.
+ */
+
+import type {Support} from '../../hooks/extensions.ts'
+import {monotonic} from '../../jobs/clock.ts'
+import type {JobRow} from '../../jobs/job.ts'
+import {
+  type Ended,
+  type Executors,
+  limited,
+  type Room,
+  type Run,
+  type RunSettings,
+  STOP_GRACE_MS,
+} from './executor.ts'
+import {messageOf, nextTry, type Ran, type ReadyWorker, RunningJob, runJob} from './run-job.ts'
+
+/** How long jobs may follow each other without the application's own events getting their turn. */
+const ROUND_MS = 2
+const NO_FUNCS: ReadonlySet<string> = new Set()
+
+export class InlineExecutors implements Executors {
+  readonly isPrompt = true
+  readonly failure = null
+  readonly #workers: ReadonlyMap<string, ReadyWorker>
+  readonly #funcs: readonly string[]
+  readonly #maxRunning: ReadonlyMap<string, number>
+  readonly #concurrency: number
+  readonly #support: Support
+  readonly #onTrouble: (message: string) => void
+  readonly #runs = new Set<InlineRun>()
+  /** postWork hooks of jobs whose end has been reported. */
+  readonly #afterwards = new Set<Promise<void>>()
+  /** When this round of the event loop began, as far as is known, by monotonic(). */
+  #roundSince = 0
+
+  constructor(
+    workers: ReadonlyMap<string, ReadyWorker>,
+    concurrency: number,
+    support: Support,
+    onTrouble: (message: string) => void,
+  ) {
+    this.#workers = workers
+    this.#support = support
+    this.#onTrouble = onTrouble
+    this.#funcs = [...workers.keys()]
+    this.#maxRunning = limited([...workers].map(([func, {maxRunning}]) => ({func, maxRunning})))
+    this.#concurrency = concurrency
+  }
+
+  room(ahead: number): Room {
+    const limit = this.#concurrency - this.#runs.size + ahead
+    return {funcs: this.#funcs, held: NO_FUNCS, maxRunning: this.#maxRunning, limit, isWhole: true}
+  }
+
+  prospect(): 'now' | 'soon' {
+    return this.#runs.size < this.#concurrency ? 'now' : 'soon'
+  }
+
+  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
+    const run = new InlineRun(this.#workers.get(job.func)!, job, this.#support, (run, ended, afterwards) => {
+      this.#runs.delete(run)
+      onEnd(ended)
+      if (afterwards) this.#attend(afterwards)
+    })
+    this.#runs.add(run)
+    if (since - this.#roundSince < ROUND_MS) run.begin()
+    else setImmediate(this.#beginInNewRound, run)
+    return run
+  }
+
+  /** Tells what still runs to stop, and waits for the hooks of what has ended. */
+  async close(): Promise<void> {
+    for (const run of this.#runs) run.stop()
+    await Promise.all(this.#afterwards)
+  }
+
+  readonly #beginInNewRound = (run: InlineRun): void => {
+    this.#roundSince = monotonic()
+    run.begin()
+  }
+
+  #attend(afterwards: () => Promise<void>): void {
+    const done = afterwards()
+      .catch(error => this.#onTrouble(messageOf(error)))
+      .finally(() => this.#afterwards.delete(done))
+    this.#afterwards.add(done)
+  }
+}
+
+class InlineRun implements Run, RunSettings {
+  readonly #worker: ReadyWorker
+  readonly #support: Support
+  readonly #onEnd: OnEnd
+  readonly #stop = new AbortController()
+  readonly #job: RunningJob
+  #patience: NodeJS.Timeout | undefined
+  #hasEnded = false
+
+  constructor(worker: ReadyWorker, row: JobRow, support: Support, onEnd: OnEnd) {
+    this.#worker = worker
+    this.#support = support
+    this.#onEnd = onEnd
+    this.#job = new RunningJob(row, this.#stop, support.plugins)
+  }
+
+  get settings(): RunSettings {
+    return this
+  }
+
+  get grabFor(): number {
+    return this.#worker.grabFor
+  }
+
+  get setJobStatus(): boolean {
+    return this.#worker.setJobStatus
+  }
+
+  retryIn(): number | null {
+    try {
+      return nextTry(this.#worker, this.#job)
+    } catch {
+      return null
+    }
+  }
+
+  begin(): void {
+    void runJob(this.#worker, this.#job, this.#support).then(this.#ran)
+  }
+
+  readonly #ran = ({outcome, afterwards}: Ran): void => this.#end({kind: 'finished', outcome}, afterwards)
+
+  /** Its signal aborts. It is waited for no longer than STOP_GRACE_MS: there is nothing that could end it. */
+  stop(): void {
+    this.#patience = setTimeout(() => this.#end({kind: 'abandoned'}, null), STOP_GRACE_MS)
+    this.#stop.abort(new Error('the job was told to stop'))
+  }
+
+  #end(ended: Ended, afterwards: Ran['afterwards']): void {
+    if (this.#hasEnded) return // it was given up before
+    this.#hasEnded = true
+    clearTimeout(this.#patience)
+    this.#onEnd(this, ended, afterwards)
+  }
+}
+
+type OnEnd = (run: InlineRun, ended: Ended, afterwards: Ran['afterwards']) => void

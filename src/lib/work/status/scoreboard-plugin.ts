@@ -1,0 +1,167 @@
+/**
+ * Qudo's Scoreboard for work within an application's own process: what `queue.work()` is doing, as a line of characters
+ * and as the facts behind it. `jobq status` and `jobq_workers` show it beside the `jobq work` of this host, and with a
+ * port it is served like the manager's admin port: who connects gets the line.
+ *
+ * A slot is one of the jobs that may run at once: it is idle or working while a `work()` goes on, and else there is none.
+ * `jobq work` has a scoreboard of its own; there this does nothing.
+ */
+import type {Server} from 'node:net'
+import {hostname} from 'node:os'
+import type {Plugin, PluginContext} from '../../client/plugin.ts'
+import type {JobQueue} from '../../client/queue.ts'
+import {databasesName} from '../../config/settings.ts'
+import {monotonic} from '../../jobs/clock.ts'
+import {UsageError} from '../../jobs/errors.ts'
+import {idOf, type RowRef} from '../../jobs/job.ts'
+import type {ManagerStatus, Slot} from '../../jobs/manager.ts'
+import {ADMIN_PORT} from '../../jobs/names.ts'
+import {checkOptions, is} from '../../jobs/options.ts'
+
+/** Where the line is served, if either is given. */
+export interface ScoreboardOptions {
+  /** Default 24464, as the manager's. */
+  port?: number | undefined
+  /** Default 127.0.0.1: this host only. */
+  host?: string | undefined
+}
+
+/** What `scoreboard()` makes. */
+export interface ScoreboardPlugin extends Plugin {
+  /** A character for each slot, joined by spaces: `A` works, `_` is idle, `.` is none. Empty before any work. */
+  readonly line: string
+  /** The facts behind it. @throws ClosedError when the queue is closed, StoreError */
+  status(): Promise<ManagerStatus>
+}
+
+/**
+ * A scoreboard as a plugin, for `plugins` of `JobQueue.open()` or of the configuration.
+ * @throws UsageError for an option that can't be meant
+ */
+export function scoreboard(options: ScoreboardOptions = {}): ScoreboardPlugin {
+  checkOptions(options, 'scoreboard', {port: is.port, host: is.text})
+  return new Scoreboard(options)
+}
+
+interface Place {
+  job: {id: number | string; func: string; since: number} | null
+  jobs: number
+}
+
+const MARKS = {working: 'A', idle: '_', none: '.'}
+/** Several queues of one process have a socket each. */
+let sockets = 0
+
+class Scoreboard implements ScoreboardPlugin {
+  readonly #options: ScoreboardOptions
+  #queue: JobQueue | null = null
+  #started = 0
+  #places: Place[] = []
+  #jobs = 0
+  #failed = 0
+  #servers: Server[] = []
+
+  constructor(options: ScoreboardOptions) {
+    this.#options = options
+  }
+
+  get line(): string {
+    return this.#slots()
+      .map(({state}) => MARKS[state])
+      .join(' ')
+  }
+
+  async status(): Promise<ManagerStatus> {
+    const queue = this.#queue
+    if (!queue) throw new UsageError('expected a scoreboard of an open queue, got one that was not started')
+    return {
+      pid: process.pid,
+      host: hostname(),
+      db: databasesName(queue.settings),
+      started: this.#started,
+      funcs: [...new Set([...queue.working].flatMap(({funcs}) => funcs))],
+      paused: await queue.paused(),
+      jobs: this.#jobs,
+      failed: this.#failed,
+      memory: process.memoryUsage.rss(),
+      slots: this.#slots(),
+    }
+  }
+
+  /** @throws UsageError, ServerError */
+  async start({role, queue}: PluginContext): Promise<void> {
+    if (role !== 'client' || !queue) return
+    if (this.#queue)
+      throw new UsageError('expected a plugin of its own for each queue, got one that another queue has', {
+        hint: 'write scoreboard() for each',
+      })
+    this.#queue = queue
+    this.#started = Math.floor(Date.now() / 1000)
+    queue.on('start', this.#begin)
+    for (const end of ['finish', 'fail', 'release'] as const) queue.on(end, this.#end)
+    queue.on('fail', this.#countFailed)
+    try {
+      await this.#serve(queue)
+    } catch (error) {
+      this.stop()
+      throw error
+    }
+  }
+
+  stop(): void {
+    const queue = this.#queue
+    for (const server of this.#servers) server.close()
+    this.#servers = []
+    this.#queue = null
+    if (!queue) return
+    queue.off('start', this.#begin)
+    for (const end of ['finish', 'fail', 'release'] as const) queue.off(end, this.#end)
+    queue.off('fail', this.#countFailed)
+  }
+
+  async #serve(queue: JobQueue): Promise<void> {
+    const {host = '127.0.0.1', port = ADMIN_PORT} = this.#options
+    if (this.#options.host !== undefined || this.#options.port !== undefined) {
+      const {serveScoreboard} = await import('./admin.ts')
+      this.#servers.push(await serveScoreboard(() => this.line, host, port))
+    }
+    const {serveStatus, socketPath} = await import('./managers.ts')
+    const path = socketPath(databasesName(queue.settings), `${process.pid}-${++sockets}`)
+    try {
+      this.#servers.push(await serveStatus(path, () => this.status()))
+    } catch (error) {
+      process.emitWarning(`\`jobq status\` will not show this process (${(error as Error).message})`)
+    }
+  }
+
+  #begin = (job: RowRef & {func: string}): void => {
+    const facts = {id: idOf(job), func: job.func, since: monotonic()}
+    const free = this.#places.find(place => place.job === null)
+    if (free) free.job = facts
+    else this.#places.push({job: facts, jobs: 0})
+  }
+
+  #end = (job: RowRef): void => {
+    const place = this.#places.find(({job: its}) => its?.id === idOf(job))
+    if (!place) return // given back before it started
+    place.job = null
+    place.jobs++
+    this.#jobs++
+  }
+
+  #countFailed = (): void => {
+    this.#failed++
+  }
+
+  #slots(): Slot[] {
+    const concurrency = [...(this.#queue?.working ?? [])].reduce((sum, work) => sum + work.concurrency, 0)
+    while (this.#places.length < concurrency) this.#places.push({job: null, jobs: 0})
+    let idle = concurrency - this.#places.filter(({job}) => job).length
+    return this.#places.map(({job, jobs}): Slot => {
+      const state = job ? 'working' : idle-- > 0 ? 'idle' : 'none'
+      const seconds = job && Math.round((monotonic() - job.since) / 100) / 10
+      const pid = state === 'none' ? null : process.pid
+      return {state, pid, id: job?.id ?? null, func: job?.func ?? null, seconds, jobs, memory: null}
+    })
+  }
+}
