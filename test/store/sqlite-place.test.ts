@@ -10,6 +10,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
 } from 'node:fs'
@@ -53,6 +54,34 @@ describe('two ways to one file', () => {
     const home = await homeWithJob(t)
     symlinkSync(home.path('jobs.db'), home.path('other.db'))
     assert.deepEqual(await home.jobq(['enqueue', 'F', '--db', 'other.db']), printed(2))
+  })
+
+  test('by a symbolic link to a file that is not there yet: that one is made, where its folder is', async t => {
+    const home = new Home(t)
+    mkdirSync(home.path('d'))
+    symlinkSync('real.db', home.path('d/second.db'))
+    symlinkSync('d/second.db', home.path('first.db'))
+    assert.deepEqual(await home.jobq(['enqueue', 'F', '--db', 'first.db']), printed(1))
+    assert.equal(statSync(home.path('d/real.db')).mode & 0o777, 0o600)
+    assert.deepEqual(await home.jobq(['enqueue', 'F', '--db', 'd/real.db']), printed(2))
+
+    symlinkSync('missing/real.db', home.path('nowhere.db'))
+    symlinkSync('circle.db', home.path('circle.db'))
+    for (const words of [
+      ['enqueue', 'F'],
+      ['init', '--dry-run'],
+    ]) {
+      await assertRefused(home, [...words, '--db', 'nowhere.db'], {
+        exit: 1,
+        code: 'UNREACHABLE',
+        says: [home.path('missing/real.db'), 'nowhere.db leads to', 'mkdir -p'],
+      })
+      await assertRefused(home, [...words, '--db', 'circle.db'], {
+        exit: 1,
+        code: 'UNREACHABLE',
+        says: ['leads in a circle', 'circle.db'],
+      })
+    }
   })
 
   for (const name of ['jobs.db', 'a\\b c\td.db'])

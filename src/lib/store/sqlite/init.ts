@@ -1,8 +1,7 @@
 /** `jobq init` on SQLite: what is missing is made, or told. A dry run does not even make the file. */
 import {existsSync} from 'node:fs'
-import {dirname} from 'node:path'
 import type {Preparation} from '../store.ts'
-import {noFolder} from './file/make-file.ts'
+import {checkFolder} from './file/make-file.ts'
 import {openSqlite} from './store.ts'
 
 export async function prepareSqlite(
@@ -10,7 +9,7 @@ export async function prepareSqlite(
   {makeFolder, dryRun}: {makeFolder: boolean; dryRun: boolean},
 ): Promise<Preparation> {
   const isThere = path !== ':memory:' && existsSync(path)
-  if (dryRun && !isThere && !makeFolder && !existsSync(dirname(path))) throw noFolder(dirname(path))
+  if (dryRun && !isThere && !makeFolder && path !== ':memory:') checkFolder(path)
   const opened = dryRun && !isThere ? ':memory:' : path
   const store = await openSqlite(opened, {makeFolder, prepare: false, adopt: true})
   try {

@@ -68,7 +68,10 @@ export class KnownFile {
     else if (!isSame(now, this.place)) this.#lose('was replaced by another file', () => this.#forsake())
     else if (now.size === 0 && this.#hasPages) this.#lose('was emptied', () => this.#discard())
     else if (this.#wal && !(wal && isSame(wal, this.#wal)))
-      this.#lose('has lost its -wal', () => this.#discard())
+      this.#lose(
+        'has lost its -wal (someone has deleted it, or another copy of SQLite in this process has closed the file)',
+        () => this.#discard(),
+      )
     this.#hasPages ||= (now?.size ?? 0) > 0
     if (wal && !this.#wal && this.#hasWal()) this.#wal = {dev: wal.dev, ino: wal.ino}
   }

@@ -1,6 +1,9 @@
-/** Making a database's file and its folder, for the user's eyes only. */
-import {closeSync, existsSync, mkdirSync, openSync, statSync} from 'node:fs'
-import {dirname} from 'node:path'
+/**
+ * Making a database's file and its folder, for the user's eyes only. Where a symbolic link leads to a file that is not
+ * there yet, that file is made: O_EXCL, which keeps two makers apart, follows no link by itself.
+ */
+import {closeSync, existsSync, mkdirSync, openSync, readlinkSync, realpathSync, statSync} from 'node:fs'
+import {dirname, resolve} from 'node:path'
 import {StoreError} from '../../../jobs/errors.ts'
 
 export function makeFile(path: string, makeFolder: boolean): void {
@@ -11,13 +14,14 @@ export function makeFile(path: string, makeFolder: boolean): void {
       })
     return
   }
-  const folder = dirname(path)
+  const target = targetOf(path)
+  const folder = dirname(target)
   if (!existsSync(folder)) {
-    if (!makeFolder) throw noFolder(folder)
+    if (!makeFolder) throw noFolderOf(path, target)
     makeFolders(folder)
   }
   try {
-    closeSync(openSync(path, 'wx', 0o600))
+    closeSync(openSync(target, 'wx', 0o600))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // another process was faster
   }
@@ -34,8 +38,42 @@ function makeFolders(folder: string): void {
   }
 }
 
-export function noFolder(folder: string): StoreError {
-  return new StoreError('UNREACHABLE', `expected a folder for the database, but ${folder} does not exist`, {
+/** @throws StoreError where the file is not there and has no folder to be made in */
+export function checkFolder(path: string): void {
+  const target = targetOf(path)
+  if (!existsSync(dirname(target))) throw noFolderOf(path, target)
+}
+
+/** As many as Linux follows. */
+const MAX_LINKS = 40
+
+/** Where the file is to be made: the path itself, or where its links lead to. @throws StoreError */
+function targetOf(path: string): string {
+  let target = path
+  for (let links = 0; links <= MAX_LINKS; links++) {
+    const link = linkAt(target)
+    if (link === null) return target
+    const folder = realpathSync(dirname(target)) // `..` in a link is that of the folder itself
+    target = resolve(folder, link)
+  }
+  throw new StoreError('UNREACHABLE', `expected a SQLite file, got a link that leads in a circle: ${path}`, {
+    hint: 'remove the link, or check --db',
+  })
+}
+
+/** Null where there is no link. */
+function linkAt(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return null // a file of another kind, or none
+  }
+}
+
+function noFolderOf(path: string, target: string): StoreError {
+  const folder = dirname(target)
+  const whose = target === path ? 'the database' : `${target}, where the link ${path} leads to`
+  return new StoreError('UNREACHABLE', `expected a folder for ${whose}, but ${folder} does not exist`, {
     hint: `make it (mkdir -p ${folder}) or check --db`,
   })
 }
