@@ -234,6 +234,25 @@ describe('a file that is replaced while it is open', () => {
     )
   })
 
+  test('a -shm that is deleted is told as that, and no other copy of SQLite is suspected', async t => {
+    const home = await homeWithBackup(t)
+    const queue = await JobQueue.open({db: home.path('jobs.db')})
+    t.after(() => queue.close())
+    await queue.list()
+    rmSync(home.path('jobs.db-shm'))
+    let told = ''
+    await until('it is noticed', () =>
+      queue.list().then(
+        () => false,
+        error => {
+          told = `${error.code} ${error.message}`
+          return true
+        },
+      ),
+    )
+    assert.match(told, /^UNSAFE .*has lost its locks, since its -shm was deleted/)
+  })
+
   test('a -wal that is taken away is noticed, too', async t => {
     const home = await homeWithBackup(t)
     const queue = await JobQueue.open({db: home.path('jobs.db')})

@@ -36,7 +36,8 @@ export class Copies {
     const {name, path} = this.#file.place
     if (this.#locked && !areLocked(path, this.#locked)) {
       this.#locked = lockedBy(path)
-      if (this.#locked === null) this.#file.refuse(unlockedError(name))
+      if (this.#locked === null)
+        this.#file.refuse(isShmDeleted(path) ? deletedError(name) : unlockedError(name))
     }
     const now = monotonic()
     if (now < this.#nextAt) return
@@ -57,6 +58,21 @@ export class Copies {
       },
     )
   }
+}
+
+/** As the only copy here: where another has closed the file, the -shm may have gone with the locks. */
+function isShmDeleted(path: string): boolean {
+  return descriptorsOf(`${path}-shm (deleted)`).length > 0 && copiesHere().length < 2
+}
+
+function deletedError(name: string): StoreError {
+  return new StoreError(
+    'UNSAFE',
+    `${name} has lost its locks, since its -shm was deleted while it was open`,
+    {
+      hint: 'nothing is written any more, other processes would not see it: leave its -wal and -shm in place, and open it again',
+    },
+  )
 }
 
 function unlockedError(name: string): StoreError {
