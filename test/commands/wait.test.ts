@@ -40,6 +40,23 @@ describe('wait', {concurrency: 4}, () => {
     }
   })
 
+  test('by DB:ID, where there is one database', async t => {
+    const site = new Workplace(t, {Fine: FINE})
+    await site.run(['enqueue', 'Fine', '--tracked'])
+    await site.drain()
+    const {code, stdout} = await site.run(['wait', '1:1'])
+    assert.deepEqual([code, stdout], [0, '1\tcompleted\t\n'])
+    const refused = [
+      ['1:77', /^jobq: job 77 is not in the queue, and how it ended was not kept \(.*--tracked/],
+      ['2:1', /^jobq: no database 2 \(there is one, which is 1\)\n$/],
+    ] as const
+    for (const [id, says] of refused) {
+      const {code, stderr} = await site.run(['wait', id])
+      assert.equal(code, 4)
+      assert.match(stderr, says)
+    }
+  })
+
   test('for some of each: what is wrong is told, the rest goes on, a failure is the exit status', async t => {
     const site = new Workplace(t, {Fine: FINE, Bad: BAD})
     for (const words of [['Fine'], ['Bad'], ['Fine', '--delay', '1h']])

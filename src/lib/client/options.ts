@@ -3,7 +3,7 @@
 import {EVENT_NAMES} from '../hooks/events.ts'
 import type {SupportOptions} from '../hooks/extensions.ts'
 import {describe} from '../jobs/describe.ts'
-import {UsageError} from '../jobs/errors.ts'
+import {NotFoundError, UsageError} from '../jobs/errors.ts'
 import type {JobState, NewJob, RowRef} from '../jobs/job.ts'
 import {checkDue, dueOf} from '../jobs/new-job.ts'
 import {checkOptions, is, isObject} from '../jobs/options.ts'
@@ -123,6 +123,13 @@ export const ALL = Number.MAX_SAFE_INTEGER
 
 export function page({limit, offset}: PageOptions, all = 10): {limit: number; offset: number} {
   return {limit: limit ?? all, offset: offset ?? 0}
+}
+
+/** As a store of so many databases knows it: the rows of a single one have no number. @throws NotFoundError */
+export function refIn({id, db}: RowRef, databases: number): RowRef {
+  if (databases > 1 || db === undefined) return db === undefined ? {id} : {id, db}
+  if (db === 1) return {id}
+  throw new NotFoundError(`no database ${db}`, {hint: 'there is one, which is 1'})
 }
 
 /** A job by its id, or as an enqueue or a listing has returned it. @throws UsageError */

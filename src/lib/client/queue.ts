@@ -21,7 +21,15 @@ import type {InlineOptions, Working} from '../work/inline.ts'
 import type {Summary} from '../work/outcomes.ts'
 import {Enqueuer} from './enqueue.ts'
 import {Calls} from './in-flight.ts'
-import {check, type InitOptions, type QueueOptions, type RetryOptions, refOf, rowOf} from './options.ts'
+import {
+  check,
+  type InitOptions,
+  type QueueOptions,
+  type RetryOptions,
+  refIn,
+  refOf,
+  rowOf,
+} from './options.ts'
 import {QueueView} from './reads.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retry.ts'
 import type {Waiting, WaitOptions} from './wait.ts'
@@ -256,7 +264,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   wait(job: number | RowRef, options: WaitOptions = {}): Promise<JobEnd> {
     return this.calls.make(async () => {
       check.wait(options)
-      const ref = refOf(job, 'wait')
+      const ref = refIn(refOf(job, 'wait'), this.settings.databases.length)
       const {Waiting} = await import('./wait.ts')
       this.#waiting ??= new Waiting(this.calls.store)
       return this.#waiting.end(ref, options)
