@@ -240,7 +240,7 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
         const work = ['work', '--once', '--db', home.path('jobs.db')]
         for (const more of [[], ['--abilities', func]]) {
           const refused = await home.jobq([...work, ...more], {cwd: home.path('app')})
-          const says = ['expected workers that only you can change', home.path('app'), '--workers DIR']
+          const says = ['expected workers that only you can change', home.path('app'), '--workers']
           assertOneLine(refused, {exit: 2, says})
         }
         const {code} = await home.jobq([...work, '--workers', 'workers'], {cwd: home.path('app')})
@@ -267,6 +267,22 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
     const run = (...words: string[]) => home.jobq([...words, '--db', 'jobs.db'], {cwd: home.path('app')})
     assert.deepEqual(await run('enqueue', 'F'), printed(1))
     assert.equal((await run('work', '--once', '--abilities', 'F', '--exec', 'F=true')).code, 0)
+  })
+
+  test('stops no worker that does not come from there', async t => {
+    const home = place(t, 'app/workers/G.mjs')
+    chmodSync(home.path('app/workers'), 0o777)
+    const run = (...words: string[]) => home.jobq([...words, '--db', 'jobs.db'], {cwd: home.path('app')})
+    await run('enqueue', 'F')
+    await run('enqueue', 'G')
+    const {code, stderr} = await run('work', '--drain', '--exec', 'F=true')
+    assert.equal(code, 0)
+    assert.match(
+      stderr,
+      / jobq: nothing in the workers folder is worked: .*workers may be written by everyone$/m,
+    )
+    const {stdout} = await run('list')
+    assert.match(stdout, /^2\tG\tready\t/)
   })
 })
 

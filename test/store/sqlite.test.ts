@@ -844,14 +844,17 @@ describe('columns that hold what they should not', () => {
     t.after(() => db.close())
     db.exec('UPDATE job SET id = 9007199254740992 WHERE id = 1')
     db.exec(`UPDATE sqlite_sequence SET seq = 9007199254740992 WHERE name = 'job'`)
+    db.exec(`INSERT INTO exception_log (id, func_id, exception_time, message) VALUES (99, 1, 1, 'no good')`)
     const before = db.prepare('SELECT count(*) FROM job').pluck().get()
     for (const enqueue of [
+      () => store.retry(99, {priority: 0, due: {in: 0}, again: true}),
       () => store.enqueue(newJob('Work')),
       () => store.enqueue(newJob('New', {tracked: true})),
       () => store.enqueueMany([newJob(), newJob()]),
     ])
       await assert.rejects(enqueue, /expected ids up to 9007199254740991, got 900719925474099\d/)
     assert.equal(db.prepare('SELECT count(*) FROM job').pluck().get(), before)
+    assert.equal(db.prepare('SELECT retried FROM exception_log WHERE id = 99').pluck().get(), 0)
   })
 })
 

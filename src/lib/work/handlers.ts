@@ -61,6 +61,8 @@ export interface HandlerOptions {
 export interface Found {
   handlers: Handler[]
   leftOut: {func: string; error: UsageError}[]
+  /** Why nothing of the folder is worked, where there are other workers; null if that is no matter. */
+  folderError: UsageError | null
 }
 
 /**
@@ -73,9 +75,9 @@ export function findHandlers(options: HandlerOptions): Found {
   const configured = new Map(Object.entries(config.workers ?? {}))
   const funcSettings = config.funcs
   const check = options.isNamed ? () => {} : checkOwn
-  const funcs = options.abilities ?? [
-    ...new Set([...commands.keys(), ...configured.keys(), ...funcsIn(options.folder, check)]),
-  ]
+  const named = [...commands.keys(), ...configured.keys()]
+  const inFolder = options.abilities ? null : lookInto(options.folder, check, named.length > 0)
+  const funcs = options.abilities ?? [...new Set([...named, ...inFolder!.funcs])]
   if (funcs.length === 0)
     throw new WorkerError(`expected a worker, found none in ${options.folder}`, {
       hint: `write ${join(options.folder, 'NAME.ts')} or an executable of that name, or give --workers or --exec`,
@@ -99,14 +101,28 @@ export function findHandlers(options: HandlerOptions): Found {
     }
   })
   if (handlers.length === 0) throw leftOut[0]!.error
-  return {handlers, leftOut}
+  return {handlers, leftOut, folderError: inFolder?.error ?? null}
+}
+
+/** A folder that is someone else's must not stop the workers that do not come from there: anyone can make one in /tmp. */
+function lookInto(
+  folder: string,
+  check: (path: string) => void,
+  hasOthers: boolean,
+): {funcs: Iterable<string>; error: UsageError | null} {
+  try {
+    return {funcs: [...funcsIn(folder, check)], error: null}
+  } catch (error) {
+    if (!hasOthers || !(error instanceof UsageError)) throw error
+    return {funcs: [], error}
+  }
 }
 
 function checkOwn(path: string): void {
   const strangers = existsSync(path) ? strangersWay(path) : null
   if (strangers === null) return
   throw new WorkerError(`expected workers that only you can change, found ${path}: ${strangers}`, {
-    hint: '--workers DIR takes all that is in it on purpose',
+    hint: 'let only this user write there, or name it with --workers if you trust those who can',
   })
 }
 

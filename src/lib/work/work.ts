@@ -80,6 +80,7 @@ export async function work(
   const {handlers} = found
   const guardian = new Guardian(socketPath(databasesName(settings)), log)
   const {store, events} = queue
+  if (found.folderError) log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)
   for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
   const executors = new CombinedExecutors(

@@ -116,16 +116,21 @@ export class SqliteInsert {
       VALUES (?, ?, ?, ?, 0, ?, 0, ?)`
     const funcId = this.#funcId(func)
     this.#link.arrivals++
-    const {lastInsertRowid} = this.unlessDuplicate({funcId, func, uniqkey}, () =>
+    const row = this.unlessDuplicate({funcId, func, uniqkey}, () =>
       this.#link.sql(sql).run(funcId, job.arg, uniqkey, this.#link.now(), runAfter, priority),
     )
-    const id = Number(lastInsertRowid)
-    if (id > MAX_ID) throw this.#unmake()
+    const id = this.idOf(row)
     if (job.context !== undefined || job.tracked) this.#insertBeside(id, job)
     return {id, func, uniqkey, priority, runAfter}
   }
 
-  /** The row that was inserted last, whose id is none that could be told. */
+  /** Of the row that was inserted last. @throws StoreError, and then it is not there, if it is none that could be told */
+  idOf({lastInsertRowid}: {lastInsertRowid: number | bigint}): number {
+    const id = Number(lastInsertRowid)
+    if (id > MAX_ID) throw this.#unmake()
+    return id
+  }
+
   #unmake(): StoreError {
     const digits = this.#link.pluck('SELECT CAST(last_insert_rowid() AS TEXT)').get() as string
     this.#link.sql('DELETE FROM main.job WHERE id = last_insert_rowid()').run()

@@ -46,6 +46,7 @@ export function retryException(
       )
       .run(link.now(), runAfter, priority, exceptionId),
   )
+  const id = inserts.idOf(row)
   link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
-  return {id: Number(row.lastInsertRowid), func, uniqkey, priority, runAfter}
+  return {id, func, uniqkey, priority, runAfter}
 }
