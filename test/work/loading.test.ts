@@ -321,6 +321,7 @@ describe('an import without an end', () => {
     const site = new Workplace(t)
     const file = site.write('workers/Loop.mjs', `console.log('looping'); for (;;) {}`)
     const said: string[] = []
+    const told: string[] = []
     const log: JobLog = {
       isVerbose: false,
       ended() {},
@@ -328,7 +329,7 @@ describe('an import without an end', () => {
         said.push(line)
         return null
       },
-      trouble() {},
+      trouble: message => told.push(message),
       debug() {},
     }
     mock.timers.enable({apis: ['setTimeout']})
@@ -342,7 +343,11 @@ describe('an import without an end', () => {
       message: `${file} was not loaded within 30 s`,
     })
     while (!said.includes('looping')) await new Promise(setImmediate)
-    mock.timers.tick(29_999)
+    mock.timers.tick(2999)
+    assert.deepEqual(told, [])
+    mock.timers.tick(1)
+    assert.deepEqual(told, [`${file} is still loading; it is waited for, 27 s more at most`])
+    mock.timers.tick(26_999)
     assert.equal(child.state, 'starting')
     mock.timers.tick(1)
     await refused

@@ -35,6 +35,8 @@ const CHILD_FLAGS = [
 ]
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
+/** All others wait for it until then: who watches should know what for. */
+const SLOW_LOAD_MS = 3000
 /** Of what it should not have said, in messages. */
 const MAX_QUOTED = 100
 /** A process that has ended closes its line a moment before it is told: who closes it and lives has cut itself off. */
@@ -336,7 +338,16 @@ export class PoolChild {
       this.#load.reject(new LoadError(this.#loading, what))
       this.kill()
     }, LOAD_TIMEOUT_MS)
-    const off = () => clearTimeout(timer)
+    const slow = setTimeout(() => {
+      const left = (LOAD_TIMEOUT_MS - SLOW_LOAD_MS) / 1000
+      this.#log.trouble(
+        `${this.#loading || 'a worker'} is still loading; it is waited for, ${left} s more at most`,
+      )
+    }, SLOW_LOAD_MS)
+    const off = () => {
+      clearTimeout(timer)
+      clearTimeout(slow)
+    }
     this.loaded.then(off, off)
   }
 
