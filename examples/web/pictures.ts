@@ -10,8 +10,8 @@ export type Step = (typeof STEPS)[number]
 export interface Picture {
   id: number
   name: string
-  /** The job of each step, and how it ended: `completed`, `failed` …, null while it waits or runs. */
-  steps: Record<Step, {job: number; state: string | null}>
+  /** The job of each step, and how it ended: `completed`, `failed` …, null while it waits or runs; and why. */
+  steps: Record<Step, {job: number; state: string | null; reason: string}>
 }
 
 interface Row {
@@ -40,7 +40,9 @@ export class Pictures {
     this.#insert = this.db.prepare(`INSERT INTO picture (name, steps) VALUES (?, '{}')`)
     this.#setSteps = this.db.prepare('UPDATE picture SET steps = ? WHERE id = ?')
     this.#find = this.db.prepare('SELECT * FROM picture WHERE id = ?')
-    this.#setState = this.#notes.prepare('UPDATE picture SET steps = json_set(steps, ?, ?) WHERE id = ?')
+    this.#setState = this.#notes.prepare(
+      'UPDATE picture SET steps = json_set(steps, ?, ?, ?, ?) WHERE id = ?',
+    )
   }
 
   /** Adds a picture with what `enqueue` enqueues for its id, in one transaction. */
@@ -49,7 +51,9 @@ export class Pictures {
       .transaction(() => {
         const id = Number(this.#insert.run(name).lastInsertRowid)
         const jobs = enqueue(id)
-        const steps = Object.fromEntries(STEPS.map(step => [step, {job: jobs[step], state: null}]))
+        const steps = Object.fromEntries(
+          STEPS.map(step => [step, {job: jobs[step], state: null, reason: ''}]),
+        )
         this.#setSteps.run(JSON.stringify(steps), id)
         return {id, name, steps: steps as Picture['steps']}
       })
@@ -75,8 +79,8 @@ export class Pictures {
   }
 
   /** Notes how a step ended. */
-  end(id: number, step: Step, state: string): Picture {
-    this.#setState.run(`$.${step}.state`, state, id)
+  end(id: number, step: Step, state: string, reason: string): Picture {
+    this.#setState.run(`$.${step}.state`, state, `$.${step}.reason`, reason, id)
     return this.find(id)!
   }
 

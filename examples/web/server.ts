@@ -6,14 +6,14 @@
  *   node examples/web/server.ts          then, in another terminal: cd examples/web && jobq work
  */
 import {createWriteStream, mkdirSync} from 'node:fs'
-import {readFile} from 'node:fs/promises'
-import type {ServerResponse} from 'node:http'
+import {readFile, rm} from 'node:fs/promises'
 import {join, resolve} from 'node:path'
 import {pipeline} from 'node:stream/promises'
 import multipart from '@fastify/multipart'
 import fastify, {type FastifyInstance} from 'fastify'
 import {JobQueue} from 'jobq'
 import type {Functions} from './functions.ts'
+import {Listeners} from './listeners.ts'
 import {type Picture, Pictures, STEPS, type Step} from './pictures.ts'
 
 const here = import.meta.dirname
@@ -22,17 +22,33 @@ const MAX_UPLOAD_BYTES = 20_000_000
 export interface WebOptions {
   /** Where uploads are kept. */
   data: string
+  /** The names by which browsers may know it, besides this machine's own. */
+  hosts?: readonly string[]
 }
 
+const THIS_MACHINE = ['127.0.0.1', '[::1]', 'localhost']
+
 /** The application, not listening yet. `app.close()` ends all of it. */
-export async function startWeb({data}: WebOptions): Promise<FastifyInstance> {
+export async function startWeb({data, hosts = []}: WebOptions): Promise<FastifyInstance> {
   mkdirSync(data, {recursive: true})
   const queue = await JobQueue.open<Functions>({config: join(here, 'jobq.config.ts')})
   const pictures = new Pictures(queue.name)
-  const listeners = new Set<ServerResponse>()
+  const listeners = new Listeners()
   const ending = new AbortController()
   const app = fastify()
   await app.register(multipart, {limits: {files: 1, fileSize: MAX_UPLOAD_BYTES}})
+
+  // Another site's page reaches what listens here through its visitor's browser: with its own Origin, or by a name that it
+  // has let lead here, which is then the Host
+  const names = new Set([...THIS_MACHINE, ...hosts])
+  app.addHook('onRequest', async ({headers: {host = '', origin}}, reply) => {
+    const isOurs = names.has(URL.parse(`http://${host}`)?.hostname ?? '')
+    const isFromHere = origin === undefined || URL.parse(origin)?.host === host
+    if (!isOurs || !isFromHere)
+      return reply
+        .code(403)
+        .send({error: `expected ${isOurs ? 'a request of this page' : 'a name of this application'}`})
+  })
 
   app.get('/', async (_request, reply) =>
     reply.type('text/html').send(await readFile(join(here, 'page.html'))),
@@ -42,11 +58,17 @@ export async function startWeb({data}: WebOptions): Promise<FastifyInstance> {
     const upload = await request.file()
     if (!upload?.mimetype.startsWith('image/')) return reply.code(400).send({error: 'expected a picture'})
     const arrived = join(data, crypto.randomUUID())
-    await pipeline(upload.file, createWriteStream(arrived, {flush: true}))
-    if (upload.file.truncated) return reply.code(413).send({error: 'expected at most 20 MB'})
-    const picture = pictures.add(upload.filename, id => enqueueSteps(id, upload.filename, arrived))
+    let picture: Picture | undefined
+    try {
+      await pipeline(upload.file, createWriteStream(arrived, {flush: true}))
+      if (!upload.file.truncated)
+        picture = pictures.add(upload.filename, id => enqueueSteps(id, upload.filename, arrived))
+    } finally {
+      if (!picture) await rm(arrived, {force: true}) // too large, cut short, or not stored
+    }
+    if (!picture) return reply.code(413).send({error: 'expected at most 20 MB'})
     void follow(picture)
-    tell(picture)
+    listeners.tell(picture)
     return reply.code(201).send(picture)
   })
 
@@ -78,22 +100,17 @@ export async function startWeb({data}: WebOptions): Promise<FastifyInstance> {
   })
 
   app.get('/events', (_request, reply) => {
+    if (listeners.isFull)
+      return reply.code(503).header('retry-after', '5').send({error: 'expected fewer open pages'})
     reply.hijack()
-    reply.raw.writeHead(200, {'content-type': 'text/event-stream', 'cache-control': 'no-store'})
-    reply.raw.write(': welcome\n\n')
     listeners.add(reply.raw)
-    reply.raw.on('close', () => listeners.delete(reply.raw))
   })
-
-  function tell(picture: Picture): void {
-    for (const listener of listeners) listener.write(`data: ${JSON.stringify(picture)}\n\n`)
-  }
 
   /** Waits for the end of each step, in whichever process that comes. */
   async function follow({id, steps}: Picture): Promise<void> {
     const waiting = STEPS.filter(step => steps[step].state === null).map(async step => {
-      const {outcome} = await queue.wait(steps[step].job, {signal: ending.signal})
-      tell(pictures.end(id, step, outcome))
+      const {outcome, message} = await queue.wait(steps[step].job, {signal: ending.signal})
+      listeners.tell(pictures.end(id, step, outcome, firstLine(message)))
     })
     for (const result of await Promise.allSettled(waiting))
       if (result.status === 'rejected' && !ending.signal.aborted) app.log.error(result.reason)
@@ -101,7 +118,7 @@ export async function startWeb({data}: WebOptions): Promise<FastifyInstance> {
 
   app.addHook('preClose', async () => {
     ending.abort()
-    for (const listener of listeners) listener.end()
+    listeners.end()
   })
   app.addHook('onClose', async () => {
     pictures.close()
@@ -113,8 +130,13 @@ export async function startWeb({data}: WebOptions): Promise<FastifyInstance> {
   return app
 }
 
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]!.slice(0, 300)
+}
+
 if (import.meta.main) {
-  const app = await startWeb({data: resolve(process.env.WEB_DATA ?? join(here, 'data'))})
+  const {WEB_DATA = join(here, 'data'), WEB_HOSTS = ''} = process.env
+  const app = await startWeb({data: resolve(WEB_DATA), hosts: WEB_HOSTS.split(',').filter(Boolean)})
   const address = await app.listen({host: '127.0.0.1', port: Number(process.env.PORT ?? 8080)})
   process.stdout.write(`listening on ${address}\n`)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void app.close())

@@ -4,7 +4,8 @@
  * with CI=true it fails.
  */
 import assert from 'node:assert/strict'
-import {existsSync, readFileSync} from 'node:fs'
+import {existsSync, readdirSync, readFileSync} from 'node:fs'
+import {get, type IncomingMessage} from 'node:http'
 import {join} from 'node:path'
 import {after, before, describe, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
@@ -82,6 +83,51 @@ describe('examples/web', () => {
     assert.deepEqual(await pictures(), before)
   })
 
+  test('a picture that is too large is refused, and leaves no file', async () => {
+    const before = readdirSync(env.WEB_DATA)
+    const form = new FormData()
+    form.set('picture', new Blob([new Uint8Array(20_000_001)], {type: 'image/png'}), 'large.png')
+    const response = await fetch(`${url}/pictures`, {method: 'POST', body: form})
+    assert.equal(response.status, 413)
+    assert.deepEqual(await response.json(), {error: 'expected at most 20 MB'})
+    assert.deepEqual(readdirSync(env.WEB_DATA), before)
+  })
+
+  test("another site's page is refused, and one that comes by another name", async () => {
+    const {host} = new URL(url)
+    const asked: [headers: Record<string, string>, status: number][] = [
+      [{}, 200],
+      [{origin: url}, 200],
+      [{origin: 'https://example.com'}, 403],
+      [{origin: 'null'}, 403],
+      [{host: 'example.com'}, 403],
+      [{host: host.replace('127.0.0.1', 'localhost')}, 200],
+    ]
+    for (const [headers, status] of asked) {
+      const response = await ask('/pictures', headers)
+      response.resume()
+      assert.equal(response.statusCode, status, JSON.stringify(headers))
+    }
+  })
+
+  test('so many pages may listen, and no more', async () => {
+    const open: IncomingMessage[] = []
+    try {
+      for (let i = 0; i < 200; i++) open.push(await ask('/events', {}))
+      assert.deepEqual([...new Set(open.map(({statusCode}) => statusCode))], [200])
+      const refused = await ask('/events', {})
+      refused.resume()
+      assert.deepEqual([refused.statusCode, refused.headers['retry-after']], [503, '5'])
+    } finally {
+      for (const response of open) response.destroy()
+    }
+    await until('there is room again', async () => {
+      const response = await ask('/events', {})
+      response.destroy()
+      return response.statusCode === 200
+    })
+  })
+
   test('200 uploads at once are all answered, and all their jobs done', async t => {
     const known = ids('picture').length
     const {answers, p50, p99, longest} = await upload(url, 200)
@@ -114,6 +160,32 @@ describe('examples/web', () => {
     work = new Started(process.execPath, [RUN_JS, 'work'], {cwd: example, env})
     await until('it is done', async () => (await pictures())[0]!.steps.notify.state === 'completed')
   })
+
+  test('what has failed says why; on a narrow screen as well, where nothing is cut off', async t => {
+    const executablePath = CHROMIUM.find(path => path !== '' && existsSync(path))
+    if (!executablePath) return without(t, 'no Chromium: apt-get install chromium, or name one in CHROMIUM')
+    const form = new FormData()
+    const name = `${'a-long-name-'.repeat(12)}.jpg`
+    form.set('picture', new Blob(['no picture'], {type: 'image/jpeg'}), name)
+    assert.equal((await fetch(`${url}/pictures`, {method: 'POST', body: form})).status, 201)
+    const browser = await chromium.launch({executablePath, args: ['--no-sandbox', '--disable-gpu']})
+    try {
+      const page = await browser.newPage({viewport: {width: 360, height: 640}})
+      await page.goto(url)
+      await page.waitForSelector('li [data-step=crop][data-state=failed]')
+      const reason = await page.textContent('li:has([data-state=failed]) .reason')
+      assert.match(reason ?? '', /unsupported image format/)
+      assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 360)
+    } finally {
+      await browser.close()
+    }
+  })
+
+  function ask(path: string, headers: Record<string, string>): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      get(`${url}${path}`, {headers, agent: false}, resolve).on('error', reject)
+    })
+  }
 
   async function pictures(): Promise<Picture[]> {
     return (await fetch(`${url}/pictures`)).json() as Promise<Picture[]>
