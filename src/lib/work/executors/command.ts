@@ -183,17 +183,12 @@ export class CommandExecutor implements Executor {
 function facts(job: JobRow): NodeJS.ProcessEnv {
   return {
     JOBQ_ID: String(idOf(job)),
-    JOBQ_FUNC: variable(job.func),
-    JOBQ_UNIQKEY: variable(job.uniqkey ?? ''),
+    JOBQ_FUNC: job.func,
+    JOBQ_UNIQKEY: job.uniqkey ?? '',
     JOBQ_PRIORITY: String(job.priority),
     JOBQ_RETRY_CNT: String(job.retryCnt),
     JOBQ_CONTEXT: job.context,
   }
-}
-
-/** An environment's text ends at a NUL, and another program's row may have one: then there is none. */
-function variable(text: string): string | undefined {
-  return text.includes('\0') ? undefined : text
 }
 
 function outcomeOf(
