@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import {existsSync, readdirSync, readFileSync} from 'node:fs'
-import {get, type IncomingMessage} from 'node:http'
+import {get, type IncomingMessage, request} from 'node:http'
 import {join} from 'node:path'
 import {after, before, describe, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
@@ -90,6 +90,20 @@ describe('examples/web', () => {
     const response = await fetch(`${url}/pictures`, {method: 'POST', body: form})
     assert.equal(response.status, 413)
     assert.deepEqual(await response.json(), {error: 'expected at most 20 MB'})
+    assert.deepEqual(readdirSync(env.WEB_DATA), before)
+  })
+
+  test('an upload that is cut short leaves no file', async () => {
+    const before = readdirSync(env.WEB_DATA)
+    const headers = {'content-type': 'multipart/form-data; boundary=part', 'content-length': 5_000_000}
+    const cut = request(`${url}/pictures`, {method: 'POST', headers, agent: false})
+    cut.on('error', () => {}) // the connection's end, which is meant
+    cut.write('--part\r\nContent-Disposition: form-data; name="picture"; filename="cut.jpg"\r\n')
+    cut.write('Content-Type: image/jpeg\r\n\r\n')
+    cut.write(new Uint8Array(1_000_000))
+    await until('it arrives', () => readdirSync(env.WEB_DATA).length > before.length)
+    cut.destroy()
+    await until('it is removed', () => readdirSync(env.WEB_DATA).length === before.length)
     assert.deepEqual(readdirSync(env.WEB_DATA), before)
   })
 
