@@ -59,6 +59,15 @@ describe('a user whom /etc/passwd does not know', {concurrency: 2}, () => {
   })
 })
 
+test('a home that is no absolute path is none: the queue would be another one in each folder', async t => {
+  for (const HOME of ['', 'rel']) {
+    const home = new Home(t)
+    const ended = await home.jobq(['enqueue', 'F'], {env: {HOME, XDG_DATA_HOME: undefined}})
+    assertOneLine(ended, {exit: 2, says: ['expected a home folder for the default database', '--db']})
+    assert.deepEqual(home.files(), {})
+  }
+})
+
 describe('a current folder that has been removed', {concurrency: 2}, () => {
   const script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
   const command = ['/bin/sh', '-c', script, 'sh', process.execPath, RUN_JS]

@@ -67,15 +67,19 @@ export function defaultAddress(): SqliteAddress {
   return {driver: 'sqlite', path: join(data, 'jobq', 'jobq.db'), isDefault: true}
 }
 
+/** Absolute: a relative one, or an empty one, would be another queue in each folder. */
 function home(): string {
+  let cause: unknown
   try {
-    return homedir()
-  } catch (cause) {
-    throw new UsageError('expected a home folder for the default database, but this user has none', {
-      hint: 'give --db or JOBQ_DB, or set HOME or XDG_DATA_HOME',
-      cause,
-    })
+    const folder = homedir()
+    if (isAbsolute(folder)) return folder
+  } catch (error) {
+    cause = error
   }
+  throw new UsageError('expected a home folder for the default database, but this user has none', {
+    hint: 'give --db or JOBQ_DB, or set HOME or XDG_DATA_HOME',
+    cause,
+  })
 }
 
 /** sqlite:path and sqlite:///path name files; sqlite://path would be a host. */
