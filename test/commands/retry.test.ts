@@ -206,7 +206,10 @@ describe('retry --all', () => {
     seedJob(db, {arg: '"again"', retry_cnt: 1, run_after: now() + 600})
     const one = await jobq(['retry', String(again)])
     assert.equal(one.code, 3)
-    assert.equal(one.stderr, `jobq: exception ${again}: its job (1) waits for its next try\n`)
+    assert.equal(
+      one.stderr,
+      `jobq: exception ${again}: its job (1) waits for its next try; --again (again: true) adds one more\n`,
+    )
     const dry = await jobq(['retry', '--all', '--dry-run'])
     assert.deepEqual([dry.stdout, dry.code], ['2\tNotify\t\\N\n', 0])
     const all = await jobq(['retry', '--all', '--json'])

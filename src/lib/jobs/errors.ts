@@ -125,9 +125,12 @@ export class StillTriedError extends JobqError {
   readonly jobId: number
 
   constructor(exceptionId: number, jobId: number) {
-    super(`exception ${exceptionId}: its job (${jobId}) waits for its next try`, {
-      hint: 'it will be tried again by itself; --again (again: true) enqueues one more all the same',
-    })
+    super(
+      `exception ${exceptionId}: its job (${jobId}) waits for its next try; --again (again: true) adds one more`,
+      {
+        hint: 'it will be tried again by itself',
+      },
+    )
     this.exceptionId = exceptionId
     this.jobId = jobId
   }
