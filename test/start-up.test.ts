@@ -63,6 +63,7 @@ describe('what is loaded', {concurrency: 4}, () => {
       words,
       ['--arg-file', 'arg', '--if-absent', '--uniqkey=l'],
       ['--arg-file', '-', '--serializer', 'none'],
+      ['--config', '/dev/null'],
     ]) {
       const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
       assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/store']])
@@ -189,6 +190,7 @@ describe("the quick lane and oclif's way", {concurrency: 4}, () => {
     ['--db', 'other.db', 'F'],
     ['F', '--db', 'nowhere/jobs.db', '--json'],
     ['F', '--config', 'nope.json'],
+    ['F', '--config', '/dev/null'],
     ['F', '--help'],
   ]
   for (const vector of vectors)

@@ -4,6 +4,7 @@
  * user, root is needed to be both.
  */
 import assert from 'node:assert/strict'
+import {spawnSync} from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -18,6 +19,7 @@ import {
 import {createServer, type Socket} from 'node:net'
 import {describe, type TestContext, test} from 'node:test'
 import {Home, printed} from './support/home.ts'
+import {RUN_JS} from './support/jobq.ts'
 import {cantBeOtherUser, otherUser} from './support/other-user.ts'
 import {assertOneLine} from './support/refusal.ts'
 import {until} from './support/until.ts'
@@ -173,7 +175,7 @@ describe('a configuration that is found', {concurrency: 4}, () => {
       for (const words of [['enqueue', 'F'], ['list'], ['work', '--once', '--exec', 'F=true']]) {
         const refused = await home.jobq(words, {cwd})
         const says = ['expected a configuration that only you can change', home.path('app/jobq.config.mjs')]
-        assertOneLine(refused, {exit: 2, says: [...says, '--config FILE']})
+        assertOneLine(refused, {exit: 2, says: [...says, '--config FILE', '--config /dev/null none']})
       }
       assert.deepEqual(
         [existsSync(home.path('app/ran')), existsSync(home.path('app/found.db'))],
@@ -184,6 +186,35 @@ describe('a configuration that is found', {concurrency: 4}, () => {
       const env = {JOBQ_CONFIG: '../jobq.config.mjs'}
       assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd, env}), printed(2))
     })
+
+  test('is none as --config or JOBQ_CONFIG /dev/null; a reload finds none either', async t => {
+    const home = place(t)
+    chmodSync(home.path('app'), 0o777)
+    const [cwd, env] = [home.path('app'), {JOBQ_CONFIG: '/dev/null', JOBQ_DB: home.path('jobs.db')}]
+    const none = ['--config', '/dev/null', '--db', home.path('jobs.db')]
+    assert.deepEqual(await home.jobq(['enqueue', 'F', ...none], {cwd}), printed(1))
+    assert.deepEqual(await home.jobq(['enqueue', 'F'], {cwd, env}), printed(2))
+    assert.equal((await home.jobq(['list', ...none], {cwd})).code, 0)
+    const worker = home.start(['work', '--debug', '--exec', 'F=true', ...none], {cwd})
+    await until('both have run', () => (worker.stderr.match(/ completed/g) ?? []).length === 2)
+    worker.kill('SIGHUP')
+    await until('it has reloaded', () => /reloading/.test(worker.stderr))
+    worker.kill('SIGTERM')
+    await worker.exited
+    assert.doesNotMatch(worker.stderr, /not reloaded/)
+    assert.equal(existsSync(home.path('app/ran')), false)
+  })
+
+  const noNamespace = spawnSync('unshare', ['--user', 'true']).status !== 0 && 'no user namespace can be made'
+  test('in a user namespace that knows no owners: refused', {skip: noNamespace}, async t => {
+    const home = place(t)
+    const command = ['unshare', '--user', process.execPath, RUN_JS]
+    const refused = await home.jobq(['enqueue', 'F'], {cwd: home.path('app'), command})
+    // Not `/`: whose that is can put another Node.js there
+    const [, first = ''] = home.path('').split('/')
+    const says = [`: /${first} belongs to a user whom this user namespace does not know (65534)`]
+    assertOneLine(refused, {exit: 2, says})
+  })
 
   test('is refused by the library, too', async t => {
     const home = place(t)
@@ -211,6 +242,17 @@ describe('a configuration that is found', {concurrency: 4}, () => {
   })
 
   const skip = cantBeOtherUser() || needsRoot
+  test('of who has become root by sudo: taken, as git takes it', {skip}, async t => {
+    const home = place(t)
+    home.give(1)
+    const enqueue = (SUDO_UID: string | undefined, as = {}) =>
+      home.jobq(['enqueue', 'F'], {cwd: home.path('app'), env: {SUDO_UID}, ...as})
+    const refusal = {exit: 2, says: ['belongs to user 1 ']}
+    for (const uid of [undefined, '', '2', '1 ']) assertOneLine(await enqueue(uid), refusal)
+    assert.deepEqual(await enqueue('1'), printed(1))
+    assertOneLine(await enqueue('1', otherUser), refusal) // it means nothing to who is not root
+  })
+
   test("root's, for another user: taken", {skip}, async t => {
     const home = place(t)
     chmodSync(home.path('app'), 0o755)
@@ -246,6 +288,33 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
         const {code} = await home.jobq([...work, '--workers', 'workers'], {cwd: home.path('app')})
         assert.equal(code, 0)
       })
+
+  test("a team's, beside a configuration that was named, if the team may change that: taken", async t => {
+    const home = place(t, 'app/workers/F.mjs')
+    group(home.path('app'))
+    group(home.path('app/workers'))
+    if (!needsRoot) {
+      const {gid} = statSync(home.path('app'))
+      for (const theirs of ['app/workers', 'app/workers/F.mjs']) chownSync(home.path(theirs), 1, gid)
+    }
+    home.write('app/jobq.config.json', '{"db": "jobs.db"}')
+    const run = (...words: string[]) => home.jobq(words, {cwd: home.path('app')})
+    const named = ['--config', 'jobq.config.json']
+    assert.deepEqual(await run('enqueue', 'F', ...named), printed(1))
+    assert.equal((await run('work', '--once', ...named)).code, 0)
+    assertOneLine(await run('work', '--once', '--config', '/dev/null', '--db', 'jobs.db'), {
+      exit: 2,
+      says: ['--workers'],
+    })
+    for (const spoil of [
+      () => chmodSync(home.path('app/workers'), 0o777),
+      () => chmodSync(home.path('app'), 0o3775), // where each can put something, but not in another's place
+    ]) {
+      spoil()
+      assertOneLine(await run('work', '--once', ...named), {exit: 2, says: ['app/workers', '--workers']})
+      chmodSync(home.path('app/workers'), 0o2775)
+    }
+  })
 
   test('beside a configuration that was named: refused all the same, if that does not name it', async t => {
     const home = place(t, 'app/workers/F.mjs')

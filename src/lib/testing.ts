@@ -92,7 +92,13 @@ export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> 
   })
   const ready = readyWorkers(workers, around.serializer)
   const clock = new TestClock(now ?? new Date())
-  const settings = {databases: [parseAddress(':memory:')], config: {}, file: null, folder: here()}
+  const settings = {
+    databases: [parseAddress(':memory:')],
+    config: {},
+    file: null,
+    named: null,
+    folder: here(),
+  }
   const support = await loadSupport({}, undefined, around)
   const store = await openSqlite(':memory:', {clock: () => clock.now.getTime(), durable: false})
   return new TestQueue<F>(await JobQueue.over<F>(store, settings, support), clock, ready)

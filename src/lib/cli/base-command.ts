@@ -24,7 +24,8 @@ export abstract class BaseCommand extends Command {
     }),
     config: string({
       summary: 'configuration file',
-      description: 'Also JOBQ_CONFIG. Default: jobq.config.{ts,mts,js,mjs,json} in this folder or one above.',
+      description:
+        'Also JOBQ_CONFIG; /dev/null: none. Default: jobq.config.{ts,mts,js,mjs,json} in this folder or one above.',
       helpValue: 'FILE',
       helpGroup: 'GLOBAL',
     }),

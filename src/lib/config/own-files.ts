@@ -10,17 +10,26 @@ import {dirname, resolve} from 'node:path'
 const ROOT = 0
 const [STICKY, BY_GROUP, BY_OTHERS] = [0o1000, 0o020, 0o002]
 
+/** Who is no stranger. */
+interface Trusted {
+  uids: Set<number>
+  gids: Set<number>
+  /** The number of all who have none here. */
+  unknown: {uid: number | null; gid: number | null}
+}
+
 /**
  * How someone else could change what a path leads to, as a message says it: `/srv/app belongs to user 1001`.
  * @param path absolute
- * @returns null if no one can but this user and root
+ * @param named a file that somebody has named on purpose: who can change that is no stranger either
+ * @returns null if no one else can
  */
-export function strangersWay(path: string): string | null {
+export function strangersWay(path: string, named: string | null = null): string | null {
   if (!process.getuid) return null // this system has no such users
   try {
-    const ends = [path, realpathSync(path)]
-    for (const step of new Set(stepsTo(path))) {
-      const wrong = strangersPart(lstatSync(step), ends.includes(step))
+    const trusted = trustedBy(named)
+    for (const [step, stats, isEnd] of stepsTo(path)) {
+      const wrong = strangersPart(step, stats, isEnd, trusted)
       if (wrong !== null) return `${step} ${wrong}`
     }
     return null
@@ -29,26 +38,71 @@ export function strangersWay(path: string): string | null {
   }
 }
 
-/** Every folder from the root on, what the links among them lead to, and the path itself. */
-function* stepsTo(path: string): Generator<string> {
-  const above = dirname(path)
-  if (above !== path) yield* stepsTo(above)
-  yield path
-  if (lstatSync(path).isSymbolicLink()) yield* stepsTo(resolve(realpathSync(above), readlinkSync(path)))
+/** This user and root, who has become root by sudo, and whoever can change what was named. */
+function trustedBy(named: string | null): Trusted {
+  const me = process.getuid!()
+  const unknown = {uid: unknownId('uid'), gid: unknownId('gid')}
+  const trusted: Trusted = {uids: new Set([ROOT, me]), gids: new Set(), unknown}
+  const {SUDO_UID = ''} = process.env
+  if (me === ROOT && /^\d+$/.test(SUDO_UID)) trusted.uids.add(Number(SUDO_UID))
+  for (const [, stats, isEnd] of named === null ? [] : stepsTo(named)) {
+    trusted.uids.add(stats.uid)
+    if (mayBeWritten(stats, isEnd, BY_GROUP) && stats.gid !== unknown.gid) trusted.gids.add(stats.gid)
+  }
+  return trusted
 }
 
-function strangersPart(stats: Stats, isEnd: boolean): string | null {
-  const {uid, gid, mode} = stats
-  if (uid !== ROOT && uid !== process.getuid!()) return `belongs to user ${uid}`
-  if (stats.isSymbolicLink() || (!isEnd && (mode & STICKY) !== 0)) return null
-  if ((mode & BY_OTHERS) !== 0) return 'may be written by everyone'
-  if ((mode & BY_GROUP) !== 0 && !isOwnGroup(gid)) return `may be written by group ${gid}`
+/** Every folder from the root on, what the links among them lead to, and the path itself, of which it is said. */
+function* stepsTo(path: string): Generator<[step: string, stats: Stats, isEnd: boolean]> {
+  const ends = [path, realpathSync(path)]
+  for (const step of new Set(walk(path))) yield [step, lstatSync(step), ends.includes(step)]
+}
+
+function* walk(path: string): Generator<string> {
+  const above = dirname(path)
+  if (above !== path) yield* walk(above)
+  yield path
+  if (lstatSync(path).isSymbolicLink()) yield* walk(resolve(realpathSync(above), readlinkSync(path)))
+}
+
+/** What belongs to a trusted group has been put there by one of it, or by who may as well. */
+function strangersPart(step: string, stats: Stats, isEnd: boolean, trusted: Trusted): string | null {
+  const {uid, gid} = stats
+  const isOfGroup = trusted.gids.has(gid)
+  if (uid === trusted.unknown.uid) {
+    // Whoever it is: with what leads to Node.js itself he needs no file of ours
+    if (!isBelow(process.execPath, step))
+      return `belongs to a user whom this user namespace does not know (${uid})`
+  } else if (!trusted.uids.has(uid) && !isOfGroup) return `belongs to user ${uid}`
+  if (mayBeWritten(stats, isEnd, BY_OTHERS)) return 'may be written by everyone'
+  if (!isOfGroup && mayBeWritten(stats, isEnd, BY_GROUP) && !isOwnGroup(gid, trusted))
+    return `may be written by group ${gid}`
   return null
 }
 
+function mayBeWritten(stats: Stats, isEnd: boolean, by: number): boolean {
+  if (stats.isSymbolicLink() || (!isEnd && (stats.mode & STICKY) !== 0)) return false
+  return (stats.mode & by) !== 0
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path.startsWith(folder.endsWith('/') ? folder : `${folder}/`)
+}
+
+/**
+ * In a user namespace, as containers have them, all who have no number there look like this one, whoever they are, and
+ * so does a process that has none itself. @returns null where everybody has one
+ */
+function unknownId(kind: 'uid' | 'gid'): number | null {
+  if (process.platform !== 'linux') return null
+  const isWhole = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync(`/proc/self/${kind}_map`, 'utf8'))
+  return isWhole ? null : Number(readFileSync(`/proc/sys/kernel/overflow${kind}`, 'utf8'))
+}
+
 /** Many systems give each user a group, and let it write: there is no one else in that. Who is in root's may be root. */
-function isOwnGroup(gid: number): boolean {
+function isOwnGroup(gid: number, {uids, unknown}: Trusted): boolean {
   if (gid === ROOT) return true
+  if (gid === unknown.gid) return false
   try {
     const users = linesOf('/etc/passwd').map(([name, , uid, group]) => ({
       name,
@@ -60,7 +114,7 @@ function isOwnGroup(gid: number): boolean {
       ...members.split(',').filter(Boolean),
       ...users.filter(({group}) => group === gid).map(({name}) => name),
     ]
-    const own = users.filter(({uid}) => uid === ROOT || uid === process.getuid!()).map(({name}) => name)
+    const own = users.filter(({uid}) => uids.has(uid)).map(({name}) => name)
     return names.every(name => own.includes(name))
   } catch {
     return false // no such group here, or one that is kept elsewhere

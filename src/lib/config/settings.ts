@@ -21,9 +21,13 @@ export interface Settings {
   config: JobqConfig
   /** The file, if there is one. */
   file: string | null
+  /** What --config or JOBQ_CONFIG said it is: who can change that is trusted. Null for what was found. */
+  named: string | null
   /** What relative paths of the configuration mean: the file's folder, else the current one. @throws UsageError */
   readonly folder: string
 }
+
+type Source = Pick<Settings, 'file' | 'named'>
 
 /** What flags or options say. */
 interface Given {
@@ -31,6 +35,8 @@ interface Given {
   config?: string | undefined
 }
 
+/** It is no file: what is named so is none, whatever lies in this folder. */
+const NONE = '/dev/null'
 const MEND = 'mend the file, or name another with --config'
 
 /** For `export default defineConfig({…})` in jobq.config.ts: checks the keys while they are typed. */
@@ -40,20 +46,30 @@ export function defineConfig(config: JobqConfigInput): JobqConfigInput {
 
 /** @throws ConfigError, UsageError */
 export async function resolveSettings(given: Given): Promise<Settings> {
-  const file = configFile(given.config)
-  return settings(given.db, file ? await loadConfig(file) : {}, file)
+  return load(given.db, configFile(given.config))
+}
+
+/** As they are now, of the same file. @throws ConfigError, UsageError */
+export async function reread({file, named}: Settings): Promise<Settings> {
+  return load(undefined, file === null && named === null ? configFile(undefined) : {file, named})
 }
 
 /** The settings where no configuration file has a say, else null: at once, and nothing of the user's is run. */
 export function settingsWithoutFile(given: Given): Settings | null {
-  return configFile(given.config) ? null : settings(given.db, {}, null)
+  const source = configFile(given.config)
+  return source.file === null ? settings(given.db, {}, source) : null
 }
 
-function settings(db: Given['db'], config: JobqConfig, file: string | null): Settings {
+async function load(db: Given['db'], source: Source): Promise<Settings> {
+  return settings(db, source.file === null ? {} : await loadConfig(source.file), source)
+}
+
+function settings(db: Given['db'], config: JobqConfig, {file, named}: Source): Settings {
   return {
     databases: databases(db, config, file),
     config,
     file,
+    named,
     get folder() {
       return file ? dirname(file) : here()
     },
@@ -84,20 +100,21 @@ function addresses(texts: readonly string[], what: string, folder?: string): Add
   })
 }
 
-function configFile(flag: string | undefined): string | null {
-  const named = flag ?? process.env.JOBQ_CONFIG
-  if (named) {
-    const file = absolutePath(named)
-    if (existsSync(file)) return file
-    throw new ConfigError(`expected a configuration file, but ${file} does not exist`, {
+function configFile(flag: string | undefined): Source {
+  const name = flag ?? process.env.JOBQ_CONFIG
+  if (name) {
+    const named = absolutePath(name)
+    if (named === NONE) return {file: null, named}
+    if (existsSync(named)) return {file: named, named}
+    throw new ConfigError(`expected a configuration file, but ${named} does not exist`, {
       hint: 'check --config and JOBQ_CONFIG',
     })
   }
   if (flag === '')
     throw new ConfigError('--config: expected a file, got an empty name', {
-      hint: 'leave it out for the file of this folder or one above',
+      hint: `leave it out for the file of this folder or one above, or say ${NONE} for none`,
     })
-  return findFile()
+  return {file: findFile(), named: null}
 }
 
 /** In the current folder or the next one above. Where there is none any more, nothing is in it. */
@@ -120,7 +137,7 @@ function checkOwn(file: string): string {
   const strangers = strangersWay(file) ?? strangersWay(dirname(file))
   if (strangers === null) return file
   throw new ConfigError(`expected a configuration that only you can change, found ${file}: ${strangers}`, {
-    hint: '--config FILE takes it on purpose; one of your own in a folder below comes before it',
+    hint: `--config FILE takes it on purpose, --config ${NONE} none; one of your own in a folder below comes before it`,
   })
 }
 

@@ -54,7 +54,7 @@ export interface HandlerOptions {
   folder: string
   /** Somebody has said that it is this one; else all that is taken from it must be this user's own (config/own-files.ts). */
   isNamed: boolean
-  settings: Pick<Settings, 'config' | 'folder'>
+  settings: Pick<Settings, 'config' | 'folder' | 'named'>
 }
 
 /** What was found, and functions whose worker is of no use, with why. */
@@ -74,7 +74,7 @@ export function findHandlers(options: HandlerOptions): Found {
   const {config} = options.settings
   const configured = new Map(Object.entries(config.workers ?? {}))
   const funcSettings = config.funcs
-  const check = options.isNamed ? () => {} : checkOwn
+  const check = (path: string) => options.isNamed || checkOwn(path, options.settings.named)
   const named = [...commands.keys(), ...configured.keys()]
   const inFolder = options.abilities ? null : lookInto(options.folder, check, named.length > 0)
   const funcs = options.abilities ?? [...new Set([...named, ...inFolder!.funcs])]
@@ -107,7 +107,7 @@ export function findHandlers(options: HandlerOptions): Found {
 /** A folder that is someone else's must not stop the workers that do not come from there: anyone can make one in /tmp. */
 function lookInto(
   folder: string,
-  check: (path: string) => void,
+  check: (path: string) => unknown,
   hasOthers: boolean,
 ): {funcs: Iterable<string>; error: UsageError | null} {
   try {
@@ -118,8 +118,9 @@ function lookInto(
   }
 }
 
-function checkOwn(path: string): void {
-  const strangers = existsSync(path) ? strangersWay(path) : null
+/** Who has named a configuration trusts those who can change it: what they have put beside it is as good. */
+function checkOwn(path: string, config: string | null): void {
+  const strangers = existsSync(path) ? strangersWay(path, config) : null
   if (strangers === null) return
   throw new WorkerError(`expected workers that only you can change, found ${path}: ${strangers}`, {
     hint: 'let only this user write there, or name it with --workers if you trust those who can',
@@ -151,7 +152,7 @@ function folderHandler(
   func: string,
   settings: FuncSettings,
   folder: string,
-  check: (path: string) => void,
+  check: (path: string) => unknown,
 ): Handler {
   check(folder)
   const path = pathOf(func)
@@ -209,7 +210,7 @@ function findExecutable(func: string, path: string): string | null {
 }
 
 /** Every function that the folder has a worker for. */
-function funcsIn(folder: string, check: (path: string) => void): string[] {
+function funcsIn(folder: string, check: (path: string) => unknown): string[] {
   check(folder)
   return [...walk(folder)].sort()
 }

@@ -6,7 +6,7 @@ import type {Server} from 'node:net'
 import {join} from 'node:path'
 import type {JobQueue} from '../client/queue.ts'
 import type {JobqConfig} from '../config/schema.ts'
-import {databasesName, resolveSettings, type Settings} from '../config/settings.ts'
+import {databasesName, reread, type Settings} from '../config/settings.ts'
 import {EXIT} from '../jobs/errors.ts'
 import {ADMIN_PORT} from '../jobs/names.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
@@ -97,7 +97,7 @@ export async function work(
     log.debug('reloading the configuration and the workers')
     systemd.reloading()
     try {
-      const now = await resolveSettings({config: settings.file ?? undefined})
+      const now = await reread(settings)
       const found = handlersOf(options, now, log)
       for (const {func, error} of found.leftOut)
         log.trouble(
