@@ -1,6 +1,6 @@
 /**
- * A TCP proxy on 127.0.0.1 in front of a server, that can be cut (connections break, new ones are refused) or stall
- * (connections stay open, and nothing passes any more).
+ * A TCP proxy on 127.0.0.1 in front of a server, that can be cut (connections break, new ones are refused), be slow,
+ * or stall (connections stay open, and nothing passes any more).
  */
 import {once} from 'node:events'
 import {type AddressInfo, connect, createServer, type Server, type Socket} from 'node:net'
@@ -13,6 +13,8 @@ export class CutLine {
   port = 0
   /** A connection stalls behind so many bytes of the server's, for good, in both directions. */
   stallsAfter = Number.POSITIVE_INFINITY
+  /** Bytes in a millisecond that pass to the server. */
+  speed = Number.POSITIVE_INFINITY
 
   constructor(host: string, port: number) {
     this.#host = host
@@ -41,6 +43,9 @@ export class CutLine {
     near.on('data', asked => {
       isStalled ||= answered >= this.stallsAfter
       if (!isStalled) far.write(asked)
+      if (!Number.isFinite(this.speed)) return
+      near.pause()
+      setTimeout(() => near.resume(), asked.length / this.speed)
     })
     far.on('data', answer => {
       if (isStalled) return

@@ -230,6 +230,18 @@ for (const kind of KINDS)
       assert.match(list.log, /no (answer|connection)/)
     })
 
+    test('a line that is slow is none that stalls: a large argument is waited for', async t => {
+      const {site, line} = await scene(t)
+      site.env.JOBQ_DB = `${site.db}?answer-timeout=0.3`
+      line.speed = 400
+      const arg = site.write('arg', JSON.stringify('x'.repeat(700_000)))
+      const enqueue = site.run('enqueue', 'Nap', '--arg-file', arg)
+      assert.equal(await enqueue.exit(), 0, enqueue.log)
+      line.speed = Number.POSITIVE_INFINITY
+      await using queue = await site.queue()
+      assert.equal((await queue.list()).length, 1)
+    })
+
     test('a server that refuses and does not hang up: the process ends', async t => {
       const {site} = await scene(t)
       const refusing = createServer({allowHalfOpen: true}, socket => {

@@ -24,6 +24,12 @@ const SECONDS = {connect: 10, answer: 15}
 /** A read may take so many times as long. */
 const READ_FACTOR = 4
 const MOST_SECONDS = 86_400
+/**
+ * What was written may lie in a queue of the kernel's, or of a tunnel's, and leave it unseen for as long as a line of 64 kB/s
+ * takes. What they don't hold waits in this process, and is seen to leave.
+ */
+const SLOWEST_BYTES_PER_MS = 64
+const MOST_UNSEEN_BYTES = 16 << 20
 /** For an index that is made of a table full of rows. */
 export const BUILD_MS = MOST_SECONDS * 1000
 
@@ -45,11 +51,18 @@ export function timeoutsOf(url: string): Timeouts {
 export class Silence {
   readonly #socket: Socket
   #isAsked = false
+  #writtenBefore = 0
 
   constructor(socket: Socket) {
     this.#socket = socket
     socket.on('timeout', () => {
       const {bytesRead} = socket
+      const leaving = Math.min(socket.bytesWritten - this.#writtenBefore, MOST_UNSEEN_BYTES)
+      const patience = Math.ceil(leaving / SLOWEST_BYTES_PER_MS)
+      if (patience > socket.timeout!) {
+        socket.setTimeout(patience)
+        return
+      }
       // Was it this process that slept? Then the answer is here, and is read before the next immediate
       setImmediate(() => {
         if (this.#isAsked && socket.bytesRead === bytesRead) this.#break()
@@ -60,6 +73,7 @@ export class Silence {
   /** It is asked something from now on. */
   begin(patienceMs: number): void {
     this.#isAsked = true
+    this.#writtenBefore = this.#socket.bytesWritten
     this.#socket.setTimeout(patienceMs)
   }
 
