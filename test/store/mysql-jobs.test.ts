@@ -16,6 +16,36 @@ else {
   after(() => server.stop())
   const {url} = server
 
+  test('an id that JavaScript can not hold is none to enqueue with on MySQL, and nothing is stored', async t => {
+    const {db, store} = await setUp(t)
+    const {id} = await store.enqueue(newJob())
+    await db.query(`INSERT INTO exception_log (func_id, exception_time, message) SELECT id, 1, 'x' FROM func`)
+    await db.query('ALTER TABLE job AUTO_INCREMENT = 9007199254740992')
+    const told = {
+      code: 'DATABASE',
+      message:
+        /^job: expected ids up to 9007199254740991, got 9007199254741?\d+, which jobq can't tell from others$/,
+    }
+    const guest = await db.another()
+    await guest.beginTransaction()
+    for (const enqueue of [
+      () => store.enqueue(newJob()),
+      () => store.enqueue(newJob('Work', {tracked: true})),
+      () => store.enqueue(newJob('New')),
+      () => store.enqueue(newJob('Work', {arg: new Uint8Array(1 << 19)})),
+      () => store.enqueueMany([newJob(), newJob()]),
+      () => store.enqueueWithin(guest, newJob()),
+      () => store.enqueueWithin(guest, newJob('New', {context: '{}'})),
+      () => store.retry(1, {priority: 0, due: {in: 0}}),
+    ])
+      await assert.rejects(async () => enqueue(), told)
+    await guest.commit()
+    const together = [newJob(), newJob('Work', {uniqkey: 'k'}), newJob()].map(job => store.enqueue(job))
+    await Promise.all(together.map(enqueued => assert.rejects(enqueued, told)))
+    assert.deepEqual(await db.query('SELECT id FROM job'), [{id}])
+    assert.deepEqual(await db.query('SELECT retried FROM exception_log'), [{retried: 0}])
+  })
+
   describe('enqueued at once on MySQL', () => {
     test('a thousand jobs share a few commits, and each has its id', async t => {
       const {db, store, proxy} = await setUpProxy(t)

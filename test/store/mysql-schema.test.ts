@@ -44,7 +44,7 @@ const GRANTS = {
     'SELECT ON @.jobq_pause',
     'SELECT, DELETE ON @.jobq_context',
     'SELECT, UPDATE ON @.jobq_wait',
-    'EXECUTE ON PROCEDURE @.jobq_turn_2',
+    'EXECUTE ON PROCEDURE @.jobq_turn_3',
   ],
   /** Besides what work has: retry, pause and resume. */
   operate: ['UPDATE ON @.exception_log', 'INSERT, DELETE ON @.jobq_pause'],
@@ -92,7 +92,7 @@ else {
     test("a dry run is a script for MySQL's own client, procedure included", async t => {
       const db = await create(t)
       const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
-      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_2 [^$]*END\$\$\nDELIMITER ;$/m)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_3 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -358,12 +358,12 @@ else {
         const {made, sql, skipped} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal(skipped?.length ?? 0, grants === withoutRoutine ? 1 : 0)
-        if (skipped) assert.match(skipped[0]!, /^procedure jobq_turn_2 \(.*denied/)
+        if (skipped) assert.match(skipped[0]!, /^procedure jobq_turn_3 \(.*denied/)
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
         const procedures = await db.query(`SHOW PROCEDURE STATUS WHERE Db = DATABASE()`)
         assert.deepEqual(
           procedures.map(({Name}) => Name),
-          grants === withoutRoutine ? [] : ['jobq_turn_2'],
+          grants === withoutRoutine ? [] : ['jobq_turn_3'],
         )
       }
     })

@@ -149,7 +149,7 @@ else {
       const {db, store} = await setUp(t)
       await store.enqueueMany(Array.from({length: 3}, () => newJob()))
       const {jobs} = await store.turn([], want())
-      await db.query('DROP PROCEDURE jobq_turn_2')
+      await db.query('DROP PROCEDURE jobq_turn_3')
       const {jobs: next, settled} = await store.turn(
         [{lease: jobs[0]!, outcome: {kind: 'completed'}}],
         want(),

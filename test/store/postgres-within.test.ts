@@ -28,25 +28,40 @@ else {
   }
 
   describe("PostgreSQL: a caller's transaction", () => {
-    test('an id that JavaScript can not hold is told by its digits, here and in every enqueue', async t => {
+    test('an id that JavaScript can not hold is told by its digits, here and in every enqueue, and nothing is stored', async t => {
       const {db, store} = await prepared(t)
       await store.enqueue(job())
       await db.query(`SELECT setval('job_id_seq', 9007199254740992)`)
       const told = {
         code: 'DATABASE',
-        message: /^job: expected ids up to 9007199254740991, got 900719925474099\d,/,
+        message: /^job: expected ids up to 9007199254740991, got 9007199254741?\d+,/,
       }
       const client = new pg.Client(db.url)
       await client.connect()
       try {
         await client.query('BEGIN')
         await assert.rejects(Promise.resolve(store.enqueueWithin(client, job())), told)
-        await client.query('ROLLBACK')
+        await client.query('COMMIT')
       } finally {
         await client.end()
       }
       await assert.rejects(store.enqueue(job()), told)
       await assert.rejects(store.enqueue({...job(), uniqkey: 'k'}), told)
+      await assert.rejects(store.enqueue({...job(), tracked: true}), told)
+      await assert.rejects(store.enqueueMany([job(), job()]), told)
+      for (const enqueued of await Promise.allSettled(
+        [job(), job(), {...job(), uniqkey: 'k'}].map(store.enqueue.bind(store)),
+      ))
+        await assert.rejects(
+          async () => enqueued.status === 'rejected' && Promise.reject(enqueued.reason),
+          told,
+        )
+      await db.query(
+        'INSERT INTO exception_log (func_id, exception_time, message) SELECT id, 1, $$x$$ FROM func',
+      )
+      await assert.rejects(store.retry(1, {priority: 0, due: {in: 0}}), told)
+      assert.deepEqual(await db.query('SELECT id FROM job'), [{id: '1'}])
+      assert.deepEqual(await db.query('SELECT retried FROM exception_log'), [{retried: 0}])
     })
 
     test('of a PoolClient, and after it was released none', async t => {

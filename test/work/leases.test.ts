@@ -1,14 +1,66 @@
 /** The right to a job: renewed while it runs, respected when someone else has taken it, kept through locks. */
 import assert from 'node:assert/strict'
-import {describe, mock, test} from 'node:test'
+import {join} from 'node:path'
+import {after, describe, mock, type TestContext, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {Events} from '../../src/lib/hooks/events.ts'
+import {JobQueue} from '../../src/lib/index.ts'
 import {openSqlite} from '../../src/lib/store/sqlite/store.ts'
 import {Dispatcher} from '../../src/lib/work/dispatcher.ts'
 import type {Ended, Executors} from '../../src/lib/work/executors/executor.ts'
 import type {JobLog} from '../../src/lib/work/log/log.ts'
+import {MysqlDatabase} from '../support/mysql.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {mysqlServer, postgresServer} from '../support/servers.ts'
+import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
+
+const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
+
+interface Place {
+  db: string
+  query(sql: string): Promise<Record<string, unknown>[]>
+}
+
+const KINDS = [
+  {
+    name: 'SQLite',
+    create: async (t: TestContext): Promise<Place> => {
+      const db = join(tempFolder(t), 'jobs.db')
+      await JobQueue.init({db})
+      const file = new Sqlite(db)
+      t.after(() => file.close())
+      const query = async (sql: string) => {
+        const statement = file.prepare<[], Record<string, unknown>>(sql)
+        if (statement.reader) return statement.all()
+        statement.run()
+        return []
+      }
+      return {db, query}
+    },
+  },
+  {
+    name: 'MySQL',
+    server: mysql,
+    create: (t: TestContext) => onServer(t, MysqlDatabase.create((mysql as {url: string}).url)),
+  },
+  {
+    name: 'PostgreSQL',
+    server: postgres,
+    create: (t: TestContext) => onServer(t, PostgresDatabase.create((postgres as {url: string}).url)),
+  },
+]
+
+async function onServer(
+  t: TestContext,
+  created: Promise<MysqlDatabase> | Promise<PostgresDatabase>,
+): Promise<Place> {
+  const database = await created
+  t.after(() => database.drop())
+  await JobQueue.init({db: database.url})
+  return {db: database.url, query: sql => database.query(sql)}
+}
 
 /** Waits until the test says so, then does the rest. */
 const waits = (rest: string) => `import {existsSync} from 'node:fs'
@@ -82,18 +134,29 @@ test('a job that something else gives back the moment it is taken is not run aga
   assert.ok(runs < 10, `${runs} times`)
 })
 
-test('a job whose id JavaScript can not hold is told once and not worked, what is behind it is', async t => {
-  const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
-  await site.enqueue(['Shell', {priority: 1}], ['Shell'])
-  site.rows('UPDATE job SET id = 9007199254740993 WHERE id = 1')
-  const {code, stderr} = await site.work('--drain').exited
-  assert.equal(code, 0)
-  assert.equal(stderr.match(/9007199254740993/g)!.length, 1)
-  assert.match(stderr, /2 Shell completed/)
-  assert.deepEqual(site.rows('SELECT CAST(id AS TEXT) AS id, grabbed_until FROM job'), [
-    {id: '9007199254740993', grabbed_until: 0},
-  ])
-})
+for (const {name, server, create} of KINDS) {
+  const title = `a job whose id JavaScript can not hold is told once and not worked, what is behind it is: ${name}`
+  if (server && 'missing' in server) test(title, {skip: server.missing})
+  if (server && 'url' in server) after(() => server.stop())
+  if (!server || 'url' in server)
+    for (const prefetch of ['0', '5'])
+      test(`${title}, --prefetch ${prefetch}`, async t => {
+        const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
+        const {db, query} = await create(t)
+        const queue = await JobQueue.open({db})
+        const ids: number[] = []
+        for (const priority of [3, 2, 1]) ids.push((await queue.enqueue('Shell', {priority})).id)
+        await queue.close()
+        await query(`UPDATE job SET id = 9007199254740993 WHERE id = ${ids[1]}`)
+        const {code, stderr} = await site.work('--db', db, '--drain', '--prefetch', prefetch).exited
+        assert.equal(code, 0, stderr)
+        assert.equal(stderr.match(/9007199254740993/g)!.length, 1)
+        assert.match(stderr, new RegExp(`${ids[0]} Shell completed[^]* ${ids[2]} Shell completed`))
+        assert.deepEqual(await query('SELECT CAST(id AS CHAR(16)) AS id, grabbed_until FROM job'), [
+          {id: '9007199254740993', grabbed_until: 0},
+        ])
+      })
+}
 
 test('a lock that another process holds is waited for: what has ended is settled when it is gone', async t => {
   const site = new Workplace(t, {'Completes.mjs': waits('')})

@@ -1,7 +1,22 @@
 /** Rows as other programs write them into the tables: listed and counted as they are, worked if they can be. */
 import assert from 'node:assert/strict'
 import type {Store} from '../../../src/lib/store/store.ts'
-import {fail, HOUR, ids, newJob, perlEnqueue, settle, type Tests, take, text, want} from './bench.ts'
+import {
+  assertBetween,
+  countOf,
+  fail,
+  HOUR,
+  ids,
+  LEASE,
+  newJob,
+  type PerlJob,
+  perlEnqueue,
+  settle,
+  type Tests,
+  take,
+  text,
+  want,
+} from './bench.ts'
 
 const ALL = {limit: 1000, offset: 0}
 /** Not a number in JavaScript: 9007199254740992 would be taken for it. */
@@ -59,7 +74,7 @@ export const foreignRows: Tests = {
   }) => {
     const {id} = await store.enqueue(newJob('Work', {priority: 1}))
     assert.equal(await store.tooLargeId(), null)
-    await store.enqueue(newJob('Work'))
+    await perlEnqueue(db, {func: 'Work'})
     await db.run(`UPDATE job SET id = ${TOO_LARGE} WHERE id <> ?`, id)
     assert.equal(await store.tooLargeId(), TOO_LARGE)
     assert.deepEqual(ids(await store.list({limit: 1, offset: 0})), [id])
@@ -70,14 +85,44 @@ export const foreignRows: Tests = {
     assert.deepEqual(listed, [id])
     const [job] = await take(store, 'Work', 1)
     assert.equal(job?.id, id)
-    // Not taken, or refused with a word; never given out by another id
-    const next = await store.turn([], want('Work', 5)).catch(error => error)
-    if (next instanceof Error) assert.ok(told(next))
-    else assert.deepEqual(next.jobs, [])
+    assert.deepEqual(await take(store, 'Work', 5), [])
     assert.deepEqual(await settle(store, job, {kind: 'completed'}), {held: true})
-    const rows = await db.query('SELECT count(*) AS n FROM job')
-    assert.equal(Number(rows[0]!.n), 1)
+    assert.equal(await countOf(db, 'job'), 1)
   },
+
+  'jobs whose ids JavaScript can not hold are passed over, and all others are worked, in their order':
+    async ({db, store}) => {
+      const enqueue = async (jobs: readonly Partial<PerlJob>[]) => {
+        const enqueued = []
+        for (const job of jobs) enqueued.push(await perlEnqueue(db, {func: 'Work', ...job}))
+        return enqueued as [number, number, number, number, number, number]
+      }
+      const [a, b, c, d, e, f] = await enqueue([
+        ...[{priority: 5}, {func: 'Other', priority: 5}, {priority: 3}, {priority: 3}],
+        ...[{func: 'Other', priority: 2}, {priority: 1}],
+      ])
+      await db.run('UPDATE job SET run_after = 2000')
+      const [, delayed, leased, first] = await enqueue([
+        ...[{priority: 9}, {priority: 8, delay: HOUR}, {priority: 7}, {priority: 3}, {priority: 3}],
+        {func: 'Other', priority: 5},
+      ])
+      await db.run('UPDATE job SET run_after = 2000 WHERE id > ? AND id <> ?', f, delayed)
+      await db.run('UPDATE job SET run_after = 1000 WHERE id = ?', first)
+      await db.run('UPDATE job SET grabbed_until = ? WHERE id = ?', (await db.now()) - 5, leased)
+      await db.run(`UPDATE job SET id = id + ${TOO_LARGE} WHERE id > ?`, f)
+      const funcs = ['Work', 'Other']
+      assert.equal((await store.peek(want(funcs))).head?.priority, 5)
+      assert.deepEqual(ids(await take(store, funcs, 1)), [a])
+      assert.deepEqual(ids(await take(store, funcs, 2)), [b, c])
+      assert.deepEqual(ids((await store.turn([], {...want(funcs), fair: true})).jobs), [d])
+      const maxRunning = new Map([['Other', 2]])
+      assert.deepEqual(ids((await store.turn([], {...want(funcs, 9), maxRunning})).jobs), [e, f])
+      const {jobs, nextDueIn} = await store.turn([], want(funcs, 9))
+      assert.deepEqual(jobs, [])
+      assertBetween(1, nextDueIn ?? 0, LEASE)
+      assert.equal(await countOf(db, 'jobq_death'), 0)
+      assert.equal(await countOf(db, `job WHERE id > ${TOO_LARGE}`), 6)
+    },
 
   'an exception and a status whose ids JavaScript can not hold are told': async ({db, store}) => {
     await fail(store, newJob('Work'))

@@ -7,7 +7,7 @@
  * back in between.
  */
 import type {Connection} from 'mysql2'
-import {JobqError, TransactionError} from '../../jobs/errors.ts'
+import {JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {
   bound,
@@ -22,7 +22,7 @@ import {
 } from './connection.ts'
 import type {Links} from './connections.ts'
 import {checkPacket, ERRNO, explain, hasErrno, isLost} from './errors.ts'
-import {hasBesides, Inserter} from './insert.ts'
+import {hasBesides, Inserter, unmake} from './insert.ts'
 
 /** Bits of the status that the server sends with every OK. */
 const STATUS = {inTransaction: 1, autocommit: 2, readOnly: 0x2000}
@@ -74,7 +74,9 @@ export class Within {
       const inserter = new Inserter(guest, now)
       if (funcId !== null) inserter.know(job.func, funcId)
       const isOne = funcId !== null && !hasBesides(job)
-      const [enqueued] = isOne ? await inserter.insert([job]) : await insertAtomically(guest, inserter, job)
+      const [enqueued] = isOne
+        ? await insertOne(guest, inserter, job)
+        : await insertAtomically(guest, inserter, job)
       return enqueued!
     } catch (error) {
       throw await this.#explained(guest, error)
@@ -144,6 +146,15 @@ export class Within {
         cause: error,
       },
     )
+  }
+}
+
+async function insertOne(guest: Guest, inserter: Inserter, job: NewJob): Promise<EnqueuedJob[]> {
+  try {
+    return await inserter.insert([job])
+  } catch (error) {
+    // It is stored, and has an id that JavaScript can't hold
+    throw error instanceof StoreError ? await unmake(guest, error, ['LAST_INSERT_ID()']) : error
   }
 }
 

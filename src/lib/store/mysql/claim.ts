@@ -5,7 +5,7 @@
  * entry at its front whose job was taken a moment ago and is not purged yet (measured at 1,000 jobs a second: 150 µs
  * instead of 20).
  */
-import type {JobRow} from '../../jobs/job.ts'
+import {type JobRow, MAX_ID} from '../../jobs/job.ts'
 import type {Want} from '../store.ts'
 import {type Link, literal, type Reply, type Row, textOf} from './connection.ts'
 import {FIRST, type MysqlLanes, type Skipped, selectArm, selectFuncs} from './lanes.ts'
@@ -52,7 +52,7 @@ export function takes(lanes: MysqlLanes, link: Link, want: Want, count: number, 
     // Someone else has it: the next one of its lane that no one has
     `SELECT id INTO @id FROM job FORCE INDEX (jobq_lane)
      WHERE @id IS NULL AND func_id = @f AND grabbed_until = 0 AND priority = @p AND run_after <= @now
-       AND (run_after > @r OR (run_after = @r AND id > @head)) ${butHeld} ${FIRST} FOR UPDATE SKIP LOCKED`,
+       AND (run_after > @r OR (run_after = @r AND id > @head)) AND id <= ${MAX_ID} ${butHeld} ${FIRST} FOR UPDATE SKIP LOCKED`,
     `UPDATE job SET grabbed_until = @now + ${want.lease} WHERE id = @id`,
     `SELECT ${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = @id) AS context
      FROM job WHERE id = @id`,
@@ -87,8 +87,9 @@ function guards(lanes: MysqlLanes, link: Link, want: Want, ids: readonly number[
     ...(unknown.length > 0 ? [`NOT EXISTS (${selectFuncs(link, unknown)})`] : []),
     // Backwards from now, where live entries are: behind now lie those of leases that were settled and not purged yet
     ...ids.map(
-      id => `COALESCE((SELECT MAX(grabbed_until) FROM job FORCE INDEX (jobq_lane)
-        WHERE func_id = ${id} AND grabbed_until <= @now), 0) = 0`,
+      id => `COALESCE((SELECT grabbed_until FROM job FORCE INDEX (jobq_lane)
+        WHERE func_id = ${id} AND grabbed_until <= @now AND id <= ${MAX_ID}
+        ORDER BY grabbed_until DESC LIMIT 1), 0) = 0`,
     ),
   ]
 }

@@ -6,8 +6,8 @@
  * them, they are sent one by one.
  */
 
-import {DuplicateJobError, JobqError} from '../../jobs/errors.ts'
-import type {EnqueuedJob, ListedJob, NewJob} from '../../jobs/job.ts'
+import {DuplicateJobError, idTooLarge, JobqError} from '../../jobs/errors.ts'
+import {type EnqueuedJob, type ListedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import type {Sweeper} from './completions.ts'
 import {type Link, literal} from './connection.ts'
 import type {Links} from './connections.ts'
@@ -23,8 +23,8 @@ import {
   Inserter,
   keyLiteral,
   LARGE_BYTES,
+  unmake,
 } from './insert.ts'
-import {idOfRow} from './rows.ts'
 
 /** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
 const TOGETHER_JOBS = 200
@@ -184,6 +184,7 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
       'SELECT @now AS now',
     ])
     const {insertId} = replies[beside.length > 0 ? 3 : 2]!
+    if (insertId > MAX_ID) throw await unmake(link, idTooLarge('job', String(insertId)), [insertId])
     return enqueuedJob(job, insertId, Number(replies.at(-1)!.rows[0]!.now))
   } catch (error) {
     if (hasErrno(error, ERRNO.duplicate)) throw await duplicate(link, [job], error)
@@ -237,9 +238,12 @@ async function insertTogether(link: Link, jobs: readonly NewJob[]): Promise<(Enq
   const replies = await link.batch([...statements, 'SELECT @now AS now', 'COMMIT'])
   const now = Number(replies.at(-2)!.rows[0]!.now)
   const outcomes: (EnqueuedJob | JobqError)[] = []
+  const tooLarge = places.map(place => replies[place]!.insertId).filter(id => id > MAX_ID)
+  const refused = tooLarge[0] && (await unmake(link, idTooLarge('job', String(tooLarge[0])), tooLarge))
   for (const [i, job] of jobs.entries()) {
     const {matched, insertId} = replies[places[i]!]!
-    if (matched === 1) outcomes.push(enqueuedJob(job, insertId, now))
+    if (refused && insertId > MAX_ID) outcomes.push(refused)
+    else if (matched === 1) outcomes.push(enqueuedJob(job, insertId, now))
     else outcomes.push((await duplicate(link, [job], null)) as DuplicateJobError)
   }
   return outcomes
@@ -262,5 +266,5 @@ function runAfterOf({due}: NewJob): string {
 }
 
 function enqueuedJob({func, uniqkey, priority, due}: NewJob, id: number, now: number): EnqueuedJob {
-  return {id: idOfRow(id), func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
+  return {id, func, uniqkey, priority, runAfter: 'at' in due ? due.at : now + due.in}
 }

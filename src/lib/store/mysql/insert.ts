@@ -6,10 +6,10 @@
  * by itself in the binary protocol.
  */
 
-import {ArgumentError, DuplicateJobError} from '../../jobs/errors.ts'
+import {ArgumentError, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import type {Session, Value} from './connection.ts'
-import {ERRNO, hasErrno} from './errors.ts'
+import {ERRNO, hasErrno, isDenied} from './errors.ts'
 import {idOfRow} from './rows.ts'
 
 export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
@@ -52,8 +52,10 @@ export class Inserter {
       throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error) : error
     })
     for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
+    const first = idOfRow(insertId)
+    idOfRow(first + jobs.length - 1)
     return jobs.map(({func, uniqkey, priority}, i) => {
-      return {id: idOfRow(insertId) + i, func, uniqkey, priority, runAfter: runAfters[i]!}
+      return {id: first + i, func, uniqkey, priority, runAfter: runAfters[i]!}
     })
   }
 
@@ -90,6 +92,23 @@ export class Inserter {
     this.#funcIds.set(func, Number(id))
     return Number(id)
   }
+}
+
+/**
+ * Takes jobs back that were stored under ids that JavaScript can't hold.
+ * @param ids as SQL
+ * @returns what is to be told of them
+ */
+export async function unmake(
+  session: Session,
+  refused: StoreError,
+  ids: readonly unknown[],
+): Promise<StoreError> {
+  await session.run(`DELETE FROM job WHERE id IN (${ids})`).catch(error => {
+    const message = `${refused.message}; it is stored, and may not be deleted by this user (${error.message})`
+    throw isDenied(error) ? new StoreError('DATABASE', message, {hint: refused.hint, cause: error}) : error
+  })
+  return refused
 }
 
 /**

@@ -11,7 +11,7 @@
  * KEY priority, which Qudo's schema has, lures the planner: every statement forces jobq_lane. And no number in them is
  * above what its column holds: MariaDB's MAX(priority) under `priority < 4294967296` is wrong.
  */
-import {ALL_FUNCS, MAX_UINT32} from '../../jobs/job.ts'
+import {ALL_FUNCS, MAX_ID, MAX_UINT32} from '../../jobs/job.ts'
 import type {Want} from '../store.ts'
 import {type Link, literal, type Row, textOf} from './connection.ts'
 
@@ -108,13 +108,12 @@ export class MysqlLanes {
     return [...borders, 0].flatMap((border, i) => {
       const least = i < borders.length && skip.has(border) ? border + 1 : border
       const isEmpty = least >= below
-      const highest = `SELECT MAX(priority) FROM job FORCE INDEX (jobq_lane) WHERE func_id = ${funcId}
-        AND grabbed_until = 0 AND priority >= ${least} AND priority <= ${below - 1}`
+      const lane = `FROM job FORCE INDEX (jobq_lane) WHERE func_id = ${funcId} AND grabbed_until = 0 AND id <= ${MAX_ID}`
+      const highest = `SELECT priority ${lane} AND priority >= ${least} AND priority <= ${below - 1}
+        ORDER BY priority DESC LIMIT 1`
       below = border
       if (isEmpty) return []
-      const from = `FROM job FORCE INDEX (jobq_lane)
-        WHERE func_id = ${funcId} AND grabbed_until = 0 AND priority = (${highest}) ${running}`
-      return [{funcId, least, from}]
+      return [{funcId, least, from: `${lane} AND priority = (${highest}) ${running}`}]
     })
   }
 

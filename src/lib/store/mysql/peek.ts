@@ -1,4 +1,5 @@
 /** A look at the lanes on MySQL, without taking anything: what is next, what hides it, what has ended, what comes due. */
+import {MAX_ID} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
 import type {Want} from '../store.ts'
 import {type Link, type Row, textOf} from './connection.ts'
@@ -111,9 +112,9 @@ async function lanesOf(link: Link, funcId: number, heads: readonly Row[], now: n
 
 /** The next lanes of a function below a priority, in one round trip: each statement begins where the last has ended. */
 async function walk(link: Link, funcId: number, least: number, below: number): Promise<Head[]> {
-  const where = `FROM job FORCE INDEX (jobq_lane) WHERE func_id = ${funcId} AND grabbed_until = 0`
+  const where = `FROM job FORCE INDEX (jobq_lane) WHERE func_id = ${funcId} AND grabbed_until = 0 AND id <= ${MAX_ID}`
   const step = [
-    `SELECT MAX(priority) INTO @lane ${where} AND priority >= ${least} AND priority < @lane`,
+    `SELECT (SELECT priority ${where} AND priority >= ${least} AND priority < @lane ORDER BY priority DESC LIMIT 1) INTO @lane`,
     `SELECT ${funcId} AS f, id, priority, run_after ${where} AND priority = @lane ORDER BY run_after, id LIMIT 1`,
   ]
   const replies = await link.batch([
@@ -125,7 +126,7 @@ async function walk(link: Link, funcId: number, least: number, below: number): P
 
 function selectNextEnd(funcId: number): string {
   return `(SELECT ${funcId} AS f, grabbed_until AS e FROM job FORCE INDEX (jobq_lane)
-    WHERE func_id = ${funcId} AND grabbed_until > 0 ORDER BY grabbed_until LIMIT 1)`
+    WHERE func_id = ${funcId} AND grabbed_until > 0 AND id <= ${MAX_ID} ORDER BY grabbed_until LIMIT 1)`
 }
 
 function selectRunning({id, most}: {id: number; most: number}): string {

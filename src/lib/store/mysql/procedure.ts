@@ -7,15 +7,17 @@
  * - A job that is wanted alone is told before it is written that it is taken: who runs it does not wait for that.
  * - Several are taken together from a lane, as far as no other function's job is before them. They are locked by their
  *   ids: a locking read along the lane locks one more, behind the last, and others would pass that over.
- * - MIN and MAX are read off the index while a statement is planned: 26 µs, where ORDER BY … LIMIT 1 takes 75.
+ * - MIN and MAX are read off the index while a statement is planned: 26 µs, where ORDER BY … LIMIT 1 takes 75. So an id
+ *   that JavaScript can't hold is met first, and only then passed over.
  *
  * Its name ends in its version: jobq of another version beside this one goes on using its own. It runs with the caller's
  * rights.
  */
+import {MAX_ID} from '../../jobs/job.ts'
 import type {Link} from './connection.ts'
 import {jobColumns} from './rows.ts'
 
-export const PROCEDURE = 'jobq_turn_2'
+export const PROCEDURE = 'jobq_turn_3'
 
 /** The next of the functions; NULL behind the last. */
 const NEXT_FUNC = `IF j_left = '' THEN
@@ -29,7 +31,7 @@ const READY = 'FROM job FORCE INDEX (jobq_lane) WHERE grabbed_until = 0'
 const LANE = `${READY} AND func_id = j_func`
 const BEST_LANE = `${READY} AND func_id = j_best_func AND priority = j_best_priority`
 /** Where someone else is at the first one: the next that no one is at. */
-const FOLLOWING = `${BEST_LANE} AND run_after <= j_now
+const FOLLOWING = `${BEST_LANE} AND run_after <= j_now AND id <= ${MAX_ID}
    AND (run_after > j_best_run_after OR (run_after = j_best_run_after AND id > j_best))
  ORDER BY run_after, id LIMIT 1 FOR UPDATE SKIP LOCKED`
 
@@ -71,7 +73,8 @@ IF j_go AND j_checked <> j_now THEN
         SET j_until = NULL;
         SELECT MAX(grabbed_until) INTO j_until FROM job FORCE INDEX (jobq_lane)
          WHERE func_id = j_func AND grabbed_until <= j_now;
-        IF j_until > 0 THEN
+        IF j_until > 0 AND EXISTS (SELECT 1 FROM job FORCE INDEX (jobq_lane)
+            WHERE func_id = j_func AND grabbed_until BETWEEN 1 AND j_now AND id <= ${MAX_ID}) THEN
             SET j_go = 0;
         END IF;
         ${NEXT_FUNC}
@@ -80,23 +83,30 @@ END IF;
 SET j_checked = IF(j_go, j_now, 0);`
 
 /** The lane of the best job there is, and at the same priority the best one of another function. */
-const BEST = `SET j_func = j_first_func, j_left = j_funcs, j_best = NULL, j_next = NULL, j_hidden = NULL, j_more = 0;
+const BEST = `SET j_func = j_first_func, j_left = j_funcs, j_best = NULL, j_best_priority = 0, j_next = NULL, j_hidden = NULL,
+    j_more = 0;
 WHILE j_func IS NOT NULL DO
     SET j_priority = NULL;
     SELECT MAX(priority) INTO j_priority ${LANE};
-    IF j_priority IS NOT NULL AND (j_best IS NULL OR j_priority >= j_best_priority) THEN
+    IF j_priority >= j_best_priority THEN
         SELECT MIN(run_after) INTO j_run_after ${LANE} AND priority = j_priority;
+        SELECT MIN(id) INTO j_id ${LANE} AND priority = j_priority AND run_after = j_run_after;
+        IF j_id > ${MAX_ID} THEN
+            SET j_priority = NULL;
+            SELECT priority INTO j_priority ${LANE} AND id <= ${MAX_ID} ORDER BY priority DESC LIMIT 1;
+            SELECT run_after, id INTO j_run_after, j_id ${LANE} AND priority = j_priority AND id <= ${MAX_ID}
+             ORDER BY run_after, id LIMIT 1;
+        END IF;
+    END IF;
+    IF j_priority >= j_best_priority THEN
         IF j_run_after > j_now THEN
             SET j_hidden = GREATEST(j_priority, COALESCE(j_hidden, 0));
-        ELSE
-            SELECT MIN(id) INTO j_id ${LANE} AND priority = j_priority AND run_after = j_run_after;
-            IF j_best IS NULL OR j_priority > j_best_priority THEN
-                SET j_next = NULL, ${put('best')};
-            ELSEIF ${isBefore('best')} THEN
-                SET j_next = j_best, j_next_run_after = j_best_run_after, ${put('best')};
-            ELSEIF j_next IS NULL OR ${isBefore('next')} THEN
-                SET j_next = j_id, j_next_run_after = j_run_after;
-            END IF;
+        ELSEIF j_best IS NULL OR j_priority > j_best_priority THEN
+            SET j_next = NULL, ${put('best')};
+        ELSEIF ${isBefore('best')} THEN
+            SET j_next = j_best, j_next_run_after = j_best_run_after, ${put('best')};
+        ELSEIF j_next IS NULL OR ${isBefore('next')} THEN
+            SET j_next = j_id, j_next_run_after = j_run_after;
         END IF;
     END IF;
     ${NEXT_FUNC}
@@ -125,7 +135,7 @@ END IF;`
 }
 
 /** As many of the best lane as come before another function's job. */
-const TAKE_SEVERAL = `SET j_more = j_most - j_count, j_to = j_now, j_below = 18446744073709551615;
+const TAKE_SEVERAL = `SET j_more = j_most - j_count, j_to = j_now, j_below = ${MAX_ID + 1};
 IF j_next IS NOT NULL AND j_next_run_after > j_best_run_after THEN
     SET j_to = j_next_run_after - 1;
 ELSEIF j_next IS NOT NULL THEN

@@ -231,8 +231,9 @@ export class MysqlStore implements Store {
         SELECT func_id, arg, uniqkey, ${now}, 0, ${runAfter}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
       const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
       try {
-        const [inserted] = await link.batch([insert, mark, 'COMMIT'])
-        return {id: idOfRow(inserted!.insertId), func, uniqkey, priority, runAfter}
+        const id = idOfRow((await link.run(insert)).insertId)
+        await link.batch([mark, 'COMMIT'])
+        return {id, func, uniqkey, priority, runAfter}
       } catch (error) {
         if (!hasErrno(error, ERRNO.duplicate) || uniqkey === null) throw error
         throw await duplicateOf(link, Number(exception.func_id), func, uniqkey)

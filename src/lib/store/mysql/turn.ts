@@ -9,7 +9,7 @@
  * another node may still refuse a COMMIT: there it is always waited for.
  */
 import {StoreError} from '../../jobs/errors.ts'
-import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
+import {type JobRow, type Lease, MAX_ID, type Settlement} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {call, heldOf, isAnswered, isPlain, isPlainEnd} from './call.ts'
@@ -266,7 +266,7 @@ export class Turns {
         `SELECT DISTINCT job_id FROM jobq_death LEFT JOIN job ON job.id = job_id WHERE job.id IS NULL LIMIT ${EXPIRE_BATCH}`,
         ...funcIds.map(
           id => `SELECT id, func_id, ${link.keys.select('uniqkey')} AS uniqkey, priority FROM job FORCE INDEX (jobq_lane)
-            WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND ${leaseTime}
+            WHERE func_id = ${id} AND grabbed_until BETWEEN 1 AND ${leaseTime} AND id <= ${MAX_ID}
             ORDER BY grabbed_until LIMIT ${EXPIRE_BATCH} FOR UPDATE SKIP LOCKED`,
         ),
       ])

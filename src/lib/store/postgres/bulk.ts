@@ -8,7 +8,7 @@ import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {NewJob} from '../../jobs/job.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
 import {NOW, type Row, type Send, type Statement, type Value} from './connections.ts'
-import {checkJob, dueValues, explainRange} from './insert.ts'
+import {checkedId, checkJob, dueValues, explainRange} from './insert.ts'
 import {hasBeside, SWEPT, type Sweeper, sweep, writeBeside} from './side-tables.ts'
 
 const MAKE_FUNCS = {
@@ -77,7 +77,8 @@ function statement(name: string, order: string, isBeside = false): Statement {
     stored AS (
       INSERT INTO job (id, func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
       SELECT new.id, f.id, arg, uniqkey, now, 0, coalesce(due_at, now + due_in)::INTEGER, 0, priority
-      FROM new JOIN func f ON f.name = new.func ${order} ON CONFLICT DO NOTHING RETURNING id, run_after)
+      FROM new JOIN func f ON f.name = new.func ${order} ON CONFLICT DO NOTHING
+      RETURNING ${checkedId('id')} AS id, run_after)
     ${isBeside ? `, ${writeBeside(kept)}, ${sweep(9)}` : ''}
     SELECT (SELECT string_agg(id::TEXT, ',' ORDER BY nth) FROM new) AS ids,
       (SELECT string_agg(id || ',' || run_after, ',') FROM stored) AS stored ${isBeside ? `, ${SWEPT}` : ''}`,

@@ -8,7 +8,6 @@
  */
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
-import {wholeOf} from './client.ts'
 import type {Link, Reply, Send, Value} from './connections.ts'
 import {explain, isDead, stateOf} from './errors.ts'
 import {
@@ -118,7 +117,7 @@ export class Within {
       })
       const {name, place, id, runAfter} = rows[0] as unknown as Place &
         Record<'id' | 'runAfter', string | null>
-      if (id !== null) return {id: wholeOf(id), func, uniqkey, priority, runAfter: Number(runAfter)}
+      if (id !== null) return {id: Number(id), func, uniqkey, priority, runAfter: Number(runAfter)}
       if (place !== own.place) {
         // The server may have been started anew since it was asked
         if ((await this.#askPlace()).place !== place) throw elsewhere(this.#link.name, own.name, name)

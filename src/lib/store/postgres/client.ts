@@ -51,7 +51,7 @@ export function configOf(url: string): Config {
 }
 
 /** Of all columns of this type only ids can be so large. @throws StoreError, and the statement fails with it */
-export function wholeOf(digits: string): number {
+function wholeOf(digits: string): number {
   const number = Number(digits)
   if (number > MAX_ID) throw idTooLarge('job', digits)
   return number

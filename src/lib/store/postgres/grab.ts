@@ -13,8 +13,10 @@
 
 import {MAX_ID} from '../../jobs/job.ts'
 
-/** What an entry of jobq_lane is, but for its priority. Ids that JavaScript can't hold are passed over. */
-const IN_LANE = `j.func_id = f.id AND j.grabbed_until = 0 AND j.id + 0 <= ${MAX_ID}`
+/** Ids that JavaScript can't hold are passed over. */
+const HAS_ID = `j.id + 0 <= ${MAX_ID}`
+/** What an entry of jobq_lane is, but for its priority. */
+const IN_LANE = `j.func_id = f.id AND j.grabbed_until = 0 AND ${HAS_ID}`
 
 /**
  * The jobs that are due at the highest level under `below`, in the order of work: `level`, `picked`, `picked_of`.
@@ -105,7 +107,7 @@ BEGIN
            OR EXISTS (SELECT FROM jobq_context c WHERE c.job_id = ANY (gone)),
            ARRAY(SELECT p.func::TEXT FROM jobq_pause p),
            EXISTS (SELECT FROM unnest(ids) AS f (id) WHERE
-               (SELECT j.grabbed_until FROM job j WHERE j.func_id = f.id AND j.grabbed_until > 0
+               (SELECT j.grabbed_until FROM job j WHERE j.func_id = f.id AND j.grabbed_until > 0 AND ${HAS_ID}
                  ORDER BY j.grabbed_until LIMIT 1) <= now_s
                 OR EXISTS (SELECT FROM job j WHERE j.func_id = f.id AND j.grabbed_until < 0))
       INTO leaves, paused, has_expired;
@@ -130,7 +132,7 @@ BEGIN
         FOR died IN
             SELECT f.id AS func_id, f.name, j.* FROM unnest(ids, func_names) AS f (id, name) CROSS JOIN LATERAL (
                 SELECT j.id, j.grabbed_until, j.uniqkey, j.priority FROM job j
-                 WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s AND j.id + 0 <= ${MAX_ID}
+                 WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s AND ${HAS_ID}
                  ORDER BY j.grabbed_until LIMIT 1000 FOR UPDATE SKIP LOCKED) j
         LOOP
             SELECT d.failed INTO failure FROM jobq_die_2(died.id, died.grabbed_until,
@@ -234,7 +236,7 @@ BEGIN
             min((SELECT j.run_after FROM job j WHERE ${IN_LANE} AND j.priority = f.priority AND j.run_after > now_s
                   ORDER BY j.run_after LIMIT 1)),
             min((SELECT j.grabbed_until FROM job j WHERE f.priority = 2147483648 AND j.func_id = f.id AND j.grabbed_until > 0
-                  ORDER BY j.grabbed_until LIMIT 1)))
+                    AND ${HAS_ID} ORDER BY j.grabbed_until LIMIT 1)))
           INTO due_at FROM lane f;
         -- Whoever holds a lock may give its job back without a word
         IF was_locked THEN due_at := least(due_at, now_s + 1); END IF;

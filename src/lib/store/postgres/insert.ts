@@ -1,6 +1,6 @@
 /** A job into the table: duplicates are found without an error, which would end the transaction. */
-import {ArgumentError, DuplicateJobError} from '../../jobs/errors.ts'
-import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {ArgumentError, DuplicateJobError, idTooLarge} from '../../jobs/errors.ts'
+import {type EnqueuedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {bytesOf} from './arrays.ts'
 import {NOW, type Row, type Send, type Value} from './connections.ts'
 import {hasBeside, SWEPT, type Sweeper, sweep, writeBeside} from './side-tables.ts'
@@ -11,6 +11,11 @@ const MAX_INTEGER = 2_147_483_647
 const MAX_ARG_BYTES = 2 ** 30 - 2 ** 20
 /** Its key is free, and yet it is refused: so often at most, by jobs that come and go. */
 const MAX_ATTEMPTS = 5
+
+/** An id that JavaScript can't hold fails the statement, so that nothing of it is stored; the error has its digits. */
+export function checkedId(id: string): string {
+  return `CASE WHEN ${id} <= ${MAX_ID} THEN ${id} ELSE ('id ' || ${id})::BIGINT END`
+}
 
 /**
  * Common table expressions, of insertValues' parameters. The function's row is made on first use, as Qudo does; none comes
@@ -26,7 +31,7 @@ export const insertNew = (gate = '(SELECT) AS here') => `
   new AS (
     INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
     SELECT f.id, $2::BYTEA, $3::VARCHAR, ${NOW}, 0, coalesce($4::BIGINT, ${NOW} + $5::BIGINT)::INTEGER, 0, $6::INTEGER
-    FROM ${gate}, f ON CONFLICT DO NOTHING RETURNING id, run_after)`
+    FROM ${gate}, f ON CONFLICT DO NOTHING RETURNING ${checkedId('id')} AS id, run_after)`
 
 /** What is written beside it, of besideValues' parameters. */
 export const insertBeside = (first: number) =>
@@ -75,9 +80,12 @@ function tooLate(got: string): ArgumentError {
   )
 }
 
-/** The only number that can be out of range by now is a delay's end. */
+/** The only numbers that can be out of range by now are a delay's end and the id. */
 export function explainRange(error: unknown, due: NewJob['due'] | null): unknown {
-  if ((error as {code?: unknown}).code !== '22003') return error
+  const {code, message} = error as {code?: unknown; message?: unknown}
+  const [, digits] = (code === '22P02' && /\bid (\d+)\b/.exec(String(message))) || []
+  if (digits) return idTooLarge('job', digits)
+  if (code !== '22003') return error
   return tooLate(due && 'in' in due ? `${due.in} s from now` : 'a later one')
 }
 
