@@ -85,7 +85,7 @@ SET j_checked = IF(j_go, j_now, 0);`
 /** The lane of the best job there is, and at the same priority the best one of another function. */
 const BEST = `SET j_func = j_first_func, j_left = j_funcs, j_best = NULL, j_best_priority = 0, j_next = NULL, j_hidden = NULL,
     j_more = 0;
-WHILE j_func IS NOT NULL DO
+funcs: WHILE j_func IS NOT NULL DO
     SET j_priority = NULL;
     SELECT MAX(priority) INTO j_priority ${LANE};
     IF j_priority >= j_best_priority THEN
@@ -96,9 +96,11 @@ WHILE j_func IS NOT NULL DO
             SELECT priority INTO j_priority ${LANE} AND id <= ${MAX_ID} ORDER BY priority DESC LIMIT 1;
             SELECT run_after, id INTO j_run_after, j_id ${LANE} AND priority = j_priority AND id <= ${MAX_ID}
              ORDER BY run_after, id LIMIT 1;
+            IF j_priority IS NULL OR j_priority < j_best_priority THEN
+                ${NEXT_FUNC}
+                ITERATE funcs;
+            END IF;
         END IF;
-    END IF;
-    IF j_priority >= j_best_priority THEN
         IF j_run_after > j_now THEN
             SET j_hidden = GREATEST(j_priority, COALESCE(j_hidden, 0));
         ELSEIF j_best IS NULL OR j_priority > j_best_priority THEN
