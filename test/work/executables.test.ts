@@ -1,8 +1,10 @@
 /** Executables as workers: bytes on stdin, facts in the environment, an exit status for an answer. */
 import assert from 'node:assert/strict'
+import {spawnSync} from 'node:child_process'
 import {createHash} from 'node:crypto'
-import {readFileSync} from 'node:fs'
+import {existsSync, readFileSync} from 'node:fs'
 import {describe, test} from 'node:test'
+import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
 interface Status {
@@ -159,6 +161,27 @@ describe('a machine that has no room for processes', () => {
   })
 })
 
+const CANT_MOUNT =
+  spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status !== 0 &&
+  'no file system can be mounted here'
+
+test('an argument that there is no room for waits until there is', {skip: CANT_MOUNT}, async t => {
+  const site = new Workplace(t, {Size: '#!/bin/sh\necho "read $(wc -c)"'})
+  await site.enqueue(['Size', {arg: Buffer.alloc(1 << 20, 'jobq'), serializer: 'none'}])
+  const script = `for full in /dev/shm "$TMPDIR"; do mount -t tmpfs -o size=64k tmpfs $full || exit 99; done
+jobq work --max-jobs 1 & until [ -e go ]; do sleep 0.01; done
+mount -o remount,size=10m "$TMPDIR"; wait $!`
+  const work = site.spawn('unshare', ['-rm', 'sh', '-c', script])
+  await work.prints(
+    /room for 0 executables .*can't keep an argument in \S+ \(ENOSPC.*let TMPDIR name another/,
+  )
+  site.write('go', '')
+  const {code, stderr} = await work.exited
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /1 Size \| read 1048576$/m)
+  assert.equal(site.count('exception_log'), 0)
+})
+
 describe('what an executable is told', {concurrency: 2}, () => {
   test('its job, in the environment', async t => {
     const site = new Workplace(t, {
@@ -216,6 +239,22 @@ JOBQ_UNIQKEY=photo:9 "x"
     assert.equal(read(3).length, 0)
     assert.equal(read(4).length, 0)
     assert.equal(read(5).toString('hex'), '81c401619201c0')
+  })
+
+  test('all of it, though jobq work is killed as soon as the executable has started', async t => {
+    const site = new Workplace(t, {
+      // Away from its process group, which is killed as well
+      Late: `#!/bin/sh
+exec setsid sh -c 'echo started; until [ -e "$HOME/go" ]; do sleep 0.01; done; wc -c > "$HOME/read"; mv "$HOME/read" "$HOME/done"'`,
+    })
+    await site.enqueue(['Late', {arg: Buffer.alloc(1 << 20, 'jobq'), serializer: 'none'}])
+    const work = site.work()
+    await work.prints(/Late \| started/)
+    work.kill('SIGKILL')
+    await work.exited
+    site.write('go', '')
+    await until('it has read its argument', () => existsSync(site.path('done')))
+    assert.equal(Number(readFileSync(site.path('done'), 'utf8')), 1 << 20)
   })
 
   test('10 MB of it, whether it reads them or not', async t => {

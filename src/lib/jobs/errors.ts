@@ -192,11 +192,12 @@ export class ProcessError extends JobqError {
   readonly code = 'NO_PROCESS'
   readonly exitCode = EXIT.failed
 
-  constructor(cause?: unknown, what = "can't start a process for the workers") {
-    super(`${what}${cause instanceof Error ? ` (${cause.message})` : ''}`, {
-      hint: 'check the limits of this user: ulimit -n, ulimit -u',
-      cause,
-    })
+  constructor(
+    cause?: unknown,
+    what = "can't start a process for the workers",
+    hint = 'check the limits of this user: ulimit -n, ulimit -u',
+  ) {
+    super(`${what}${cause instanceof Error ? ` (${cause.message})` : ''}`, {hint, cause})
   }
 }
 

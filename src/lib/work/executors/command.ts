@@ -1,10 +1,17 @@
 /**
  * Executables as workers: one process a job. The argument's bytes come on stdin, the job's facts in the environment;
  * exit 0 is completed, 100 is abort, anything else has failed.
+ *
+ * Stdin is a file that has the whole argument before the process starts. A pipe would end where this process is killed
+ * in between, and the executable take what it had so far, or nothing, for its argument.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
+import {closeSync, writeFileSync} from 'node:fs'
 import type {Socket} from 'node:net'
+import {tmpdir} from 'node:os'
+import {ProcessError} from '../../jobs/errors.ts'
 import {idOf, type JobRow} from '../../jobs/job.ts'
+import {openNameless} from '../../jobs/nameless-file.ts'
 import {isNoArg, type SerializerName} from '../../jobs/serializers/serializers.ts'
 import type {CommandHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
@@ -22,7 +29,7 @@ import {
 import {LineReader, Tail, whenRead} from './output.ts'
 import type {Surroundings} from './pool.ts'
 import {type Guardian, stopGroup} from './process-groups.ts'
-import {Shortage} from './shortage.ts'
+import {isShort, Shortage} from './shortage.ts'
 
 const ABORT_STATUS = 100
 /** A process's output may be held open by what it left behind in the background: it is waited for no longer. */
@@ -131,14 +138,19 @@ export class CommandExecutor implements Executor {
     job: JobRow,
     onError: (error: Error) => void,
   ): ChildProcess | null {
+    let stdin: number | null = null
     try {
       this.#shortage.check(this.#running.size)
+      const input = this.#inputOf(job)
+      if (input?.length) stdin = fileOf(input)
       const env = {...this.#environment, ...facts(job)}
-      const child = spawn(file, words, {detached: true, stdio: 'pipe', env})
+      const child = spawn(file, words, {detached: true, stdio: [stdin ?? 'ignore', 'pipe', 'pipe'], env})
       if (child.pid !== undefined) return child
       child.once('error', onError)
     } catch (error) {
       setImmediate(onError, error as Error) // no memory; or a uniqkey with a NUL in it, which no environment can hold
+    } finally {
+      if (stdin !== null) closeSync(stdin)
     }
     return null
   }
@@ -150,21 +162,18 @@ export class CommandExecutor implements Executor {
   }
 
   #attend(child: ChildProcess, job: JobRow, onEnd: (ended: Ended) => void, retry: () => number | null): void {
-    const {stdin, stdout, stderr} = child
+    const {stdout, stderr} = child
     const tail = new Tail(stderr!, STDERR_TAIL_BYTES)
     const lines = [stdout!, stderr!].map(
       (stream, i) =>
         new LineReader(stream, line => this.#log.output(job, i === 0 ? 'stdout' : 'stderr', line)),
     )
-    stdin!.on('error', () => {}) // it need not read its argument
-    stdin!.end(this.#inputOf(job))
     let ended = false
     const end = (how: Ended) => {
       if (ended) return
       ended = true
       for (const reader of lines) reader.flush()
       // Background processes may hold these for long: they are heard as long as there is another reason to be here
-      stdin!.destroy()
       for (const stream of [stdout, stderr]) (stream as Socket).unref()
       onEnd(how)
     }
@@ -177,6 +186,37 @@ export class CommandExecutor implements Executor {
         finish()
       })
     })
+  }
+}
+
+/** An argument, open for reading: in memory, else where temporary files are. @throws ProcessError, the system's errors */
+function fileOf(argument: Uint8Array): number {
+  let cause: unknown
+  for (const folder of ['/dev/shm', tmpdir()]) {
+    try {
+      return writtenTo(folder, argument)
+    } catch (error) {
+      cause = error
+    }
+  }
+  if (isShort(cause)) throw cause
+  throw new ProcessError(
+    cause,
+    `can't keep an argument in ${tmpdir()}`,
+    'make room there, or let TMPDIR name another folder',
+  )
+}
+
+function writtenTo(folder: string, argument: Uint8Array): number {
+  const {reading, writing} = openNameless(folder)
+  try {
+    writeFileSync(writing, argument)
+    return reading
+  } catch (error) {
+    closeSync(reading)
+    throw error
+  } finally {
+    closeSync(writing)
   }
 }
 

@@ -83,17 +83,18 @@ export class Shortage {
 
   /** Is the machine the reason, and not the job? Then it is remembered. */
   isReasonOf(error: Error, running: number): boolean {
-    if (!isShort(error)) return false
+    const isStated = error instanceof ProcessError
+    if (!isStated && !isShort(error)) return false
     this.#most = running
     if (running === this.#failedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MS[1])
     this.#failedAt = running
     const now = monotonic()
     if (this.#toldAt === 0 || now - this.#toldAt > OVER_MS)
       this.#log.trouble(
-        `the machine has room for ${running} executable${running === 1 ? '' : 's'} at once and no more (${error.message}): the other jobs wait, more are tried later; check ulimit -n, ulimit -u`,
+        `the machine has room for ${running} executable${running === 1 ? '' : 's'} at once and no more (${error.message}): the other jobs wait, more are tried later; ${isStated ? error.hint : 'check ulimit -n, ulimit -u'}`,
       )
     this.#toldAt = now
-    if (running === 0) this.#stuck ??= {since: now, error}
+    if (running === 0) this.#stuck ??= {since: now, error: isStated ? error : new ProcessError(error)}
     return true
   }
 
@@ -107,7 +108,7 @@ export class Shortage {
 
   get failure(): Error | null {
     const {since, error} = this.#stuck ?? {}
-    return since !== undefined && monotonic() - since > PATIENCE_MS ? new ProcessError(error) : null
+    return since !== undefined && monotonic() - since > PATIENCE_MS ? error! : null
   }
 
   close(): void {
