@@ -10,7 +10,7 @@ import {networkInterfaces} from 'node:os'
 import {describe, type TestContext, test} from 'node:test'
 import type {StoreError} from '../../src/lib/jobs/errors.ts'
 import {prepareMysql} from '../../src/lib/store/mysql/store.ts'
-import {openPostgres} from '../../src/lib/store/postgres/store.ts'
+import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
 import {Listener} from '../../src/lib/store/postgres/watch.ts'
 import {isLoopback} from '../../src/lib/store/shared/peer.ts'
 import {Home} from '../support/home.ts'
@@ -92,19 +92,19 @@ describe('MySQL', {concurrency: 4, skip}, () => {
 describe('PostgreSQL', {concurrency: 4, skip}, () => {
   test('from afar: not told, and what to do', async t => {
     const server = await postgres(t)
-    await assertNotTold(openPostgres(server.url(FAR!), 'there'), server, /sslmode=require.*sslmode=disable/)
+    await assertNotTold(reached(server.url(FAR!), 'there'), server, /sslmode=require.*sslmode=disable/)
   })
 
   test('on this machine: told', async t => {
     const server = await postgres(t)
-    await assert.rejects(openPostgres(server.url(LOCAL), 'here'), /authentication failed/)
+    await assert.rejects(reached(server.url(LOCAL), 'here'), /authentication failed/)
     assert.deepEqual(server.told, [PASSWORD])
   })
 
   for (const query of ['?sslmode=disable', '?ssl=false', '?ssl=0'])
     test(`from afar, with ${query}: told`, async t => {
       const server = await postgres(t)
-      await assert.rejects(openPostgres(server.url(FAR!, query), 'there'), /authentication failed/)
+      await assert.rejects(reached(server.url(FAR!, query), 'there'), /authentication failed/)
       assert.deepEqual(server.told, [PASSWORD])
     })
 
@@ -120,6 +120,10 @@ describe('PostgreSQL', {concurrency: 4, skip}, () => {
 })
 
 /** Connects, and goes. */
+function reached(url: string, name: string): Promise<unknown> {
+  return preparePostgres(url, name, {dryRun: true})
+}
+
 function asked(url: string, name: string): Promise<unknown> {
   return prepareMysql(url, name, {dryRun: true})
 }

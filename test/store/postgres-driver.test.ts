@@ -10,7 +10,7 @@ import pg from 'pg'
 import {ArgumentError, StoreError, type StoreErrorCode, UsageError} from '../../src/lib/jobs/errors.ts'
 import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
-import {openPostgres, type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
+import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
 import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
@@ -113,7 +113,7 @@ else {
         ['postgres://u:s3cret@no-such-host.invalid/x', 'UNREACHABLE', /no-such-host/],
       ]
       for (const [address, code, words] of cases)
-        await assert.rejects(openPostgres(address, address.replace('s3cret', '***')), error => {
+        await assert.rejects(reached(address, address.replace('s3cret', '***')), error => {
           assert.ok(error instanceof StoreError, String(error))
           assert.equal(error.code, code)
           assert.match(error.message, words)
@@ -127,19 +127,16 @@ else {
       const {db} = await prepared(t)
       await db.run(`ALTER DATABASE ${db.name} CONNECTION LIMIT 0`)
       const [user] = await db.query('SELECT rolsuper FROM pg_roles WHERE rolname = current_user')
-      if (user!.rolsuper) await assert.doesNotReject(openPostgres(db.url, 'db').then(store => store.close()))
+      if (user!.rolsuper) await assert.doesNotReject(reached(db.url))
       const role = await newRole(t, db)
-      await assert.rejects(openPostgres(role, 'db'), hasCode('UNREACHABLE', /too many connections/))
+      await assert.rejects(reached(role), hasCode('UNREACHABLE', /too many connections/))
     })
 
     test('TLS is verified if the URL asks for it, and a mode that is none is refused', async t => {
       const {db} = await prepared(t)
-      await assert.rejects(
-        openPostgres(`${db.url}?sslmode=require`, 'db'),
-        hasCode('UNREACHABLE', /SSL|certificate/i),
-      )
+      await assert.rejects(reached(`${db.url}?sslmode=require`), hasCode('UNREACHABLE', /SSL|certificate/i))
       assert.throws(() => postgresStore(`${db.url}?sslmode=prefer`, 'db'), UsageError)
-      await (await openPostgres(`${db.url}?sslmode=disable`, 'db')).close()
+      await reached(`${db.url}?sslmode=disable`)
     })
 
     test('a database that can only be read is listed, not written', async t => {
@@ -687,6 +684,11 @@ else {
     await once(child, 'exit')
     return jobs as [number, number][]
   }
+}
+
+async function reached(url: string, name = 'db'): Promise<void> {
+  const store = postgresStore(url, name)
+  await store.paused().finally(() => store.close())
 }
 
 function job(func = 'Work', more: Partial<NewJob> = {}): NewJob {

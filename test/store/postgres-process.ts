@@ -1,9 +1,9 @@
 /** Another process on the same PostgreSQL database: `process.ts URL` works until nothing is ready, and tells what. */
 import type {JobRow, Settlement} from '../../src/lib/jobs/job.ts'
-import {openPostgres} from '../../src/lib/store/postgres/store.ts'
+import {postgresStore} from '../../src/lib/store/postgres/store.ts'
 
 const [url = ''] = process.argv.slice(2)
-const store = await openPostgres(url, 'db', {durable: false})
+const store = postgresStore(url, 'db', {durable: false})
 const taken: JobRow[] = []
 for (let ended: Settlement[] = []; ; ) {
   const {jobs, settled} = await store.turn(ended, {funcs: ['Work'], limit: 2, lease: 60})

@@ -151,7 +151,7 @@ else {
       const done = await settled
       const ids = done.flatMap(each => (each.status === 'fulfilled' ? [each.value.id] : []))
       await until('the store is reached again', () =>
-        store.reach().then(
+        store.paused().then(
           () => true,
           () => false,
         ),

@@ -7,6 +7,7 @@ import {after, describe, type TestContext, test} from 'node:test'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {createConnection} from 'mysql2/promise'
 import {Client} from 'pg'
+import {JobQueue} from '../../src/lib/index.ts'
 import {CutLine} from '../support/cut.ts'
 import {NAP, Site} from '../support/manager.ts'
 import {mysqlServer, type NoServer, postgresServer, type TestServer} from '../support/servers.ts'
@@ -130,6 +131,27 @@ for (const kind of KINDS)
       assert.equal(await manager.end(), 0)
       assert.equal(manager.log.match(/trying again/g)?.length, 1)
     })
+
+    for (const mode of ['--once', '--drain'])
+      test(`that lasts since before the start is waited out by ${mode}, too, and by who opens a queue patiently`, async t => {
+        const {site, line} = await scene(t)
+        await site.enqueue('Nap', 1)
+        await line.cut()
+        const manager = site.work(mode)
+        await manager.logs(/trying again until it works/)
+        const told: string[] = []
+        const opening = JobQueue.open({
+          db: site.db,
+          patient: true,
+          onTrouble: message => told.push(message),
+        })
+        await until('it is told', () => told.length === 1)
+        await line.mend()
+        assert.equal(await manager.exit(), 0, manager.log)
+        await using queue = await opening
+        assert.deepEqual(await queue.list(), [])
+        assert.match(told.join('\n'), /trying again until it works\n.* is back$/)
+      })
 
     test('again and again under load: every job once, what a user saw is two lines each', async t => {
       const {site, line, direct} = await scene(t)

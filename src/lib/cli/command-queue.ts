@@ -16,7 +16,7 @@ export interface QueueFlags {
   config?: string | undefined
 }
 
-type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable' | 'patient'>
+type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable'>
 
 /** @throws UsageError, ConfigError; also for a database that would be gone with the command */
 export async function commandSettings({db, config}: QueueFlags): Promise<Settings> {

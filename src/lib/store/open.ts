@@ -1,6 +1,6 @@
 /** From a database's address to its driver. Only the driver that is named gets loaded. */
 import {isPassing} from '../jobs/errors.ts'
-import {type Address, addressName} from './address.ts'
+import {type Address, addressName, type ServerAddress} from './address.ts'
 import type {Preparation, Store} from './store.ts'
 
 /** Between attempts to reach a server: doubled each time, up to the second. */
@@ -35,27 +35,29 @@ export async function openStore(address: Address, options: OpenOptions = {}): Pr
       onTrouble: brief ? undefined : onTrouble,
     })
   }
-  if (address.driver === 'mysql') {
-    const {openMysql} = await import('./mysql/store.ts')
-    return reachable(() => openMysql(address.url, addressName(address), {durable}), options)
-  }
-  const {openPostgres} = await import('./postgres/store.ts')
-  return reachable(() => openPostgres(address.url, addressName(address), {durable}), options)
+  const store = await server(address, durable)
+  if (options.patient) await reached(store, onTrouble)
+  return store
 }
 
-/** Opens a server's store, now or, if that was asked for, when it can be reached. */
-async function reachable(open: () => Promise<Store>, {patient, onTrouble}: OpenOptions): Promise<Store> {
+/** It connects when it is used. */
+async function server({driver, url}: ServerAddress, durable: boolean): Promise<Store> {
+  const name = addressName({driver, url})
+  if (driver === 'mysql') return (await import('./mysql/store.ts')).openMysql(url, name, {durable})
+  return (await import('./postgres/store.ts')).postgresStore(url, name, {durable})
+}
+
+/** What else is wrong with it, its first use tells. */
+async function reached(store: Store, onTrouble: OpenOptions['onTrouble']): Promise<void> {
   for (let attempt = 0; ; attempt++) {
-    try {
-      const store = await open()
+    const error: unknown = await store.paused().catch(failure => failure)
+    if (!isPassing(error)) {
       if (attempt > 0) onTrouble?.(`${store.name} is back`)
-      return store
-    } catch (error) {
-      if (!(patient && isPassing(error))) throw error
-      if (attempt === 0) onTrouble?.(`${error.message}; trying again until it works`)
-      const pause = Math.min(OPEN_BACKOFF_MS[0] * 2 ** attempt, OPEN_BACKOFF_MS[1])
-      await new Promise(resolve => setTimeout(resolve, pause))
+      return
     }
+    if (attempt === 0) onTrouble?.(`${error.message}; trying again until it works`)
+    const pause = Math.min(OPEN_BACKOFF_MS[0] * 2 ** attempt, OPEN_BACKOFF_MS[1])
+    await new Promise(resolve => setTimeout(resolve, pause))
   }
 }
 

@@ -45,7 +45,7 @@ export async function runWork(flags: WorkFlags): Promise<void> {
         debug: flags.debug ?? queue.settings.config.debug ?? false,
         logFile: flags.log,
       }),
-    {durable: flags.durable, patient: options.mode === 'forever', role: 'dispatcher'},
+    {durable: flags.durable, role: 'dispatcher'},
   )
 }
 

@@ -107,11 +107,6 @@ export class Link {
     this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
   }
 
-  /** Is there a server, and does it let us in? @throws StoreError */
-  async reach(): Promise<void> {
-    await this.#use(async () => {}, true)
-  }
-
   /** One statement, a transaction of its own. @param again it may be repeated where the answer to it was lost */
   async run(statement: Statement | string, values: readonly Value[] = [], again = false): Promise<Reply> {
     return this.#use(

@@ -85,26 +85,10 @@ const RESUME = {
 const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY func COLLATE "C"'}
 
 /**
- * Opens a store on a PostgreSQL database. The schema is `init`'s.
+ * A store on a PostgreSQL database, which connects when it is first used. The schema is `init`'s.
  * @param name the address as messages may show it, without a password
- * @throws UsageError if the URL says what can't be done, StoreError if the server can't be reached
+ * @throws UsageError if the URL says what can't be done
  */
-export async function openPostgres(
-  url: string,
-  name: string,
-  options: LinkOptions = {},
-): Promise<PostgresStore> {
-  const store = postgresStore(url, name, options)
-  try {
-    await store.reach()
-    return store
-  } catch (error) {
-    await store.close()
-    throw error
-  }
-}
-
-/** The same, but its connections are made when they are needed. */
 export function postgresStore(url: string, name: string, options: LinkOptions = {}): PostgresStore {
   const link = new Link(url, name, options)
   const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
@@ -129,11 +113,6 @@ export class PostgresStore implements Store {
 
   get name(): string {
     return this.#link.name
-  }
-
-  /** @throws StoreError */
-  async reach(): Promise<void> {
-    await this.#explained(this.#link.reach())
   }
 
   async init(): Promise<void> {
