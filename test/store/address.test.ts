@@ -3,6 +3,9 @@ import assert from 'node:assert/strict'
 import {describe, type TestContext, test} from 'node:test'
 import {UsageError} from '../../src/lib/jobs/errors.ts'
 import {addressName, parseAddress} from '../../src/lib/store/address.ts'
+import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
+import {configOf} from '../../src/lib/store/postgres/client.ts'
+import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 
 const read = (text: string) => {
   const address = parseAddress(text, '/here')
@@ -113,6 +116,9 @@ describe('a file', () => {
     ['/data/host=1/u:p@h.db', '/data/host=1/u:p@h.db'],
     ['sqlite:jobs.db?mode=rwc', '/here/jobs.db'],
     ['sqlite:///data/jobs.db', '/data/jobs.db'],
+    ['sqlite:///data/jobs%20here.db', '/data/jobs here.db'],
+    ['sqlite:100%25.db', '/here/100%.db'],
+    ['100%25.db', '/here/100%25.db'],
   ] as const)
     test(text, () => assert.equal(read(text), path))
 
@@ -122,6 +128,11 @@ describe('a file', () => {
         () => read(text),
         refusal(/got one with the parameter "mode"$/, /reads and writes the file/),
       )
+    })
+
+  for (const text of ['sqlite:100%.db', 'sqlite:///x%00y.db'])
+    test(`${text}: refused, with how a % is written`, () => {
+      assert.throws(() => read(text), refusal(/got one with a % that starts no escape$/, /%25/))
     })
 
   test('sqlite:x.db?cache=shared: refused likewise', () => {
@@ -143,6 +154,70 @@ describe('a file', () => {
       const says = /^expected a database, got what looks like the address of a server$/
       assert.throws(() => read(text), refusal(says, /mysql:\/\/user:password@host\/db.*\.\/NAME/))
     })
+})
+
+describe("a server's", () => {
+  for (const [text, url] of [
+    ['postgres://u@/d?host=/run/pg', 'postgres://u@localhost/d?host=/run/pg'],
+    ['postgresql://u:p%2F@:5433/d?host=/run/pg', 'postgresql://u:p%2F@localhost:5433/d?host=/run/pg'],
+    ['postgres://:5433/d', 'postgres://localhost:5433/d'],
+    ['postgres:///d?host=/run/pg', 'postgres:///d?host=/run/pg'],
+    ['mysql://u@/d?socket=/run/my.sock', 'mysql://u@localhost/d?socket=/run/my.sock'],
+  ] as const)
+    test(`${text}, without a host`, () => assert.equal(read(text), url))
+
+  for (const text of ['mysql://u:p/w@/d', 'postgres://u:p@w@/d', 'postgres://u:p?w@/d'])
+    test(`${text}: refused, the password is cut`, () => {
+      assert.throws(() => read(text), refusal(/^expected a URL of \w+, got one that can't be read$/))
+    })
+
+  const drivers = [
+    ['mysql', connectionOptions, ['pwd', 'unix_socket', 'charset', 'schema']],
+    ['postgres', configOf, ['pwd', 'dbname', 'target_session_attrs', 'schema']],
+  ] as const
+  for (const [scheme, use, names] of drivers) {
+    for (const name of names)
+      test(`${scheme}: the parameter ${name}, which would not be obeyed, is refused`, () => {
+        const says = new RegExp(`^the address has a parameter "${name}" that would not be obeyed$`)
+        assert.throws(
+          () => use(`${scheme}://h/d?${name}=x`, 'h'),
+          refusal(says, /known are .*connect-timeout/),
+        )
+      })
+
+    test(`${scheme}: what may be a piece of a password is not repeated`, () => {
+      for (const query of ['?hunter', '?hunter2=x'])
+        assert.throws(
+          () => use(`${scheme}://h/d${query}`, 'h'),
+          refusal(/^the address has a parameter that would not be obeyed$/),
+        )
+    })
+  }
+
+  test('the mode of TLS on PostgreSQL is read alike in URLs and DSNs: none where the server may choose', () => {
+    for (const mode of ['prefer', 'allow']) {
+      for (const text of [`postgres://h/d?sslmode=${mode}`, `dbi:Pg:dbname=d;host=h;sslmode=${mode}`]) {
+        const {ssl, mayTellPassword} = configOf(read(text))
+        assert.deepEqual([ssl, mayTellPassword], [undefined, false], text)
+      }
+    }
+    assert.throws(
+      () => configOf('postgres://h/d?sslmode=maybe'),
+      refusal(/^sslmode: expected .*got "maybe"$/),
+    )
+  })
+
+  test('a time-out of 0 is the default, as for libpq it is none', () => {
+    assert.deepEqual(
+      timeoutsOf('postgres://h/d?connect_timeout=0&answer-timeout=0'),
+      timeoutsOf('postgres://h/d'),
+    )
+    for (const value of ['', '-1', 'x', '1e9'])
+      assert.throws(
+        () => timeoutsOf(`mysql://h/d?connect-timeout=${value}`),
+        refusal(/or 0 for the default/, /^$/),
+      )
+  })
 })
 
 test('a name shows what tells one database from another, and nothing else of the parameters', () => {

@@ -38,7 +38,7 @@ export function parseAddress(text: string, folder?: string): Address {
     case undefined:
       return sqlite(named(text), folder)
     case 'sqlite':
-      return sqlite(withoutParameters(pathOf(text.slice('sqlite:'.length))), folder)
+      return sqlite(fileOfUrl(text.slice('sqlite:'.length)), folder)
     case 'mysql':
     case 'mariadb':
       return server('mysql', text)
@@ -103,17 +103,34 @@ function named(text: string): string {
   })
 }
 
+function fileOfUrl(rest: string): string {
+  const path = decoded(withoutParameters(pathOf(rest)))
+  if (path !== null) return path
+  throw new UsageError('expected a SQLite file, got one with a % that starts no escape', {
+    hint: 'write %25 for a % in its name',
+  })
+}
+
 /** SQLite's own `file:` URIs, as Perl's `uri=` gives them. */
 function fileOfUri(uri: string): string {
   if (!uri.startsWith('file:')) return uri
   const [name = ''] = withoutParameters(uri.slice('file:'.length)).split('#', 1)
-  const path = name.replace(/^\/\/(localhost)?(?=\/)/, '')
-  try {
-    if (!path.startsWith('//')) return decodeURIComponent(path)
-  } catch {} // told below
+  const local = name.replace(/^\/\/(localhost)?(?=\/)/, '')
+  const path = local.startsWith('//') ? null : decoded(local)
+  if (path !== null) return path
   throw new UsageError('expected a file: URI of a SQLite file, got one that can’t be read', {
     hint: 'write file:jobs.db or file:///folder/jobs.db, with %-escapes',
   })
+}
+
+/** null: it can't be, or has a NUL, which no file's name has. */
+function decoded(path: string): string | null {
+  try {
+    const text = decodeURIComponent(path)
+    return text.includes('\0') ? null : text
+  } catch {
+    return null
+  }
 }
 
 /** `mode=rwc` is how jobq opens a file; no other parameter would be obeyed. */
@@ -137,7 +154,9 @@ function sqlite(path: string, folder?: string): SqliteAddress {
  * Checked here, where it is a word of the user's; what it says is never repeated: it may hold a password. An @ behind
  * the host is what is left of one that has a /, a ? or a # in it.
  */
-function server(driver: ServerAddress['driver'], url: string): ServerAddress {
+function server(driver: ServerAddress['driver'], text: string): ServerAddress {
+  // Without a host, where a parameter names one or a socket: libpq takes that, URL does not
+  const url = text.replace(/^(\w+:\/\/)(?:([^/?#@]*@)(?=[:/?#]|$)|(?=:))/, '$1$2localhost')
   try {
     const {username, password, pathname, searchParams, hash} = new URL(url)
     for (const part of [username, password, pathname]) decodeURIComponent(part)

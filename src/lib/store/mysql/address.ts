@@ -4,13 +4,19 @@ import {readFileSync} from 'node:fs'
 import type {Socket} from 'node:net'
 import {type AuthPlugin, authPlugins, type ConnectionOptions} from 'mysql2'
 import {StoreError} from '../../jobs/errors.ts'
+import {checkParameters} from '../shared/parameters.ts'
 import {isLoopback, PasswordRefused} from '../shared/peer.ts'
+
+const KNOWN = [
+  ...['socket', 'socketPath', 'ssl', 'ssl-mode', 'sslmode', 'ssl-ca', 'ssl-cert', 'ssl-key', 'ssl-verify'],
+  'server-public-key-path',
+]
 
 /**
  * What an address says: mysql://user:password@host:port/database, with
  * `socket=PATH`; `ssl=true` or `ssl-mode=…`, `ssl-ca=FILE`, `ssl-cert=FILE`, `ssl-key=FILE`, `ssl-verify=false`;
  * `server-public-key-path=FILE`.
- * @throws StoreError
+ * @throws StoreError, UsageError for a parameter that is unknown
  */
 export function connectionOptions(address: string, name: string): ConnectionOptions {
   let url: URL
@@ -21,6 +27,7 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
       hint: 'write it as mysql://user:password@host:port/database, with %-escapes in user and password',
     })
   }
+  checkParameters(url, KNOWN)
   const database = decodeURIComponent(url.pathname.slice(1))
   if (database === '')
     throw new StoreError('UNREACHABLE', `${name} names no database`, {

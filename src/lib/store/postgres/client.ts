@@ -3,9 +3,16 @@ import type {Socket} from 'node:net'
 import pg, {type ClientConfig} from 'pg'
 import {idTooLarge, UsageError} from '../../jobs/errors.ts'
 import {MAX_ID} from '../../jobs/job.ts'
+import {checkParameters} from '../shared/parameters.ts'
 import {isLoopback, PasswordRefused} from '../shared/peer.ts'
 
 const INT8 = 20
+/** Of libpq's and pg's. */
+const KNOWN = [
+  ...['host', 'port', 'user', 'password', 'options', 'application_name'],
+  ...['sslmode', 'ssl', 'sslrootcert', 'sslcert', 'sslkey'],
+  ...['statement_timeout', 'idle_in_transaction_session_timeout'],
+]
 
 interface Config extends ClientConfig {
   /** The address says that there is to be no TLS: a server that asks for the password gets it. */
@@ -33,6 +40,7 @@ export class Client extends pg.Client {
  */
 export function configOf(url: string): Config {
   const parsed = new URL(url)
+  checkParameters(parsed, KNOWN)
   const mode = parsed.searchParams.get('sslmode') ?? modeOf(parsed.searchParams.get('ssl'))
   for (const read of ['sslmode', 'ssl']) parsed.searchParams.delete(read)
   const ssl = sslOf(mode)
@@ -70,6 +78,8 @@ function modeOf(ssl: string | null): string | null {
 function sslOf(mode: string | null): ClientConfig['ssl'] {
   switch (mode) {
     case null:
+    case 'allow': // TLS or none, as the server likes: none, and no password that is told
+    case 'prefer':
       return undefined
     case 'disable':
       return false
@@ -81,7 +91,7 @@ function sslOf(mode: string | null): ClientConfig['ssl'] {
       return {rejectUnauthorized: true}
     default:
       throw new UsageError(
-        `sslmode: expected disable, require, verify-full or no-verify, got ${JSON.stringify(mode)}`,
+        `sslmode: expected disable, allow, prefer, require, verify-ca, verify-full or no-verify, got ${JSON.stringify(mode)}`,
         {
           hint: 'require verifies the certificate, as verify-full does; no-verify does not',
         },

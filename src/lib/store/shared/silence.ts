@@ -33,15 +33,15 @@ const MOST_UNSEEN_BYTES = 16 << 20
 /** For an index that is made of a table full of rows. */
 export const BUILD_MS = MOST_SECONDS * 1000
 
-/** As the URL says: `connect-timeout` and `answer-timeout`, in seconds. @throws UsageError */
+/** As the URL says: `connect-timeout` and `answer-timeout`, in seconds; 0 is the default. @throws UsageError */
 export function timeoutsOf(url: string): Timeouts {
   const {searchParams} = new URL(url)
   const milliseconds = (kind: keyof typeof SECONDS) => {
     const name = `${kind}-timeout`
     const text = searchParams.get(name) ?? searchParams.get(name.replace('-', '_'))
-    const seconds = text === null ? SECONDS[kind] : Number(text)
+    const seconds = text === null || text === '0' ? SECONDS[kind] : Number(text)
     if (seconds > 0 && seconds <= MOST_SECONDS) return seconds * 1000
-    throw new UsageError(`${name}: expected seconds, more than 0, got ${JSON.stringify(text)}`)
+    throw new UsageError(`${name}: expected seconds, or 0 for the default, got ${JSON.stringify(text)}`)
   }
   const [connect, answer] = [milliseconds('connect'), milliseconds('answer')]
   return {connect, answer, read: answer * READ_FACTOR}
