@@ -20,6 +20,7 @@ import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
 import {JobQueue, StoreError} from '../../src/lib/index.ts'
 import {Home, printed} from '../support/home.ts'
+import {RUN_JS} from '../support/jobq.ts'
 import {assertRefused} from '../support/refusal.ts'
 import type {Finished, Started} from '../support/started.ts'
 import {until} from '../support/until.ts'
@@ -339,6 +340,38 @@ describe('another copy of SQLite in the process', () => {
       }
     })
   }
+
+  test('node:sqlite: what is acknowledged between its close and the next look is kept, by whichever call', async t => {
+    if (process.platform !== 'linux') return t.skip('only Linux tells')
+    const calls = [`queue.enqueue('Mine')`, `queue.enqueueMany(new Array(1500).fill({func: 'Mine'}))`]
+    const cases = calls.flatMap(call => [true, false].map(others => ({call, others})))
+    for (const {call, others, isAtOnce} of cases.flatMap(one =>
+      [true, false].map(isAtOnce => ({...one, isAtOnce})),
+    )) {
+      const home = await homeWithJob(t)
+      const keeper = others ? await working(home) : null
+      const body = `const {DatabaseSync} = await import('node:sqlite')
+        const {spawnSync} = await import('node:child_process')
+        const theirs = [${JSON.stringify(RUN_JS)}, 'enqueue', 'Theirs', '--db', 'jobs.db']
+        const enqueueTheirs = () => spawnSync(process.execPath, theirs, {stdio: 'inherit'})
+        await ${call}
+        const other = new DatabaseSync('jobs.db')
+        other.prepare('SELECT count(*) FROM job').get()
+        other.close()
+        if (!${isAtOnce}) enqueueTheirs()
+        const error = await ${call}.catch(error => error)
+        if (${isAtOnce}) enqueueTheirs()
+        console.log(error.code)
+        await queue.close()`
+      const {stdout, stderr} = await run(home, application(body))
+      const count = call.includes('Many') ? 1500 : 1
+      assert.deepEqual([stdout, stderr], [`${count + 2}\n${others ? 'UNSAFE' : 'REPLACED'}\n`, ''])
+      keeper?.kill('SIGTERM')
+      await keeper?.exited
+      const mine = new Array<string>(count).fill('Mine')
+      assert.deepEqual(contents(home), [['Waits', ...mine, 'Theirs'], 'ok'])
+    }
+  })
 
   test('a file that is only read there is noticed as well', async t => {
     if (process.platform !== 'linux') return t.skip('only Linux tells')

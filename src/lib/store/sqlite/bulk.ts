@@ -116,8 +116,10 @@ class BulkThread {
   }
 
   async commit(): Promise<number> {
+    this.#link.checkFile()
     this.#tell('commit')
     await this.#until(() => this.#committed !== null)
+    this.#link.checkFile()
     return this.#committed!
   }
 

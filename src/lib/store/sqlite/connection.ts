@@ -245,6 +245,7 @@ export class SqliteLink {
     if (pause) return pause.then(() => this.#told(commit))
     return this.patiently(() => {
       const result = commit()
+      if (this.copies?.areMany) this.file!.look() // a thread may have closed it meanwhile, and taken the -wal away
       this.ring()
       if (!this.isDurable && ++this.#commits % LOOK_EVERY === 0) this.#lookAtWal()
       return result
@@ -312,11 +313,16 @@ export class SqliteLink {
     }
   }
 
-  /** Now and then, before what reads or writes: is it the file that was opened, and is its -wal short? @throws StoreError */
+  /**
+   * Now and then, before what reads or writes: is it the file that was opened, and is its -wal short? Each time where
+   * another copy of SQLite may take the locks away. @throws StoreError
+   */
   checkFile(): void {
-    const {file} = this
-    if (!file?.check()) return
-    this.copies?.check()
+    const {file, copies} = this
+    if (!file) return
+    if (copies?.areMany) file.look()
+    else if (!file.check()) return
+    copies?.check()
     if (file.walBytes > LONG_WAL && !this.#isHelper && !this.#longWal) void this.#shortenWal()
   }
 

@@ -5,7 +5,8 @@
  * the file, to copy it say, does the same.
  *
  * Linux tells of it. A copy has the -shm open once, however many connections it has: a second descriptor on it is another
- * copy's, and is warned of. When the locks are gone, nothing is written any more.
+ * copy's, and is warned of. When the locks are gone, nothing is written any more: that is looked for now and then, and
+ * before each commit (20 to 100 µs) where another copy is loaded at all.
  */
 import {readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs'
 import {monotonic} from '../../../jobs/clock.ts'
@@ -17,18 +18,32 @@ import {usersOf} from './locks.ts'
 const LOOK_MS = 1000
 const SHARE = 1000
 
+const NODE_SQLITE = 'NativeModule sqlite'
+
 const warnedOf = new Set<string>()
 
 export class Copies {
   readonly #file: KnownFile
   /** The descriptors that the locks are on; null if they can't be seen here. */
   #locked: string[] | null
-  #nextAt = monotonic() + LOOK_MS
+  #nextAt = 0
+  #areMany = false
+  #modules = 0
 
   /** To be made when the connection has read something, and so has its locks. */
   constructor(file: KnownFile) {
     this.#file = file
     this.#locked = lockedBy(file.place.path)
+  }
+
+  /** Is there another, which may open and close the file at any moment? Node.js's own is seen as soon as it is loaded. */
+  get areMany(): boolean {
+    const modules = modulesHere()
+    if (modules.length !== this.#modules) {
+      this.#modules = modules.length
+      this.#areMany ||= modules.includes(NODE_SQLITE)
+    }
+    return this.#areMany
   }
 
   /** Now and then: 20 µs, and more once a second. @throws StoreError when the locks are gone */
@@ -47,16 +62,16 @@ export class Copies {
 
   look(): void {
     const {name, path} = this.#file.place
-    if (warnedOf.has(path) || descriptorsOf(`${path}-shm`).length < 2) return
+    const copies = copiesHere()
+    const isOpenTwice = descriptorsOf(`${path}-shm`).length > 1
+    this.#areMany ||= isOpenTwice || copies.length > 1
+    if (!isOpenTwice || warnedOf.has(path)) return
     warnedOf.add(path)
-    process.emitWarning(
-      `${name} is open in this process by two copies of SQLite (${copiesHere().join(', ')})`,
-      {
-        code: 'JOBQ_TWO_SQLITES',
-        detail:
-          'As soon as one of them closes it, the other has lost its locks, and jobs get lost: see docs/library.md',
-      },
-    )
+    process.emitWarning(`${name} is open in this process by two copies of SQLite (${copies.join(', ')})`, {
+      code: 'JOBQ_TWO_SQLITES',
+      detail:
+        'As soon as one of them closes it, the other has lost its locks, and jobs get lost: see docs/library.md',
+    })
   }
 }
 
@@ -126,12 +141,15 @@ function pathOf(fd: string): string | null {
 
 /** All that are loaded in this process, jobq's own among them. */
 function copiesHere(): string[] {
-  const {moduleLoadList = []} = process as {moduleLoadList?: readonly string[]}
-  const builtIn = moduleLoadList.includes('NativeModule sqlite') ? ['node:sqlite'] : []
   let maps = ''
   try {
     maps = readFileSync('/proc/self/maps', 'utf8')
   } catch {}
   const addons = maps.match(/\/[^\n]*sqlite[^\n]*\.node$/gm) ?? []
-  return [...new Set(addons), ...builtIn]
+  return [...new Set(addons), ...(modulesHere().includes(NODE_SQLITE) ? ['node:sqlite'] : [])]
+}
+
+/** Node.js's own modules that this thread has loaded. */
+function modulesHere(): readonly string[] {
+  return (process as {moduleLoadList?: readonly string[]}).moduleLoadList ?? []
 }
