@@ -10,7 +10,7 @@ import {fileURLToPath} from 'node:url'
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
 /** What the screen is drawn with, and oclif. */
-const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'cli-progress']
+const SCREEN = ['@oclif/core/*', 'chalk', 'cli-table3', 'string-width', 'cli-progress']
 /** What client and work are made of. */
 const MIDDLE = ['lib/jobs/*', 'lib/config/*', 'lib/hooks/*', 'node:*']
 

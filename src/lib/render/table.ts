@@ -7,6 +7,7 @@
  */
 import {Chalk, type ChalkInstance, supportsColor} from 'chalk'
 import Table from 'cli-table3'
+import stringWidth from 'string-width'
 
 export interface Column {
   head: string
@@ -62,7 +63,7 @@ export class TableDrawer {
   /** @returns 0 for a column that is left out */
   #fit(rows: readonly (readonly string[])[]): number[] {
     const widths = this.#columns.map(({head}, k) =>
-      rows.reduce((widest, row) => Math.max(widest, displayWidth(row[k]!)), head.length),
+      rows.reduce((widest, row) => Math.max(widest, stringWidth(row[k]!)), head.length),
     )
     const least = () =>
       widths.map((width, k) => (this.#columns[k]!.gives ? Math.min(width, LEAST_WIDTH) : width))
@@ -109,14 +110,3 @@ const NO_LINES = Object.fromEntries(
     ...['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'],
   ].map(name => [name, '']),
 )
-
-const WIDE =
-  /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]/u
-
-/** How many columns a terminal takes for it. */
-function displayWidth(text: string): number {
-  if (/^[ -~]*$/.test(text)) return text.length
-  let width = 0
-  for (const {segment} of new Intl.Segmenter().segment(text)) width += WIDE.test(segment) ? 2 : 1
-  return width
-}
