@@ -15,8 +15,9 @@ import type {Plugin, PluginContext} from './client/plugin.ts'
 import type {JobQueue} from './client/queue.ts'
 import {databasesName} from './config/settings.ts'
 import type {EventName, JobqEvents} from './hooks/events.ts'
-import {ServerError, UsageError} from './jobs/errors.ts'
+import {UsageError} from './jobs/errors.ts'
 import type {FuncCounts} from './jobs/job.ts'
+import {listenOn} from './jobs/listen.ts'
 import {
   type AttemptOutcome,
   DURATION_BUCKETS,
@@ -184,24 +185,12 @@ function described({name, labels, live, stored}: Metric, register: PromClient.Re
 }
 
 /** @throws ServerError if it can't listen there */
-async function serve(register: PromClient.Registry, host: string, port: number): Promise<Server> {
+function serve(register: PromClient.Registry, host: string, port: number): Promise<Server> {
   const server = createServer((request, response) => {
     if (request.url?.split('?', 1)[0] === '/metrics') void answer(register, response)
     else response.writeHead(404, {'content-type': 'text/plain'}).end('expected /metrics\n')
   })
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', cause =>
-      reject(
-        new ServerError(`can't listen on ${host}:${port} (${cause.message})`, {
-          hint: 'choose another port for prometheus()',
-          cause,
-        }),
-      ),
-    )
-    server.listen(port, host, resolve)
-  })
-  server.unref()
-  return server
+  return listenOn(server, host, port, 'choose another port for prometheus()')
 }
 
 /** A database that is out of reach fails the scrape: what is not known is not told. */

@@ -2,11 +2,11 @@
 
 import {EVENT_NAMES} from '../hooks/events.ts'
 import type {SupportOptions} from '../hooks/extensions.ts'
-import {describe} from '../jobs/describe.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
 import type {JobState, NewJob, RowRef} from '../jobs/job.ts'
 import {checkDue, dueOf} from '../jobs/new-job.ts'
-import {checkOptions, is, isObject} from '../jobs/options.ts'
+import {checkOptions, is} from '../jobs/options.ts'
+import {describe, isObject} from '../jobs/value.ts'
 import type {OpenOptions} from '../store/open.ts'
 import type {RetryChoice} from './retry.ts'
 

@@ -4,7 +4,7 @@ import {readFileSync} from 'node:fs'
 import {findPackageJSON} from 'node:module'
 import {basename} from 'node:path'
 import {pathToFileURL} from 'node:url'
-import {inspected} from '../jobs/inspected.ts'
+import {inspected} from '../jobs/value.ts'
 
 /** `FILE:LINE can't be loaded: why`, without the line where nothing tells it; and what to do, '' where nothing is known. */
 export function loadError(file: string, error: unknown): {message: string; hint: string} {

@@ -12,6 +12,7 @@ import {MAX_UINT32} from '../jobs/job.ts'
 import {ADMIN_PORT, checkFunc, parsePort, parseSize} from '../jobs/names.ts'
 import {SERIALIZERS} from '../jobs/serializers/serializers.ts'
 import {parseDuration} from '../jobs/time.ts'
+import {isObject} from '../jobs/value.ts'
 
 const count = (min: number, max = 10_000) =>
   v.pipe(v.number(), v.integer(`a whole number from ${min}`), v.minValue(min), v.maxValue(max))
@@ -101,7 +102,7 @@ const ConfigSchema = v.strictObject({
   hooks: v.optional(v.array(v.custom<Hook | string>(isThing, 'a hook, or the path of a module'))),
   plugins: v.optional(
     v.custom<PluginOptions>(
-      value => isObject(value) && !Array.isArray(value) && Object.values(value).every(isThing),
+      value => isObject(value) && Object.values(value).every(isThing),
       'an object: name to plugin, or to the path of a module',
     ),
   ),
@@ -236,10 +237,6 @@ function withoutSwitches(output: v.InferOutput<typeof ConfigSchema>): JobqConfig
     ...(adminHost === undefined ? {} : {adminHost}),
     ...(adminPort === undefined ? (admin ? {adminPort: ADMIN_PORT} : {}) : {adminPort}),
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }
 
 function camelCaseKeys(value: unknown): unknown {

@@ -11,7 +11,7 @@ import {
   type JobRequest,
   newJob,
 } from '../jobs/new-job.ts'
-import {isObject} from '../jobs/options.ts'
+import {isObject, kindOf} from '../jobs/value.ts'
 import type {Support} from './extensions.ts'
 import type {EnqueueCall, Hooks} from './hooks.ts'
 
@@ -95,7 +95,5 @@ export function jobOf(request: JobRequest, defaults: EnqueueDefaults, place: str
 
 function requestIn(request: unknown, place: string): JobRequest {
   if (isObject(request)) return request as unknown as JobRequest
-  throw new UsageError(
-    `${place}expected an object {func, arg, …}, got ${request === null ? 'null' : typeof request}`,
-  )
+  throw new UsageError(`${place}expected an object {func, arg, …}, got ${kindOf(request)}`)
 }

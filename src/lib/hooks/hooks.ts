@@ -10,10 +10,10 @@
  */
 import {closest} from '../jobs/closest.ts'
 import {ClosedError, HookError, UsageError} from '../jobs/errors.ts'
-import {inspected} from '../jobs/inspected.ts'
 import type {EnqueuedJob} from '../jobs/job.ts'
 import type {SerializerName} from '../jobs/serializers/serializers.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
+import {inspected, isThenable, kindOf} from '../jobs/value.ts'
 import type {Job} from '../jobs/worker.ts'
 
 export const HOOK_POINTS = [
@@ -234,7 +234,7 @@ function closedMeanwhile(place: Place): HookError | ClosedError {
 
 function checkHook(hook: unknown): asserts hook is Hook {
   if (typeof hook !== 'object' || hook === null)
-    throw new UsageError(`expected a hook, got ${hook === null ? 'null' : typeof hook}`, {
+    throw new UsageError(`expected a hook, got ${kindOf(hook)}`, {
       hint: `a hook is an object {name, ${HOOK_POINTS[0]}(call) {…}, …}`,
     })
   const {name} = hook as Partial<Hook>
@@ -259,10 +259,6 @@ function checkHook(hook: unknown): asserts hook is Hook {
 
 function isPoint(key: string): key is HookPoint {
   return (HOOK_POINTS as readonly string[]).includes(key)
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && typeof (value as {then?: unknown}).then === 'function'
 }
 
 function reasonOf(thrown: unknown): string {

@@ -2,6 +2,7 @@
 import {setTimeout as sleep} from 'node:timers/promises'
 import {PluginError} from '../jobs/errors.ts'
 import type {PluginOf} from '../jobs/plugins.ts'
+import {kindOf} from '../jobs/value.ts'
 import type {Job} from '../jobs/worker.ts'
 import type {Hook} from './hooks.ts'
 import type {Plugin, PluginContext} from './plugins.ts'
@@ -88,9 +89,7 @@ export class PluginSet {
 
 function checked(name: string, plugin: unknown): Plugin {
   if (typeof plugin !== 'object' || plugin === null)
-    throw new PluginError(
-      `plugin ${name}: expected an object, got ${plugin === null ? 'null' : typeof plugin}`,
-    )
+    throw new PluginError(`plugin ${name}: expected an object, got ${kindOf(plugin)}`)
   for (const key of ['start', 'stop', 'aroundWork', 'aroundEnqueue', 'forJob'] as const) {
     const value = (plugin as Plugin)[key] as unknown
     if (value !== undefined && typeof value !== 'function')

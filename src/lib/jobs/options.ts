@@ -1,31 +1,34 @@
 /** What an application's option objects may say: checked at the door, misspelt keys and wrong types alike. */
 import {closest} from './closest.ts'
-import {describe} from './describe.ts'
 import {UsageError} from './errors.ts'
 import {JOB_STATES, MAX_UINT32} from './job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
 import {SERIALIZERS} from './serializers/serializers.ts'
+import {describe, isObject} from './value.ts'
 
-type Check = (value: unknown, what: string) => void
+/** @param got how what was given is told */
+export type Check = (value: unknown, what: string, got?: typeof describe) => void
 
-const needs =
+export const needs =
   (expected: string, isRight: (value: unknown) => boolean): Check =>
-  (value, what) => {
-    if (!isRight(value)) throw new UsageError(`${what}: expected ${expected}, got ${describe(value)}`)
+  (value, what, got = describe) => {
+    if (!isRight(value)) throw new UsageError(`${what}: expected ${expected}, got ${got(value)}`)
   }
 
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-const isWhole = (value: unknown, from: number) => Number.isSafeInteger(value) && (value as number) >= from
+export const whole = (from: number, to = Number.MAX_SAFE_INTEGER): Check =>
+  needs(
+    `a whole number from ${from}${to < Number.MAX_SAFE_INTEGER ? ` to ${to}` : ''}`,
+    value => Number.isSafeInteger(value) && (value as number) >= from && (value as number) <= to,
+  )
 const isFrom0 = (value: unknown) => typeof value === 'number' && value >= 0
 
 /** The kinds of values that options have. */
 export const is = {
   text: needs('text', value => typeof value === 'string'),
   yesNo: needs('true or false', value => typeof value === 'boolean'),
-  count: needs('a whole number from 0', value => isWhole(value, 0)),
-  index: needs('a whole number from 1', value => isWhole(value, 1)),
-  port: needs('a whole number from 0 to 65535', value => isWhole(value, 0) && (value as number) <= 65_535),
+  count: whole(0),
+  index: whole(1),
+  port: whole(0, 65_535),
   seconds: needs('seconds from 0', isFrom0),
   delay: needs(`seconds from 0 to ${MAX_UINT32}`, value => isFrom0(value) && (value as number) <= MAX_UINT32),
   callback: needs('a function', value => typeof value === 'function'),
@@ -71,7 +74,12 @@ export const is = {
  * @param known each option's kind; undefined is as good as left out
  * @throws UsageError
  */
-export function checkOptions(options: unknown, what: string, known: Readonly<Record<string, Check>>): void {
+export function checkOptions(
+  options: unknown,
+  what: string,
+  known: Readonly<Record<string, Check>>,
+  got?: typeof describe,
+): void {
   const place = what === '' ? '' : `${what}: `
   if (!isObject(options))
     throw new UsageError(`${place}options: expected an object, got ${describe(options)}`, {
@@ -83,7 +91,7 @@ export function checkOptions(options: unknown, what: string, known: Readonly<Rec
       throw new UsageError(`${place}unknown option ${key}`, {
         hint: `did you mean ${closest(key, Object.keys(known))}? ${knownAre(known)}`,
       })
-    if (value !== undefined) check(value, `${place}${key}`)
+    if (value !== undefined) check(value, `${place}${key}`, got)
   }
 }
 

@@ -9,10 +9,11 @@
 import type {JobqConfig} from '../config/schema.ts'
 import type {Events} from '../hooks/events.ts'
 import {NO_SUPPORT, type Support} from '../hooks/extensions.ts'
-import {closest} from '../jobs/closest.ts'
 import {UsageError} from '../jobs/errors.ts'
 import type {ArgOf, FuncName, Functions} from '../jobs/functions.ts'
 import {checkFunc} from '../jobs/names.ts'
+import {type Check, checkOptions, is, needs, whole} from '../jobs/options.ts'
+import {isObject, kindOf} from '../jobs/value.ts'
 import type {OfJob, Worker} from '../jobs/worker.ts'
 import type {Store} from '../store/store.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
@@ -87,7 +88,7 @@ export async function workInline<F>(
   host: InlineHost,
   closing: AbortSignal,
 ): Promise<Summary> {
-  checkOptions(options)
+  checkInline(options)
   const {concurrency = 1, signal, onTrouble = () => {}} = options
   const {config, events, support = NO_SUPPORT} = host
   const workers = readyWorkers(options, config)
@@ -162,60 +163,41 @@ function readyWorkers(
       const overrides = (funcs && Object.hasOwn(funcs, func) && funcs[func]) || {}
       const object = typeof worker === 'function' ? {work: worker} : worker
       if (typeof object !== 'object' || object === null || !('work' in object))
-        throw mismatch(`workers.${func}`, 'a function, or a worker with work(job)', worker)
+        throw mismatch(`work: workers.${func}`, 'a function, or a worker with work(job)', worker)
       return [checkFunc(func, 'work: workers'), readyWorker(object, overrides, `workers.${func}`, serializer)]
     }),
   )
 }
 
-type Check = [expected: string, isRight: (value: unknown) => boolean]
-const whole = (min: number, max = Number.MAX_SAFE_INTEGER): Check => [
-  `a whole number from ${min}${max < Number.MAX_SAFE_INTEGER ? ` to ${max}` : ''}`,
-  value => Number.isInteger(value) && (value as number) >= min && (value as number) <= max,
-]
-const seconds: Check = [
-  'seconds from 0',
-  value => typeof value === 'number' && value >= 0 && value < Infinity,
-]
-const CHECKS: Record<keyof InlineOptions, Check> = {
-  workers: ['an object of workers', value => typeof value === 'object' && !Array.isArray(value)],
-  abilities: ['an array of functions', value => Array.isArray(value)],
+const seconds = needs('seconds from 0', value => typeof value === 'number' && value >= 0 && value < Infinity)
+const WORKERS = 'an object of workers'
+const MODES: readonly unknown[] = ['forever', 'drain', 'once']
+const KNOWN: Record<keyof InlineOptions, Check> = {
+  workers: needs(WORKERS, isObject),
+  abilities: needs('an array of functions', Array.isArray),
   concurrency: whole(1, 10_000),
   prefetch: whole(0, 10_000),
-  signal: ['an AbortSignal', value => value instanceof AbortSignal],
-  mode: [
-    "'forever', 'drain' or 'once'",
-    value => value === 'forever' || value === 'drain' || value === 'once',
-  ],
-  maxJobs: whole(1),
+  signal: is.signal,
+  mode: needs("'forever', 'drain' or 'once'", value => MODES.includes(value)),
+  maxJobs: is.index,
   maxTime: seconds,
   workDelay: seconds,
   shutdownTimeout: seconds,
-  fair: ['true or false', value => typeof value === 'boolean'],
-  onTrouble: ['a function', value => typeof value === 'function'],
+  fair: is.yesNo,
+  onTrouble: is.callback,
 }
 
-function checkOptions(options: unknown): asserts options is InlineOptions<never> {
-  if (typeof options !== 'object' || options === null) throw mismatch('', 'an object with workers', options)
-  for (const [key, value] of Object.entries(options)) {
-    if (!Object.hasOwn(CHECKS, key))
-      throw new UsageError(`work: unknown option ${key}`, {
-        hint: `did you mean ${closest(key, Object.keys(CHECKS))}?`,
-      })
-    const [expected, isRight] = CHECKS[key as keyof InlineOptions]
-    if (value !== undefined && !(value !== null && isRight(value))) throw mismatch(key, expected, value)
-  }
-  if (!('workers' in options) || options.workers === undefined)
-    throw mismatch('workers', CHECKS.workers[0], undefined)
+function checkInline(options: unknown): asserts options is InlineOptions<never> {
+  if (!isObject(options)) throw mismatch('work', 'an object with workers', options)
+  checkOptions(options, 'work', KNOWN, given)
+  if (options.workers === undefined) throw mismatch('work: workers', WORKERS, undefined)
 }
 
-function mismatch(key: string, expected: string, got: unknown): UsageError {
-  const what = typeof got === 'number' || typeof got === 'string' ? JSON.stringify(got) : kindOf(got)
-  return new UsageError(`work: ${key ? `${key}: ` : ''}expected ${expected}, got ${what}`)
+function mismatch(what: string, expected: string, got: unknown): UsageError {
+  return new UsageError(`${what}: expected ${expected}, got ${given(got)}`)
 }
 
-function kindOf(value: unknown): string {
-  if (value === undefined) return 'none'
-  if (value === null) return 'null'
-  return Array.isArray(value) ? 'an array' : typeof value
+function given(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'string') return JSON.stringify(value)
+  return value === undefined ? 'none' : Array.isArray(value) ? 'an array' : kindOf(value)
 }

@@ -9,6 +9,7 @@ import {checkFunc, checkPriority, checkUniqkey} from '../../jobs/names.ts'
 import {jsonFromInput, jsonPacker} from '../../jobs/serializers/input.ts'
 import {checkSize, noArg, textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {parseDelay, parseTime, unixTime} from '../../jobs/time.ts'
+import {describe, isObject} from '../../jobs/value.ts'
 import {jsonMembers} from './json-members.ts'
 import {openLines, unreadable} from './line-source.ts'
 import {readLines} from './lines.ts'
@@ -100,7 +101,7 @@ const ONE_JOB = 'every line is one job, such as {"func":"Notify","arg":{}}'
 function batchJob(line: string | Buffer, number: number, pack: Pack, none: StoredArg): NewJob {
   const what = `line ${number}`
   const {text, value} = jsonFromInput(line, what, ONE_JOB)
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
+  if (!isObject(value))
     throw new ArgumentError(`${what}: expected an object, got ${kind(value)}`, {hint: ONE_JOB})
   const arg = rawArg(text, what)
   const {func, uniqkey = null, priority = 0, delay, run_after} = value as BatchFields
@@ -152,7 +153,5 @@ function timeOf(time: unknown, what: string): NewJob['due'] {
 }
 
 function kind(value: unknown): string {
-  if (value === undefined) return 'none'
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' && value !== null ? 'an object' : JSON.stringify(value).slice(0, 40)
+  return value === undefined ? 'none' : describe(value)
 }

@@ -1,6 +1,7 @@
 /** Stored bytes to what a worker gets. */
 import {isUtf8} from 'node:buffer'
 import {ArgumentError} from '../errors.ts'
+import {kindOf} from '../value.ts'
 import {isNoArg, isPlainText, type SerializerName, utf8} from './serializers.ts'
 
 /** What a worker gets to see of stored bytes. @throws ArgumentError if they are not of that serializer */
@@ -49,7 +50,7 @@ function mapKeyConverter(key: unknown): string | number {
   if (key instanceof Uint8Array) return Buffer.from(key).toString('utf8')
   if (typeof key === 'string' || typeof key === 'number') return key
   if (typeof key === 'bigint') return String(key)
-  throw new Error(`a map's key should be text or a number, but is ${key === null ? 'null' : typeof key}`)
+  throw new Error(`a map's key should be text or a number, but is ${kindOf(key)}`)
 }
 
 /** Storable's freeze and nfreeze begin with a version byte pair; `pst0` is its file form. */

@@ -9,6 +9,7 @@
 import type {Connection} from 'mysql2'
 import {JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {classOf} from '../../jobs/value.ts'
 import {
   bound,
   type Link,
@@ -251,10 +252,10 @@ function connectionOf(value: unknown): Connection {
   const wrapped = (value as {connection?: unknown} | null | undefined)?.connection
   if (isConnection(wrapped)) return wrapped
   if (typeof (value as {getConnection?: unknown} | null | undefined)?.getConnection === 'function')
-    throw new TransactionError(`expected a connection in a transaction, got ${kindOf(value)}`, {
+    throw new TransactionError(`expected a connection in a transaction, got ${classOf(value)}`, {
       hint: 'a pool sends each statement where it likes: take one with `await pool.getConnection()`',
     })
-  throw new TransactionError(`expected a connection of mysql2, got ${kindOf(value)}`, {
+  throw new TransactionError(`expected a connection of mysql2, got ${classOf(value)}`, {
     hint: 'the queue is in MySQL: give the connection itself, not what wraps it',
     isElsewhere: true,
   })
@@ -272,11 +273,6 @@ function isConnection(value: unknown): value is Connection {
     typeof connection.beginTransaction === 'function' &&
     typeof connection.promise === 'function' // what has none is the wrapper with promises
   )
-}
-
-function kindOf(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
-  return value.constructor?.name ? `a ${value.constructor.name}` : 'an object'
 }
 
 /** Without autocommit the first statement begins one. @throws TransactionError */

@@ -1,6 +1,7 @@
 /** The server's and the network's errors in a user's words; never with a password, whatever they came with. */
 import {ArgumentError, JobqError, StoreError} from '../../jobs/errors.ts'
 import {PasswordRefused} from '../shared/peer.ts'
+import {mayBeStored as uncertain} from '../shared/uncertain.ts'
 
 /** What mysql2 throws: the server's errno (its own of MariaDB have no code there), or the system's or the protocol's code. */
 export interface MysqlError extends Error {
@@ -153,13 +154,7 @@ export function explain(name: string, error: unknown): unknown {
 
 /** @param what such as `the job` */
 export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
-  const how = isCancelled(cause)
-    ? `${name} has cancelled it midway`
-    : `the connection to ${name} broke before it answered`
-  return new StoreError('UNCERTAIN', `${how}: ${what} may have been stored`, {
-    hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice',
-    cause,
-  })
+  return uncertain(name, what, cause, isCancelled(cause) ? `${name} has cancelled it midway` : undefined)
 }
 
 function isOutOfReach(code: string, errno: number): boolean {

@@ -8,9 +8,10 @@
  */
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {mayBeStored} from '../shared/uncertain.ts'
 import {findDuplicates, insertMany, makeFuncs} from './bulk.ts'
 import type {Link, Send} from './connections.ts'
-import {explain, isDead, isLost, isOfData, isPassing, mayBeStored} from './errors.ts'
+import {explain, isDead, isLost, isOfData, isPassing} from './errors.ts'
 import {checkJob, findDuplicate, insertOne} from './insert.ts'
 import type {Sweeper} from './side-tables.ts'
 

@@ -8,6 +8,7 @@
  */
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {classOf} from '../../jobs/value.ts'
 import type {Link, Reply, Send, Value} from './connections.ts'
 import {explain, isDead, stateOf} from './errors.ts'
 import {
@@ -243,18 +244,13 @@ function clientOf(value: unknown): Client {
       hint: 'a pool sends each statement where it likes: take one with `await pool.connect()`',
     })
   if (!isObject || typeof client.query !== 'function' || typeof client.escapeLiteral !== 'function')
-    throw new TransactionError(`expected a Client or PoolClient of pg, got ${kindOf(value)}`, {
+    throw new TransactionError(`expected a Client or PoolClient of pg, got ${classOf(value)}`, {
       hint: 'the queue is in PostgreSQL: give the client itself, not what wraps it',
       isElsewhere: true,
     })
   if (client.processID === null)
     throw new TransactionError('the client is not connected', {hint: 'call `await client.connect()` first'})
   return client as unknown as Client
-}
-
-function kindOf(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
-  return value.constructor?.name ? `a ${value.constructor.name}` : 'an object'
 }
 
 function elsewhere(name: string, own: string, theirs: string): TransactionError {

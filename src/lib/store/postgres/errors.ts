@@ -135,15 +135,6 @@ export function explain(name: string, error: unknown): unknown {
   return error
 }
 
-/** For what must not be repeated elsewhere: a code that does not say "out of reach". */
-export function mayBeStored(name: string, what: string, cause: unknown): StoreError {
-  return new StoreError(
-    'UNCERTAIN',
-    `the connection to ${name} broke before it answered: ${what} may have been stored`,
-    {hint: 'look with `jobq list` before you enqueue again; with a uniqkey nothing is stored twice', cause},
-  )
-}
-
 /** SQLSTATE, or the system's code; empty where there is none. */
 export function stateOf(error: unknown): string {
   const code = (error as PostgresError | null)?.code

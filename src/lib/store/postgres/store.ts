@@ -16,6 +16,7 @@ import {
   TRIED_ROWS,
 } from '../../jobs/job.ts'
 import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
+import {mayBeStored} from '../shared/uncertain.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
 import {Together} from './batcher.ts'
@@ -30,7 +31,7 @@ import {
   type Statement,
   type Value,
 } from './connections.ts'
-import {explain, isLost, mayBeStored} from './errors.ts'
+import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
 import {missingIn, prepare} from './prepare.ts'
 import {PostgresReads} from './reads.ts'

@@ -1,6 +1,8 @@
 /** A caller's own transaction, where there are several databases: the job goes where that is. */
+import {isSqlite} from '../../jobs/connections.ts'
 import {TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+
 import type {Database, Databases} from './database.ts'
 
 /** @throws TransactionError if that is none of them */
@@ -9,7 +11,7 @@ export function enqueueWithin(
   connection: unknown,
   job: NewJob,
 ): EnqueuedJob | Promise<EnqueuedJob> {
-  const isLocal = typeof connection === 'object' && connection !== null && 'inTransaction' in connection
+  const isLocal = isSqlite(connection)
   const candidates = [...databases].filter(({driver}) => (driver === 'sqlite') === isLocal)
   return isLocal ? withinNow(candidates, connection, job) : withinLater(candidates, connection, job)
 }

@@ -7,6 +7,7 @@
 import type {Database} from 'better-sqlite3'
 import {StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
+import {classOf} from '../../jobs/value.ts'
 import {fileOf, type LinkOptions, SqliteLink} from './connection.ts'
 import {SqliteInsert} from './insert.ts'
 
@@ -99,7 +100,7 @@ export class SqliteWithin {
 /** @throws TransactionError */
 function inTransaction(connection: unknown): Database {
   if (!isDatabase(connection))
-    throw new TransactionError(`expected a Database of better-sqlite3, got ${kindOf(connection)}`, {
+    throw new TransactionError(`expected a Database of better-sqlite3, got ${classOf(connection)}`, {
       hint: 'the queue is in SQLite: give the Database itself, not what wraps it',
       isElsewhere: true,
     })
@@ -118,9 +119,4 @@ function isDatabase(value: unknown): value is Database {
     typeof db.open === 'boolean' &&
     typeof db.inTransaction === 'boolean'
   )
-}
-
-function kindOf(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
-  return value.constructor?.name ? `a ${value.constructor.name}` : 'an object'
 }

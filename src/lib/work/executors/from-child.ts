@@ -4,6 +4,7 @@
  */
 import {MAX_ARG_BYTES, MAX_UINT32} from '../../jobs/job.ts'
 import {checkFunc, checkUniqkey} from '../../jobs/names.ts'
+import {isObject} from '../../jobs/value.ts'
 import type {Bytes, FromChild, LoadedWorker, WireNewJob, WireOutcome} from './protocol.ts'
 
 /** @returns null for nonsense */
@@ -114,10 +115,6 @@ function isDelay(value: unknown): boolean {
 
 function isListOf(value: unknown, is: (item: Fields) => boolean): boolean {
   return Array.isArray(value) && value.every(item => isObject(item) && is(item))
-}
-
-function isObject(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function isText(value: unknown): value is string {

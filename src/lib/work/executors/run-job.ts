@@ -10,11 +10,11 @@ import type {PluginSet} from '../../hooks/plugin-set.ts'
 import type {AttemptEnd} from '../../hooks/plugins.ts'
 import {closest} from '../../jobs/closest.ts'
 import {HookError, JobqError, PluginError, WorkerError} from '../../jobs/errors.ts'
-import {inspected} from '../../jobs/inspected.ts'
 import type {JobRow, Outcome} from '../../jobs/job.ts'
 import type {PluginOf} from '../../jobs/plugins.ts'
 import {decodeArg, decodeNow} from '../../jobs/serializers/decode.ts'
 import {SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
+import {inspected, isThenable} from '../../jobs/value.ts'
 import type {Job, Replacement, Worker} from '../../jobs/worker.ts'
 import {LIBRARY} from '../../own-modules.ts'
 import {DEFAULT_GRAB_FOR, retryIn} from './executor.ts'
@@ -316,10 +316,6 @@ function message(error: unknown, causes: number): string {
 /** Frames of Node and of these files say nothing to a worker's author. */
 function isOwnFrame(line: string): boolean {
   return /^\s+at /.test(line) && (/[ (]node:/.test(line) || line.includes(LIBRARY.href))
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }
 
 function describe(value: unknown, limit = 60): string {

@@ -3,13 +3,13 @@
  * connection is closed. Nothing is read. A client that does not take its line is cut off after a moment.
  */
 import {createServer, type Server} from 'node:net'
-import {ServerError} from '../../jobs/errors.ts'
+import {listenOn} from '../../jobs/listen.ts'
 
 const CLIENT_MS = 2000
 const MAX_CLIENTS = 64
 
 /** @throws ServerError if it can't listen there */
-export async function serveScoreboard(line: () => string, host: string, port: number): Promise<Server> {
+export function serveScoreboard(line: () => string, host: string, port: number): Promise<Server> {
   const server = createServer({pauseOnConnect: true}, socket => {
     socket.on('error', () => {}) // the client is gone: there is nothing to tell it
     socket.setTimeout(CLIENT_MS, () => socket.destroy())
@@ -17,17 +17,5 @@ export async function serveScoreboard(line: () => string, host: string, port: nu
     socket.resume() // what it sends is thrown away, so that its close is noticed
   })
   server.maxConnections = MAX_CLIENTS
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', cause =>
-      reject(
-        new ServerError(`can't listen on ${host}:${port} (${cause.message})`, {
-          hint: 'choose another --admin-port',
-          cause,
-        }),
-      ),
-    )
-    server.listen(port, host, resolve)
-  })
-  server.unref()
-  return server
+  return listenOn(server, host, port, 'choose another --admin-port')
 }
