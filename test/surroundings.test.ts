@@ -102,8 +102,9 @@ describe('a TMPDIR that nothing can be made in', {concurrency: 4}, () => {
       const bulk = ['enqueue', 'F', '--db', 'jobs.db', '--args-from']
       home.write('args', '1\n'.repeat(2000))
       assert.deepEqual(await home.jobq([...bulk, 'args'], {env}), printed(2000))
-      const piped = await home.jobq([...bulk, '-'], {env, stdin: '1\n'})
-      assertOneLine(piped, {exit: 1, says: [`no room in ${TMPDIR}`, 'TMPDIR']})
+      assert.deepEqual(await home.jobq([...bulk, '-'], {env, stdin: '1\n'}), printed(1))
+      const many = await home.jobq([...bulk, '-'], {env, stdin: '1\n'.repeat(50_000)})
+      assertOneLine(many, {exit: 1, says: [`no file can be made in ${TMPDIR}`, 'set TMPDIR']})
       const worked = await home.jobq(['work', '--once', '--db', 'jobs.db', '--exec', 'F=true'], {env})
       assert.deepEqual([worked.code, /defect/.test(worked.stderr)], [0, false], worked.stderr)
     })

@@ -342,13 +342,14 @@ describe('where the lines come from', {concurrency: 4}, () => {
   test('a slow writer on standard input does not hold the lock', async t => {
     const home = await prepared(t)
     const slow = home.start([...ARGS, '-'], {stdin: 'open'})
-    slow.child.stdin!.write('1\n')
+    slow.child.stdin!.write('1\n'.repeat(MANY))
     await spooling(slow.pid)
     assert.deepEqual(await home.jobq(['enqueue', 'Other', '--db', 'jobs.db']), printed(2))
     slow.child.stdin!.end('2\n')
     assert.deepEqual(await once(slow.child, 'exit'), [0, null])
-    const funcs = home.jobs().map(({func}) => func)
-    assert.deepEqual(funcs, ['Before', 'Other', 'F', 'F'])
+    const jobs = home.jobs().map(({func, bytes}) => `${func} ${bytes}`)
+    assert.deepEqual(jobs.slice(0, 3), ['Before null', 'Other null', 'F 1'])
+    assert.deepEqual([jobs.length, jobs.at(-1)], [MANY + 3, 'F 2'])
   })
 
   test('nor does one on a named pipe', async t => {
@@ -357,13 +358,29 @@ describe('where the lines come from', {concurrency: 4}, () => {
     execFileSync('mkfifo', [pipe])
     const slow = home.start([...BATCH, pipe])
     const writer = createWriteStream(pipe)
-    writer.write('{"func":"A"}\n')
+    writer.write('{"func":"A"}\n'.repeat(MANY))
     await spooling(slow.pid)
     assert.deepEqual(await home.jobq(['enqueue', 'Other', '--db', 'jobs.db']), printed(2))
     writer.end('{"func":"B"}\n')
     assert.deepEqual(await once(slow.child, 'exit'), [0, null])
     const funcs = home.jobs().map(({func}) => func)
-    assert.deepEqual(funcs, ['Before', 'Other', 'A', 'B'])
+    assert.deepEqual(funcs.slice(0, 3), ['Before', 'Other', 'A'])
+    assert.deepEqual([funcs.length, funcs.at(-1)], [MANY + 3, 'B'])
+  })
+
+  test('a line that is wrong is told at once, though whoever writes to the pipe goes on', async t => {
+    const home = await prepared(t)
+    const piped = home.start([...ARGS, '-'], {stdin: 'open'})
+    piped.child.stdin!.write('{wrong\n')
+    assert.deepEqual(await once(piped.child, 'exit'), [2, null])
+    const pipe = home.path('pipe')
+    execFileSync('mkfifo', [pipe])
+    const named = home.start([...ARGS, pipe])
+    const writer = createWriteStream(pipe)
+    writer.write('{wrong\n')
+    assert.deepEqual(await once(named.child, 'exit'), [2, null])
+    writer.destroy()
+    assert.equal(home.jobs().length, 1)
   })
 
   test('what is kept of standard input is gone, however it ends', async t => {
@@ -371,7 +388,7 @@ describe('where the lines come from', {concurrency: 4}, () => {
     const temp = home.path('tmp')
     home.write('tmp/.keep', '')
     const slow = home.start([...ARGS, '-'], {stdin: 'open', env: {TMPDIR: temp}})
-    slow.child.stdin!.write('1\n')
+    slow.child.stdin!.write('1\n'.repeat(MANY))
     await spooling(slow.pid)
     slow.kill('SIGKILL')
     await once(slow.child, 'exit')
@@ -424,13 +441,16 @@ async function enqueueOne(home: Home): Promise<void> {
   assert.deepEqual(await home.jobq(['enqueue', 'Before', '--db', 'jobs.db']), printed(1))
 }
 
-/** Waits until the process keeps lines in a file that has no name any more. */
+/** So many jobs are not kept in memory. */
+const MANY = 50_000
+
+/** Waits until the process keeps jobs in a file that has no name any more. */
 async function spooling(pid: number): Promise<void> {
   const folder = `/proc/${pid}/fd`
-  await until('the lines are being kept', () =>
+  await until('the jobs are being kept', () =>
     readdirSync(folder).some(fd => {
       try {
-        return /jobq-lines-.*\(deleted\)$/.test(readlinkSync(`${folder}/${fd}`))
+        return /jobq-jobs-.*\(deleted\)$/.test(readlinkSync(`${folder}/${fd}`))
       } catch {
         return false // closed meanwhile
       }

@@ -1,9 +1,7 @@
 /**
- * What an enqueueMany's source gives, read to its end before anything is sent: a transaction can then start over after a
- * deadlock, and is open no longer than it must be, however slow the source is.
- *
- * A few jobs are kept in memory; from some megabytes on they go to a file without a name, of which nothing is left
- * whatever becomes of this process.
+ * The source of an enqueueMany, read to its end before anything is stored: a transaction is open no longer than it must
+ * be, however slow the source is, and can start over. From some megabytes on the jobs go to a file without a name, of
+ * which nothing is left whatever becomes of this process.
  */
 import {type FileHandle, open, unlink} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
@@ -16,7 +14,7 @@ import type {NewJob} from '../jobs/job.ts'
 
 /** A stretch is what is handled at once: so many jobs, or so many bytes of arguments. */
 const STRETCH_JOBS = 1000
-const STRETCH_BYTES = 1 << 19
+const STRETCH_BYTES = 1 << 20
 /** What is kept in memory, in bytes of arguments; a job without one counts as some as well. */
 const MEMORY_BYTES = 8 << 20
 const JOB_BYTES = 200
@@ -66,14 +64,7 @@ export class Spool {
       this.#file ??= await openNameless()
       for (const stretch of stretches) await this.#write(serialize(stretch))
     } catch (cause) {
-      throw new StoreError(
-        'FULL',
-        `can't keep the jobs in ${tmpdir()} until all are read (${(cause as Error).message})`,
-        {
-          hint: 'make room there, or let TMPDIR name another folder; nothing was stored',
-          cause,
-        },
-      )
+      throw noRoom(cause)
     }
   }
 
@@ -98,53 +89,54 @@ export class Spool {
 
 /** It is gone from its folder as soon as it is open: arguments are no one else's business. */
 async function openNameless(): Promise<FileHandle> {
-  const path = join(tmpdir(), `jobq-${process.pid}-${Math.random().toString(36).slice(2)}`)
+  const path = join(tmpdir(), `jobq-jobs-${process.pid}-${Math.random().toString(36).slice(2)}`)
   const file = await open(path, 'wx+', 0o600)
   await unlink(path)
   return file
 }
 
-async function* stretches(source: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
-  const stretch = new Stretch()
+function noRoom(cause: unknown): StoreError {
+  const {code, message} = cause as NodeJS.ErrnoException
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+  return new StoreError(
+    'FULL',
+    `${isFull ? 'no room' : 'no file can be made'} in ${tmpdir()} to keep the jobs until all are read (${message})`,
+    {hint: 'set TMPDIR to a folder with more room; nothing was stored', cause},
+  )
+}
+
+/** A source as it is read; the event loop is kept for SLICE_MS at a time. */
+export async function* stretches(source: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
+  let stretch: NewJob[] = []
+  let bytes = 0
+  let sliceEnd = monotonic() + SLICE_MS
+  const add = (job: NewJob) => {
+    stretch.push(job)
+    bytes += job.arg?.length ?? 0
+  }
+  const isFull = () => stretch.length >= STRETCH_JOBS || bytes >= STRETCH_BYTES
+  const cut = () => {
+    const full = stretch
+    ;[stretch, bytes] = [[], 0]
+    return full
+  }
+  const rest = async () => {
+    await breathe()
+    sliceEnd = monotonic() + SLICE_MS
+  }
   // `for await` would do for both, but takes a promise for each job
   if (Symbol.asyncIterator in source) {
     for await (const job of source) {
-      if (stretch.add(job)) yield stretch.cut()
-      if (stretch.hasTakenLong()) await breathe()
+      add(job)
+      if (isFull()) yield cut()
+      if (monotonic() > sliceEnd) await rest()
     }
   } else {
     for (const job of source) {
-      if (stretch.add(job)) yield stretch.cut()
-      if (stretch.hasTakenLong()) await breathe()
+      add(job)
+      if (isFull()) yield cut()
+      if (monotonic() > sliceEnd) await rest()
     }
   }
-  yield stretch.cut()
-}
-
-/** Jobs that follow each other in the source. */
-class Stretch {
-  #jobs: NewJob[] = []
-  #bytes = 0
-  #sliceEnd = monotonic() + SLICE_MS
-
-  /** @returns whether it is full */
-  add(job: NewJob): boolean {
-    this.#jobs.push(job)
-    this.#bytes += job.arg?.length ?? 0
-    return this.#jobs.length >= STRETCH_JOBS || this.#bytes >= STRETCH_BYTES
-  }
-
-  cut(): NewJob[] {
-    const jobs = this.#jobs
-    this.#jobs = []
-    this.#bytes = 0
-    return jobs
-  }
-
-  hasTakenLong(): boolean {
-    const now = monotonic()
-    if (now < this.#sliceEnd) return false
-    this.#sliceEnd = now + SLICE_MS
-    return true
-  }
+  if (stretch.length > 0) yield stretch
 }

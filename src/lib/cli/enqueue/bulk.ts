@@ -3,7 +3,7 @@
  * line while they are stored: what is wrong is named by line and field.
  */
 import {setFlagsFromString} from 'node:v8'
-import {ArgumentError, JobqError, UsageError} from '../../jobs/errors.ts'
+import {ArgumentError, UsageError} from '../../jobs/errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../../jobs/job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../../jobs/names.ts'
 import {jsonFromInput, jsonPacker} from '../../jobs/serializers/input.ts'
@@ -11,18 +11,15 @@ import {checkSize, noArg, textOrBytes} from '../../jobs/serializers/serializers.
 import {parseDelay, parseTime, unixTime} from '../../jobs/time.ts'
 import {describe, isObject} from '../../jobs/value.ts'
 import {jsonMembers} from './json-members.ts'
-import {openLines, unreadable} from './line-source.ts'
-import {readLines} from './lines.ts'
+import {openLines} from './lines.ts'
 import {type EnqueueRequest, funcOf, only, optionsOf, serializerOf} from './request.ts'
 
-/** The jobs, to be read once and at once. */
+/** The jobs, to be read once. */
 export interface JobSource extends Disposable {
-  jobs: Iterable<NewJob>
+  jobs: Iterable<NewJob> | AsyncIterable<NewJob>
   /** The line that was read last. */
   line(): number
 }
-
-type Line = [number: number, text: string | Buffer]
 
 /**
  * Lines die young. V8 would let the space they are made in grow and grow: 40 MB more for a million lines, and no faster.
@@ -32,27 +29,22 @@ export async function openJobs(request: EnqueueRequest): Promise<JobSource> {
   setFlagsFromString('--semi-space-growth-factor=1')
   only(request, 'arg', 'arg-file', 'args-from', 'batch')
   const pack = serializerOf(request) === 'msgpack' ? await jsonPacker() : null
-  const fromLines = request.batch === undefined ? argLines(request, pack) : batchLines(request, pack)
-  const file = (request['args-from'] ?? request.batch)!
-  const source = await openLines(file)
-  let line = 0
-  function* lines(): Generator<Line> {
-    // A job's line is longer than its argument: by its other fields, and by what JSON puts around them
-    const limit = MAX_ARG_BYTES + (request.batch === undefined ? 0 : 65_536)
-    try {
-      for (const text of readLines(source.fd, limit)) yield [++line, text]
-    } catch (error) {
-      if (error instanceof JobqError || (error as NodeJS.ErrnoException).syscall === undefined) throw error
-      throw unreadable(file, error)
-    }
-  }
-  return {jobs: fromLines(lines()), line: () => line, [Symbol.dispose]: source[Symbol.dispose]}
+  const isBatch = request.batch !== undefined
+  const toJob = isBatch ? batchLine(request, pack) : argLine(request, pack)
+  // A job's line is longer than its argument: by its other fields, and by what JSON puts around them
+  const lines = openLines((request['args-from'] ?? request.batch)!, MAX_ARG_BYTES + (isBatch ? 65_536 : 0))
+  let number = 0
+  const jobs = lines.map(line => toJob(line, `line ${++number}`))
+  return {jobs, line: () => number, [Symbol.dispose]: lines[Symbol.dispose]}
 }
+
+/** A line to the job that it asks for. @param what the line's name, for messages */
+type ToJob = (line: string | Buffer, what: string) => NewJob
 
 /** A checked argument to what is stored, where that is not the text itself. */
 type Pack = ((text: string, what: string) => StoredArg) | null
 
-function argLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>) => Iterable<NewJob> {
+function argLine(request: EnqueueRequest, pack: Pack): ToJob {
   if (request.uniqkey !== undefined)
     throw new UsageError(
       '--uniqkey: expected none with --args-from, since only its first line could be stored',
@@ -63,9 +55,7 @@ function argLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>) 
   const serializer = serializerOf(request)
   const packed = (line: string | Buffer, what: string) => pack!(jsonLine(line, what), what)
   const argOf = {json: jsonLine, msgpack: packed, none: bytesLine}[serializer]
-  return function* (lines) {
-    for (const [number, line] of lines) yield {func, arg: argOf(line, `line ${number}`), ...options}
-  }
+  return (line, what) => ({func, arg: argOf(line, what), ...options})
 }
 
 function jsonLine(line: string | Buffer, what: string): string {
@@ -78,7 +68,7 @@ function bytesLine(line: string | Buffer, what: string): string | Uint8Array {
   return textOrBytes(checkSize(line, what))
 }
 
-function batchLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>) => Iterable<NewJob> {
+function batchLine(request: EnqueueRequest, pack: Pack): ToJob {
   const own = ['func', 'serializer', 'uniqkey', 'priority', 'delay', 'at', 'if-absent'] as const
   const odd = own.find(key => request[key] !== undefined)
   if (odd)
@@ -87,10 +77,8 @@ function batchLines(request: EnqueueRequest, pack: Pack): (lines: Iterable<Line>
       {hint: odd === 'if-absent' ? 'enqueue such jobs one by one' : 'every line says it for itself'},
     )
   const none = noArg(serializerOf(request))
-  return function* (lines) {
-    const tracked = request.tracked ? {tracked: true} : {}
-    for (const [number, line] of lines) yield {...batchJob(line, number, pack, none), ...tracked}
-  }
+  const tracked = request.tracked ? {tracked: true} : {}
+  return (line, what) => ({...batchJob(line, what, pack, none), ...tracked})
 }
 
 const BATCH_FIELDS = ['func', 'arg', 'uniqkey', 'priority', 'delay', 'run_after'] as const
@@ -98,8 +86,7 @@ type BatchFields = Partial<Record<(typeof BATCH_FIELDS)[number], unknown>>
 
 const ONE_JOB = 'every line is one job, such as {"func":"Notify","arg":{}}'
 
-function batchJob(line: string | Buffer, number: number, pack: Pack, none: StoredArg): NewJob {
-  const what = `line ${number}`
+function batchJob(line: string | Buffer, what: string, pack: Pack, none: StoredArg): NewJob {
   const {text, value} = jsonFromInput(line, what, ONE_JOB)
   if (!isObject(value))
     throw new ArgumentError(`${what}: expected an object, got ${kind(value)}`, {hint: ONE_JOB})

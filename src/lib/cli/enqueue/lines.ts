@@ -1,48 +1,118 @@
 /**
- * A file's lines, one after the other, in flat memory and without waiting: a bulk enqueue reads them with the store's
- * lock held. Lines that are not UTF-8 come as their bytes.
+ * A file's lines, one after the other, in flat memory. What lies on a disk is read without waiting. A pipe, a terminal
+ * or a socket gives them when it has them: the store keeps them until all are there, so that a slow writer holds no
+ * lock. Lines that are not UTF-8 come as their bytes.
  */
 import {isUtf8} from 'node:buffer'
-import {readSync} from 'node:fs'
-import {ArgumentError} from '../../jobs/errors.ts'
+import {closeSync, createReadStream, fstatSync, openSync, readSync, type Stats} from 'node:fs'
+import {Socket} from 'node:net'
+import type {Readable} from 'node:stream'
+import {ArgumentError, UsageError} from '../../jobs/errors.ts'
 
 /** Larger blocks are no faster, and make V8 keep a larger young generation: 204 MB at 1 MiB, 115 at 64 KiB. */
 const BLOCK = 1 << 16
 const NEWLINE = 10
 
+export interface Lines extends Disposable {
+  /** Each line as `toLine` makes it, to be read once. @throws UsageError if it can't be read; what toLine throws */
+  map<To>(toLine: (line: string | Buffer) => To): Iterable<To> | AsyncIterable<To>
+}
+
 /**
- * @param fd an open file, read from where it stands
+ * @param file a path, or - for standard input
  * @param limit the most bytes a line may have
- * @throws ArgumentError for a longer one; the system's errors
+ * @throws UsageError if it can't be read; while it is read ArgumentError for a longer line
  */
-export function* readLines(fd: number, limit: number): Generator<string | Buffer> {
+export function openLines(file: string, limit: number): Lines {
+  const split = splitter(limit)
+  try {
+    const fd = file === '-' ? process.stdin.fd : openSync(file, 'r')
+    const stat = fstatSync(fd)
+    if (stat.isDirectory()) throw new Error('it is a folder')
+    if (!stat.isFile()) {
+      const blocks = file === '-' ? process.stdin : streamOf(fd, stat)
+      return {
+        map: toLine => linesLater(blocks, split, toLine, file),
+        [Symbol.dispose]: () => blocks.destroy(),
+      }
+    }
+    return {
+      map: toLine => linesNow(fd, split, toLine, file),
+      [Symbol.dispose]: () => file === '-' || closeSync(fd),
+    }
+  } catch (cause) {
+    throw unreadable(file, cause)
+  }
+}
+
+/** A file's stream reads a pipe on a thread, where nothing can take it back: jobq would end only with who writes there. */
+function streamOf(fd: number, stat: Stats): Readable {
+  return stat.isFIFO() ? new Socket({fd, readable: true, writable: false}) : createReadStream('', {fd})
+}
+
+export function unreadable(file: string, cause: unknown): UsageError {
+  const name = file === '-' ? 'standard input' : JSON.stringify(file)
+  return new UsageError(`can't read ${name} (${(cause as Error).message})`, {cause, hint: 'check the path'})
+}
+
+function* linesNow<To>(
+  fd: number,
+  split: Splitter,
+  toLine: (line: string | Buffer) => To,
+  file: string,
+): Generator<To> {
   const block = Buffer.allocUnsafe(BLOCK)
+  for (let size = -1; size !== 0; ) {
+    try {
+      size = readSync(fd, block)
+    } catch (cause) {
+      throw unreadable(file, cause)
+    }
+    for (const line of split(block.subarray(0, size))) yield toLine(line)
+  }
+}
+
+async function* linesLater<To>(
+  blocks: AsyncIterable<Buffer>,
+  split: Splitter,
+  toLine: (line: string | Buffer) => To,
+  file: string,
+): AsyncGenerator<To> {
+  try {
+    for await (const block of blocks) for (const line of split(block)) yield toLine(line)
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).syscall === undefined ? error : unreadable(file, error)
+  }
+  for (const line of split(Buffer.alloc(0))) yield toLine(line)
+}
+
+/** The lines that a block ends; an empty block is the end of all. */
+type Splitter = (block: Buffer) => Iterable<string | Buffer>
+
+function splitter(limit: number): Splitter {
   let kept: Buffer = Buffer.alloc(0)
   let number = 0
-  for (;;) {
-    const size = readSync(fd, block)
-    if (size === 0) break
-    const read = block.subarray(0, size)
-    const end = read.lastIndexOf(NEWLINE)
-    if (end < 0) {
-      kept = Buffer.concat([kept, read])
-      if (kept.length > limit)
-        throw new ArgumentError(`line ${number + 1}: expected at most ${limit} bytes, got more`, {
-          hint: 'store the data in a file or a table and enqueue its name',
-        })
-      continue
+  return function* (block) {
+    const end = block.lastIndexOf(NEWLINE)
+    if (block.length > 0 && end < 0) {
+      kept = Buffer.concat([kept, block])
+      if (kept.length <= limit) return
+      throw new ArgumentError(`line ${number + 1}: expected at most ${limit} bytes, got more`, {
+        hint: 'store the data in a file or a table and enqueue its name',
+      })
     }
-    for (const line of split(Buffer.concat([kept, read.subarray(0, end)]))) {
+    const whole = end < 0 ? kept : Buffer.concat([kept, block.subarray(0, end)])
+    if (end < 0 && kept.length === 0) return
+    kept = Buffer.from(block.subarray(end + 1))
+    for (const line of linesOf(whole)) {
       number++
       yield line
     }
-    kept = Buffer.from(read.subarray(end + 1))
   }
-  if (kept.length > 0) yield* split(kept)
 }
 
-function split(lines: Buffer): Iterable<string | Buffer> {
-  return isUtf8(lines) ? lines.toString('utf8').split('\n') : splitBytes(lines)
+function linesOf(bytes: Buffer): Iterable<string | Buffer> {
+  return isUtf8(bytes) ? bytes.toString('utf8').split('\n') : splitBytes(bytes)
 }
 
 function* splitBytes(lines: Buffer): Generator<string | Buffer> {

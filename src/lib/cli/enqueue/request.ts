@@ -97,7 +97,7 @@ async function readFile(file: string): Promise<Buffer> {
   try {
     bytes = await readWhole(file, MAX_ARG_BYTES)
   } catch (cause) {
-    const {unreadable} = await import('./line-source.ts')
+    const {unreadable} = await import('./lines.ts')
     throw unreadable(file, cause)
   }
   if (bytes) return bytes

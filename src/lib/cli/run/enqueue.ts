@@ -57,14 +57,14 @@ async function target(queue: JobQueue, serializer: SerializerName) {
 
 async function hooked(
   queue: JobQueue,
-  jobs: Iterable<NewJob>,
+  jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
   serializer: SerializerName,
   place: () => string,
 ): Promise<Iterable<NewJob> | AsyncIterable<NewJob>> {
   if (queue.hooks.isEmpty) return jobs
   const {callOfJob} = await import('../enqueue/hooked-call.ts')
   return (async function* () {
-    for (const job of jobs) {
+    for await (const job of jobs) {
       const {call, toJob} = await callOfJob(job, serializer)
       yield await queue.hookedJob(call, `${place()}: `, toJob)
     }

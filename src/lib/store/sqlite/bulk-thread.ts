@@ -1,25 +1,21 @@
 /**
- * The thread of a bulk (bulk.ts): it is sent stretches of jobs and inserts them in one transaction, or spools them
- * first, until it is told to commit. What fails is rolled back at once, and told.
+ * The thread of a bulk (bulk.ts): it is sent stretches of jobs and inserts them in one transaction, until it is told to
+ * commit. What fails is rolled back at once, and told.
  */
 import {parentPort, workerData} from 'node:worker_threads'
 import type {NewJob} from '../../jobs/job.ts'
 import {connectLike, type LinkAddress, type SqliteLink} from './connection.ts'
 import {SqliteInsert} from './insert.ts'
-import {Spool} from './spool.ts'
 import {type Failure, failureOf} from './thread-errors.ts'
-
-export type ThreadData = LinkAddress & {isSpooled: boolean}
 
 /** What it is told: jobs, or what to do. */
 export type Order = readonly NewJob[] | 'commit' | 'end'
 
 export type Answer = {taken: true} | {committed: number} | {failed: Failure}
 
-const {isSpooled, ...address} = workerData as ThreadData
+const address = workerData as LinkAddress
 let link: SqliteLink | undefined
 let inserts: SqliteInsert
-let spool: Spool | null = null
 let inserted = 0
 let hasFailed = false
 
@@ -38,7 +34,7 @@ async function obey(order: Order): Promise<void> {
   if (hasFailed) return
   try {
     link ??= await open()
-    say(order === 'commit' ? {committed: await commit(link)} : await take(link, order))
+    say(order === 'commit' ? {committed: await commit(link)} : await insert(link, order))
   } catch (error) {
     hasFailed = true
     await leave()
@@ -61,27 +57,20 @@ async function open(): Promise<SqliteLink> {
   const opened = connectLike(address)
   await opened.setDurable(address.isDurable)
   inserts = new SqliteInsert(opened)
-  if (isSpooled) spool = new Spool(opened)
   return opened
 }
 
-async function take(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> {
-  if (spool) spool.add(jobs)
-  else await insert(link, jobs)
-  return {taken: true}
-}
-
 async function commit(link: SqliteLink): Promise<number> {
-  if (spool) for (const jobs of spool.stretches()) await insert(link, jobs)
   link.file?.look() // a bulk may take long
   await link.patiently(() => link.sql('COMMIT').run())
   link.ring()
   return inserted
 }
 
-async function insert(link: SqliteLink, jobs: readonly NewJob[]): Promise<void> {
+async function insert(link: SqliteLink, jobs: readonly NewJob[]): Promise<Answer> {
   if (!link.db.inTransaction) await link.patiently(() => link.sql('BEGIN IMMEDIATE').run())
   inserted = inserts.insertAll(jobs, inserted)
+  return {taken: true}
 }
 
 function say(answer: Answer): void {

@@ -1,27 +1,22 @@
 /**
  * Many jobs stored in one transaction, or none.
  *
- * What is read within the first FEW jobs is stored at once. More goes to a thread that has a connection of its own
+ * What one stretch of the source holds is stored at once. More goes to a thread that has a connection of its own
  * (bulk-thread.ts): a big transaction's inserts, its commit and the checkpoint that follows (for 300,000 jobs
  * 0.5 s after the last of them) keep no event loop waiting, and what this process does meanwhile is not in it. The
  * source is read here, for a few milliseconds at a time, while the thread inserts: on two cores that is faster, too.
  */
 import {setImmediate as breathe} from 'node:timers/promises'
 import {Worker} from 'node:worker_threads'
-import {monotonic} from '../../jobs/clock.ts'
 import type {NewJob} from '../../jobs/job.ts'
 import {EXTENSION, LIBRARY} from '../../own-modules.ts'
-import type {Answer, Order, ThreadData} from './bulk-thread.ts'
+import {Spool, stretches} from '../spool.ts'
+import type {Answer, Order} from './bulk-thread.ts'
 import type {SqliteLink} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import {errorOf} from './thread-errors.ts'
 
 const THREAD = new URL(`store/sqlite/bulk-thread${EXTENSION}`, LIBRARY)
-/** A stretch of the source: so many jobs, or so many bytes of arguments. */
-const FEW = 1000
-const FEW_BYTES = 1 << 20
-/** How long the event loop is kept at a time: as a rule a stretch is full before. */
-const SLICE_MS = 5
 /** Of the thread's memory, for what does not live long: as much again as V8 would take for itself makes it no faster. */
 const YOUNG = {maxYoungGenerationSizeMb: 8}
 /** How many stretches the thread may be behind: what is held in memory. */
@@ -33,12 +28,26 @@ export async function insertMany(
   inserts: SqliteInsert,
   jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
 ): Promise<number> {
+  if (!(Symbol.asyncIterator in jobs)) return insertAll(link, inserts, stretches(jobs))
+  const spool = await Spool.of(jobs) // no lock waits for its source
+  try {
+    return await insertAll(link, inserts, spool.stretches())
+  } finally {
+    await spool.close()
+  }
+}
+
+async function insertAll(
+  link: SqliteLink,
+  inserts: SqliteInsert,
+  stretches: AsyncIterable<NewJob[]>,
+): Promise<number> {
   let few: NewJob[] = []
   let thread: BulkThread | undefined
   try {
-    for await (const stretch of stretches(jobs)) {
-      if (few.length > 0 && (thread || few.length + stretch.length > FEW) && !link.db.memory) {
-        thread ??= new BulkThread(link, Symbol.asyncIterator in jobs)
+    for await (const stretch of stretches) {
+      if (few.length > 0 && !link.db.memory) {
+        thread ??= new BulkThread(link)
         await thread.add(few)
         few = stretch
       } else few.push(...stretch)
@@ -52,36 +61,6 @@ export async function insertMany(
   }
 }
 
-/** Each is what is read in SLICE_MS, if it is not full before; whoever takes it lets the event loop go on. */
-async function* stretches(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): AsyncGenerator<NewJob[]> {
-  let stretch: NewJob[] = []
-  let bytes = 0
-  let sliceEnd = monotonic() + SLICE_MS
-  const isFull = (job: NewJob) => {
-    stretch.push(job)
-    bytes += job.arg?.length ?? 0
-    return stretch.length >= FEW || bytes >= FEW_BYTES || monotonic() > sliceEnd
-  }
-  const begin = () => {
-    ;[stretch, bytes, sliceEnd] = [[], 0, monotonic() + SLICE_MS]
-  }
-  // `for await` would do for both, but costs 0.2 µs a job
-  if (Symbol.asyncIterator in jobs) {
-    for await (const job of jobs) {
-      if (!isFull(job)) continue
-      yield stretch
-      begin()
-    }
-  } else {
-    for (const job of jobs) {
-      if (!isFull(job)) continue
-      yield stretch
-      begin()
-    }
-  }
-  if (stretch.length > 0) yield stretch
-}
-
 /** The thread that holds the transaction. */
 class BulkThread {
   readonly #link: SqliteLink
@@ -92,10 +71,9 @@ class BulkThread {
   #failure: unknown
   #answered = () => {}
 
-  constructor(link: SqliteLink, isSpooled: boolean) {
+  constructor(link: SqliteLink) {
     this.#link = link
-    const workerData: ThreadData = {...link.address, isSpooled}
-    this.#worker = new Worker(THREAD, {workerData, execArgv: [], resourceLimits: YOUNG})
+    this.#worker = new Worker(THREAD, {workerData: link.address, execArgv: [], resourceLimits: YOUNG})
     this.#worker.on('message', answer => this.#hears(answer))
     this.#worker.once('error', error => {
       this.#failure ??= error
