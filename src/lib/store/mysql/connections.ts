@@ -2,6 +2,7 @@
 import {connect, type Socket} from 'node:net'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {type ConnectionOptions, createConnection} from 'mysql2'
+import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {StoreError} from '../../jobs/errors.ts'
 import {isSilent, silent, type Timeouts} from '../shared/silence.ts'
@@ -67,7 +68,8 @@ export class Links {
   async write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     return this.#explained(async () => {
       const giveUpAt = monotonic() + this.#patience
-      for (let pause = 2; ; pause = Math.min(pause * 2, 100)) {
+      const backoff = new Backoff(2, 200)
+      for (;;) {
         try {
           return await this.lend(work, wait)
         } catch (error) {
@@ -75,7 +77,7 @@ export class Links {
           this.deadlocks++
           if (monotonic() > giveUpAt) throw error
         }
-        await sleep(pause * (0.5 + Math.random()))
+        await sleep(backoff.next())
       }
     })
   }

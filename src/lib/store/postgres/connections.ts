@@ -9,6 +9,7 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg, {type PoolClient, type QueryResult} from 'pg'
+import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {BUILD_MS, isSilent, type Timeouts, timeoutsOf} from '../shared/silence.ts'
 import {configOf} from './client.ts'
@@ -220,7 +221,8 @@ export class Link {
   /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
   async #use<T>(work: (client: Lent) => Promise<T>, again: boolean, wait: Wait = 'answer'): Promise<T> {
     const giveUpAt = monotonic() + this.#patience
-    for (let pause = 2, deaths = 0; ; pause = Math.min(pause * 2, 200)) {
+    const backoff = new Backoff(2, 200)
+    for (let deaths = 0; ; ) {
       try {
         return await this.#with(work, wait)
       } catch (error) {
@@ -228,7 +230,7 @@ export class Link {
         const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again) || isSilent(error)
         if (isOver && isAlive) throw error
       }
-      await sleep(pause * (0.5 + Math.random()))
+      await sleep(backoff.next())
     }
   }
 

@@ -5,6 +5,7 @@
  * someone else knocks: until that is heard, the watches are rung again and again, and look for themselves.
  */
 import {randomUUID} from 'node:crypto'
+import {Backoff} from '../../jobs/backoff.ts'
 import {type Timeouts, timeoutsOf} from '../shared/silence.ts'
 import {configOf} from './client.ts'
 import {Connection} from './connection.ts'
@@ -25,7 +26,7 @@ export class Listener {
   #client: Connection | null = null
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
-  #failures = 0
+  readonly #backoff = new Backoff(...BACKOFF_MS)
 
   /** @param knock sends a NOTIFY over another connection */
   constructor(url: string, knock: (channel: string, word: string) => Promise<void>) {
@@ -72,7 +73,7 @@ export class Listener {
       lost()
       return
     }
-    this.#failures = 0
+    this.#backoff.reset()
     this.#ring() // whatever was changed while no one listened
     this.#ping(client)
   }
@@ -96,8 +97,7 @@ export class Listener {
   #lost(client: Connection): void {
     if (this.#client !== client) return
     this.#drop()
-    const pause = Math.min(BACKOFF_MS[0] * 2 ** this.#failures++, BACKOFF_MS[1])
-    this.#timer = setTimeout(() => void this.#connect(), pause * (0.5 + Math.random()))
+    this.#timer = setTimeout(() => void this.#connect(), this.#backoff.next())
   }
 
   #drop(): void {

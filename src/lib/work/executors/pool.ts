@@ -10,6 +10,7 @@
  */
 
 import type {Events} from '../../hooks/events.ts'
+import {Backoff} from '../../jobs/backoff.ts'
 import type {WorkerError} from '../../jobs/errors.ts'
 import type {JobRow} from '../../jobs/job.ts'
 import type {ModuleHandler} from '../handlers.ts'
@@ -67,7 +68,7 @@ export class Pool implements Executor {
   /** As the child says that was loaded last. */
   #maxRunning: ReadonlyMap<string, number> = new Map()
   #isClosing = false
-  #failures = 0
+  readonly #backoff = new Backoff(...BACKOFF_MS)
   #lastFailure: Error | null = null
   #restart: NodeJS.Timeout | undefined
 
@@ -151,7 +152,7 @@ export class Pool implements Executor {
   /** New children get these workers; those of before are replaced one by one. */
   reload(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
     this.#set(handlers, settings)
-    this.#failures = 0
+    this.#backoff.reset()
     clearTimeout(this.#restart)
     this.#restart = undefined
     for (const child of this.#children) {
@@ -237,7 +238,7 @@ export class Pool implements Executor {
     }
     child.loaded.then(
       () => {
-        this.#failures = 0
+        this.#backoff.reset()
       },
       (error: Error) => {
         if (child.isRetired) return
@@ -304,13 +305,12 @@ export class Pool implements Executor {
 
   #backOff(error: Error): void {
     if (this.#isClosing || this.#restart) return
-    if (this.#failures === 0) this.#log.trouble(`${error.message}; trying again later`)
+    if (this.#backoff.tries === 0) this.#log.trouble(`${error.message}; trying again later`)
     this.#lastFailure = error
-    const pause = Math.min(BACKOFF_MS[0] * 2 ** this.#failures++, BACKOFF_MS[1])
     this.#restart = setTimeout(() => {
       this.#restart = undefined
       this.#balance()
-    }, pause)
+    }, this.#backoff.next())
     this.#onRoom() // whoever waits for room may want to know
   }
 }
