@@ -6,8 +6,9 @@
  * them, they are sent one by one.
  */
 
-import {DuplicateJobError, idTooLarge, JobqError} from '../../jobs/errors.ts'
+import {DuplicateJobError, idTooLarge, type JobqError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type ListedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
+import {Batcher, tell, type Waiting} from '../shared/batcher.ts'
 import type {Sweeper} from './completions.ts'
 import {type Link, literal} from './connection.ts'
 import type {Links} from './connections.ts'
@@ -29,12 +30,6 @@ import {
 /** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
 const TOGETHER_JOBS = 200
 
-interface Waiting {
-  job: NewJob
-  resolve: (job: EnqueuedJob) => void
-  reject: (error: unknown) => void
-}
-
 export interface EnqueueOptions {
   /** As a message may name the database. */
   name: string
@@ -46,7 +41,11 @@ export interface EnqueueOptions {
 export class Enqueuer {
   readonly #links: Links
   readonly #options: EnqueueOptions
-  readonly #waiting: Waiting[] = []
+  /** A large one goes alone. */
+  readonly #batcher = new Batcher({jobs: TOGETHER_JOBS, bytes: INSERT_BYTES}, job => {
+    const bytes = bytesOf(job)
+    return bytes >= LARGE_BYTES ? INSERT_BYTES + 1 : bytes
+  })
   /** Whether someone is on the way to a connection and will take along who waits. */
   #isCalled = false
 
@@ -57,10 +56,7 @@ export class Enqueuer {
 
   /** @throws DuplicateJobError, ArgumentError, StoreError */
   enqueue(job: NewJob): Promise<EnqueuedJob> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({job, resolve, reject})
-      this.#call()
-    })
+    return this.#batcher.add(job, () => this.#call())
   }
 
   #call(): void {
@@ -79,23 +75,16 @@ export class Enqueuer {
       await this.#tell(batch ?? [], answer)
     } catch (error) {
       // Where there is no connection there is none for all who wait for one
-      for (const {reject} of batch ?? this.#cut(Infinity)) reject(error)
+      this.#isCalled &&= batch !== undefined
+      for (const {reject} of batch ?? this.#batcher.all()) reject(error)
     }
   }
 
-  /** Who goes together; the others are on their way. A large one goes alone. */
-  #cut(most = TOGETHER_JOBS): Waiting[] {
+  /** Who goes together; the others are on their way. */
+  #cut(): Waiting[] {
     this.#isCalled = false
-    let [count, bytes] = [0, 0]
-    for (const {job} of this.#waiting) {
-      const size = bytesOf(job)
-      const isFull = count === most || bytes + size > INSERT_BYTES || size >= LARGE_BYTES
-      if (most !== Infinity && count > 0 && isFull) break
-      count++
-      bytes += size >= LARGE_BYTES ? INSERT_BYTES : size
-    }
-    const cut = this.#waiting.splice(0, count)
-    if (this.#waiting.length > 0) this.#call()
+    const cut = this.#batcher.cut()
+    if (this.#batcher.size > 0) this.#call()
     return cut
   }
 
@@ -116,12 +105,7 @@ export class Enqueuer {
   }
 
   async #tell(batch: readonly Waiting[], answer: Answer): Promise<void> {
-    if ('outcomes' in answer)
-      for (const [i, {resolve, reject}] of batch.entries()) {
-        const outcome = answer.outcomes[i]!
-        if (outcome instanceof JobqError) reject(outcome)
-        else resolve(outcome)
-      }
+    if ('outcomes' in answer) tell(batch, answer.outcomes)
     else if ('lost' in answer)
       for (const {job, resolve, reject} of batch)
         await this.#findStored(job, answer.lost).then(resolve, reject)

@@ -19,7 +19,7 @@ import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
-import {Together} from './batcher.ts'
+import {Together} from './together.ts'
 import type {Within} from './caller-transaction.ts'
 import {endsOf, trackJobs} from './completions.ts'
 import {

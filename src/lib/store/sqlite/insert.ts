@@ -7,6 +7,7 @@
  */
 import {ArgumentError, DuplicateJobError, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import {Batcher, tell} from '../shared/batcher.ts'
 import type {SqliteLink} from './connection.ts'
 
 /** How long the event loop may be kept. */
@@ -15,23 +16,16 @@ const BREATH_MS = 3
  * What shares a commit at most, in jobs and in bytes of arguments: the event loop can't go on meanwhile (measured with
  * 250: 1 to 3 ms, of which the flush of the disk is 0.3; with 1,000 twenty).
  */
-const MOST_TOGETHER = 250
-const MOST_BYTES = 1 << 20
+const MOST_TOGETHER = {jobs: 250, bytes: 1 << 20}
 /** Rows of jobs that left unseen are looked for at every so many rows that are added, among more rows than that. */
 const SWEEP_EVERY = 50
 const SWEEP_ROWS = 100
 const DAY = 86_400
 
-interface Waiting {
-  job: NewJob
-  resolve: (job: EnqueuedJob) => void
-  reject: (error: unknown) => void
-}
-
 export class SqliteInsert {
   readonly #link: SqliteLink
   readonly #funcIds = new Map<string, number>()
-  readonly #waiting: Waiting[] = []
+  readonly #batcher = new Batcher(MOST_TOGETHER)
   /** When it was first enqueued in this round of the event loop; null if it was not yet. */
   #breathedAt: number | null = null
   /** The link's, when those ids were so. */
@@ -48,10 +42,7 @@ export class SqliteInsert {
    * and 250 jobs no more than one (measured: 13 µs a job instead of 310). Each has its own refusal.
    */
   insertTogether(job: NewJob): Promise<EnqueuedJob> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({job, resolve, reject})
-      if (this.#waiting.length === 1) this.#soon(() => void this.#insertWaiting())
-    })
+    return this.#batcher.add(job, () => this.#soon(() => void this.#insertWaiting()))
   }
 
   /** In this very breath; but one `await enqueue()` after the other must not keep the event loop waiting for ever. */
@@ -67,30 +58,15 @@ export class SqliteInsert {
   }
 
   async #insertWaiting(): Promise<void> {
-    const batch = this.#cut()
-    if (this.#waiting.length > 0) setImmediate(() => void this.#insertWaiting())
+    const batch = this.#batcher.cut()
+    if (this.#batcher.size > 0) setImmediate(() => void this.#insertWaiting())
     try {
       const insert = () => batch.map(({job}) => this.#insertOrRefuse(job))
       const isOne = batch.length === 1 && this.#isOneRow(batch[0]!.job)
-      const outcomes = await (isOne ? this.#link.writeOne(insert) : this.#link.write(insert))
-      for (const [i, outcome] of outcomes.entries()) {
-        if (outcome instanceof JobqError) batch[i]!.reject(outcome)
-        else batch[i]!.resolve(outcome)
-      }
+      tell(batch, await (isOne ? this.#link.writeOne(insert) : this.#link.write(insert)))
     } catch (error) {
       for (const {reject} of batch) reject(error)
     }
-  }
-
-  /** The next that go together: at least one. */
-  #cut(): Waiting[] {
-    let [count, bytes] = [0, 0]
-    for (const {job} of this.#waiting) {
-      bytes += job.arg?.length ?? 0
-      if (count === MOST_TOGETHER || (count > 0 && bytes > MOST_BYTES)) break
-      count++
-    }
-    return this.#waiting.splice(0, count)
   }
 
   /** Is all that there is to write the job's own row? */

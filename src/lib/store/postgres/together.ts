@@ -9,6 +9,7 @@
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
+import {Batcher, type Waiting} from '../shared/batcher.ts'
 import {findDuplicates, insertMany, makeFuncs} from './bulk.ts'
 import type {Link, Send} from './connections.ts'
 import {explain, isDead, isLost, isOfData, isPassing} from './errors.ts'
@@ -16,20 +17,13 @@ import {checkJob, findDuplicate, insertOne} from './insert.ts'
 import type {Sweeper} from './side-tables.ts'
 
 /** The most jobs, and about the most bytes of arguments, in one statement. */
-const MAX_JOBS = 1000
-const MAX_BYTES = 1 << 19
+const MOST = {jobs: 1000, bytes: 1 << 19}
 /** Of jobs without a key: the ones that come meanwhile make the next statement. */
 const MAX_UNDER_WAY = 2
 const WAIT_BRIEFLY = {name: 'jobq_wait_briefly', text: `SET LOCAL lock_timeout = '100ms'`}
 
-interface Waiting {
-  job: NewJob
-  resolve(enqueued: EnqueuedJob): void
-  reject(error: unknown): void
-}
-
 interface Lane {
-  waiting: Waiting[]
+  batcher: Batcher
   underWay: number
 }
 
@@ -37,8 +31,8 @@ export class Together {
   readonly #link: Link
   readonly #sweeper: Sweeper
   readonly #send: Send
-  readonly #plain: Lane = {waiting: [], underWay: 0}
-  readonly #keyed: Lane = {waiting: [], underWay: 0}
+  readonly #plain: Lane = {batcher: new Batcher(MOST), underWay: 0}
+  readonly #keyed: Lane = {batcher: new Batcher(MOST), underWay: 0}
   /** Those that have a row, as far as is known. */
   readonly #funcs = new Set<string>()
 
@@ -52,15 +46,12 @@ export class Together {
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
     checkJob(job)
     const lane = job.uniqkey === null ? this.#plain : this.#keyed
-    return new Promise((resolve, reject) => {
-      lane.waiting.push({job, resolve, reject})
-      if (lane.waiting.length === 1) queueMicrotask(() => this.#go(lane))
-    })
+    return lane.batcher.add(job, () => queueMicrotask(() => this.#go(lane)))
   }
 
   #go(lane: Lane): void {
-    while (lane.waiting.length > 0 && lane.underWay < MAX_UNDER_WAY) {
-      const batch = cut(lane.waiting)
+    while (lane.batcher.size > 0 && lane.underWay < MAX_UNDER_WAY) {
+      const batch = lane.batcher.cut()
       if (batch.length === 1 && lane === this.#keyed) {
         void this.#storeAlone(batch[0]!)
         continue
@@ -150,13 +141,4 @@ export class Together {
     else if (!found.isSame) reject(new DuplicateJobError(func, uniqkey, found.id))
     else resolve({id: found.id, func, uniqkey, priority, runAfter: found.runAfter})
   }
-}
-
-function cut(waiting: Waiting[]): Waiting[] {
-  let bytes = 0
-  const full = waiting.findIndex(({job}, i) => {
-    bytes += job.arg?.length ?? 0
-    return i > 0 && (i >= MAX_JOBS || bytes > MAX_BYTES)
-  })
-  return waiting.splice(0, full === -1 ? waiting.length : full)
 }
