@@ -202,19 +202,14 @@ export class Dispatcher {
     return this.#flushIsDue && this.#finished.length > 0
   }
 
-  async #turn({funcs, held, maxRunning, limit, isWhole}: Room): Promise<void> {
+  async #turn({isWhole, ...room}: Room): Promise<void> {
     const finished = this.#finished
     this.#finished = []
     this.#flushIsDue = false
     const settlements = finished.map(attempt => attempt.settlement)
-    const want = {
-      funcs: this.#losses.among(funcs),
-      held,
-      maxRunning,
-      limit,
-      lease: LEASE_SECONDS,
-      fair: this.#options.fair,
-    }
+    const {limit} = room
+    const funcs = this.#losses.among(room.funcs)
+    const want = {...room, funcs, lease: LEASE_SECONDS, fair: this.#options.fair}
     const at = monotonic()
     let turn: Turn | null
     try {

@@ -16,7 +16,7 @@ export type CombinedSettings = PoolSettings & {
 }
 
 const NO_FUNCS: readonly string[] = []
-const NO_ROOM: Room = {funcs: NO_FUNCS, held: new Set(), maxRunning: new Map(), limit: 0, isWhole: false}
+const NO_ROOM: Room = {funcs: NO_FUNCS, limit: 0, isWhole: false}
 
 export class CombinedExecutors implements Executors {
   readonly isPrompt = false
@@ -100,7 +100,7 @@ export class CombinedExecutors implements Executors {
     const funcs = joined(joined(modules, commands), held)
     return {
       funcs,
-      held: held.length > 0 ? new Set(held) : NO_ROOM.held,
+      held: new Set(held),
       maxRunning: this.#maxRunning(),
       limit: Math.min(free, modules.length > 0 ? idle : free, commands.length > 0 ? started : free),
       isWhole: held.length === 0 && funcs.length === this.#handlers.size,
@@ -111,7 +111,6 @@ export class CombinedExecutors implements Executors {
     const funcs = this.handled.filter(func => this.prospect(func) !== 'none')
     return {
       funcs,
-      held: NO_ROOM.held,
       maxRunning: this.#maxRunning(),
       limit,
       isWhole: funcs.length === this.#handlers.size,

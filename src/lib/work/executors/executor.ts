@@ -3,6 +3,7 @@
  * how it ended, once.
  */
 import {type JobRow, MAX_UINT32, type Outcome} from '../../jobs/job.ts'
+import type {Want} from '../../store/store.ts'
 
 /** All whom a dispatcher hands jobs to, as one: those of `jobq work`, or an application's own workers. */
 export interface Executors {
@@ -27,14 +28,8 @@ export interface Executors {
   readonly failure: Error | null
 }
 
-/** So many jobs of these functions. */
-export interface Room {
-  funcs: readonly string[]
-  /** Among them those that no child is idle for, but one is starting: their jobs must not be overtaken. */
-  held: ReadonlySet<string>
-  /** For functions that may not run as often as there is room. */
-  maxRunning: ReadonlyMap<string, number>
-  limit: number
+/** What is wanted of the store. Held are those that no child is idle for, but one is starting. */
+export interface Room extends Omit<Want, 'lease' | 'fair'> {
   /** Are these all the functions there are, or is some executor full? */
   isWhole: boolean
 }

@@ -19,7 +19,6 @@ import {messageOf, nextTry, type Ran, type ReadyWorker, RunningJob, runJob} from
 
 /** How long jobs may follow each other without the application's own events getting their turn. */
 const ROUND_MS = 2
-const NO_FUNCS: ReadonlySet<string> = new Set()
 
 export class InlineExecutors implements Executors {
   readonly isPrompt = true
@@ -52,7 +51,7 @@ export class InlineExecutors implements Executors {
 
   room(ahead: number): Room {
     const limit = this.#concurrency - this.#runs.size + ahead
-    return {funcs: this.#funcs, held: NO_FUNCS, maxRunning: this.#maxRunning, limit, isWhole: true}
+    return {funcs: this.#funcs, maxRunning: this.#maxRunning, limit, isWhole: true}
   }
 
   prospect(): 'now' | 'soon' {
