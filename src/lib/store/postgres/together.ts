@@ -8,8 +8,8 @@
  */
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
-import {mayBeStored} from '../shared/uncertain.ts'
 import {Batcher, type Waiting} from '../shared/batcher.ts'
+import {mayBeStored} from '../shared/uncertain.ts'
 import {findDuplicates, insertMany, makeFuncs} from './bulk.ts'
 import type {Link, Send} from './connections.ts'
 import {explain, isDead, isLost, isOfData, isPassing} from './errors.ts'
