@@ -14,7 +14,7 @@ import type {RetryChoice} from './retry.ts'
 export interface QueueOptions extends OpenOptions, SupportOptions {
   /** A database as --db takes it. Default: JOBQ_DB, the configuration's, `$XDG_DATA_HOME/jobq/jobq.db`. */
   db?: string | readonly string[] | undefined
-  /** A configuration file. Default: JOBQ_CONFIG, else jobq.config.* in this folder or one above. */
+  /** A configuration file, /dev/null for none. Default: JOBQ_CONFIG, else jobq.config.* in this folder or one above. */
   config?: string | undefined
 }
 
