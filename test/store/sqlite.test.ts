@@ -791,9 +791,10 @@ describe('columns that hold what they should not', () => {
     const log = db.prepare(
       `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried) VALUES (?, ?, ?, ?, ?, ?)`,
     )
+    log.run(2, 1, 'no', null, null, 0)
     log.run(1, 'then', 7n, Buffer.from('k'), 5n, 0)
     db.exec(
-      `INSERT INTO job_status (func_id, status, job_start_time, job_end_time) VALUES (1, NULL, 'a', 'b')`,
+      `INSERT INTO job_status (func_id, status, job_start_time, job_end_time) VALUES (1, NULL, 'a', 'b'), (2, 'failed', 1, 2)`,
     )
     return {path, store}
   }
@@ -818,7 +819,13 @@ describe('columns that hold what they should not', () => {
     assert.equal(total, all)
     const [exception] = await store.exceptions({limit: 9, offset: 0})
     assert.deepEqual([exception!.message, exception!.uniqkey], ['7', 'k'])
-    assert.equal((await store.statuses({limit: 9, offset: 0})).length, 1)
+    assert.equal((await store.statuses({limit: 9, offset: 0})).length, 2)
+    const ofBytes = {func: 'Bytes', limit: 9, offset: 0}
+    for (const rows of [store.list(ofBytes), store.exceptions(ofBytes), store.statuses(ofBytes)])
+      assert.deepEqual(
+        (await rows).map(({func}) => func),
+        ['Bytes'],
+      )
   })
 
   test('and worked, if it is ever due', async t => {

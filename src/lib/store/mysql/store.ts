@@ -11,35 +11,28 @@
  */
 
 import {setTimeout as sleep} from 'node:timers/promises'
-import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import type {
-  EnqueuedJob,
-  ExceptionRow,
-  JobEnd,
-  Lease,
-  ListedJob,
-  NewJob,
-  RowRef,
-  Settlement,
-  StatusRow,
-} from '../../jobs/job.ts'
-import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
+import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
+import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
+import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {type Reading, readLater} from '../shared/reading.ts'
+import type {ReadsSql} from '../shared/reads-sql.ts'
 import {timeoutsOf} from '../shared/silence.ts'
+import {attempts, counts, times} from '../shared/stats.ts'
+import {collect, each} from '../shared/stretch.ts'
 import {Spool} from '../spool.ts'
 import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from '../store.ts'
 import {connectionOptions} from './address.ts'
 import {Within} from './caller-transaction.ts'
 import {Sweeper, Waits} from './completions.ts'
-import {type Link, literal, textOf, textOrNull} from './connection.ts'
+import {type Link, literal, textOf} from './connection.ts'
 import {Links, PATIENCE_MS} from './connections.ts'
 import {Enqueuer} from './enqueue.ts'
-import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
-import {checkTime, duplicateOf, Inserter} from './insert.ts'
-import {nextTry, tooLargeId} from './logs.ts'
+import {isCancelled, isLost, mayBeStored} from './errors.ts'
+import {Inserter} from './insert.ts'
+import {mysqlSql} from './listing-sql.ts'
 import {Poll} from './poll.ts'
 import {PROCEDURE} from './procedure.ts'
-import {MysqlReads} from './reads.ts'
-import {idOfRow} from './rows.ts'
+import {nextTry, retryException} from './retry.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './schema.ts'
 import {Turns} from './turn.ts'
 
@@ -54,6 +47,14 @@ const CLOSING_MS = 5000
  * each, where turns are that dense.
  */
 const COMMITS = 8
+
+/** The most queries in one batch. */
+const BATCH = 1000
+const SNAPSHOT = [
+  'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+  'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY',
+  'SELECT UNIX_TIMESTAMP() AS now',
+]
 
 export interface MysqlOptions {
   /** false: turns don't wait for the server's disk; a power cut there may take back the last ones. Default true. */
@@ -206,39 +207,9 @@ export class MysqlStore implements Store {
 
   async retry(
     exceptionId: number,
-    {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
+    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
   ): Promise<EnqueuedJob> {
-    const enqueued = await this.#links.write(async link => {
-      const [, clock, exceptions] = await link.batch([
-        'START TRANSACTION',
-        'SELECT UNIX_TIMESTAMP() AS now',
-        `SELECT func_id, retried, ${link.keys.select('uniqkey')} AS uniqkey,
-           (SELECT ${link.names.select('name')} FROM func WHERE func.id = func_id) AS func
-         FROM exception_log WHERE id = ${exceptionId} FOR UPDATE`,
-      ])
-      const exception = exceptions!.rows[0]
-      if (!exception)
-        throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-      if (Number(exception.retried) !== 0) throw new AlreadyRetriedError(exceptionId)
-      const tried = again ? null : await nextTry(link, exceptionId)
-      if (tried !== null) throw new StillTriedError(exceptionId, tried)
-      const now = Number(clock!.rows[0]!.now)
-      const runAfter = checkTime('at' in due ? due.at : now + due.in)
-      const func = exception.func === null ? `#${exception.func_id}` : textOf(exception.func)
-      const uniqkey = textOrNull(exception.uniqkey)
-      // uniqkey and arg go from row to row inside the database: their bytes stay as they are
-      const insert = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
-        SELECT func_id, arg, uniqkey, ${now}, 0, ${runAfter}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
-      const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
-      try {
-        const id = idOfRow((await link.run(insert)).insertId)
-        await link.batch([mark, 'COMMIT'])
-        return {id, func, uniqkey, priority, runAfter}
-      } catch (error) {
-        if (!hasErrno(error, ERRNO.duplicate) || uniqkey === null) throw error
-        throw await duplicateOf(link, Number(exception.func_id), func, uniqkey)
-      }
-    })
+    const enqueued = await this.#links.write(link => retryException(link, exceptionId, options))
     this.#poll.ring()
     return enqueued
   }
@@ -262,19 +233,19 @@ export class MysqlStore implements Store {
     return rows.map(({func}) => textOf(func))
   }
 
-  find = (id: number) => this.#read(reads => reads.find(id))
+  find = (id: number) => this.#read(sql => find(sql, id))
   list = (page: JobPage) => collect(this.eachJob(page))
   exceptions = (page: ExceptionPage) => collect(this.eachException(page))
   statuses = (page: Page) => collect(this.eachStatus(page))
-  eachJob = (page: JobPage) => this.#each<ListedJob, JobPlace>((reads, place) => reads.jobs(page, place))
+  eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#read(sql => jobs(sql, page, place)))
   eachException = (page: ExceptionPage) =>
-    this.#each<ExceptionRow, LogPlace>((reads, place) => reads.exceptionLog(page, place))
-  eachStatus = (page: Page) => this.#each<StatusRow, LogPlace>((reads, place) => reads.statusLog(page, place))
-  funcs = () => this.#read(async reads => (await reads.funcs()).map(({name}) => name))
-  tooLargeId = () => this.#links.read(link => tooLargeId(link, 'job'))
-  counts = (func?: string) => this.#read(reads => reads.counts(func))
-  times = (func?: string) => this.#read(reads => reads.times(func))
-  attempts = (func?: string) => this.#read(reads => reads.attempts(func))
+    each((place: LogPlace | null) => this.#read(sql => exceptions(sql, page, place)))
+  eachStatus = (page: Page) => each((place: LogPlace | null) => this.#read(sql => statuses(sql, page, place)))
+  funcs = () => this.#read(funcs)
+  tooLargeId = () => this.#read(tooLargeId)
+  counts = (func?: string) => this.#read(sql => counts(sql, func))
+  times = (func?: string) => this.#read(sql => times(sql, func))
+  attempts = (func?: string) => this.#read(sql => attempts(sql, func))
 
   watch(onChange: () => void): Watch {
     return this.#poll.watch(onChange)
@@ -287,28 +258,22 @@ export class MysqlStore implements Store {
     this.#turnLinks.close()
   }
 
-  // ---- reads
-
-  #read<T>(work: (reads: MysqlReads) => Promise<T>): Promise<T> {
-    return this.#links.read(link => MysqlReads.of(link, work), 'read')
-  }
-
-  /** A listing row by row: every stretch of it is a read of its own. */
-  async *#each<Row, Place>(
-    stretch: (reads: MysqlReads, place: Place | null) => Promise<Stretch<Row, Place>>,
-  ): AsyncGenerator<Row> {
-    let place: Place | null = null
-    do {
-      const from: Place | null = place
-      const {rows, next}: Stretch<Row, Place> = await this.#read(reads => stretch(reads, from))
-      yield* rows
-      place = next
-    } while (place)
+  /** Of one moment. */
+  #read<Found>(reading: (sql: ReadsSql<string>) => Reading<string, Found>): Promise<Found> {
+    return this.#links.read(async link => {
+      const clock = (await link.batch(SNAPSHOT)).at(-1)!
+      const sql = mysqlSql(link, Number(clock.rows[0]!.now))
+      const found = await readLater(reading(sql), queries => rowsOf(link, queries))
+      await link.run('COMMIT')
+      return found
+    }, 'read')
   }
 }
 
-async function collect<T>(rows: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = []
-  for await (const row of rows) all.push(row)
-  return all
+/** A packet holds only so much. */
+async function rowsOf(link: Link, queries: readonly string[]): Promise<unknown[][]> {
+  const replies = []
+  for (let at = 0; at < queries.length; at += BATCH)
+    replies.push(...(await link.batch(queries.slice(at, at + BATCH))))
+  return replies.map(({rows}) => rows)
 }

@@ -15,7 +15,11 @@ import {
   type Settlement,
   TRIED_ROWS,
 } from '../../jobs/job.ts'
-import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
+import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
+import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {type Reading, readLater} from '../shared/reading.ts'
+import {attempts, counts, times} from '../shared/stats.ts'
+import {collect, each} from '../shared/stretch.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
@@ -32,8 +36,8 @@ import {
 } from './connections.ts'
 import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
+import {partsOf, postgresSql, type Query} from './listing-sql.ts'
 import {missingIn, prepare} from './prepare.ts'
-import {PostgresReads} from './reads.ts'
 import type {SchemaStep} from './schema.ts'
 import {leaseValues, RENEW} from './settle.ts'
 import {Sweeper} from './side-tables.ts'
@@ -242,19 +246,19 @@ export class PostgresStore implements Store {
     return (await this.#run(PAUSED, [], true)).rows.map(({func}) => String(func))
   }
 
-  find = (id: number) => this.#read(send => new PostgresReads(send).find(id))
-  list = (page: JobPage) => gathered(this.eachJob(page))
-  exceptions = (page: ExceptionPage) => gathered(this.eachException(page))
-  statuses = (page: Page) => gathered(this.eachStatus(page))
-  eachJob = (page: JobPage) => this.#each((reads, place: JobPlace | null) => reads.jobs(page, place))
+  find = (id: number) => this.#look(sql => find(sql, id))
+  list = (page: JobPage) => collect(this.eachJob(page))
+  exceptions = (page: ExceptionPage) => collect(this.eachException(page))
+  statuses = (page: Page) => collect(this.eachStatus(page))
+  eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#look(sql => jobs(sql, page, place)))
   eachException = (page: ExceptionPage) =>
-    this.#each((reads, place: LogPlace | null) => reads.exceptionLog(page, place))
-  eachStatus = (page: Page) => this.#each((reads, place: LogPlace | null) => reads.statusLog(page, place))
-  funcs = () => this.#read(async send => (await new PostgresReads(send).funcs()).map(({name}) => name))
-  tooLargeId = () => this.#read(send => new PostgresReads(send).tooLargeId())
-  counts = (func?: string) => this.#read(send => new PostgresReads(send).counts(func))
-  times = (func?: string) => this.#read(send => new PostgresReads(send).times(func))
-  attempts = (func?: string) => this.#read(send => new PostgresReads(send).attempts(func))
+    each((place: LogPlace | null) => this.#look(sql => exceptions(sql, page, place)))
+  eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
+  funcs = () => this.#look(funcs)
+  tooLargeId = () => this.#look(tooLargeId)
+  counts = (func?: string) => this.#look(sql => counts(sql, func))
+  times = (func?: string) => this.#look(sql => times(sql, func))
+  attempts = (func?: string) => this.#look(sql => attempts(sql, func))
 
   watch(onChange: () => void): Watch {
     const ring = () => onChange() // a function of its own: the same one may watch twice
@@ -282,19 +286,14 @@ export class PostgresStore implements Store {
     return this.#explained(this.#link.read(work))
   }
 
-  /** A listing row by row: every stretch of it is a read of its own. */
-  async *#each<Shown, Place>(
-    stretch: (reads: PostgresReads, place: Place | null) => Promise<Stretch<Shown, Place>>,
-  ): AsyncGenerator<Shown> {
-    let place: Place | null = null
-    do {
-      const from: Place | null = place
-      const {rows, next}: Stretch<Shown, Place> = await this.#read(send =>
-        stretch(new PostgresReads(send), from),
-      )
-      yield* rows
-      place = next
-    } while (place)
+  /** Of one moment. It may be begun again. */
+  #look<Found>(reading: (sql: typeof postgresSql) => Reading<Query, Found>): Promise<Found> {
+    return this.#read(send =>
+      readLater(reading(postgresSql), async queries => {
+        const replies = queries.map(({statement, values}) => send(statement, values))
+        return (await Promise.all(replies)).flatMap(({rows}, i) => partsOf(queries[i]!, rows))
+      }),
+    )
   }
 
   async #explained<T>(work: Promise<T>): Promise<T> {
@@ -310,10 +309,4 @@ export class PostgresStore implements Store {
 async function nextTry(send: Send, exceptionId: number): Promise<number | null> {
   const [job] = (await send(NEXT_TRY, [exceptionId])).rows as {id: number}[]
   return job?.id ?? null
-}
-
-async function gathered<T>(rows: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = []
-  for await (const row of rows) all.push(row)
-  return all
 }

@@ -5,7 +5,8 @@
  */
 import {Worker} from 'node:worker_threads'
 import {EXTENSION, LIBRARY} from '../../own-modules.ts'
-import {type JobPlace, STRETCH_ROWS} from '../shared/keys.ts'
+import type {JobPlace} from '../shared/listing.ts'
+import {STRETCH_ROWS} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage} from '../store.ts'
 import type {SqliteLink} from './connection.ts'
 import type {Answer} from './long-reads-thread.ts'

@@ -7,7 +7,9 @@
 import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
-import type {JobPlace, LogPlace, Stretch} from '../shared/keys.ts'
+import type {JobPlace} from '../shared/listing.ts'
+import type {LogPlace} from '../shared/logs.ts'
+import {each} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {SqliteWithin} from './caller-transaction.ts'
 import {connect, connectTo, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './connection.ts'
@@ -260,11 +262,11 @@ export class SqliteStore implements Store {
   list = (page: JobPage) => this.#look('list', page)
   exceptions = (page: ExceptionPage) => this.#look('exceptions', page)
   statuses = (page: Page) => this.#look('statuses', page)
-  eachJob = (page: JobPage) => this.#each((place: JobPlace | null) => this.#look('jobs', page, place))
+  eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#look('jobs', page, place))
   eachException = (page: ExceptionPage) =>
-    this.#each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
-  eachStatus = (page: Page) => this.#each((place: LogPlace | null) => this.#look('statusLog', page, place))
-  funcs = () => this.#read(reads => reads.funcs().map(({name}) => name))
+    each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
+  eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look('statusLog', page, place))
+  funcs = () => this.#read(reads => reads.funcs())
   tooLargeId = () => this.#link.read(() => this.#link.tooLargeId('job'))
   counts = (func?: string) => this.#look('counts', func)
   times = (func?: string) => this.#look('times', func)
@@ -346,18 +348,5 @@ export class SqliteStore implements Store {
       if (await this.#link.read(() => longReads.has(read))) return (await longReads.do(read)) as Found
     }
     return this.#read(reads => reads.do(read) as Found)
-  }
-
-  /** A listing row by row: every stretch of it is a read of its own. */
-  async *#each<Row, Place>(
-    stretch: (place: Place | null) => Promise<Stretch<Row, Place>>,
-  ): AsyncGenerator<Row> {
-    let place: Place | null = null
-    do {
-      const {rows, next}: Stretch<Row, Place> = await stretch(place)
-      yield* rows
-      place = next
-      await new Promise(resolve => setImmediate(resolve)) // a listing may be long, and its reader quick
-    } while (place)
   }
 }

@@ -1,0 +1,156 @@
+/**
+ * What listings and counts ask of MySQL, by the index jobq_lane, which is forced.
+ *
+ * Lane by lane that is a statement each. Where there are so many lanes that these would take long, one statement reads the
+ * index from end to end and sorts. (a, b) > (x, y) is written out: MySQL seeks by `a > x OR (a = x AND b > y)`, not by
+ * the pair.
+ */
+import type {JobState} from '../../jobs/job.ts'
+import type {Reading} from '../shared/reading.ts'
+import {FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from '../shared/reads-sql.ts'
+import type {Link, Row} from './connection.ts'
+import {jobColumns, jobOf} from './rows.ts'
+
+const FROM = 'FROM job FORCE INDEX (jobq_lane)'
+const SELECT_KEY = `SELECT id, priority, run_after AS runAfter ${FROM} WHERE id <= ${LAST} AND`
+/** From so many lanes on, each asked by itself would take longer than to sort what waits (30 µs a statement, 1 µs a row). */
+const MANY_LANES = 1000
+
+const FUNCS_TOGETHER = 50
+/** DISTINCT would read the index from end to end. */
+const NEXT_FUNCS = Array.from({length: FUNCS_TOGETHER}, () => [
+  `SELECT MIN(func_id) INTO @func ${FROM} WHERE func_id > @func`,
+  'SELECT @func AS id',
+]).flat()
+
+const SECONDS = 'GREATEST(job_end_time, job_start_time) - job_start_time'
+const LOGS = {
+  exception_log: {
+    columns: 'exception_time AS exceptionTime, message, retried',
+    bytes: 'COALESCE(OCTET_LENGTH(arg), 0) + COALESCE(OCTET_LENGTH(message), 0)',
+  },
+  job_status: {
+    columns: 'status, job_start_time AS jobStartTime, job_end_time AS jobEndTime',
+    bytes: 'COALESCE(OCTET_LENGTH(arg), 0)',
+  },
+}
+
+/** @param now the database's clock */
+export function mysqlSql({names, keys}: Pick<Link, 'names' | 'keys'>, now: number): ReadsSql<string> {
+  const name = names.select('name')
+  /** An id that is not to be found in func is shown as it is: a row is never hidden. */
+  const funcName = (id: string) => `COALESCE(${names.select('func.name')}, CONCAT('#', ${id})) AS func`
+  const jobs = `SELECT ${jobColumns({keys})}, ${funcName('job.func_id')} FROM job LEFT JOIN func ON func.id = job.func_id`
+  return {
+    now,
+    funcs: () =>
+      `SELECT id, ${name} AS name FROM func ORDER BY CAST(CONVERT(${name} USING utf8mb4) AS BINARY)`,
+    named: func => `SELECT id, ${name} AS name FROM func WHERE name = ${names.literal(func)}`,
+    greatestId: table => `SELECT CAST(MAX(id) AS CHAR) AS digits FROM ${table}`,
+
+    jobs: ids => `${jobs} WHERE job.id IN (${ids})`,
+    withUniqkey: (uniqkey, funcIds) =>
+      `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)}`,
+    jobOf: row => jobOf(row as Row),
+    jobSizes: ids => `SELECT id, COALESCE(OCTET_LENGTH(arg), 0) AS bytes FROM job WHERE id IN (${ids})`,
+
+    withJobs,
+    lanes,
+    inLanes: ({lanes, upTo, limit}) =>
+      lanes.map(
+        ({lane: {funcId, priority}, behind}) => `${SELECT_KEY} func_id = ${funcId} AND grabbed_until = 0
+          AND priority = ${priority} AND ${behindSpot(behind)} AND run_after <= ${upTo} ORDER BY run_after, id LIMIT ${limit}`,
+      ),
+    besideLanes: (funcIds, state, now) =>
+      funcIds.map(id => `${SELECT_KEY} func_id = ${id} AND ${besideLanes(state, now)}`),
+    sortedKeys: (funcIds, state, now, after, limit) =>
+      `${SELECT_KEY} func_id IN (${funcIds}) AND grabbed_until = 0 AND run_after ${state === 'ready' ? '<=' : '>'} ${now}
+       ${after ? `AND ${behindKey(after, state)}` : ''}
+       ORDER BY ${state === 'ready' ? 'priority DESC, run_after' : 'run_after, priority DESC'}, id LIMIT ${limit}`,
+
+    logSizes(table, where, {order, limit, offset}) {
+      const conditions = where.map(([condition, value]) =>
+        condition.replace('?', () => (typeof value === 'string' ? keys.literal(value) : String(value))),
+      )
+      return `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions.join(' AND ')}
+        ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`
+    },
+    logRows: (table, ids) =>
+      `SELECT log.id, func_id AS funcId, ${funcName('func_id')}, arg, ${keys.select('uniqkey')} AS uniqkey, ${LOGS[table].columns}
+       FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN (${ids})`,
+
+    counts(funcIds, now) {
+      const among = `WHERE func_id IN (${funcIds})`
+      const isReady = `grabbed_until <= ${now} AND run_after <= ${now}`
+      return [
+        `SELECT func_id AS funcId, COUNT(IF(${isReady}, 1, NULL)) AS ready,
+           COUNT(IF(grabbed_until <= ${now} AND run_after > ${now}, 1, NULL)) AS \`delayed\`,
+           COUNT(IF(grabbed_until > ${now}, 1, NULL)) AS running, MIN(IF(${isReady}, run_after, NULL)) AS oldest
+         ${FROM} ${among} GROUP BY func_id`,
+        `SELECT func_id AS funcId, COUNT(*) AS jobs FROM exception_log ${among} AND retried = 0 GROUP BY func_id`,
+        `SELECT func_id AS funcId, status, COUNT(*) AS jobs FROM job_status ${among} GROUP BY func_id, status`,
+      ]
+    },
+    times(funcIds, hourAgo) {
+      const ended = `COUNT(*) AS jobs ${ofEnds(funcIds)} AND job_end_time >= ${hourAgo} GROUP BY func_id, value`
+      return [
+        `SELECT func_id AS funcId, ${SECONDS} AS value, ${ended} ORDER BY func_id, value`,
+        `SELECT func_id AS funcId, LEAST(59, (job_end_time - ${hourAgo}) DIV 60) AS value, ${ended}`,
+      ]
+    },
+    attempts: funcIds =>
+      `SELECT func_id AS funcId, status, ${SECONDS} AS seconds, COUNT(*) AS attempts ${ofEnds(funcIds)}
+       GROUP BY func_id, status, seconds`,
+  }
+}
+
+/** One seek each, many in a round trip: each begins where the last has ended. */
+function* withJobs(): Reading<string, {id: number}[]> {
+  const found: {id: number}[] = []
+  for (;;) {
+    const answers = (yield [`SET @func = ${found.at(-1)?.id ?? -1}`, ...NEXT_FUNCS]) as {id: unknown}[][]
+    const some = answers.flat().flatMap(({id}) => (id === null ? [] : {id: Number(id)}))
+    found.push(...some)
+    if (some.length < FUNCS_TOGETHER) return found
+  }
+}
+
+/** One seek for each. */
+function* lanes(funcIds: readonly number[]): Reading<string, Lane[] | null> {
+  const lanes: Lane[] = []
+  let open: {funcId: number; priority?: number}[] = funcIds.map(funcId => ({funcId}))
+  while (open.length > 0) {
+    const answers = (yield open.map(({funcId, priority}) => {
+      const less = priority === undefined ? '' : `AND priority < ${priority}`
+      return `SELECT priority ${FROM} WHERE func_id = ${funcId} AND grabbed_until = 0 ${less} ORDER BY priority DESC LIMIT 1`
+    })) as Lane[][]
+    const found = open.flatMap(({funcId}, i) => answers[i]!.map(({priority}) => ({funcId, priority})))
+    for (const lane of found) lanes.push(lane)
+    if (lanes.length > MANY_LANES) return null
+    open = found
+  }
+  return lanes
+}
+
+function besideLanes(state: JobState, now: number): string {
+  return state === 'running'
+    ? `grabbed_until > ${now}`
+    : `grabbed_until > 0 AND grabbed_until <= ${now} AND run_after ${state === 'ready' ? '<=' : '>'} ${now}`
+}
+
+function ofEnds(funcIds: readonly number[]): string {
+  return `FROM job_status WHERE func_id IN (${funcIds}) AND status IN ('completed', 'failed', 'abort')`
+}
+
+function behindSpot({runAfter, id}: Spot): string {
+  if (runAfter === FIRST) return 'TRUE'
+  if (id === LAST) return `run_after > ${runAfter}`
+  return `(run_after > ${runAfter} OR (run_after = ${runAfter} AND id > ${id}))`
+}
+
+function behindKey({id, priority, runAfter}: Key, state: JobState): string {
+  return state === 'ready'
+    ? `(priority < ${priority} OR (priority = ${priority} AND ${behindSpot({runAfter, id})}))`
+    : `(run_after > ${runAfter} OR (run_after = ${runAfter} AND (priority < ${priority}
+        OR (priority = ${priority} AND id > ${id}))))`
+}

@@ -1,0 +1,56 @@
+/** A failed job enqueued again from the exception log. */
+import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
+import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type Link, textOf, textOrNull} from './connection.ts'
+import {ERRNO, hasErrno} from './errors.ts'
+import {checkTime, duplicateOf} from './insert.ts'
+import {idOfRow} from './rows.ts'
+
+/** @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError */
+export async function retryException(
+  link: Link,
+  exceptionId: number,
+  {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
+): Promise<EnqueuedJob> {
+  const [, clock, exceptions] = await link.batch([
+    'START TRANSACTION',
+    'SELECT UNIX_TIMESTAMP() AS now',
+    `SELECT func_id, retried, ${link.keys.select('uniqkey')} AS uniqkey,
+       (SELECT ${link.names.select('name')} FROM func WHERE func.id = func_id) AS func
+     FROM exception_log WHERE id = ${exceptionId} FOR UPDATE`,
+  ])
+  const exception = exceptions!.rows[0]
+  if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
+  if (Number(exception.retried) !== 0) throw new AlreadyRetriedError(exceptionId)
+  const tried = again ? null : await nextTry(link, exceptionId)
+  if (tried !== null) throw new StillTriedError(exceptionId, tried)
+  const now = Number(clock!.rows[0]!.now)
+  const runAfter = checkTime('at' in due ? due.at : now + due.in)
+  const func = exception.func === null ? `#${exception.func_id}` : textOf(exception.func)
+  const uniqkey = textOrNull(exception.uniqkey)
+  // uniqkey and arg go from row to row inside the database: their bytes stay as they are
+  const insert = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
+    SELECT func_id, arg, uniqkey, ${now}, 0, ${runAfter}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
+  const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
+  try {
+    const id = idOfRow((await link.run(insert)).insertId)
+    await link.batch([mark, 'COMMIT'])
+    return {id, func, uniqkey, priority, runAfter}
+  } catch (error) {
+    if (!hasErrno(error, ERRNO.duplicate) || uniqkey === null) throw error
+    throw await duplicateOf(link, Number(exception.func_id), func, uniqkey)
+  }
+}
+
+/** As Store.nextTry. Along the unique key, whose rows of one function without a uniqkey are in the order of their ids. */
+export async function nextTry(link: Link, exceptionId: number): Promise<number | null> {
+  const {rows} = await link.run(
+    `SELECT job.id FROM (
+       SELECT id FROM job WHERE func_id = (SELECT func_id FROM exception_log WHERE id = ${exceptionId})
+         AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) first
+     JOIN job ON job.id = first.id JOIN exception_log log ON log.id = ${exceptionId}
+     WHERE log.uniqkey IS NULL AND retry_cnt > 0 AND enqueue_time <= exception_time AND run_after >= exception_time
+       AND job.arg <=> log.arg LIMIT 1`,
+  )
+  return rows[0] ? Number(rows[0].id) : null
+}

@@ -1,0 +1,166 @@
+/** What listings and counts ask of PostgreSQL, by the index jobq_lane: lists are arrays, and many lanes are one statement. */
+import type {JobRow} from '../../jobs/job.ts'
+import {ORDERS} from '../shared/lanes.ts'
+import {rowsOf} from '../shared/reading.ts'
+import {type Key, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+import {bigints, integers} from './arrays.ts'
+import {NOW, type Statement, type Value} from './connections.ts'
+
+export interface Query {
+  statement: Statement | string
+  values: readonly Value[]
+  /** Rows of so many lanes, each with its `nth`. */
+  lanes?: number
+}
+
+/** An id that is not to be found in func is shown as it is: a row is never hidden. */
+const FUNC_NAME = `coalesce(func.name, '#' || func_id) AS func`
+const SELECT_JOBS = `SELECT job.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, enqueue_time AS "enqueueTime",
+  grabbed_until AS "grabbedUntil", run_after AS "runAfter", retry_cnt AS "retryCnt", priority
+  FROM job LEFT JOIN func ON func.id = func_id`
+
+/** By the index jobq_lane, whatever the planner thinks. */
+const HAS_ID = `id + 0 <= ${LAST}`
+/** $1 functions, $2 now. */
+const besides = (conditions: readonly string[]) =>
+  conditions
+    .map(
+      condition => `SELECT j.id, j.priority, j.run_after AS "runAfter" FROM unnest($1::INTEGER[]) AS f (func_id)
+        CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
+          WHERE func_id = f.func_id AND ${condition} AND ${HAS_ID}) j`,
+    )
+    .join(' UNION ALL ')
+/** Leases that ran out, and times before all times, which another program may have written. */
+const strays = (due: string) =>
+  besides([`grabbed_until > 0 AND grabbed_until <= $2 AND ${due}`, `grabbed_until < 0 AND ${due}`])
+
+const SECONDS = 'greatest(0, job_end_time - job_start_time)'
+const OF_ENDS = `FROM job_status WHERE func_id = ANY ($1::INTEGER[]) AND status IN ('completed', 'failed', 'abort')`
+/** $1 functions, $2 since when. */
+const ended = (
+  columns: string,
+) => `SELECT func_id AS "funcId", ${columns} AS value, count(*) AS jobs ${OF_ENDS}
+  AND job_end_time >= $2 GROUP BY 1, 2 ORDER BY 1, 2`
+
+const LOGS = {
+  exception_log: {
+    columns: 'exception_time AS "exceptionTime", message, retried',
+    bytes: 'coalesce(octet_length(arg), 0) + coalesce(octet_length(message), 0)',
+  },
+  job_status: {
+    columns: 'status, job_start_time AS "jobStartTime", job_end_time AS "jobEndTime"',
+    bytes: 'coalesce(octet_length(arg), 0)',
+  },
+}
+
+/** Each is prepared once a connection, under this name. */
+const TEXTS = {
+  now: `SELECT ${NOW} AS now`,
+  funcs: 'SELECT id, name FROM func ORDER BY name COLLATE "C"',
+  named: 'SELECT id, name FROM func WHERE name = $1::VARCHAR',
+  with_jobs: `WITH RECURSIVE has (id) AS (
+      SELECT (SELECT func_id FROM job ORDER BY func_id LIMIT 1) UNION ALL
+      SELECT (SELECT j.func_id FROM job j WHERE j.func_id > has.id ORDER BY j.func_id LIMIT 1) FROM has
+      WHERE has.id IS NOT NULL)
+    SELECT id FROM has WHERE id IS NOT NULL`,
+  sizes: 'SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id = ANY ($1::BIGINT[])',
+  jobs: `${SELECT_JOBS} WHERE job.id = ANY ($1::BIGINT[])`,
+  with_uniqkey: `${SELECT_JOBS} WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2`,
+  /** One seek each. */
+  lanes: `WITH RECURSIVE lane (func_id, priority) AS (
+    SELECT f.id, (SELECT j.priority FROM job j WHERE j.func_id = f.id AND j.grabbed_until = 0
+      ORDER BY j.priority DESC LIMIT 1) FROM unnest($1::INTEGER[]) AS f (id)
+    UNION ALL
+    SELECT l.func_id, (SELECT j.priority FROM job j WHERE j.func_id = l.func_id AND j.grabbed_until = 0
+      AND j.priority < l.priority ORDER BY j.priority DESC LIMIT 1) FROM lane l WHERE l.priority IS NOT NULL)
+  SELECT func_id AS "funcId", priority FROM lane WHERE priority IS NOT NULL`,
+  /** $1 functions, $2 their lanes' priorities, $3 and $4 behind which time and id each, $5 up to when, $6 how many of each. */
+  in_lanes: `SELECT lane.nth, j.id, j.priority, j.run_after AS "runAfter"
+    FROM unnest($1::INTEGER[], $2::INTEGER[], $3::BIGINT[], $4::BIGINT[])
+      WITH ORDINALITY AS lane (func_id, priority, run_after, id, nth)
+    CROSS JOIN LATERAL (SELECT id, priority, run_after FROM job
+      WHERE func_id = lane.func_id AND grabbed_until = 0 AND priority = lane.priority AND ${HAS_ID}
+        AND (run_after, id) > (lane.run_after, lane.id) AND run_after <= $5::BIGINT
+      ORDER BY run_after, id LIMIT $6) j`,
+  counts: `SELECT func_id AS "funcId",
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS ready,
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after > $2) AS delayed,
+      count(*) FILTER (WHERE grabbed_until > $2) AS running,
+      min(run_after) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS oldest
+    FROM job WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id`,
+  failed: `SELECT func_id AS "funcId", count(*) AS jobs FROM exception_log
+    WHERE func_id = ANY ($1::INTEGER[]) AND retried = 0 GROUP BY func_id`,
+  ended: `SELECT func_id AS "funcId", status, count(*) AS jobs FROM job_status
+    WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id, status`,
+  took: ended(SECONDS),
+  minutes: ended('least(59, (job_end_time - $2) / 60)'),
+  attempts: `SELECT func_id AS "funcId", status, ${SECONDS} AS seconds, count(*) AS attempts ${OF_ENDS} GROUP BY 1, 2, 3`,
+  running_aside: besides(['grabbed_until > $2']),
+  ready_aside: strays('run_after <= $2'),
+  delayed_aside: strays('run_after > $2'),
+}
+
+export const postgresSql: ReadsSql<Query> = {
+  now: prepared('now'),
+  funcs: () => prepared('funcs'),
+  named: func => prepared('named', func),
+  greatestId: table => ({statement: `SELECT max(id)::TEXT AS digits FROM ${table}`, values: []}),
+
+  jobs: ids => prepared('jobs', bigints(ids)),
+  withUniqkey: (uniqkey, funcIds) => prepared('with_uniqkey', integers(funcIds), uniqkey),
+  jobOf: row => row as JobRow,
+  jobSizes: ids => prepared('sizes', bigints(ids)),
+
+  withJobs: () => rowsOf(prepared('with_jobs')),
+  lanes: funcIds => rowsOf(prepared('lanes', integers(funcIds))),
+  inLanes: ({lanes, upTo, limit}) => [
+    {
+      ...prepared(
+        'in_lanes',
+        integers(lanes.map(({lane}) => lane.funcId)),
+        integers(lanes.map(({lane}) => lane.priority)),
+        bigints(lanes.map(({behind}) => behind.runAfter)),
+        bigints(lanes.map(({behind}) => behind.id)),
+        upTo,
+        limit,
+      ),
+      lanes: lanes.length,
+    },
+  ],
+  besideLanes: (funcIds, state, now) => [prepared(`${state}_aside`, integers(funcIds), now)],
+
+  logSizes(table, where, {order, limit, offset}) {
+    const conditions = where.map(([condition], i) => condition.replace('?', `$${i + 1}`))
+    const statement = `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions.join(' AND ')}
+      ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`
+    return {statement, values: where.map(([, value]) => value)}
+  },
+  logRows: (table, ids) => ({
+    statement: `SELECT log.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, ${LOGS[table].columns}
+      FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id = ANY ($1::BIGINT[])`,
+    values: [bigints(ids)],
+  }),
+
+  counts(funcIds, now) {
+    const ids = integers(funcIds)
+    return [prepared('counts', ids, now), prepared('failed', ids), prepared('ended', ids)]
+  },
+  times(funcIds, hourAgo) {
+    const ids = integers(funcIds)
+    return [prepared('took', ids, hourAgo), prepared('minutes', ids, hourAgo)]
+  },
+  attempts: funcIds => prepared('attempts', integers(funcIds)),
+}
+
+function prepared(name: keyof typeof TEXTS, ...values: Value[]): Query {
+  return {statement: {name: `jobq_${name}`, text: TEXTS[name]}, values}
+}
+
+/** The rows of a query, or of each of its lanes. */
+export function partsOf({lanes}: Query, rows: unknown[]): unknown[][] {
+  if (lanes === undefined) return [rows]
+  const parts = Array.from({length: lanes}, (): Key[] => [])
+  for (const {nth, ...key} of rows as (Key & {nth: number})[]) parts[nth - 1]!.push(key)
+  for (const keys of parts) keys.sort(ORDERS.ready)
+  return parts
+}

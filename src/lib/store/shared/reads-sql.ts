@@ -1,0 +1,117 @@
+/** What a driver gives for its listings and counts: the queries, and behind each the rows that it answers with. */
+import {idTooLarge} from '../../jobs/errors.ts'
+import type {JobRow, JobState} from '../../jobs/job.ts'
+import type {Clock, Reading} from './reading.ts'
+
+/** Behind every priority, time and id that JavaScript can hold, and before them. */
+export const LAST = Number.MAX_SAFE_INTEGER
+export const FIRST = -LAST
+
+export interface ReadsSql<Query> extends Clock<Query> {
+  /** {id, name} of every function, by name. */
+  funcs(): Query
+  /** {id, name} of the function of this name. */
+  named(func: string): Query
+  /** {digits} of it, null where there is none. */
+  greatestId(table: 'job' | LogTable): Query
+
+  /** What `jobOf` knows, in any order. */
+  jobs(ids: readonly number[]): Query
+  withUniqkey(uniqkey: string, funcIds: readonly number[]): Query
+  jobOf(row: unknown): JobRow
+  /** Sized: of the arguments. */
+  jobSizes(ids: readonly number[]): Query
+
+  /** {id} of the functions that have jobs, those that have no row of their own among them. */
+  withJobs(): Reading<Query, {id: number}[]>
+  /** Those that have jobs. Null: too many to be asked one by one. */
+  lanes(funcIds: readonly number[]): Reading<Query, Lane[] | null>
+  /** Keys of each lane, in its order. Of ids beyond LAST there are none, here and below: they could not be found again. */
+  inLanes(ask: Ask): readonly Query[]
+  /** Keys in no lane, in any order: what is running, leases that ran out, what other programs have written. */
+  besideLanes(funcIds: readonly number[], state: JobState, now: number): readonly Query[]
+  /** Where there are too many lanes: the first keys of them all. */
+  sortedKeys?(
+    funcIds: readonly number[],
+    state: JobState,
+    now: number,
+    after: Key | null,
+    limit: number,
+  ): Query
+
+  /** Sized: of what may be large in a row. By id. */
+  logSizes(table: LogTable, where: readonly Condition[], part: LogPart): Query
+  /** Rows with the function's name as `func`, in any order. */
+  logRows(table: LogTable, ids: readonly number[]): Query
+
+  /** {funcId, ready, delayed, running, oldest}; {funcId, jobs}: failed and not retried; {funcId, status, jobs} */
+  counts(funcIds: readonly number[], now: number): readonly Query[]
+  /** {funcId, value, jobs}: by the seconds that they took, in order; by the minute of the hour in which they ended. */
+  times(funcIds: readonly number[], hourAgo: number): readonly Query[]
+  /** {funcId, status, seconds, attempts} */
+  attempts(funcIds: readonly number[]): Query
+}
+
+export interface Func {
+  id: number
+  /** Bytes, where the column's character set is not to be trusted. */
+  name: string | Uint8Array
+}
+
+export interface Greatest {
+  digits: string | null
+}
+
+export interface Sized {
+  id: number
+  bytes: number
+}
+
+export interface Key {
+  id: number
+  priority: number
+  runAfter: number
+}
+
+export interface Lane {
+  funcId: number
+  priority: number
+}
+
+/** The next keys of each of these lanes: behind a spot and up to a time, so many of each at most. */
+export interface Ask {
+  lanes: {lane: Lane; behind: Spot}[]
+  upTo: number
+  limit: number
+}
+
+export interface Spot {
+  runAfter: number
+  id: number
+}
+
+export type LogTable = 'exception_log' | 'job_status'
+
+/** SQL with a `?` for its value; the table is called `log`. */
+export type Condition = readonly [sql: string, value: number | string]
+
+export interface LogPart {
+  order: 'ASC' | 'DESC'
+  limit: number
+  offset: number
+}
+
+export function chosen<Query>(sql: ReadsSql<Query>, func: string | undefined): Query {
+  return func === undefined ? sql.funcs() : sql.named(func)
+}
+
+/** @throws StoreError if that is a row whose id can't be told from others */
+export function checkedId(table: 'job' | LogTable, [row]: readonly Greatest[]): number {
+  const digits = tooLarge(row!)
+  if (digits !== null) throw idTooLarge(table, digits)
+  return Number(row!.digits)
+}
+
+export function tooLarge({digits}: Greatest): string | null {
+  return Number(digits) > LAST ? digits : null
+}

@@ -1,0 +1,170 @@
+/**
+ * What listings and counts ask of SQLite: seeks in the index jobq_lane, lane by lane.
+ *
+ * A column holds whatever is written into it, by other programs too. Lanes are of whole numbers and fractions that JavaScript
+ * can hold. Beside them lie leases that ran out and that no grab has put back yet, and rows with anything else in them.
+ */
+import type {JobRow, JobState} from '../../jobs/job.ts'
+import {numberOf, rowsOf} from '../shared/reading.ts'
+import {FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+
+export interface Query {
+  sql: string
+  params: readonly unknown[]
+}
+
+/** Lists of numbers are handed over as JSON: so many statements, however many there are of them. */
+const GIVEN = '(SELECT value FROM json_each($given))'
+
+/** An id that is not to be found in func is shown as it is: a row is never hidden. */
+const FUNC_NAME = `coalesce(CAST(func.name AS TEXT), '#' || func_id) AS func`
+const ARG_AND_KEY = 'CAST(arg AS BLOB) AS arg, CAST(uniqkey AS TEXT) AS uniqkey'
+const JOBS = `SELECT job.id, func_id AS funcId, ${FUNC_NAME}, ${ARG_AND_KEY}, enqueue_time AS enqueueTime,
+    grabbed_until AS grabbedUntil, run_after AS runAfter, retry_cnt AS retryCnt, priority
+  FROM job LEFT JOIN func ON func.id = func_id`
+const SIZES = `SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id IN ${GIVEN}`
+const NAMED = 'SELECT id, CAST(name AS TEXT) AS name FROM func WHERE name IN ($func, CAST($func AS BLOB))'
+const WITH_JOBS = `WITH RECURSIVE has (id) AS (
+    SELECT min(func_id) FROM job UNION ALL
+    SELECT (SELECT func_id FROM job WHERE func_id > has.id ORDER BY func_id LIMIT 1) FROM has WHERE has.id IS NOT NULL)
+  SELECT id FROM has WHERE id IS NOT NULL`
+
+const OF_FUNCS = 'FROM json_each($given) func CROSS JOIN job WHERE func_id = func.value AND'
+/** The priorities at which functions have jobs that no one holds, highest first: one seek each. */
+const next = (funcId: string, priority: string) =>
+  `(SELECT priority FROM job WHERE func_id = ${funcId} AND grabbed_until = 0 AND priority ${priority} AND priority >= ${FIRST}
+    ORDER BY priority DESC LIMIT 1)`
+const LANES = `WITH RECURSIVE lane (func_id, priority) AS (
+    SELECT value, ${next('value', `<= ${LAST}`)} FROM json_each($given) UNION ALL
+    SELECT lane.func_id, ${next('lane.func_id', '< lane.priority')} FROM lane WHERE lane.priority IS NOT NULL)`
+const OF_LANES = `FROM lane CROSS JOIN job
+  WHERE job.func_id = lane.func_id AND grabbed_until = 0 AND job.priority = lane.priority AND`
+/** Of what nobody works, what is in no lane, whichever time it is due. */
+const BESIDE_LANES = [
+  'grabbed_until < 0',
+  'grabbed_until > 0 AND grabbed_until <= +$now',
+  `grabbed_until = 0 AND priority > ${LAST}`,
+  `grabbed_until = 0 AND priority < ${FIRST}`,
+]
+
+const KEY = 'job.id, job.priority, run_after AS runAfter'
+const HAS_ID = `job.id <= ${LAST}`
+// +? as in lanes.ts: a long listing asks this again and again, and a bare ? would be prepared anew each time
+const IN_LANE = `SELECT ${KEY} FROM job WHERE ${HAS_ID} AND func_id = +? AND grabbed_until = 0 AND priority = +?
+  AND (run_after, id) > (+?, +?) AND run_after <= +? ORDER BY run_after, id LIMIT +?`
+const beside = (due: string, never: string) =>
+  `${LANES} ${BESIDE_LANES.map(condition => `SELECT ${KEY} ${OF_FUNCS} ${condition} AND ${due} AND ${HAS_ID} UNION ALL `).join('')}
+  SELECT ${KEY} ${OF_LANES} ${never} AND ${HAS_ID}`
+const ASIDE: Record<JobState, string> = {
+  running: `SELECT ${KEY} ${OF_FUNCS} grabbed_until > +$now AND ${HAS_ID}`,
+  ready: beside('run_after <= +$now', `run_after < ${FIRST}`),
+  delayed: beside('run_after > +$now', `run_after > ${LAST}`),
+}
+
+/** A count along the index takes 30 ns a row as long as it has one condition. */
+const inLane = (what: string, due: string) =>
+  `(SELECT ${what} FROM job WHERE job.func_id = lane.func_id AND grabbed_until = 0 AND job.priority = lane.priority
+    AND run_after ${due} +$now`
+const WAITING = `${LANES}, counted (funcId, ready, delayed, running, oldest) AS (
+    SELECT func_id, ${inLane('count(*)', '<=')}), ${inLane('count(*)', '>')}), 0,
+      ${inLane('run_after', '<=')} ORDER BY run_after LIMIT 1) FROM lane WHERE priority IS NOT NULL
+    ${BESIDE_LANES.map(
+      condition => `UNION ALL SELECT func_id, count(*) FILTER (WHERE run_after <= +$now),
+        count(*) - count(*) FILTER (WHERE run_after <= +$now), 0, min(run_after) FILTER (WHERE run_after <= +$now)
+      ${OF_FUNCS} ${condition} GROUP BY func_id`,
+    ).join(' ')}
+    UNION ALL SELECT value, 0, 0, (SELECT count(*) FROM job WHERE func_id = value AND grabbed_until > +$now), NULL
+    FROM json_each($given))
+  SELECT funcId, sum(ready) AS ready, sum(delayed) AS delayed, sum(running) AS running, min(oldest) AS oldest
+  FROM counted GROUP BY funcId`
+const FAILED = `SELECT func_id AS funcId, count(*) AS jobs FROM exception_log
+  WHERE func_id IN ${GIVEN} AND retried = 0 GROUP BY func_id`
+const ENDED = `SELECT func_id AS funcId, status, count(*) AS jobs FROM job_status
+  WHERE func_id IN ${GIVEN} GROUP BY func_id, status`
+const SECONDS = 'max(0, job_end_time - job_start_time)'
+const OF_ENDS = `FROM job_status WHERE func_id IN ${GIVEN} AND status IN ('completed', 'failed', 'abort')`
+const TOOK = `SELECT func_id AS funcId, ${SECONDS} AS value, count(*) AS jobs ${OF_ENDS} AND job_end_time >= $hourAgo
+  GROUP BY func_id, value ORDER BY func_id, value`
+// A bound number is a REAL, and a minute must be whole
+const MINUTES = `SELECT func_id AS funcId, min(59, (job_end_time - CAST($hourAgo AS INTEGER)) / 60) AS value, count(*) AS jobs
+  ${OF_ENDS} AND job_end_time >= $hourAgo GROUP BY func_id, value`
+const ATTEMPTS = `SELECT func_id AS funcId, status, ${SECONDS} AS seconds, count(*) AS attempts ${OF_ENDS}
+  GROUP BY func_id, status, seconds`
+
+const LOGS = {
+  exception_log: {
+    columns: 'exception_time AS exceptionTime, CAST(message AS BLOB) AS message, retried',
+    bytes: 'coalesce(octet_length(arg), 0) + coalesce(octet_length(message), 0)',
+  },
+  job_status: {
+    columns: 'CAST(status AS TEXT) AS status, job_start_time AS jobStartTime, job_end_time AS jobEndTime',
+    bytes: 'coalesce(octet_length(arg), 0)',
+  },
+}
+
+export function sqliteSql(now: number): ReadsSql<Query> {
+  return {
+    now,
+    funcs: () => query('SELECT id, CAST(name AS TEXT) AS name FROM func ORDER BY func.name'),
+    named: func => query(NAMED, {func}),
+    greatestId: table => query(`SELECT CAST(max(id) AS TEXT) AS digits FROM ${table}`),
+
+    jobs: ids => query(`${JOBS} WHERE job.id IN ${GIVEN}`, {given: json(ids)}),
+    withUniqkey: (uniqkey, funcIds) =>
+      query(`${JOBS} WHERE func_id IN ${GIVEN} AND uniqkey = $uniqkey`, {given: json(funcIds), uniqkey}),
+    jobOf,
+    jobSizes: ids => query(SIZES, {given: json(ids)}),
+
+    withJobs: () => rowsOf(query(WITH_JOBS)),
+    lanes: funcIds =>
+      rowsOf(
+        query(`${LANES} SELECT func_id AS funcId, priority FROM lane WHERE priority IS NOT NULL`, {
+          given: json(funcIds),
+        }),
+      ),
+    inLanes: ({lanes, upTo, limit}) =>
+      lanes.map(({lane: {funcId, priority}, behind: {runAfter, id}}) => ({
+        sql: IN_LANE,
+        params: [funcId, priority, runAfter, id, upTo, limit],
+      })),
+    besideLanes: (funcIds, state, now) => [query(ASIDE[state], {given: json(funcIds), now})],
+
+    logSizes(table, where, {order, limit, offset}) {
+      const sql = `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log
+        WHERE ${where.map(([condition]) => condition).join(' AND ')} ORDER BY log.id ${order} LIMIT ? OFFSET ?`
+      return {sql, params: [...where.map(([, value]) => value), limit, offset]}
+    },
+    logRows: (table, ids) =>
+      query(
+        `SELECT log.id, func_id AS funcId, ${FUNC_NAME}, ${ARG_AND_KEY}, ${LOGS[table].columns}
+         FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN ${GIVEN}`,
+        {given: json(ids)},
+      ),
+
+    counts(funcIds, now) {
+      const given = json(funcIds)
+      return [query(WAITING, {given, now}), query(FAILED, {given}), query(ENDED, {given})]
+    },
+    times(funcIds, hourAgo) {
+      const given = json(funcIds)
+      return [query(TOOK, {given, hourAgo}), query(MINUTES, {given, hourAgo})]
+    },
+    attempts: funcIds => query(ATTEMPTS, {given: json(funcIds)}),
+  }
+}
+
+/** A column holds whatever was written into it: where that is no number, it is told as none. */
+function jobOf(found: unknown): JobRow {
+  const row = found as JobRow
+  for (const column of ['enqueueTime', 'grabbedUntil', 'runAfter', 'retryCnt', 'priority'] as const)
+    row[column] = numberOf(row[column])
+  return row
+}
+
+function query(sql: string, params?: Record<string, unknown>): Query {
+  return {sql, params: params ? [params] : []}
+}
+
+function json(numbers: readonly number[]): string {
+  return `[${numbers.join()}]`
+}
