@@ -161,6 +161,23 @@ else {
   })
 
   describe('a lock on MySQL', () => {
+    test('of a whole table is waited for, by who stores and who reads, and told when it stays', async t => {
+      const {db, store: impatient} = await setUp(t, {patience: 1000})
+      const store = new MysqlStore(`${db.url}?answer-timeout=2`, db.name)
+      t.after(() => store.close())
+      await store.enqueue(newJob())
+      const locker = await db.another()
+      await locker.query('LOCK TABLES job WRITE, func WRITE')
+      const enqueued = store.enqueue(newJob())
+      const listed = store.list({limit: 9, offset: 0})
+      await assert.rejects(impatient.enqueue(newJob()), isStoreError('LOCKED'))
+      await until('both have tried again', () => store.deadlocks >= 4)
+      await locker.query('UNLOCK TABLES')
+      await enqueued
+      assert.ok((await listed).length >= 1)
+      assert.equal((await db.query('SELECT id FROM job')).length, 2)
+    })
+
     test('that makes a deadlock: the transaction is done again', async t => {
       const {db, store} = await setUp(t)
       await store.enqueueMany(Array.from({length: 100}, () => newJob()))

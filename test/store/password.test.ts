@@ -5,9 +5,12 @@
 import assert from 'node:assert/strict'
 import {constants, generateKeyPairSync, privateDecrypt} from 'node:crypto'
 import {once} from 'node:events'
+import {readFileSync} from 'node:fs'
 import {type AddressInfo, createServer, type Socket} from 'node:net'
 import {networkInterfaces} from 'node:os'
 import {describe, type TestContext, test} from 'node:test'
+import {TLSSocket} from 'node:tls'
+import {fileURLToPath} from 'node:url'
 import type {StoreError} from '../../src/lib/jobs/errors.ts'
 import {prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
@@ -17,6 +20,8 @@ import {Home} from '../support/home.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 
+/** Of db.example.com, with its key, signed by itself. */
+const CERTIFICATE = fileURLToPath(new URL('../fixtures/db.example.com.pem', import.meta.url))
 const PASSWORD = 'hunter2'
 const LOCAL = '127.0.0.1'
 /** Another address of this machine: to a client it is as far away as any. */
@@ -119,6 +124,23 @@ describe('PostgreSQL', {concurrency: 4, skip}, () => {
   })
 })
 
+test('a certificate for another host is told as that, with both names', async t => {
+  const file = encodeURIComponent(CERTIFICATE)
+  const says = /^can't trust there: its certificate is for db\.example\.com, 192\.0\.2\.1, not for localhost$/
+  for (const [scheme, query, open] of [
+    ['mysql', `?ssl=true&ssl-ca=${file}`, asked],
+    ['postgres', `?sslmode=require&sslrootcert=${file}`, reached],
+  ] as const) {
+    const server = await withTls(t, scheme)
+    await assert.rejects(open(server.url('localhost', query), 'there'), (error: StoreError) => {
+      assert.match(error.message, says)
+      assert.match(error.hint, /^write the name that it is for into the address/)
+      assert.equal(error.code, 'UNREACHABLE')
+      return true
+    })
+  }
+})
+
 /** Connects, and goes. */
 function reached(url: string, name: string): Promise<unknown> {
   return preparePostgres(url, name, {dryRun: true})
@@ -182,49 +204,74 @@ async function asking(
 
 /** Asks for the password itself, encrypted for its key, as for a user whom it has not in its cache. */
 function mysql(t: TestContext, plugin: string, keys = KEYS): Promise<Asking> {
-  const scramble = Buffer.from('abcdefghijklmnopqrst')
   const isCaching = plugin === 'caching_sha2_password'
   return asking(t, 'mysql', (socket, tell) => {
     let nth = 0
-    const send = (...parts: (Buffer | string | number[])[]) => {
-      const body = Buffer.concat(parts.map(part => Buffer.from(part as string)))
-      const head = Buffer.from([body.length & 0xff, body.length >> 8, 0, nth++])
-      socket.write(Buffer.concat([head, body]))
+    const send = (...parts: Parts) => {
+      socket.write(packet(nth++, ...parts))
     }
     const answers = [
-      () => send([0xfe], `${plugin}\0`, scramble, [0]),
+      () => send([0xfe], `${plugin}\0`, SCRAMBLE, [0]),
       ...(isCaching ? [() => send([1, 4])] : []),
       (asks: Buffer) => (asks.length === 1 ? send([1], keys.publicKey) : refuse(asks)),
       (encrypted: Buffer) => refuse(encrypted),
     ]
     const refuse = (encrypted: Buffer) => {
-      tell(decrypted(encrypted, keys.privateKey, scramble))
+      tell(decrypted(encrypted, keys.privateKey))
       send([0xff, 0x15, 0x04], '#28000Access denied')
     }
     socket.on('data', data => {
       nth = data[3]! + 1
       answers.shift()?.(data.subarray(4))
     })
-    send(
-      [10],
-      '8.4.0\0',
-      [1, 0, 0, 0],
-      scramble.subarray(0, 8),
-      [0, 0xff, 0xf7, 255, 2, 0, 0xff, 0xdf, 21, ...Array(10).fill(0)],
-      scramble.subarray(8),
-      [0],
-      `${plugin}\0`,
-    )
+    send(...greeting(plugin, 0xf7))
   })
 }
 
-function decrypted(encrypted: Buffer, key: string, scramble: Buffer): string {
+type Parts = (Buffer | string | number[])[]
+
+const SCRAMBLE = Buffer.from('abcdefghijklmnopqrst')
+
+function packet(nth: number, ...parts: Parts): Buffer {
+  const body = Buffer.concat(parts.map(part => Buffer.from(part as string)))
+  return Buffer.concat([Buffer.from([body.length & 0xff, body.length >> 8, 0, nth]), body])
+}
+
+/** @param can the second byte of what the server says it can: 0x08 of it is TLS */
+function greeting(plugin: string, can: number): Parts {
+  return [
+    [10],
+    '8.4.0\0',
+    [1, 0, 0, 0],
+    SCRAMBLE.subarray(0, 8),
+    [0, 0xff, can, 255, 2, 0, 0xff, 0xdf, 21, ...Array(10).fill(0)],
+    SCRAMBLE.subarray(8),
+    [0],
+    `${plugin}\0`,
+  ]
+}
+
+/** Each begins TLS as soon as it is asked to, and says no more. */
+function withTls(t: TestContext, scheme: 'mysql' | 'postgres'): Promise<Asking> {
+  const pem = readFileSync(CERTIFICATE)
+  return asking(t, scheme, socket => {
+    socket.once('data', asked => {
+      socket.pause()
+      if (scheme === 'postgres') socket.write('S')
+      else socket.unshift(asked.subarray(4 + asked[0]!)) // what came with it
+      new TLSSocket(socket, {isServer: true, key: pem, cert: pem}).on('error', () => {})
+    })
+    if (scheme === 'mysql') socket.write(packet(0, ...greeting('mysql_native_password', 0xff)))
+  })
+}
+
+function decrypted(encrypted: Buffer, key: string): string {
   try {
     const padded = privateDecrypt(
       {key, padding: constants.RSA_PKCS1_OAEP_PADDING, oaepHash: 'sha1'},
       encrypted,
     )
-    const bytes = padded.map((byte, i) => byte ^ scramble[i % scramble.length]!)
+    const bytes = padded.map((byte, i) => byte ^ SCRAMBLE[i % SCRAMBLE.length]!)
     return Buffer.from(bytes.subarray(0, -1)).toString()
   } catch {
     return 'unreadable'

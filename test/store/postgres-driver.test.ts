@@ -55,11 +55,11 @@ else {
       await db.query('SELECT FROM job FOR UPDATE')
       const end = {lease: taken!, outcome: {kind: 'failed', message: 'x', retryIn: null}} as const
       const settled = store.turn([end], want())
-      await until('the turn waits', async () => (await waiting(db)) === 1)
+      await until('the turn waits', async () => (await waiting(db)).length === 1)
       const failed = assert.rejects(settled, hasCode('UNREACHABLE'))
       await endConnections(db)
       // The second attempt waits as the first did
-      await until('it tries again', async () => (await waiting(db)) === 1)
+      await until('it tries again', async () => (await waiting(db)).length === 1)
       await endConnections(db)
       await failed
       await db.query('COMMIT')
@@ -196,7 +196,7 @@ else {
       await other.begin()
       await other.run(`INSERT INTO job (func_id, uniqkey, grabbed_until) SELECT id, 'k', 0 FROM func`)
       const told = assert.rejects(store.enqueue(job('Work', {uniqkey: 'k'})), hasCode('CANCELLED'))
-      await until('it waits', async () => (await waiting(db)) === 1)
+      await until('it waits', async () => (await waiting(db)).length === 1)
       await db.query(
         `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
         db.name,
@@ -277,6 +277,23 @@ else {
       const reversed = [...jobs].reverse()
       const [a, b] = await Promise.all([store.renew(jobs, 100), store.renew(reversed, 100)])
       assert.equal(a.length + b.length >= 20, true)
+    })
+
+    test('a table that is locked is waited for by init, too', async t => {
+      const {db} = await prepared(t)
+      await db.run('DROP TRIGGER jobq_left ON job')
+      const init = postgresStore(`${db.url}?answer-timeout=0.5`, 'db')
+      t.after(() => init.close())
+      await db.query('BEGIN')
+      await db.query('LOCK TABLE job IN ACCESS EXCLUSIVE MODE')
+      const made = init.prepare()
+      const pids = new Set<unknown>()
+      await until('it has tried again', async () => {
+        for (const pid of await waiting(db)) pids.add(pid)
+        return pids.size > 1
+      })
+      await db.query('COMMIT')
+      assert.ok((await made).length > 0)
     })
 
     test('a lock that stays is told after the patience', async t => {
@@ -716,14 +733,14 @@ async function endConnections(db: PostgresDatabase, application = 'jobq'): Promi
   )
 }
 
-/** How many connections wait for a lock. */
-async function waiting(db: PostgresDatabase): Promise<number> {
+/** The connections that wait for a lock. */
+async function waiting(db: PostgresDatabase): Promise<unknown[]> {
   await db.query('SELECT pg_stat_clear_snapshot()')
   const rows = await db.query(
     `SELECT pid FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
     db.name,
   )
-  return rows.length
+  return rows.map(({pid}) => pid)
 }
 
 /**

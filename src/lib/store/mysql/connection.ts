@@ -11,7 +11,7 @@ import {monotonic} from '../../jobs/clock.ts'
 import {Silence} from '../shared/silence.ts'
 import {checkPacket, isLost} from './errors.ts'
 
-/** How long one attempt waits for a row's lock, in seconds. */
+/** How long one attempt waits for a lock, of a row or a table, in seconds; shorter than an answer may take. */
 const LOCK_SECONDS = 5
 
 export type Row = Record<string, unknown>
@@ -113,11 +113,12 @@ export class Link implements Session {
 
   /** Isolation READ COMMITTED locks the rows that are found, not the gaps between. */
   async setUp(): Promise<void> {
-    const wait = Math.max(1, Math.min(LOCK_SECONDS, Math.floor(this.#patience / 1000)))
+    const most = Math.min(this.#patience, this.answerMs / 2) / 1000
+    const wait = Math.max(1, Math.min(LOCK_SECONDS, Math.floor(most)))
     const [, , facts, columns] = await this.batch([
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
       `SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,
-         innodb_lock_wait_timeout = ${wait}, lock_wait_timeout = ${Math.max(wait, Math.ceil(this.#patience / 1000))}`,
+         innodb_lock_wait_timeout = ${wait}, lock_wait_timeout = ${wait}`,
       'SELECT VERSION() AS version, @@max_allowed_packet AS packet',
       `SELECT table_name AS t, character_set_name AS charset FROM information_schema.columns
        WHERE table_schema = DATABASE() AND (table_name, column_name) IN (('func', 'name'), ('job', 'uniqkey'))`,

@@ -53,26 +53,25 @@ export class Links {
   }
 
   /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
-  async read<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
-    return this.#explained(async () => {
-      try {
-        return await this.lend(work, wait)
-      } catch (error) {
-        if (!isLost(error) || isSilent(error)) throw error
-        return await this.lend(work, wait)
-      }
-    })
+  read<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+    return this.#use(work, wait, true)
   }
 
-  /** Work that has failed leaves nothing behind; what met a deadlock or waited too long for a lock is done again. */
-  async write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+  /** Work that has failed leaves nothing behind. */
+  write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+    return this.#use(work, wait, false)
+  }
+
+  /** What met a deadlock or waited too long for a lock, of a table's as well, is done again. */
+  #use<T>(work: (link: Link) => Promise<T>, wait: Wait, isRead: boolean): Promise<T> {
     return this.#explained(async () => {
       const giveUpAt = monotonic() + this.#patience
       const backoff = new Backoff(2, 200)
-      for (;;) {
+      for (let losses = 0; ; ) {
         try {
           return await this.lend(work, wait)
         } catch (error) {
+          if (isRead && isLost(error) && !isSilent(error) && losses++ === 0) continue
           if (!isPassing(error)) throw error
           this.deadlocks++
           if (monotonic() > giveUpAt) throw error

@@ -1,6 +1,6 @@
 /** The server's and the network's errors in a user's words; never with a password, whatever they came with. */
 import {ArgumentError, JobqError, StoreError} from '../../jobs/errors.ts'
-import {PasswordRefused} from '../shared/peer.ts'
+import {OTHER_NAME_HINT, otherName, PasswordRefused} from '../shared/peer.ts'
 import {mayBeStored as uncertain} from '../shared/uncertain.ts'
 
 /** What mysql2 throws: the server's errno (its own of MariaDB have no code there), or the system's or the protocol's code. */
@@ -146,6 +146,8 @@ export function explain(name: string, error: unknown): unknown {
     })
   if (errno === 1665)
     return failed('DATABASE', `${name}: ${message}`, 'set binlog_format = ROW (or MIXED) on the server')
+  const other = otherName(error)
+  if (other !== null) return failed('UNREACHABLE', `can't trust ${name}: ${other}`, OTHER_NAME_HINT)
   if (isOutOfReach(code, errno))
     return failed('UNREACHABLE', `can't reach ${name} (${reasonOf(code, message)})`, hintOf(code, errno))
   if (errno > 0) return failed('DATABASE', `${name}: ${message} (${code})`, '')
@@ -184,5 +186,6 @@ function hintOf(code: string, errno: number): string {
     return 'give the authority that signed its certificate: ?ssl-ca=FILE; or ssl-verify=false to trust anyone'
   if (code === 'ECONNREFUSED') return 'start the server, or check the host and port in the address'
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'check the host in the address'
+  if (code === 'ENOENT' || code === 'EACCES') return 'check the path in the address'
   return 'the server has gone away, or the network has; try again'
 }

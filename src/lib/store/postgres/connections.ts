@@ -20,7 +20,7 @@ import {explain, isDead, isLost, isPassing} from './errors.ts'
 export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
 /** One for the dispatcher's turns, the others for what else is called meanwhile. */
 const MAX_CONNECTIONS = 4
-/** How long one attempt waits for a row that is locked. */
+/** How long one attempt waits for a row that is locked; shorter than an answer may take. */
 const LOCK_MS = 5000
 /**
  * Rows are found by their index, whatever the statistics say of tables that were empty a moment ago. What that makes the
@@ -80,7 +80,7 @@ export class Link {
     this.#timeouts = timeoutsOf(url)
     this.#settings = {
       default_transaction_isolation: 'read committed',
-      lock_timeout: String(Math.max(1, Math.min(LOCK_MS, patience))),
+      lock_timeout: String(Math.max(1, Math.ceil(Math.min(LOCK_MS, patience, this.#timeouts.answer / 2)))),
       ...PLANNING,
       [TELLS_ENDS]: 'on',
       ...(durable ? {} : {synchronous_commit: 'off'}),
@@ -147,11 +147,11 @@ export class Link {
   }
 
   /**
-   * Outside a transaction, on a connection that ends with it: what sets what lasts.
+   * Outside a transaction, on a connection that ends with it: what sets what lasts. It is done again where it met a lock.
    * @param work `build` is a send for what may take hours; with a pooler in between there is nothing that lasts
    */
   async alone<T>(work: (send: Send, build: Send, isPooled: boolean) => Promise<T>): Promise<T> {
-    return this.#with(
+    return this.#use(
       client => {
         const within = (ms: number): Send => {
           return (statement, values) => {
@@ -161,6 +161,7 @@ export class Link {
         }
         return work(within(this.#timeouts.read), within(BUILD_MS), client.isPooled)
       },
+      false,
       'read',
       true,
     )
@@ -219,12 +220,17 @@ export class Link {
   }
 
   /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
-  async #use<T>(work: (client: Lent) => Promise<T>, again: boolean, wait: Wait = 'answer'): Promise<T> {
+  async #use<T>(
+    work: (client: Lent) => Promise<T>,
+    again: boolean,
+    wait: Wait = 'answer',
+    isLast = false,
+  ): Promise<T> {
     const giveUpAt = monotonic() + this.#patience
     const backoff = new Backoff(2, 200)
     for (let deaths = 0; ; ) {
       try {
-        return await this.#with(work, wait)
+        return await this.#with(work, wait, isLast)
       } catch (error) {
         const isOver = !isPassing(error) || monotonic() > giveUpAt
         const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again) || isSilent(error)

@@ -1,6 +1,6 @@
 /** PostgreSQL's and the network's errors in a user's words; never with a password, whatever they came with. */
 import {ArgumentError, JobqError, StoreError} from '../../jobs/errors.ts'
-import {PasswordRefused} from '../shared/peer.ts'
+import {OTHER_NAME_HINT, otherName, PasswordRefused} from '../shared/peer.ts'
 
 /** What pg throws: the server's SQLSTATE, or the system's code, or no code and only a message. */
 export interface PostgresError extends Error {
@@ -123,13 +123,16 @@ export function explain(name: string, error: unknown): unknown {
   if (SHUT_DOWN.includes(code) || code.startsWith('08'))
     return unreachable('wait until the server is up again')
   if (isState(code)) return failed('DATABASE', `${name}: ${message} (${code})`, '')
-  if (/SSL|TLS|CERT|ALTNAME|SIGNATURE|SELF_SIGNED/.test(code) || /SSL connections/.test(message))
+  const other = otherName(error)
+  if (other !== null) return failed('UNREACHABLE', `can't trust ${name}: ${other}`, OTHER_NAME_HINT)
+  if (/SSL|TLS|CERT|SIGNATURE|SELF_SIGNED/.test(code) || /SSL connections/.test(message))
     return unreachable(
       'give its certificate authority with sslrootcert=FILE, or sslmode=no-verify to trust any server, or sslmode=disable',
     )
   if (code === 'ECONNREFUSED')
     return unreachable('start the server, or check the host and port in the address')
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return unreachable('check the host in the address')
+  if (code === 'ENOENT' || code === 'EACCES') return unreachable('check the path in the address')
   if (/password|SASL/i.test(message)) return unreachable('check the user and the password in the address')
   if (isLost(error)) return unreachable('the server has gone away, or the network has; try again')
   return error
