@@ -11,7 +11,7 @@ export default class Wait extends BaseCommand {
   static override description =
     `Prints a line for each job as it ends: its id, the outcome (completed, replaced, failed, aborted, gone) and why, with tabs between them. A job that is tried again has not ended. Gone is one that was taken away by someone who did not say how it ended, a Perl worker say.
 
-Any job in the queue can be waited for. One that may end before that is to be enqueued with --tracked: how it ends is kept then until someone asks, who is told once.
+Any job in the queue can be waited for. One that may end before that is to be enqueued with --tracked: how it ends is kept then for a day, or for a minute once someone has asked.
 
 Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the time was up; what was not waited for goes on.`
   static override examples = [

@@ -26,13 +26,26 @@ describe('wait', {concurrency: 4}, () => {
       assert.deepEqual([ended.code, ended.stderr], [code, ''])
     })
 
-  test('for one that has ended: with --tracked it is known, once; without, exit 4', async t => {
+  test('several wait for one job: each hears how it has ended', async t => {
+    const site = new Workplace(t, {Fine: FINE})
+    await site.enqueue(['Fine'])
+    const waiting = Array.from({length: 4}, () => site.run(['wait', '1']))
+    await until('one waits', () => site.rows('SELECT * FROM jobq_wait').length === 1)
+    await site.drain()
+    for (const {code, stdout, stderr} of await Promise.all(waiting))
+      assert.deepEqual([code, stdout, stderr], [0, '1\tcompleted\t\n', ''])
+  })
+
+  test('for one that has ended: with --tracked it is known, for a while; without, exit 4', async t => {
     const site = new Workplace(t, {Fine: FINE})
     assert.equal((await site.run(['enqueue', 'Fine', '--tracked'])).stdout, '1\n')
     assert.equal((await site.run(['enqueue', 'Fine'])).stdout, '2\n')
     await site.drain()
-    const first = await site.run(['wait', '1'])
-    assert.deepEqual([first.code, first.stdout], [0, '1\tcompleted\t\n'])
+    for (let i = 0; i < 2; i++) {
+      const {code, stdout} = await site.run(['wait', '1'])
+      assert.deepEqual([code, stdout], [0, '1\tcompleted\t\n'])
+    }
+    site.rows('DELETE FROM jobq_wait RETURNING job_id') // as it is swept
     for (const id of ['1', '2', '3']) {
       const {code, stdout, stderr} = await site.run(['wait', id])
       assert.deepEqual([code, stdout], [4, ''])

@@ -34,7 +34,7 @@ CREATE TABLE job_status (
 const GRANTS = {
   enqueue: ['SELECT, INSERT ON @.func', 'SELECT, INSERT ON @.job'],
   /** Besides what enqueue has: contexts, and jobs that are waited for. */
-  wait: ['SELECT, INSERT, DELETE ON @.jobq_context', 'SELECT, INSERT, DELETE ON @.jobq_wait'],
+  wait: ['SELECT, INSERT, DELETE ON @.jobq_context', 'SELECT, INSERT, UPDATE, DELETE ON @.jobq_wait'],
   work: [
     'SELECT, INSERT, UPDATE ON @.func',
     'SELECT, INSERT, UPDATE, DELETE ON @.job',
@@ -292,11 +292,15 @@ else {
     })
 
     test('to wait, and to give jobs a context', async t => {
-      const {store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.wait])
+      const {db, store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.wait])
       const {id} = await store.enqueue(newJob('New', {context: '{}', tracked: true}))
       await store.enqueueMany([newJob('New', {context: '{}', tracked: true})])
       for (let i = 0; i < 100; i++) assert.deepEqual(await store.track([{id}]), [{id}]) // sweeps among them
       assert.deepEqual(await store.ends([{id}, {id: 99}]), [{id: 99, outcome: 'gone', message: ''}])
+      await db.query('DELETE FROM job WHERE id = ?', id)
+      await db.query("UPDATE jobq_wait SET outcome = 'completed', message = '', ended_at = UNIX_TIMESTAMP()")
+      for (let i = 0; i < 2; i++)
+        assert.deepEqual(await store.ends([{id}]), [{id, outcome: 'completed', message: ''}])
     })
 
     test('to work: every end of a job, leases, deaths, limits', async t => {

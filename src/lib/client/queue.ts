@@ -256,8 +256,8 @@ export class JobQueue<F = Functions> extends QueueView<F> {
 
   /**
    * Waits until a job has left the queue, and tells how. It may be any job in the queue; one that was enqueued with
-   * `tracked: true` may have ended long before, but how is told only once. `gone`: someone took it away who did not say
-   * how it ended, a Perl worker say. However many are waited for, they share one watch.
+   * `tracked: true` may have ended long before: how is kept for a day, or for a minute once someone has asked. `gone`:
+   * someone took it away who did not say how it ended, a Perl worker say. However many are waited for, they share one watch.
    * @throws NotFoundError if it is not in the queue and how it ended was not kept; WaitTimeoutError; the signal's reason;
    * ClosedError when the queue is closed meanwhile; StoreError
    */

@@ -168,6 +168,6 @@ interface Waiter {
 
 function notThere(ref: RowRef): NotFoundError {
   return new NotFoundError(`job ${idOf(ref)} is not in the queue, and how it ended was not kept`, {
-    hint: 'what is enqueued with --tracked (tracked: true) can be waited for after its end, too; once',
+    hint: 'what is enqueued with --tracked (tracked: true) can be waited for after its end, too: for a day, or a minute once someone has asked',
   })
 }

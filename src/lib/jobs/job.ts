@@ -50,7 +50,7 @@ export interface NewJob {
   due: {in: number} | {at: number}
   /** What travels beside the argument, a trace's context say: an object of texts, as JSON. In jobq_context. */
   context?: string | undefined
-  /** Keep how it ends until someone asks, in jobq_wait: @see JobEnd. */
+  /** Keep how it ends for who asks, in jobq_wait: @see JobEnd. */
   tracked?: boolean | undefined
 }
 
@@ -81,6 +81,10 @@ export interface JobRow extends RowRef {
   /** As NewJob's; not there for a job without one, and in listings. */
   context?: string | undefined
 }
+
+/** How long an end is kept that nobody asks for; and one that someone has asked for, since others may wait for it, too. */
+export const KEPT_SECONDS = 86_400
+export const TOLD_SECONDS = 60
 
 /** How a job that someone waits for has left the queue. `gone`: it is not there, and who took it away did not say. */
 export interface JobEnd extends RowRef {

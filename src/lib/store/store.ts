@@ -69,8 +69,8 @@ export interface Store {
   /** From now on how these jobs end is kept (@see NewJob.tracked). @returns those that are in the queue */
   track(jobs: readonly RowRef[]): Promise<RowRef[]>
   /**
-   * How those among these jobs that have ended did so; what is told is kept no longer. A job that is in the queue is not
-   * among them. `watch` calls back soon after there is something new.
+   * How those among these jobs that have ended did so; what is told is kept for TOLD_SECONDS more. A job that is in the
+   * queue is not among them. `watch` calls back soon after there is something new.
    */
   ends(jobs: readonly RowRef[]): Promise<JobEnd[]>
 

@@ -1,7 +1,7 @@
 /** How a job has ended, for who waits for it. */
 import assert from 'node:assert/strict'
 import type {JobEnd, NewJob, Outcome} from '../../../src/lib/jobs/job.ts'
-import {deathMessage} from '../../../src/lib/jobs/job.ts'
+import {deathMessage, KEPT_SECONDS, TOLD_SECONDS} from '../../../src/lib/jobs/job.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {countOf, endLeases, ids, newJob, rings, settle, type Tests, take, takeOne, want} from './bench.ts'
 
@@ -26,12 +26,16 @@ export const ends: Tests = {
     }
   },
 
-  'what is told is kept no longer': async ({db, store}) => {
+  'everyone who waits for it is told; then it is kept for a minute': async ({db, store, another}) => {
     const {id} = await store.enqueue(tracked())
-    await settle(store, await takeOne(store), {kind: 'completed'})
-    await store.ends([{id}])
-    assert.equal(await countOf(db, 'jobq_wait'), 0)
-    assert.deepEqual(await store.ends([{id}]), [end(id, 'gone')])
+    const others = [await another(), await another()]
+    for (const each of others) assert.deepEqual(await each.track([{id}]), [{id}])
+    await settle(store, await takeOne(store), {kind: 'aborted', reason: 'x'})
+    const asked = await Promise.all([store, ...others].map(each => each.ends([{id}])))
+    for (const told of [...asked, await store.ends([{id}])]) assert.deepEqual(told, [end(id, 'aborted', 'x')])
+    const until = (await db.now()) - KEPT_SECONDS + TOLD_SECONDS
+    const [{ended_at}] = (await db.query('SELECT ended_at FROM jobq_wait')) as [Record<string, unknown>]
+    assert.ok(Number(ended_at) <= until && Number(ended_at) > until - 10, `${ended_at} ${until}`)
   },
 
   'it is kept until someone asks, in another process too': async ({store, another}) => {
@@ -102,18 +106,14 @@ export const ends: Tests = {
     await settle(store, job, {kind: 'failed', message: 'x', retryIn: null})
     assert.deepEqual(await other.ends(both), [end(running.id, 'failed', 'x')])
     await settle(store, await takeOne(store, ['Later']), {kind: 'completed'})
-    assert.deepEqual(await other.ends(both), [end(waiting.id, 'completed'), end(running.id, 'gone')])
+    assert.deepEqual(await other.ends(both), [end(waiting.id, 'completed'), end(running.id, 'failed', 'x')])
   },
 
-  'of a job that is not in the queue there is nothing to track, but its end is not lost': async ({
-    db,
-    store,
-  }) => {
+  'of a job that is not in the queue there is nothing to track, but its end is not lost': async ({store}) => {
     const {id} = await store.enqueue(tracked())
     await settle(store, await takeOne(store), {kind: 'aborted', reason: 'x'})
     assert.deepEqual(await store.track([{id}, {id: id + 1000}]), [])
     assert.deepEqual(await store.ends([{id}]), [end(id, 'aborted', 'x')])
-    assert.equal(await countOf(db, 'jobq_wait'), 0)
   },
 
   'a job that nobody tracked, or that Perl has worked, is gone': async ({db, store}) => {
@@ -161,6 +161,17 @@ export const ends: Tests = {
     assert.ok(left < 250, `${left} rows are left of 400`)
     await settle(store, await takeOne(store, ['Lives']), {kind: 'completed'})
     assert.deepEqual(await store.ends([living]), [end(living.id, 'completed')])
+  },
+
+  'nor do those that were told pile up': async ({db, store}) => {
+    for (let i = 0; i < 400; i++) {
+      const job = await store.enqueue(tracked())
+      await settle(store, await takeOne(store), {kind: 'completed'})
+      assert.deepEqual(await store.ends([job]), [end(job.id, 'completed')])
+      await db.run(`UPDATE jobq_wait SET ended_at = ended_at - ${TOLD_SECONDS + 1}`)
+    }
+    const left = await countOf(db, 'jobq_wait')
+    assert.ok(left < 250, `${left} rows are left of 400`)
   },
 }
 

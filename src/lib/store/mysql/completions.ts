@@ -1,8 +1,8 @@
 /**
  * How jobs end that someone waits for. jobq_wait has a row for each: the settlement that ends the job writes its outcome
- * there (settle.ts), and who waits takes it away.
+ * there (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
-import type {JobEnd, RowRef} from '../../jobs/job.ts'
+import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import {type Link, textOf} from './connection.ts'
 import type {Links} from './connections.ts'
 
@@ -10,6 +10,8 @@ import type {Links} from './connections.ts'
 const MOST_IDS = 1000
 /** The most jobs that are looked after without being asked for again; the others are, whenever `ends` is. */
 const MOST_AWAITED = 10_000
+/** An end of this time or before has been told. */
+const UNTIL = `UNIX_TIMESTAMP() - ${KEPT_SECONDS - TOLD_SECONDS}`
 
 export class Waits {
   readonly #links: Links
@@ -53,12 +55,9 @@ export class Waits {
   async ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
     const ended: JobEnd[] = []
     for (const ids of portions(jobs)) {
-      const ends = await this.#links.read(link => endsOf(link, ids))
+      const {ends, untold} = await this.#links.read(link => endsOf(link, ids))
       ended.push(...ends)
-      if (ends.length > 0)
-        await this.#links.write(link =>
-          link.run(`DELETE FROM jobq_wait WHERE job_id IN (${ends.map(({id}) => id)})`),
-        )
+      if (untold.length > 0) await this.#links.write(link => link.batch(untold))
       const gone = new Set(ends.map(({id}) => id))
       for (const id of ids)
         if (gone.has(id)) this.#awaited.delete(id)
@@ -82,14 +81,18 @@ export class Waits {
 }
 
 /** In this order: with a job's row goes what is told here, in one transaction. */
-async function endsOf(link: Link, ids: readonly number[]): Promise<JobEnd[]> {
+async function endsOf(link: Link, ids: readonly number[]): Promise<{ends: JobEnd[]; untold: string[]}> {
   const [jobs, waits] = await link.batch([
     `SELECT id FROM job WHERE id IN (${ids})`,
-    `SELECT job_id, outcome, message FROM jobq_wait WHERE job_id IN (${ids})`,
+    `SELECT job_id, outcome, message, ended_at > ${UNTIL} AS untold FROM jobq_wait WHERE job_id IN (${ids})`,
   ])
   const living = new Set(jobs!.rows.map(({id}) => Number(id)))
   const told = new Map(waits!.rows.map(row => [Number(row.job_id), row]))
-  return ids
+  const left = waits!.rows.filter(({job_id}) => !living.has(Number(job_id)))
+  const idsOf = (rows: typeof left) => rows.map(({job_id}) => Number(job_id))
+  const gone = idsOf(left.filter(({outcome}) => outcome === null))
+  const untold = idsOf(left.filter(row => Number(row.untold) === 1))
+  const ends = ids
     .filter(id => !living.has(id))
     .map(id => {
       const {outcome, message} = told.get(id) ?? {}
@@ -99,6 +102,13 @@ async function endsOf(link: Link, ids: readonly number[]): Promise<JobEnd[]> {
         message: message ? textOf(message) : '',
       }
     })
+  return {
+    ends,
+    untold: [
+      ...(gone.length > 0 ? [`DELETE FROM jobq_wait WHERE job_id IN (${gone}) AND outcome IS NULL`] : []),
+      ...(untold.length > 0 ? [`UPDATE jobq_wait SET ended_at = ${UNTIL} WHERE job_id IN (${untold})`] : []),
+    ],
+  }
 }
 
 function* portions(jobs: readonly RowRef[]): Generator<number[]> {
@@ -107,7 +117,6 @@ function* portions(jobs: readonly RowRef[]): Generator<number[]> {
 
 /** Rows beside jobs that left unseen are looked for at every so many jobs that have such, among twice as many rows. */
 const SWEEP_EVERY = 50
-const DAY = 86_400
 
 /**
  * A job that Perl or an older jobq has worked leaves its rows behind, and so does an end that nobody asks for within a
@@ -122,7 +131,7 @@ export class Sweeper {
     if (--this.#untilSweep > 0) return
     this.#untilSweep = SWEEP_EVERY
     await this.#sweep(link, 'jobq_context', 'TRUE')
-    await this.#sweep(link, 'jobq_wait', `(outcome IS NULL OR ended_at < UNIX_TIMESTAMP() - ${DAY})`)
+    await this.#sweep(link, 'jobq_wait', `(outcome IS NULL OR ended_at < UNIX_TIMESTAMP() - ${KEPT_SECONDS})`)
   }
 
   /** What one look has found without its job is deleted by another: a DELETE would see rows newer than its subquery does. */

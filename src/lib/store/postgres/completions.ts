@@ -1,10 +1,10 @@
 /**
  * How jobs end that someone waits for. jobq_wait has a row for each: the transaction that ends the job writes its outcome
- * there (functions.ts), and who waits takes it away.
+ * there (functions.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
-import type {JobEnd, RowRef} from '../../jobs/job.ts'
+import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import {bigints} from './arrays.ts'
-import type {Link} from './connections.ts'
+import {type Link, NOW} from './connections.ts'
 import {SWEPT, type Sweeper, sweep} from './side-tables.ts'
 
 /** Their rows are locked, so that none of them can end before it is known to be waited for. */
@@ -14,12 +14,19 @@ const TRACK = {
     kept AS (INSERT INTO jobq_wait (job_id) SELECT id FROM living ON CONFLICT DO NOTHING), ${sweep(2)}
     SELECT id, ${SWEPT} FROM living`,
 }
+/** An end of this time or before has been told. */
+const UNTIL = `${NOW} - ${KEPT_SECONDS - TOLD_SECONDS}`
 /** One moment's: a job that is gone has its outcome written, if it ever will have. */
 const ENDS = {
   name: 'jobq_ends',
   text: `WITH gone AS MATERIALIZED (
       SELECT asked.id FROM unnest($1::BIGINT[]) AS asked (id) WHERE NOT EXISTS (SELECT FROM job WHERE job.id = asked.id)),
-    told AS (DELETE FROM jobq_wait WHERE job_id = ANY (ARRAY(SELECT id FROM gone)) RETURNING job_id, outcome, message)
+    told AS MATERIALIZED (
+      SELECT job_id, outcome, message, ended_at FROM jobq_wait WHERE job_id = ANY (ARRAY(SELECT id FROM gone))),
+    lost AS (DELETE FROM jobq_wait w WHERE w.outcome IS NULL
+      AND w.job_id = ANY (ARRAY(SELECT job_id FROM told WHERE outcome IS NULL))),
+    untold AS (UPDATE jobq_wait w SET ended_at = ${UNTIL}
+      WHERE w.job_id = ANY (ARRAY(SELECT job_id FROM told WHERE ended_at > ${UNTIL})))
     SELECT id, NULL AS outcome, NULL::BYTEA AS message FROM gone
     UNION ALL SELECT job_id, outcome, message FROM told WHERE outcome IS NOT NULL`,
 }
@@ -37,7 +44,7 @@ export async function trackJobs(link: Link, sweeper: Sweeper, jobs: readonly Row
 export async function endsOf(link: Link, jobs: readonly RowRef[]): Promise<JobEnd[]> {
   if (jobs.length === 0) return []
   type Told = {id: number; outcome: JobEnd['outcome'] | null; message: Buffer | null}
-  const {rows} = await link.run(ENDS, [bigints(jobs.map(({id}) => id))])
+  const {rows} = await link.run(ENDS, [bigints(jobs.map(({id}) => id))], true)
   const ends = new Map<number, JobEnd>()
   for (const {id, outcome, message} of rows as unknown as readonly Told[])
     ends.set(id, {id, outcome: outcome ?? 'gone', message: message?.toString('utf8') ?? ''})

@@ -151,7 +151,7 @@ export const TRIGGERS: Readonly<Record<string, {table: string; sql: string}>> = 
   },
   jobq_told: {
     table: 'jobq_wait',
-    sql: `CREATE TRIGGER jobq_told AFTER UPDATE ON jobq_wait FOR EACH ROW WHEN (NEW.outcome IS NOT NULL) EXECUTE FUNCTION jobq_ring()`,
+    sql: `CREATE TRIGGER jobq_told AFTER UPDATE ON jobq_wait FOR EACH ROW WHEN (OLD.outcome IS NULL AND NEW.outcome IS NOT NULL) EXECUTE FUNCTION jobq_ring()`,
   },
   jobq_resumed: {
     table: 'jobq_pause',

@@ -5,13 +5,11 @@
  * Whoever ends a job here takes both away. But Perl and older jobqs leave them, and an end may never be asked for: so
  * who adds rows looks for such, a stretch of the tables at a time, and they can't pile up.
  */
-import type {NewJob} from '../../jobs/job.ts'
+import {KEPT_SECONDS, type NewJob} from '../../jobs/job.ts'
 import {NOW} from './connections.ts'
 
 /** How many rows are added between two sweeps, each of which looks at twice as many. */
 const SWEEP_EVERY = 50
-/** How long an end is kept that nobody asks for, in seconds. */
-const KEPT_SECONDS = 86_400
 /** Where a process begins: anywhere, since most that enqueue are short. */
 const ANYWHERE = -1
 

@@ -1,9 +1,9 @@
 /**
  * How jobs end that someone waits for. jobq_wait has a row for each: the settlement that ends the job writes its outcome
- * there (settle.ts), and who waits takes it away. A power cut ends who waits as well, so no write here waits for the
- * disk: with 600 jobs that end one by one, that was half of what the process that waited for them did.
+ * there (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later (insert.ts). A
+ * power cut ends who waits as well, so no write here waits for the disk: with 600 jobs that end one by one, that was half of what the process that waited for them did.
  */
-import type {JobEnd, RowRef} from '../../jobs/job.ts'
+import {type JobEnd, KEPT_SECONDS, MAX_UINT32, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import type {SqliteLink} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 
@@ -31,14 +31,19 @@ export function trackJobs(
  * (measured with 600 jobs: 0.5 ms, where a statement for each took 6).
  */
 export async function endsOf(link: SqliteLink, jobs: readonly RowRef[]): Promise<JobEnd[]> {
-  const sql = `SELECT value AS id, coalesce(outcome, 'gone') AS outcome, coalesce(message, '') AS message
+  const sql = `SELECT value AS id, coalesce(outcome, 'gone') AS outcome, coalesce(message, '') AS message,
+    coalesce(ended_at, iif(job_id IS NULL, 0, ${MAX_UINT32})) AS endedAt
     FROM json_each(?) LEFT JOIN job ON job.id = value LEFT JOIN jobq_wait ON job_id = value
     WHERE job.id IS NULL`
   const ids = JSON.stringify(jobs.map(({id}) => id))
-  const ends = await link.read(() => link.sql(sql).all(ids) as JobEnd[])
-  if (ends.length === 0) return []
-  await link.writeLazily(() => {
-    for (const {id} of ends) link.sql('DELETE FROM jobq_wait WHERE job_id = ?').run(id)
-  })
-  return ends
+  const ends = await link.read(() => link.sql(sql).all(ids) as (JobEnd & {endedAt: number})[])
+  const until = link.now() - KEPT_SECONDS + TOLD_SECONDS
+  const untold = ends.filter(({endedAt}) => endedAt > until)
+  if (untold.length > 0)
+    await link.writeLazily(() => {
+      for (const {id, outcome} of untold)
+        if (outcome === 'gone') link.sql('DELETE FROM jobq_wait WHERE job_id = ?').run(id)
+        else link.sql('UPDATE jobq_wait SET ended_at = ? WHERE job_id = ?').run(until, id)
+    })
+  return ends.map(({id, outcome, message}) => ({id, outcome, message}))
 }

@@ -6,7 +6,7 @@
  * tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name.
  */
 import {ArgumentError, DuplicateJobError, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell} from '../shared/batcher.ts'
 import type {SqliteLink} from './connection.ts'
 
@@ -20,7 +20,6 @@ const MOST_TOGETHER = {jobs: 250, bytes: 1 << 20}
 /** Rows of jobs that left unseen are looked for at every so many rows that are added, among more rows than that. */
 const SWEEP_EVERY = 50
 const SWEEP_ROWS = 100
-const DAY = 86_400
 
 export class SqliteInsert {
   readonly #link: SqliteLink
@@ -149,7 +148,7 @@ export class SqliteInsert {
     if (--this.#untilSweep > 0) return
     this.#untilSweep = SWEEP_EVERY
     this.#sweep('jobq_context', id, '1')
-    this.#sweep('jobq_wait', id, `(outcome IS NULL OR ended_at < ${this.#link.now() - DAY})`)
+    this.#sweep('jobq_wait', id, `(outcome IS NULL OR ended_at < ${this.#link.now() - KEPT_SECONDS})`)
   }
 
   #sweep(table: string, id: number, condition: string): void {
