@@ -10,10 +10,11 @@ import pg from 'pg'
 import {ArgumentError, StoreError, type StoreErrorCode, UsageError} from '../../src/lib/jobs/errors.ts'
 import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
-import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
+import {postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres, PostgresDatabase, prepared} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
+import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 const CHILD = fileURLToPath(new URL('./postgres-process.ts', import.meta.url))
@@ -25,31 +26,20 @@ if ('missing' in server) test('the PostgreSQL driver', {skip: server.missing})
 else {
   const {url} = server
 
-  async function prepared(t: TestContext): Promise<{db: PostgresDatabase; store: PostgresStore}> {
-    const db = await PostgresDatabase.create(url)
-    const store = db.store()
-    t.after(async () => {
-      await store.close()
-      await db.remove()
-    })
-    await store.init()
-    return {db, store}
-  }
-
   describe('PostgreSQL: connections', () => {
     test('one that was ended is made anew by the next call', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       for (let i = 0; i < 3; i++) {
-        await store.enqueue(job())
+        await store.enqueue(newJob())
         await endConnections(db)
-        await store.enqueue(job())
+        await store.enqueue(newJob())
       }
       assert.equal((await store.counts())[0]?.ready, 6)
     })
 
     test('a turn whose connection ends midway is not half done', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueue(job())
+      const {db, store} = await prepared(t, url)
+      await store.enqueue(newJob())
       const [taken] = (await store.turn([], want())).jobs
       await db.query('BEGIN')
       await db.query('SELECT FROM job FOR UPDATE')
@@ -68,7 +58,7 @@ else {
     })
 
     test('a watch listens again after its connection was ended, and rings then', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       let rung = 0
       const watch = store.watch(() => rung++)
       for (let i = 0; i < 3; i++) {
@@ -85,7 +75,7 @@ else {
     })
 
     test('one transaction rings once, a grab and a renewal not at all', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const listener = new pg.Client(db.url)
       await listener.connect()
       t.after(() => listener.end())
@@ -97,7 +87,7 @@ else {
         await listener.query('SELECT 1') // what was sent before has come by then
         return rung
       }
-      await store.enqueueMany(Array.from({length: 5000}, () => job()))
+      await store.enqueueMany(Array.from({length: 5000}, () => newJob()))
       assert.equal(await heard(), 1)
       const {jobs} = await store.turn([], want(2))
       await store.renew(jobs, 900)
@@ -124,7 +114,7 @@ else {
     })
 
     test('too many connections are told, and waited for by no one here', async t => {
-      const {db} = await prepared(t)
+      const {db} = await prepared(t, url)
       await db.run(`ALTER DATABASE ${db.name} CONNECTION LIMIT 0`)
       const [user] = await db.query('SELECT rolsuper FROM pg_roles WHERE rolname = current_user')
       if (user!.rolsuper) await assert.doesNotReject(reached(db.url))
@@ -133,43 +123,43 @@ else {
     })
 
     test('TLS is verified if the URL asks for it, and a mode that is none is refused', async t => {
-      const {db} = await prepared(t)
+      const {db} = await prepared(t, url)
       await assert.rejects(reached(`${db.url}?sslmode=require`), hasCode('UNREACHABLE', /SSL|certificate/i))
       assert.throws(() => postgresStore(`${db.url}?sslmode=maybe`, 'db'), UsageError)
       await reached(`${db.url}?sslmode=disable`)
     })
 
     test('a database that can only be read is listed, not written', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueue(job())
+      const {db, store} = await prepared(t, url)
+      await store.enqueue(newJob())
       await db.run(`ALTER DATABASE ${db.name} SET default_transaction_read_only = on`)
       const readOnly = db.store()
       t.after(() => readOnly.close())
-      await assert.rejects(readOnly.enqueue(job()), hasCode('READ_ONLY'))
+      await assert.rejects(readOnly.enqueue(newJob()), hasCode('READ_ONLY'))
       assert.equal((await readOnly.list({limit: 5, offset: 0})).length, 1)
     })
   })
 
   describe('PostgreSQL: an insert whose answer is lost', () => {
     test('is found again by its key, and told of without one', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const {port, loseAnswer, close} = await proxy(new URL(db.url))
       t.after(close)
       const through = new URL(db.url)
       through.host = `127.0.0.1:${port}`
       const far = postgresStore(through.href, 'db')
       t.after(() => far.close())
-      await far.enqueue(job('Warm'))
+      await far.enqueue(newJob('Warm'))
       loseAnswer()
-      const enqueued = await far.enqueue(job('Work', {uniqkey: 'k', arg: 'mine'}))
+      const enqueued = await far.enqueue(newJob('Work', {uniqkey: 'k', arg: 'mine'}))
       assert.equal((await store.find(enqueued.id))?.uniqkey, 'k')
       loseAnswer()
-      await assert.rejects(far.enqueue(job('Work')), hasCode('UNCERTAIN', /may have been stored/))
+      await assert.rejects(far.enqueue(newJob('Work')), hasCode('UNCERTAIN', /may have been stored/))
       assert.equal((await store.counts('Work'))[0]?.ready, 2)
     })
 
     test('likewise where the connection lives and says no more', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const {port, keepAnswers, close} = await proxy(new URL(db.url))
       t.after(close)
       const through = Object.assign(new URL(db.url), {
@@ -178,9 +168,9 @@ else {
       })
       const far = postgresStore(through.href, 'db')
       t.after(() => far.close())
-      await far.enqueue(job('Warm'))
+      await far.enqueue(newJob('Warm'))
       keepAnswers()
-      await assert.rejects(far.enqueue(job('Work')), hasCode('UNCERTAIN', /may have been stored/))
+      await assert.rejects(far.enqueue(newJob('Work')), hasCode('UNCERTAIN', /may have been stored/))
       await far.counts() // on a new connection
       keepAnswers()
       await assert.rejects(far.turn([], want()), hasCode('UNREACHABLE', /no answer for 0.2 s/))
@@ -190,12 +180,12 @@ else {
 
   describe('PostgreSQL: a statement that the server cancels', () => {
     test('is told with that, and nothing was stored', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueue(job())
+      const {db, store} = await prepared(t, url)
+      await store.enqueue(newJob())
       const other = await db.foreign()
       await other.begin()
       await other.run(`INSERT INTO job (func_id, uniqkey, grabbed_until) SELECT id, 'k', 0 FROM func`)
-      const told = assert.rejects(store.enqueue(job('Work', {uniqkey: 'k'})), hasCode('CANCELLED'))
+      const told = assert.rejects(store.enqueue(newJob('Work', {uniqkey: 'k'})), hasCode('CANCELLED'))
       await until('it waits', async () => (await waiting(db)).length === 1)
       await db.query(
         `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE datname = ? AND wait_event_type = 'Lock'`,
@@ -207,8 +197,8 @@ else {
     })
 
     test('by statement_timeout: likewise, and the next one works', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueue(job())
+      const {db, store} = await prepared(t, url)
+      await store.enqueue(newJob())
       await db.run(`ALTER DATABASE ${db.name} SET statement_timeout = '50ms'`)
       const hasty = db.store()
       t.after(() => hasty.close())
@@ -223,7 +213,7 @@ else {
 
   describe('PostgreSQL: the commits of a turn', () => {
     test('are waited for by `jobq work --durable`, or as the configuration says', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       await db.run(`ALTER DATABASE ${db.name} RESET synchronous_commit`)
       await db.query('CREATE TABLE ended (setting TEXT)')
       await db.query(`CREATE FUNCTION note() RETURNS TRIGGER LANGUAGE plpgsql AS $$
@@ -232,7 +222,7 @@ else {
       const site = new Site(t, {'durable.config.json': '{"durable": true}'})
       site.env.JOBQ_DB = db.url
       for (const words of [[], ['--durable'], ['--config', 'durable.config.json']]) {
-        await store.enqueue(job('Do'))
+        await store.enqueue(newJob('Do'))
         const worked = site.run('work', '--once', '--exec', 'Do=true', ...words)
         assert.equal(await worked.exit(), 0, worked.log)
       }
@@ -243,8 +233,8 @@ else {
 
   describe('PostgreSQL: an argument', () => {
     test('that is larger than the server takes is refused before it is sent', async t => {
-      const {store} = await prepared(t)
-      const large = job('Work', {arg: new Uint8Array(2 ** 30)})
+      const {store} = await prepared(t, url)
+      const large = newJob('Work', {arg: new Uint8Array(2 ** 30)})
       await assert.rejects(store.enqueue(large), ArgumentError)
       await assert.rejects(store.enqueue(large), /larger than PostgreSQL takes/)
       assert.deepEqual(await store.counts(), [])
@@ -253,8 +243,8 @@ else {
 
   describe('PostgreSQL: locks', () => {
     test('a job that someone has locked is passed over, and comes later', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueueMany([job('Work', {priority: 9}), job('Work', {priority: 1})])
+      const {db, store} = await prepared(t, url)
+      await store.enqueueMany([newJob('Work', {priority: 9}), newJob('Work', {priority: 1})])
       await db.query('BEGIN')
       await db.query('SELECT FROM job WHERE priority = 9 FOR UPDATE')
       const first = await store.turn([], want(2))
@@ -268,10 +258,12 @@ else {
     })
 
     test('deadlocks are repeated until they pass', async t => {
-      const {store} = await prepared(t)
+      const {store} = await prepared(t, url)
       const names = ['A', 'B', 'C', 'D']
       const enqueueAll = (funcs: string[]) =>
-        Promise.all(Array.from({length: 20}, (_, i) => store.enqueue(job(funcs[i % 4]!, {uniqkey: `k${i}`}))))
+        Promise.all(
+          Array.from({length: 20}, (_, i) => store.enqueue(newJob(funcs[i % 4]!, {uniqkey: `k${i}`}))),
+        )
       await enqueueAll(names)
       const {jobs} = await store.turn([], {...want(20), funcs: names})
       const reversed = [...jobs].reverse()
@@ -280,7 +272,7 @@ else {
     })
 
     test('a table that is locked is waited for by init, too', async t => {
-      const {db} = await prepared(t)
+      const {db} = await prepared(t, url)
       await db.run('DROP TRIGGER jobq_left ON job')
       const init = postgresStore(`${db.url}?answer-timeout=0.5`, 'db')
       t.after(() => init.close())
@@ -297,10 +289,10 @@ else {
     })
 
     test('a lock that stays is told after the patience', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const hasty = db.store({patience: 50})
       t.after(() => hasty.close())
-      await store.enqueue(job())
+      await store.enqueue(newJob())
       const {jobs} = await store.turn([], want())
       await db.query('BEGIN')
       await db.query('SELECT FROM job FOR UPDATE')
@@ -309,9 +301,9 @@ else {
     })
 
     test('processes that race get each job once, each in order', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const count = 3000
-      await store.enqueueMany(Array.from({length: count}, (_, i) => job('Work', {priority: i % 7})))
+      await store.enqueueMany(Array.from({length: count}, (_, i) => newJob('Work', {priority: i % 7})))
       const taken = await Promise.all([1, 2, 3].map(() => workedBy(db.url)))
       assert.equal(new Set(taken.flat().map(([id]) => id)).size, count)
       assert.equal(taken.flat().length, count)
@@ -325,8 +317,8 @@ else {
     })
 
     test('no more run than may, over processes that race', async t => {
-      const {store, db} = await prepared(t)
-      await store.enqueueMany(Array.from({length: 50}, () => job()))
+      const {store, db} = await prepared(t, url)
+      await store.enqueueMany(Array.from({length: 50}, () => newJob()))
       const stores = Array.from({length: 4}, () => db.store())
       t.after(() => Promise.all(stores.map(each => each.close())))
       const limited = {...want(5), maxRunning: new Map([['Work', 3]])}
@@ -344,7 +336,7 @@ else {
 
   describe('PostgreSQL: the schema', () => {
     test('Qudo’s columns to the letter', async t => {
-      const {db} = await prepared(t)
+      const {db} = await prepared(t, url)
       const columns = await db.query(
         `SELECT table_name || '.' || column_name || ' ' || upper(data_type) || CASE is_nullable WHEN 'NO' THEN ' NOT NULL' ELSE '' END AS line
          FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'jobq%'
@@ -439,7 +431,7 @@ else {
     })
 
     test('an index whose making was cut short is made anew', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       await db.run(`UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jobq_lane'::regclass`)
       assert.deepEqual(
         (await store.prepare()).map(({sql}) => sql.split(' ON ')[0]),
@@ -458,7 +450,7 @@ else {
       await db.query('CREATE TABLE job (id INT, title TEXT)')
       for (const call of [() => store.init(), () => store.plan()])
         await assert.rejects(call(), hasCode('FOREIGN', /table job has no column func_id/))
-      await assert.rejects(store.enqueue(job()), hasCode('FOREIGN'))
+      await assert.rejects(store.enqueue(newJob()), hasCode('FOREIGN'))
     })
 
     test('a schema that is missing is told with what to do', async t => {
@@ -469,7 +461,7 @@ else {
         await db.drop()
       })
       for (const call of [
-        () => store.enqueue(job()),
+        () => store.enqueue(newJob()),
         () => store.list({limit: 1, offset: 0}),
         () => store.turn([], want()),
       ])
@@ -488,8 +480,8 @@ else {
       })
       await db.query(readFileSync(SCHEMA_1, 'utf8'))
       // What needs nothing new works; what does says what to do
-      const {id} = await store.enqueue(job('Work', {uniqkey: 'k'}))
-      for (const call of [() => store.turn([], want()), () => store.enqueue(job('Work', {tracked: true}))])
+      const {id} = await store.enqueue(newJob('Work', {uniqkey: 'k'}))
+      for (const call of [() => store.turn([], want()), () => store.enqueue(newJob('Work', {tracked: true}))])
         await assert.rejects(
           call(),
           error => hasCode('FOREIGN')(error) && /jobq init/.test((error as StoreError).hint),
@@ -513,7 +505,7 @@ else {
       assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 2}])
 
       // The older one ends its job and takes the next, and who waits for that hears that it is gone
-      const second = await store.enqueue(job('Work', {tracked: true, context: '{}'}))
+      const second = await store.enqueue(newJob('Work', {tracked: true, context: '{}'}))
       const [ended, taken] = await older([id], [Number(first!.job_grabbed_until)])
       assert.deepEqual([ended?.what, Number(taken?.job_id)], ['done', second.id])
       let rung = 0
@@ -527,13 +519,13 @@ else {
     })
 
     test('a newer jobq’s is refused', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       await db.run('UPDATE jobq_schema SET version = 99')
       await assert.rejects(store.init(), hasCode('FOREIGN', /newer jobq/))
     })
 
     test('all is in the first schema of the search_path', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       await db.query('CREATE SCHEMA other')
       const role = `?options=${encodeURIComponent('-c search_path=other')}`
       const other = postgresStore(db.url + role, 'db')
@@ -542,7 +534,7 @@ else {
       let rung = 0
       const watch = store.watch(() => rung++)
       await until('it listens', () => rung > 0)
-      const {id} = await other.enqueue(job())
+      const {id} = await other.enqueue(newJob())
       assert.equal((await other.turn([], want())).jobs[0]?.id, id)
       assert.deepEqual(await store.list({limit: 1, offset: 0}), [])
       assert.equal(rung, 1)
@@ -552,18 +544,18 @@ else {
 
   describe('PostgreSQL: what its columns hold', () => {
     test('what they do not is a clear error', async t => {
-      const {store} = await prepared(t)
+      const {store} = await prepared(t, url)
       const bad: NewJob[] = [
-        job('Wo\0rk'),
-        job('Work', {uniqkey: 'a\0b'}),
-        job('Work', {priority: 2 ** 31}),
-        job('Work', {due: {at: 2 ** 31}}),
-        job('Work', {due: {in: 2 ** 31}}),
-        job('x'.repeat(256)),
+        newJob('Wo\0rk'),
+        newJob('Work', {uniqkey: 'a\0b'}),
+        newJob('Work', {priority: 2 ** 31}),
+        newJob('Work', {due: {at: 2 ** 31}}),
+        newJob('Work', {due: {in: 2 ** 31}}),
+        newJob('x'.repeat(256)),
       ]
       for (const each of bad) {
         await assert.rejects(store.enqueue(each), ArgumentError)
-        await assert.rejects(store.enqueueMany([job(), each]), ArgumentError)
+        await assert.rejects(store.enqueueMany([newJob(), each]), ArgumentError)
       }
       assert.deepEqual(await store.funcs(), [])
     })
@@ -585,7 +577,7 @@ else {
     ]
 
     async function roleWith(t: TestContext, grants: readonly string[]) {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const role = await newRole(t, db)
       for (const grant of grants) await db.query(`${grant} ${new URL(role).username}`)
       const mine = postgresStore(role, 'db')
@@ -595,9 +587,9 @@ else {
 
     test('enqueue', async t => {
       const {mine} = await roleWith(t, ENQUEUE)
-      await mine.enqueue(job('Work', {uniqkey: 'k'}))
-      await assert.rejects(mine.enqueue(job('Work', {uniqkey: 'k'})), {code: 'DUPLICATE'})
-      await mine.enqueueMany([job('Other')])
+      await mine.enqueue(newJob('Work', {uniqkey: 'k'}))
+      await assert.rejects(mine.enqueue(newJob('Work', {uniqkey: 'k'})), {code: 'DUPLICATE'})
+      await mine.enqueueMany([newJob('Other')])
       await assert.rejects(mine.turn([], want()), hasCode('DATABASE', /permission denied/))
     })
 
@@ -610,9 +602,9 @@ else {
         {kind: 'aborted', reason: 'x'},
         {kind: 'released'},
         {kind: 'died', how: 'x'},
-        {kind: 'replaced', jobs: [job('New')], retryIn: null},
+        {kind: 'replaced', jobs: [newJob('New')], retryIn: null},
       ] as const
-      await mine.enqueueMany(outcomes.map(() => job()))
+      await mine.enqueueMany(outcomes.map(() => newJob()))
       const {jobs} = await mine.turn([], {...want(9), maxRunning: new Map([['Work', 9]])})
       await mine.renew(jobs.slice(0, 1), 1)
       const span = {start: 1, end: 2}
@@ -650,9 +642,9 @@ else {
     ]
     for (const [what, func, priority, runAfter] of heaps)
       test(`${what}: a grab reads a handful of rows`, {timeout: 300_000}, async t => {
-        const {db, store} = await prepared(t)
+        const {db, store} = await prepared(t, url)
         await db.query('ALTER TABLE job SET UNLOGGED') // a million rows sooner
-        await store.enqueueMany([job('Other'), ...Array.from({length: 9}, () => job())])
+        await store.enqueueMany([newJob('Other'), ...Array.from({length: 9}, () => newJob())])
         for (let i = 0; i < 8; i++) await store.turn([], want()) // planned while the table was as good as empty
         await db.query(
           `INSERT INTO job (func_id, grabbed_until, priority, run_after)
@@ -706,14 +698,6 @@ else {
 async function reached(url: string, name = 'db'): Promise<void> {
   const store = postgresStore(url, name)
   await store.paused().finally(() => store.close())
-}
-
-function job(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function want(limit = 1) {
-  return {funcs: ['Work'], limit, lease: 60}
 }
 
 function hasCode(code: StoreErrorCode, words = /./): (error: unknown) => boolean {

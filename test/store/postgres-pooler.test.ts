@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg from 'pg'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
 import {pooler} from '../support/pooler.ts'
 import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
 import {postgresServer, type TestServer} from '../support/servers.ts'
+import {newJob} from '../support/store.ts'
 import {until} from '../support/until.ts'
 import {storeSuite} from './suite.ts'
 
@@ -67,7 +67,7 @@ else {
 
     test('no setting and no statement is left to who has the connection next', async t => {
       const {store, url} = await scene(t, transaction)
-      await store.enqueueMany([job(), job()])
+      await store.enqueueMany([newJob(), newJob()])
       await store.turn([], {funcs: ['Work'], limit: 1, lease: 60})
       await store.list({limit: 9, offset: 0})
       const next = new pg.Client(url)
@@ -93,7 +93,7 @@ else {
 
     test('in session mode it hears, and does not look', async t => {
       const {db, store} = await scene(t, session)
-      await store.enqueue(job())
+      await store.enqueue(newJob())
       let rung = 0
       const watch = store.watch(() => rung++)
       await until('it has heard the knock, and is still', async () => {
@@ -107,8 +107,4 @@ else {
       watch.close()
     })
   })
-}
-
-function job(): NewJob {
-  return {func: 'Work', arg: null, uniqkey: null, priority: 0, due: {in: 0}}
 }

@@ -1,11 +1,10 @@
 /** Concurrent enqueues on PostgreSQL: they share commits, and nothing of one is another's. */
 import assert from 'node:assert/strict'
-import {describe, type TestContext, test} from 'node:test'
+import {describe, test} from 'node:test'
 import {ArgumentError, DuplicateJobError} from '../../src/lib/jobs/errors.ts'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
-import type {PostgresStore} from '../../src/lib/store/postgres/store.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres, type PostgresDatabase, prepared} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
+import {newJob} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 const server = await postgresServer(answersPostgres)
@@ -13,17 +12,6 @@ const server = await postgresServer(answersPostgres)
 if ('missing' in server) test('concurrent enqueues on PostgreSQL', {skip: server.missing})
 else {
   const {url} = server
-
-  async function prepared(t: TestContext): Promise<{db: PostgresDatabase; store: PostgresStore}> {
-    const db = await PostgresDatabase.create(url)
-    const store = db.store()
-    t.after(async () => {
-      await store.close()
-      await db.remove()
-    })
-    await store.init()
-    return {db, store}
-  }
 
   /** How many transactions have stored what is in the table. */
   async function commits(db: PostgresDatabase): Promise<number> {
@@ -37,9 +25,9 @@ else {
       ['with keys', (i: number) => `k${i}`],
     ] as const)
       test(`a thousand ${what} are few commits, in the order of the calls`, async t => {
-        const {db, store} = await prepared(t)
+        const {db, store} = await prepared(t, url)
         const jobs = Array.from({length: 1000}, (_, i) =>
-          job(`F${i % 3}`, {arg: `[${i}]`, uniqkey: keyOf(i), priority: i}),
+          newJob(`F${i % 3}`, {arg: `[${i}]`, uniqkey: keyOf(i), priority: i}),
         )
         const enqueued = await Promise.all(jobs.map(each => store.enqueue(each)))
         const ids = enqueued.map(({id}) => id)
@@ -60,17 +48,17 @@ else {
       })
 
     test('each has its own refusal', async t => {
-      const {db, store} = await prepared(t)
-      const taken = await store.enqueue(job('Work', {uniqkey: 'taken'}))
+      const {db, store} = await prepared(t, url)
+      const taken = await store.enqueue(newJob('Work', {uniqkey: 'taken'}))
       const jobs = [
-        job(),
-        job('Work', {uniqkey: 'taken'}),
-        job('New', {uniqkey: 'a'}),
-        job('New', {uniqkey: 'a', tracked: true}),
-        job('Late', {due: {in: 2 ** 31 - 1}}),
-        job('x'.repeat(256)),
-        job('No\0'),
-        job('New', {uniqkey: 'b', context: '{}', tracked: true}),
+        newJob(),
+        newJob('Work', {uniqkey: 'taken'}),
+        newJob('New', {uniqkey: 'a'}),
+        newJob('New', {uniqkey: 'a', tracked: true}),
+        newJob('Late', {due: {in: 2 ** 31 - 1}}),
+        newJob('x'.repeat(256)),
+        newJob('No\0'),
+        newJob('New', {uniqkey: 'b', context: '{}', tracked: true}),
       ]
       const done = await Promise.allSettled(jobs.map(each => store.enqueue(each)))
       const outcome = done.map(each => (each.status === 'fulfilled' ? 'stored' : each.reason.constructor))
@@ -98,20 +86,20 @@ else {
     })
 
     test('one whose key an open transaction holds keeps no other one waiting', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const app = await db.foreign()
       await app.begin()
-      await store.enqueueWithin(app.connection, job('Work', {uniqkey: 'held'}))
+      await store.enqueueWithin(app.connection, newJob('Work', {uniqkey: 'held'}))
       let isDone = false
-      const held = store.enqueue(job('Work', {uniqkey: 'held'})).finally(() => {
+      const held = store.enqueue(newJob('Work', {uniqkey: 'held'})).finally(() => {
         isDone = true
       })
       held.catch(() => {})
       const others = [
-        ...Array.from({length: 50}, (_, i) => job('Other', {uniqkey: `k${i}`})),
-        ...Array.from({length: 50}, () => job('Other')),
+        ...Array.from({length: 50}, (_, i) => newJob('Other', {uniqkey: `k${i}`})),
+        ...Array.from({length: 50}, () => newJob('Other')),
       ]
-      await store.enqueue(job('Other', {uniqkey: 'first'}))
+      await store.enqueue(newJob('Other', {uniqkey: 'first'}))
       await Promise.all(others.map(each => store.enqueue(each)))
       assert.equal(isDone, false)
       await app.commit()
@@ -119,12 +107,12 @@ else {
     })
 
     test('processes that enqueue the same keys in opposite orders do not hold each other up', async t => {
-      const {db, store} = await prepared(t)
+      const {db, store} = await prepared(t, url)
       const other = db.store()
       t.after(() => other.close())
       const keys = Array.from({length: 300}, (_, i) => `k${i}`)
       for (let round = 0; round < 5; round++) {
-        const jobs = keys.map(key => job('Work', {uniqkey: `${round} ${key}`}))
+        const jobs = keys.map(key => newJob('Work', {uniqkey: `${round} ${key}`}))
         const done = await Promise.allSettled([
           ...jobs.map(each => store.enqueue(each)),
           ...[...jobs].reverse().map(each => other.enqueue(each)),
@@ -138,10 +126,12 @@ else {
     })
 
     test('connections that are ended meanwhile: what is said to be stored is', async t => {
-      const {db, store} = await prepared(t)
-      await store.enqueue(job('Warm'))
+      const {db, store} = await prepared(t, url)
+      await store.enqueue(newJob('Warm'))
       const calls = Array.from({length: 40}, (_, i) =>
-        Array.from({length: 25}, (_, k) => store.enqueue(job('Work', {uniqkey: k % 2 ? `${i} ${k}` : null}))),
+        Array.from({length: 25}, (_, k) =>
+          store.enqueue(newJob('Work', {uniqkey: k % 2 ? `${i} ${k}` : null})),
+        ),
       )
       const settled = Promise.allSettled(calls.flat())
       await db.query(
@@ -162,8 +152,4 @@ else {
       assert.equal(new Set(ids).size, ids.length)
     })
   })
-}
-
-function job(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
 }

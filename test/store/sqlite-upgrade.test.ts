@@ -1,19 +1,13 @@
 /** A database that an older jobq made is brought up to date when it is opened, while that one may still be at work. */
 import assert from 'node:assert/strict'
-import {type ChildProcess, fork} from 'node:child_process'
-import {once} from 'node:events'
 import {join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
-import {fileURLToPath} from 'node:url'
 import Sqlite, {type Database} from 'better-sqlite3'
 import {StoreError} from '../../src/lib/jobs/errors.ts'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {prepareSqlite} from '../../src/lib/store/sqlite/init.ts'
 import {openSqlite, type SqliteStore} from '../../src/lib/store/sqlite/store.ts'
+import {newJob, startProcess, tell} from '../support/store.ts'
 import {tempFolder} from '../support/temp.ts'
-import type {Order} from './process.ts'
-
-const CHILD = fileURLToPath(new URL('./process.ts', import.meta.url))
 
 /** What jobq 0.1 made: version 1. */
 const VERSION_1 = `
@@ -175,10 +169,6 @@ const TAKE = `UPDATE job SET grabbed_until = unixepoch() + 60 WHERE id = (
   RETURNING id`
 const SETTLE = 'DELETE FROM job WHERE id = ? AND grabbed_until > 0'
 
-function newJob(more: Partial<NewJob> = {}): NewJob {
-  return {func: 'Work', arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
 function versionOne(t: TestContext): string {
   const path = join(tempFolder(t), 'jobs.db')
   const db = new Sqlite(path)
@@ -216,21 +206,4 @@ function read<T>(path: string, look: (db: Database) => T): T {
   } finally {
     db.close()
   }
-}
-
-async function startProcess(t: TestContext, path: string): Promise<ChildProcess> {
-  const child = fork(CHILD, [path], {execArgv: []})
-  t.after(() => child.kill('SIGKILL'))
-  assert.deepEqual(await once(child, 'message'), ['ready', undefined])
-  return child
-}
-
-/** Tells a process what to do. @returns its answer */
-async function tell(child: ChildProcess, order: Order): Promise<number[]> {
-  child.send(order)
-  const [answer] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(end => assert.fail(`the process ended (${end})`)),
-  ])) as [number[]]
-  return answer
 }

@@ -6,10 +6,10 @@ import {join} from 'node:path'
 import {DatabaseSync} from 'node:sqlite'
 import {describe, type TestContext, test} from 'node:test'
 import Sqlite, {type Database} from 'better-sqlite3'
-import {DuplicateJobError, StoreError, TransactionError} from '../../src/lib/jobs/errors.ts'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
+import {DuplicateJobError, type StoreError, TransactionError} from '../../src/lib/jobs/errors.ts'
 import {openSqlite, type SqliteStore} from '../../src/lib/store/sqlite/store.ts'
 import {Started} from '../support/started.ts'
+import {isStoreError, newJob} from '../support/store.ts'
 import {tempFolder} from '../support/temp.ts'
 
 /** Holds the write lock until it has been asked to let go, and a moment longer. */
@@ -224,18 +224,6 @@ function connect(t: TestContext, path: string, options: Sqlite.Options = {}): Da
   const db = new Sqlite(path, options)
   t.after(() => db.close())
   return db
-}
-
-function newJob(more: Partial<NewJob> = {}): NewJob {
-  return {func: 'Work', arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function isStoreError(code: StoreError['code']) {
-  return (error: unknown) => {
-    assert.ok(error instanceof StoreError, String(error))
-    assert.equal(error.code, code)
-    return true
-  }
 }
 
 function isNoTransaction(message: RegExp) {

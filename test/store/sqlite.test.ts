@@ -1,6 +1,5 @@
 /** The store on SQLite: the suite, and what only a file can do. */
 import assert from 'node:assert/strict'
-import {type ChildProcess, fork} from 'node:child_process'
 import {once} from 'node:events'
 import {
   copyFileSync,
@@ -25,13 +24,13 @@ import {AlreadyRetriedError, DuplicateJobError, StoreError} from '../../src/lib/
 import {MAX_UINT32, type NewJob, type Outcome, type Settlement} from '../../src/lib/jobs/job.ts'
 import {connect} from '../../src/lib/store/sqlite/connection.ts'
 import {openSqlite, type SqliteOptions, SqliteStore} from '../../src/lib/store/sqlite/store.ts'
+import {isStoreError, newJob, startProcess, tell} from '../support/store.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 import type {Order} from './process.ts'
 import {storeSuite, type TestDatabase} from './suite.ts'
 
 const FIXTURE = fileURLToPath(new URL('../fixtures/qudo-0.0214-written.sqlite', import.meta.url))
-const CHILD = fileURLToPath(new URL('./process.ts', import.meta.url))
 /** When Perl wrote the fixture, and a while after, when all but one of its jobs are due. */
 const WRITTEN = 1_795_434_634
 const LATER = WRITTEN + 1000
@@ -1047,10 +1046,6 @@ describe('what a grab costs', () => {
 
 // ---- what the tests are made of
 
-function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
 function* many(count: number, job: NewJob): Iterable<NewJob> {
   for (let i = 0; i < count; i++) yield job
 }
@@ -1153,30 +1148,4 @@ function modeOf(path: string): number {
 
 function byId(a: {id: number}, b: {id: number}): number {
   return a.id - b.id
-}
-
-function isStoreError(code: StoreError['code']) {
-  return (error: unknown) => {
-    assert.ok(error instanceof StoreError, String(error))
-    assert.equal(error.code, code)
-    assert.notEqual(error.hint, '')
-    return true
-  }
-}
-
-async function startProcess(t: TestContext, path: string): Promise<ChildProcess> {
-  const child = fork(CHILD, [path], {execArgv: []})
-  t.after(() => child.kill('SIGKILL'))
-  assert.deepEqual(await once(child, 'message'), ['ready', undefined])
-  return child
-}
-
-/** Tells a process what to do. @returns its answer */
-async function tell(child: ChildProcess, order: Order): Promise<number[]> {
-  child.send(order)
-  const [answer] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(end => assert.fail(`the process ended (${end})`)),
-  ])) as [number[]]
-  return answer
 }

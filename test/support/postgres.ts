@@ -1,5 +1,6 @@
 /** Databases of a test's own on a PostgreSQL server, and another program's way into them. */
 import {randomBytes} from 'node:crypto'
+import type {TestContext} from 'node:test'
 import pg from 'pg'
 import type {LinkOptions} from '../../src/lib/store/postgres/connections.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
@@ -17,6 +18,21 @@ export async function answersPostgres(url: string): Promise<boolean> {
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/** A database of the test's own, prepared, and a store on it. */
+export async function prepared(
+  t: TestContext,
+  url: string,
+): Promise<{db: PostgresDatabase; store: PostgresStore}> {
+  const db = await PostgresDatabase.create(url)
+  const store = db.store()
+  t.after(async () => {
+    await store.close()
+    await db.remove()
+  })
+  await store.init()
+  return {db, store}
 }
 
 const BESIDE = ['jobq_context', 'jobq_wait']

@@ -10,7 +10,10 @@ import type {
   StoredArg,
 } from '../../../src/lib/jobs/job.ts'
 import type {SettleResult, Store, Want} from '../../../src/lib/store/store.ts'
+import {newJob} from '../../support/store.ts'
 import {until} from '../../support/until.ts'
+
+export {newJob}
 
 /** A fresh, empty database, and another program's way into it. */
 export interface TestDatabase {
@@ -77,10 +80,6 @@ export type Tests = Record<string, (bench: Bench) => Promise<void>>
 // ---- jobs, and how they end
 
 export const NOW = {priority: 0, due: {in: 0}} as const
-
-export function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
 
 export function want(funcs: string | readonly string[], limit = 1): Want {
   return {funcs: typeof funcs === 'string' ? [funcs] : funcs, limit, lease: LEASE}
