@@ -10,10 +10,9 @@ else handOver()
 function startHere() {
   enableCache()
   const {join} = require('node:path')
-  const {quickly} = require('../dist/quick/quick.cjs')
+  const {quickly} = require('../dist/lib/cli/quick.cjs')
   const words = process.argv.slice(2)
-  if (quickly(words, join(__dirname, '..')) === null)
-    import('../dist/lib/cli/main.js').then(({start}) => start(words))
+  if (quickly(words, join(__dirname, '..')) === null) require('../dist/lib/cli/main.cjs').start(words)
 }
 
 // What V8 has compiled is kept between runs, which is half of a start. It is run as it lies there: so not in TMPDIR,

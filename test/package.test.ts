@@ -74,8 +74,8 @@ describe('the packed package', () => {
   test('holds what is run and read, and nothing else', () => {
     for (const file of [
       'bin/run.js',
-      'dist/quick/quick.cjs',
-      'dist/lib/index.js',
+      'dist/lib/cli/main.cjs',
+      'dist/lib/index.cjs',
       'dist/lib/index.d.ts',
       'oclif.manifest.json',
     ])
@@ -83,7 +83,7 @@ describe('the packed package', () => {
     for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/quick\/.*\.cjs|dist\/.*\.(js|d\.ts)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
@@ -102,7 +102,7 @@ describe('the packed package', () => {
 
   test('has a manifest that lists every command', () => {
     const commands = files.flatMap(
-      file => /^dist\/commands\/(.*)\.js$/.exec(file)?.[1]?.replaceAll('/', ':') ?? [],
+      file => /^dist\/commands\/(.*)\.cjs$/.exec(file)?.[1]?.replaceAll('/', ':') ?? [],
     )
     const sources = readdirSync(join(root, 'src/commands'), {recursive: true, encoding: 'utf8'})
       .filter(file => file.endsWith('.ts'))

@@ -35,27 +35,40 @@ describe('what is loaded', {concurrency: 4}, () => {
     const [urls, builtins] = JSON.parse(home.read('loaded').toString()) as [string[], string[]]
     const packages = urls.flatMap(url => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? [])
     const modules = urls.flatMap(url => /^(?!.*\/node_modules\/).*\/dist\/(.*)\.c?js$/.exec(url)?.[1] ?? [])
-    assert.ok(modules.includes('quick/quick'), 'the hook sees what is loaded')
+    assert.ok(modules.includes('lib/jobs'), 'the hook sees what is loaded')
     return {packages: [...new Set(packages)].sort(), modules, builtins}
+  }
+
+  /** None of a command's class, of what draws tables, and of what is `other` here. */
+  function assertFew(modules: readonly string[], other: RegExp): void {
+    assert.ok(modules.includes('lib/queue'))
+    const others = modules.filter(
+      name => /^commands|^lib\/(base-command|render\/table)/.test(name) || other.test(name),
+    )
+    assert.deepEqual(others, [])
   }
 
   /** What Node loads when it is touched, and what it takes then. */
   const SLOW = /^NativeModule (stream|net|tty|perf_hooks|internal\/fs\/(promises|streams))$/
 
-  test('by --version: no package, and one file of jobq', async t => {
+  /** Files of jobq. */
+  const START = ['lib/cli/quick', 'lib/jobs', 'lib/rolldown-runtime']
+  const ENQUEUE = [...START, 'lib/sqlite']
+
+  test('by --version: no package, and what starts', async t => {
     const {packages, modules} = await loads(new Home(t), ['--version'])
-    assert.deepEqual([packages, modules], [[], ['quick/quick']])
+    assert.deepEqual([packages, modules], [[], START])
   })
 
   const words = ['--arg', '{}', '--priority', '5', '--uniqkey', 'k', '--delay', '5m', '--json']
 
-  test('by the first enqueue: better-sqlite3, two files of jobq, and what makes the database', async t => {
+  test('by the first enqueue: better-sqlite3, what an enqueue needs, and what makes the database', async t => {
     const {packages, modules} = await loads(new Home(t), ['enqueue', 'F', '--db', 'jobs.db', ...words])
     assert.deepEqual(packages, ['better-sqlite3'])
-    assert.deepEqual(modules, ['quick/quick', 'quick/store', 'quick/make-file', 'quick/schema'])
+    assert.deepEqual(modules, [...ENQUEUE, 'lib/store/sqlite/file/make-file', 'lib/store/sqlite/schema'])
   })
 
-  test('by any other enqueue: better-sqlite3 and two files of jobq; of Node, nothing that is slow', async t => {
+  test('by any other enqueue: better-sqlite3 and few files of jobq; of Node, nothing that is slow', async t => {
     const home = new Home(t)
     await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
     home.write('arg', '{}')
@@ -64,9 +77,10 @@ describe('what is loaded', {concurrency: 4}, () => {
       ['--arg-file', 'arg', '--if-absent', '--uniqkey=l'],
       ['--arg-file', '-', '--serializer', 'none'],
       ['--config', '/dev/null'],
+      ['--arg', '{}', '--serializer', 'msgpack'],
     ]) {
       const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
-      assert.deepEqual([packages, modules], [['better-sqlite3'], ['quick/quick', 'quick/store']])
+      assert.deepEqual([packages, modules], [['better-sqlite3'], ENQUEUE])
       assert.ok(builtins.length > 50)
       assert.deepEqual(
         builtins.filter(name => SLOW.test(name)),
@@ -75,32 +89,16 @@ describe('what is loaded', {concurrency: 4}, () => {
     }
   })
 
-  test('by an enqueue with MessagePack: that, too', async t => {
-    const words = ['enqueue', 'F', '--db', 'jobs.db', '--serializer', 'msgpack', '--arg', '{}']
-    const {packages, modules} = await loads(new Home(t), words)
-    assert.deepEqual(packages, ['better-sqlite3'])
-    assert.ok(modules.includes('quick/encode'))
-  })
-
   for (const [what, words, more] of [
     ['a configuration file', ['--db', 'jobs.db'], ['valibot']],
     ['several databases', ['--db', 'jobs.db', '--db', 'other.db'], []],
   ] as const)
-    test(`by an enqueue with ${what}: the library, no oclif, and no second copy of the store`, async t => {
+    test(`by an enqueue with ${what}: no oclif, and nothing that draws or works`, async t => {
       const home = new Home(t)
       if (what === 'a configuration file') home.write('jobq.config.json', '{}')
       const {packages, modules} = await loads(home, ['enqueue', 'F', ...words])
       assert.deepEqual(packages, ['better-sqlite3', ...more])
-      assert.deepEqual(
-        modules.filter(module => module.startsWith('quick/')),
-        ['quick/quick'],
-      )
-      const others =
-        /^commands\/|^lib\/(work|render|base-command|self-import|load-error|index)|^lib\/cli\/(run-oclif|bulk|line|json|raw|list|stats|work)/
-      assert.deepEqual(
-        modules.filter(module => others.test(module)),
-        [],
-      )
+      assertFew(modules, /^lib\/(looks|work|index|self-import|config\/load-error|cli\/)(?!quick$|main$)/)
     })
 
   for (const words of [
@@ -119,10 +117,7 @@ describe('what is loaded', {concurrency: 4}, () => {
         packages.filter(name => others.test(name)),
         [],
       )
-      assert.deepEqual(
-        modules.filter(module => /^commands\/|^lib\/(base-command|render\/table)/.test(module)),
-        [],
-      )
+      assertFew(modules, words[0] === 'work' ? /^lib\/(looks|index)/ : /^lib\/(work|dispatcher|index)/)
     })
 
   test('by jobq work, which stays: not what only an import of node:fs would load', async t => {
@@ -337,7 +332,7 @@ for (const [what, node] of oldNodes)
 
     for (const part of ['index', 'testing'])
       test(`but the library can't: importing ${part} throws what it expects`, async t => {
-        const script = `import(${JSON.stringify(join(ROOT, 'dist/lib', `${part}.js`))})
+        const script = `import(${JSON.stringify(join(ROOT, 'dist/lib', `${part}.cjs`))})
           .catch(({code, message}) => console.log(code, message))`
         const ended = await new Home(t).jobq([], {
           command: [...node, '--input-type=module', '--eval', script],

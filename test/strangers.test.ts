@@ -24,7 +24,7 @@ import {cantBeOtherUser, otherUser} from './support/other-user.ts'
 import {assertOneLine} from './support/refusal.ts'
 import {until} from './support/until.ts'
 
-const LIBRARY = new URL('../dist/lib/index.js', import.meta.url).href
+const LIBRARY = new URL('../dist/lib/index.cjs', import.meta.url).href
 const needsRoot = otherUser.uid === undefined && 'only root can give a file to another user'
 
 describe('the cache of compiled code', {concurrency: 4}, () => {
@@ -121,8 +121,8 @@ describe('the cache of compiled code', {concurrency: 4}, () => {
     await enqueue(home)
     const work = ['work', '--once', '--db', 'jobs.db']
     assert.equal((await home.jobq(work, {env: NOTHING_SAID})).code, 0)
-    const [version] = readdirSync(home.path('.cache/jobq'))
-    assert.equal(home.read('cache').toString(), home.path(`.cache/jobq/${version}`))
+    const [, version = ''] = home.read('cache').toString().split(home.path('.cache/jobq/'))
+    assert.ok(readdirSync(home.path('.cache/jobq')).includes(version))
     await enqueue(home)
     assert.equal((await home.jobq(work, {env: {...NOTHING_SAID, NODE_DISABLE_COMPILE_CACHE: '1'}})).code, 0)
     assert.equal(home.read('cache').toString(), 'undefined')

@@ -20,7 +20,7 @@ const BUILT_FROM = [
   'rolldown.config.js',
 ]
 
-type QueueModule = typeof import('../../src/lib/client/queue.ts')
+type QueueModule = typeof import('../../src/lib/index.ts')
 
 export class Jobq {
   readonly #stage: string
@@ -45,12 +45,12 @@ export class Jobq {
 
   /** As build() has made it. */
   static async built(): Promise<Jobq> {
-    return new Jobq(STAGE, await import(pathToFileURL(join(STAGE, 'dist/lib/client/queue.js')).href))
+    return new Jobq(STAGE, await import(pathToFileURL(join(STAGE, 'dist/lib/index.cjs')).href))
   }
 
-  /** A file of the library, for a program that imports it. */
-  library(path: string): string {
-    return pathToFileURL(join(this.#stage, 'dist/lib', path)).href
+  /** The library, for a program that imports it. */
+  get library(): string {
+    return pathToFileURL(join(this.#stage, 'dist/lib/index.cjs')).href
   }
 
   get command(): string[] {

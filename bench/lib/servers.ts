@@ -37,14 +37,10 @@ export async function openServerJobq({jobq, folder}: Bench, db: string): Promise
         count,
         notes,
         start: () =>
-          spawn(
-            process.execPath,
-            [program('watch-and-turn.mjs'), jobq.library('client/queue.js'), db, FUNC],
-            {
-              stdio: 'ignore',
-              env: cleanEnvironment({BENCH_NOTES: notes}),
-            },
-          ),
+          spawn(process.execPath, [program('watch-and-turn.mjs'), jobq.library, db, FUNC], {
+            stdio: 'ignore',
+            env: cleanEnvironment({BENCH_NOTES: notes}),
+          }),
       }),
     close: () => queue.close(),
   }

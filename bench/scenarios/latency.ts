@@ -32,7 +32,7 @@ and no children.`,
     const starts = {
       'pool child': (db: string) => place.work(db, '--work-delay', '3600').child,
       inline: (db: string) =>
-        spawn(process.execPath, [program('watch-and-turn.mjs'), jobq.library('client/queue.js'), db, FUNC], {
+        spawn(process.execPath, [program('watch-and-turn.mjs'), jobq.library, db, FUNC], {
           stdio: 'ignore',
           env: cleanEnvironment({BENCH_NOTES: notes}),
         }),

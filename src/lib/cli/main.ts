@@ -3,14 +3,15 @@
  */
 
 import {withoutPassword} from '../jobs/passwords.ts'
+import {EXTENSION, LIBRARY} from '../own-modules.ts'
 import {guarded, wantsJson} from './guarded.ts'
 import {guardOutput, say} from './output-guard.ts'
 import {isVersion, versionText} from './version.ts'
 
 /** The package's folder. */
-const ROOT = new URL('../../../', import.meta.url)
+const ROOT = new URL('../../', LIBRARY)
 /** From the sources (bin/dev.js) a manifest would tell of the last build's flags: then all goes through oclif. */
-const isSource = import.meta.url.endsWith('.ts')
+const isSource = EXTENSION === '.ts'
 
 export function start(argv: readonly string[]): Promise<void> {
   guardOutput()

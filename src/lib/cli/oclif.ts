@@ -6,6 +6,7 @@ import {Config} from '@oclif/core/config'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
 import {UsageError} from '../jobs/errors.ts'
+import {EXTENSION} from '../own-modules.ts'
 import {asSomeone} from './as-someone.ts'
 import {inOurWords, seeHelp, unknownFlag} from './in-our-words.ts'
 import {unknownCommand} from './unknown-command.ts'
@@ -42,7 +43,7 @@ async function ended(running: Promise<unknown>): Promise<void> {
 
 /** From its sources (bin/dev.js) jobq has its commands where they are written, and no manifest that tells of them. */
 async function sources(root: URL): Promise<{pjson?: PJSON; ignoreManifest?: boolean}> {
-  if (!import.meta.url.endsWith('.ts')) return {}
+  if (EXTENSION !== '.ts') return {}
   const pjson = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as PJSON
   return {pjson: {...pjson, oclif: {...pjson.oclif, commands: './src/commands'}}, ignoreManifest: true}
 }

@@ -1,5 +1,5 @@
 /** `jobq --version`. */
-const {readFileSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
+import {readFileSync} from 'node:fs'
 
 /** @param root the package's folder. @returns what is printed */
 export function versionText(root: string | URL, json: boolean): string {

@@ -2,11 +2,9 @@
  * Commands whose words are plain, without oclif: evaluating that takes 60 ms, as long as the rest of `jobq list`, and
  * 18 MB, which `jobq work` would keep. The same function does the work that oclif's command calls.
  */
-
+import {readFileSync} from 'node:fs'
 import {type KnownCommand, type PlainFlags, plainWords} from '../argv.ts'
 import {say} from '../output-guard.ts'
-
-const {readFileSync} = process.getBuiltinModule('node:fs') // lazier than an import: see rolldown.config.js
 
 /** Prints for people; what it returns is the document for --json. */
 type Run = (flags: PlainFlags) => Promise<unknown>

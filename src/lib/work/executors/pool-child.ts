@@ -31,7 +31,7 @@ const CHILD_FLAGS = [
   // A worker in a folder without a package.json runs all the same
   '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON',
   // Else V8's second compiler is started for what takes the modules' paths apart, and stays in memory: 3 MB of 50
-  ...(/^1[234]\./.test(process.versions.v8) ? ['--invocation-count-for-maglev=1000'] : []),
+  ...(/^1[234]\./.test(process.versions.v8) ? ['--invocation-count-for-maglev=5000'] : []),
 ]
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000

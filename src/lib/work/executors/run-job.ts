@@ -2,6 +2,7 @@
  * One job through one worker object, wherever that runs: in a pool's child, or inline in an application.
  */
 
+import {fileURLToPath} from 'node:url'
 import type {FuncSettings} from '../../config/schema.ts'
 import {NO_SUPPORT, type Support} from '../../hooks/extensions.ts'
 import {replacementJobs} from '../../hooks/hooked-job.ts'
@@ -33,6 +34,9 @@ export interface ReadyWorker {
 /** Errors that caused an error, and characters of what is thrown and no error, that go into exception_log. */
 const MAX_CAUSES = 10
 const MAX_THROWN = 4096
+
+/** As frames name them: those of a module, and those of CommonJS. */
+const OWN_PLACES = [LIBRARY.href, fileURLToPath(LIBRARY)]
 
 const KINDS = {
   work: 'function',
@@ -315,7 +319,7 @@ function message(error: unknown, causes: number): string {
 
 /** Frames of Node and of these files say nothing to a worker's author. */
 function isOwnFrame(line: string): boolean {
-  return /^\s+at /.test(line) && (/[ (]node:/.test(line) || line.includes(LIBRARY.href))
+  return /^\s+at /.test(line) && (/[ (]node:/.test(line) || OWN_PLACES.some(place => line.includes(place)))
 }
 
 function describe(value: unknown, limit = 60): string {
