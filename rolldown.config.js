@@ -12,7 +12,7 @@ import pjson from './package.json' with {type: 'json'}
 /** What is started, or imported, by its name. */
 const ENTRIES = [
   ...['index', 'testing', 'prometheus', 'opentelemetry'],
-  ...['cli/quick', 'cli/main', 'work/executors/child'],
+  ...['cli/main', 'work/executors/child'],
   ...['bulk-thread', 'long-reads-thread', 'wal/checkpoint-thread', 'wal/long-wal-thread'].map(
     name => `store/sqlite/${name}`,
   ),
@@ -22,22 +22,41 @@ const ENTRIES = [
  * loaded lazily is a chunk by itself.
  */
 const CHUNKS = {
-  /** What an enqueue and a job's child have in common. */
-  jobs: ['hooks/extensions', 'hooks/hooked-job'],
-  start: ['cli/quick', 'jobs/clock'],
+  jobs: [
+    'config/settings',
+    'store/open',
+    'hooks/events',
+    ...['clock', 'names', 'printable', 'time'].map(name => `jobs/${name}`),
+    'jobs/serializers/input',
+  ],
   sqlite: ['store/sqlite/store'],
+  hooks: ['hooks/extensions', 'hooks/hooked-job'],
   child: [
     'work/executors/run-job',
     'work/executors/channel',
     'work/executors/protocol',
     'config/self-import',
   ],
+  main: ['cli/main', 'cli/run/enqueue'],
   queue: ['client/queue'],
-  main: ['cli/main', 'cli/run/plain', 'cli/run/enqueue'],
-  looks: ['cli/run/list', 'cli/run/stats', 'cli/run/status', 'cli/run/retry', 'cli/run/wait'],
+  looks: ['list', 'stats', 'status', 'retry', 'wait'].map(name => `cli/run/${name}`),
   managers: ['work/status/managers'],
   dispatcher: ['work/dispatcher'],
-  work: ['cli/run/work-flags', 'cli/run/work'],
+  work: ['cli/run/work'],
+}
+
+const COMMANDS = readdirSync('src/commands').map(file => file.replace('.ts', ''))
+
+/** A command's run is found by its name (cli/command.ts): here are all names. */
+const RUN_BY_NAME = {
+  name: 'run-by-name',
+  transform: {
+    filter: {id: /\/cli\/command\.ts$/},
+    handler: code => {
+      const loads = COMMANDS.map(name => `${name}: () => import('./run/${name}.ts')`)
+      return code.replace(/import\(`\.\/run\/.*?`\)/, `({${loads.join()}})[name]()`)
+    },
+  },
 }
 
 /**
@@ -59,13 +78,18 @@ writeFileSync('oclif.manifest.json', JSON.stringify(manifest, null, 2))
 export default defineConfig({
   input: Object.fromEntries([
     ...ENTRIES.map(name => [`lib/${name}`, `src/lib/${name}.ts`]),
-    ...readdirSync('src/commands').map(file => [`commands/${file.slice(0, -3)}`, `src/commands/${file}`]),
+    ...COMMANDS.map(name => [`commands/${name}`, `src/commands/${name}.ts`]),
   ]),
-  plugins: [PLAIN_EXPORTS],
+  plugins: [RUN_BY_NAME, PLAIN_EXPORTS],
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
   external: id => /^[^./\0]/.test(id) && !id.startsWith('@oxc-project/'),
-  transform: {target: 'es2024', define: {ENQUEUE: JSON.stringify(forArgv(manifest.commands.enqueue))}},
+  transform: {
+    target: 'es2024',
+    define: {
+      'import.meta.commands': JSON.stringify(mapped(forArgv(manifest.commands), its => JSON.stringify(its))),
+    },
+  },
   checks: {ineffectiveDynamicImport: false},
   output: {
     dir: 'dist',
@@ -99,15 +123,29 @@ async function manifestOf(commands) {
     delete command.relativePath
     delete command.isESM
   }
-  return manifest
+  return JSON.parse(JSON.stringify(manifest))
 }
 
-/** Of a command, what cli/argv.ts looks at. */
-function forArgv({args, flags}) {
-  const looksAt = ['type', 'multiple', 'options', 'env', 'exclusive']
-  const known = Object.entries(flags).map(([name, flag]) => [
-    name,
-    Object.fromEntries(Object.entries(flag).filter(([key]) => looksAt.includes(key))),
-  ])
-  return {args, flags: Object.fromEntries(known)}
+/** Of the commands, what cli/argv.ts looks at. @throws where a flag has something to it that it does not know */
+function forArgv(commands) {
+  const looksAt = ['type', 'multiple', 'options', 'env', 'exclusive', 'dependsOn']
+  const shown = ['name', 'summary', 'description', 'helpValue', 'helpGroup', 'hasDynamicHelp', 'allowNo']
+  const flag = its => {
+    const odd = Object.keys(its).find(key => ![...looksAt, ...shown].includes(key))
+    if (odd || its.allowNo) throw new Error(`--${its.name}: cli/argv.ts does not know ${odd ?? 'allowNo'}`)
+    return only(its, looksAt)
+  }
+  return mapped(commands, ({args, flags, bare}) => ({
+    args: mapped(args, arg => only(arg, ['multiple'])),
+    flags: mapped(flags, flag),
+    bare,
+  }))
+}
+
+function mapped(object, value) {
+  return Object.fromEntries(Object.entries(object).map(([key, its]) => [key, value(its)]))
+}
+
+function only(object, keys) {
+  return Object.fromEntries(Object.entries(object).filter(([key]) => keys.includes(key)))
 }

@@ -10,9 +10,7 @@ else handOver()
 function startHere() {
   enableCache()
   const {join} = require('node:path')
-  const {quickly} = require('../dist/lib/cli/quick.cjs')
-  const words = process.argv.slice(2)
-  if (quickly(words, join(__dirname, '..')) === null) require('../dist/lib/cli/main.cjs').start(words)
+  require('../dist/lib/cli/main.cjs').start(process.argv.slice(2), join(__dirname, '..'))
 }
 
 // What V8 has compiled is kept between runs, which is half of a start. It is run as it lies there: so not in TMPDIR,
@@ -72,9 +70,8 @@ function handOver() {
   const {spawn} = require('node:child_process')
   const words = process.argv.slice(2)
   const child = spawn(pinned, [__filename, ...words], {stdio: 'inherit'})
-  // The child hides a password in its own words (main.ts), but reads bytes that are not UTF-8 from here (raw-words.ts)
-  if (words.some(word => /@|pass|pw/i.test(word)) && !words.some(word => word.includes('\uFFFD')))
-    process.title = 'jobq'
+  // The child hides a password in its own words (main.ts)
+  if (words.some(word => /@|pass|pw/i.test(word))) process.title = 'jobq'
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGTTIN', 'SIGTTOU']
   for (const signal of signals)
     process.on(signal, () => {

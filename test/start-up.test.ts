@@ -1,6 +1,5 @@
 /**
- * What a start loads, that the quick lane of an enqueue and oclif's way behave alike, help and version, and what an
- * older Node does.
+ * What a start loads, help and version, and what an older Node does.
  */
 import assert from 'node:assert/strict'
 import {execFileSync} from 'node:child_process'
@@ -14,7 +13,6 @@ import {assertOneLine} from './support/refusal.ts'
 import {until} from './support/until.ts'
 
 const ROOT = join(dirname(RUN_JS), '..')
-const DEV_JS = join(ROOT, 'bin/dev.js')
 const {version} = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   version: string
 }
@@ -52,7 +50,7 @@ describe('what is loaded', {concurrency: 4}, () => {
   const SLOW = /^NativeModule (stream|net|tty|perf_hooks|internal\/fs\/(promises|streams))$/
 
   /** Files of jobq. */
-  const START = ['lib/cli/quick', 'lib/jobs', 'lib/rolldown-runtime']
+  const START = ['lib/cli/main', 'lib/rolldown-runtime', 'lib/jobs']
   const ENQUEUE = [...START, 'lib/sqlite']
 
   test('by --version: no package, and what starts', async t => {
@@ -132,131 +130,6 @@ describe('what is loaded', {concurrency: 4}, () => {
     const {packages} = await loads(new Home(t), ['enqueue', '--help'])
     assert.ok(packages.includes('@oclif/core') && !packages.includes('better-sqlite3'), packages.join())
   })
-})
-
-describe("the quick lane and oclif's way", {concurrency: 4}, () => {
-  const vectors: string[][] = [
-    ['F'],
-    ['F', '--arg', '{"a": 1.0}'],
-    ['F', '--arg={"a":"="}'],
-    ['--arg', '1', 'F'],
-    ['F', '--arg='],
-    ['F', '--arg', ''],
-    ['F', '--arg', '-1'],
-    ['F', '--arg=-1'],
-    ['F', '--arg-file', '-'],
-    ['F', '--arg', '"--json"'],
-    ['F', '--json'],
-    ['--json', 'F', '--at', '@1798135200', '--priority', '9'],
-    ['F', '--json', '--json'],
-    ['F', '--uniqkey', 'k'],
-    ['F', '--uniqkey', 'waits'],
-    ['F', '--uniqkey', 'waits', '--json'],
-    ['F', '--uniqkey', 'waits', '--if-absent'],
-    ['F', '--uniqkey', 'waits', '--if-absent', '--json'],
-    ['F', '--if-absent'],
-    ['F', '--priority', '5', '--delay', '5m', '--serializer', 'none', '--arg', 'text'],
-    ['F', '--serializer', 'msgpack', '--arg', '[12345678901234567890]'],
-    ['F', '--priority', '-1'],
-    ['F', '--priority', 'high', '--json'],
-    ['F', '--priority='],
-    ['F', '--priority', '5', '--priority', '6'],
-    ['F', '--arg', '{', '--json'],
-    ['F', 'G'],
-    ['F', '--', 'G'],
-    ['--', 'F'],
-    ['--', '--json'],
-    [''],
-    [],
-    ['-5'],
-    ['F', '-'],
-    ['-'],
-    ['F', '--at'],
-    ['F', '--at', '--json'],
-    ['F', '--frobnicate'],
-    ['F', '-x'],
-    ['F', '--ARG', '1'],
-    ['F', '--json=true'],
-    ['F', '--no-json'],
-    ['F', '--constructor'],
-    ['F', '--serializer', 'xml'],
-    ['F', '--args-from', '-'],
-    ['--batch', '-'],
-    ['--db', 'other.db', 'F'],
-    ['F', '--db', 'nowhere/jobs.db', '--json'],
-    ['F', '--config', 'nope.json'],
-    ['F', '--config', '/dev/null'],
-    ['F', '--help'],
-  ]
-  for (const vector of vectors)
-    test(`alike: ${vector.map(word => JSON.stringify(word)).join(' ')}`, async t => {
-      const run = async (command?: string[]) => {
-        const home = new Home(t)
-        await home.jobq(['enqueue', 'F', '--uniqkey', 'waits', '--at', '@1798135200', '--db', 'jobs.db'])
-        const stdin = vector.includes('--batch') ? '{"func":"F"}\n' : '[1]\n'
-        const env = {JOBQ_DB: 'jobs.db'}
-        const ended = await home.jobq(['enqueue', ...vector], {stdin, env, ...(command ? {command} : {})})
-        const jobs = (file: string) => (existsSync(home.path(file)) ? home.jobs(file) : [])
-        const stored = [...jobs('jobs.db'), ...jobs('other.db')].map(
-          ({run_after: runAfter, enqueue_time: enqueued, ...job}) => ({
-            ...job,
-            // In tens of seconds: one may turn between two looks at the clock (+ 0: no -0)
-            due: runAfter === 1_798_135_200 ? 'then' : Math.round((runAfter - enqueued) / 10) + 0,
-          }),
-        )
-        const plain = (text: string) =>
-          text.replaceAll(home.folder, 'HOME').replace(/"run_after":(?!1798135200)\d+/, '"run_after":now')
-        return {...ended, stdout: plain(ended.stdout), stderr: plain(ended.stderr), stored}
-      }
-      assert.deepEqual(await run(), await run([process.execPath, DEV_JS]))
-    })
-})
-
-describe('other commands with plain words and by oclif', {concurrency: 4}, () => {
-  const vectors: [words: string[], env?: Record<string, string>][] = [
-    [['list']],
-    [['list', '--json']],
-    [['list', '--state', 'ready', '--func=F', '--limit', '1', '--offset', '1']],
-    [['list', '--state', 'late']],
-    [['list', '--failed', '--finished']],
-    [['list', '--limit', 'many', '--json']],
-    [['list', 'F']],
-    [['list', '--limit', '1', '--limit', '2']],
-    [['list', '--func', 'Nobody']],
-    [['stats']],
-    [['stats', '--json', '--prometheus']],
-    [['stats', '--prometheus', '--watch', '1']],
-    [['stats', '--watch', 'soon']],
-    [['stats', '--db', 'other.db', '--json']],
-    [['status', '--json']],
-    [['status', '--db', 'nowhere:']],
-    [['work', '--once', '--drain']],
-    [['work', '--drain', '--exec', 'F=true', 'G']],
-    [['work', '--drain', '--abilities', 'F']],
-    [['work', '--once', '--exec', 'F=true', '--exec', 'G=true', '--max-workers', '0']],
-    [['work', '--once', '--exec', 'F=true'], {JOBQ_MAX_WORKERS: 'x'}],
-    [['work', '--once', '--exec', 'F=true'], {JOBQ_MAX_WORKERS: '', JOBQ_MAX_TIME: 'x'}],
-    [['work', '--once', '--exec', 'F=true', '--max-time', '1h'], {JOBQ_MAX_TIME: 'x', JOBQ_ABILITIES: 'G'}],
-    [['work', '--once', '--exec', 'F=true'], {JOBQ_FAIR: '1', JOBQ_DEBUG_WORK: 'no'}],
-    [['work', '--once', '--exec', 'F=true', '--json', '--prefetch', '2']],
-  ]
-  for (const [vector, more = {}] of vectors)
-    test(`alike: ${JSON.stringify(more)} ${vector.join(' ')}`, async t => {
-      const run = async (command?: string[]) => {
-        const home = new Home(t)
-        for (const [i, func] of ['F', 'F', 'G'].entries())
-          await home.jobq(['enqueue', func, '--arg', `${i}`, '--at', '@1', '--db', 'jobs.db'])
-        const env = {JOBQ_DB: 'jobs.db', ...more}
-        const ended = await home.jobq(vector, {env, ...(command ? {command} : {})})
-        const plain = (text: string) =>
-          text
-            .replaceAll(home.folder, 'HOME')
-            .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z?/g, 'TIME')
-            .replace(/\d+(\.\d+)? ?(ms|s)\b|("\w*(ms|time|age)":|\t)\d+(\.\d+)?/g, 'NUMBER')
-        return {...ended, stdout: plain(ended.stdout), stderr: plain(ended.stderr), left: home.jobs().length}
-      }
-      assert.deepEqual(await run(), await run([process.execPath, DEV_JS]))
-    })
 })
 
 describe('help and version', {concurrency: 4}, () => {
@@ -344,12 +217,12 @@ for (const [what, node] of oldNodes)
         assert.deepEqual([ended.code, ended.signal], [0, null])
       })
 
-    test('with words that are not UTF-8', async t => {
+    test('with words that are not UTF-8, which are refused', async t => {
       const home = new Home(t)
       const script = 'exec "$@" "$(printf "caf\\\\351")"'
       const words = ['enqueue', 'F', '--db', 'jobs.db', '--serializer', 'none', '--arg']
-      assert.deepEqual(await home.jobq(words, {command: ['sh', '-c', script, 'sh', ...command]}), printed(1))
-      assert.deepEqual(home.jobs()[0]?.bytes, Buffer.from('caf\xe9', 'latin1'))
+      const ended = await home.jobq(words, {command: ['sh', '-c', script, 'sh', ...command]})
+      assertOneLine(ended, {exit: 2, says: ['expected words in UTF-8']})
     })
 
     test('with a password in a word: neither of the two shows it', async t => {

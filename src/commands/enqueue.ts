@@ -1,7 +1,6 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {runEnqueue} from '../lib/cli/run/enqueue.ts'
 
 export default class Enqueue extends BaseCommand {
   static override summary = 'Store a job, to be worked soon; prints its id.'
@@ -51,10 +50,5 @@ The argument is JSON, checked and stored byte for byte as it was written. --args
     'if-absent': boolean({
       summary: 'a job that waits under the uniqkey already is fine: print its id, exit 0',
     }),
-  }
-
-  async run(): Promise<Record<string, unknown>> {
-    const {args, flags} = await this.parse(Enqueue)
-    return runEnqueue({...flags, func: args.func})
   }
 }

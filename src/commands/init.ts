@@ -1,9 +1,5 @@
 import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {commandSettings} from '../lib/cli/command-queue.ts'
-import {complain} from '../lib/cli/output-guard.ts'
-import {preparationText} from '../lib/cli/run/init.ts'
-import {JobQueue} from '../lib/client/queue.ts'
 
 export default class Init extends BaseCommand {
   static override summary = "Make the schema, or add jobq's indexes and tables to one that Qudo made."
@@ -28,18 +24,5 @@ Exits 0, also where there was nothing to do, and 1 if the database is out of rea
   ]
   static override flags = {
     'dry-run': boolean({summary: 'change nothing, not even make the file, and print the SQL'}),
-  }
-
-  async run(): Promise<Record<string, unknown>> {
-    const {flags} = await this.parse(Init)
-    const dryRun = flags['dry-run'] ?? false
-    await commandSettings(flags)
-    const databases = await JobQueue.init({db: flags.db, config: flags.config, dryRun})
-    if (!this.jsonEnabled()) {
-      const {text, notes} = preparationText(databases, dryRun)
-      if (text) this.print(text)
-      for (const note of notes) complain(note)
-    }
-    return {databases, dry_run: dryRun}
   }
 }

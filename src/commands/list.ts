@@ -1,6 +1,5 @@
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {runList} from '../lib/cli/run/list.ts'
 import {JOB_STATES} from '../lib/jobs/job.ts'
 import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
 
@@ -46,11 +45,6 @@ Exits 0, also where there is nothing to show, and 4 for a function that was neve
     failed: boolean({summary: 'failed attempts, newest first', exclusive: ['finished']}),
     finished: boolean({summary: 'finished jobs of functions that keep a job status, newest first'}),
     limit: string({summary: 'at most so many; default 10', helpValue: 'N'}),
-    offset: string({summary: 'after skipping so many; default 0', helpValue: 'N', default: '0'}),
-  }
-
-  async run(): Promise<void> {
-    const {flags} = await this.parse(List)
-    await runList(flags)
+    offset: string({summary: 'after skipping so many; default 0', helpValue: 'N'}),
   }
 }

@@ -1,7 +1,6 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/run/pause.ts'
 
 export default class Pause extends BaseCommand {
   static override summary = 'Stop handing out jobs, of some functions or of all, on every host.'
@@ -21,17 +20,5 @@ Exits 0 when done, 2 without a function and --all.`
   }
   static override flags = {
     all: boolean({summary: 'everything there is and will be'}),
-  }
-
-  async run(): Promise<{paused: string[]}> {
-    const {args, flags} = await this.parse(Pause)
-    const funcs = funcsOrAll('pause', args.func, flags.all)
-    return this.withQueue(flags, async queue => {
-      await queue.pause(funcs)
-      await complainOfUnseen(queue, funcs)
-      const paused = await queue.paused()
-      this.print(`paused: ${paused.map(fieldOf).join(', ')}`)
-      return {paused}
-    })
   }
 }

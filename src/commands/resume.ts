@@ -1,7 +1,6 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {complainOfUnseen, fieldOf, funcsOrAll} from '../lib/cli/run/pause.ts'
 
 export default class Resume extends BaseCommand {
   static override summary = 'Hand out jobs again that were paused.'
@@ -21,23 +20,5 @@ Exits 0, also where nothing of that was paused, 2 without a function and --all.`
   }
   static override flags = {
     all: boolean({summary: 'whatever is paused'}),
-  }
-
-  async run(): Promise<{resumed: string[]; paused: string[]}> {
-    const {args, flags} = await this.parse(Resume)
-    const funcs = funcsOrAll('resume', args.func, flags.all)
-    return this.withQueue(flags, async queue => {
-      const resumed = await queue.resume(funcs)
-      await complainOfUnseen(
-        queue,
-        funcs?.filter(func => !resumed.includes(func)),
-      )
-      const paused = await queue.paused()
-      this.print(
-        resumed.length === 0 ? 'nothing of that was paused' : `resumed: ${resumed.map(fieldOf).join(', ')}`,
-      )
-      if (paused.length > 0) this.print(`still paused: ${paused.map(fieldOf).join(', ')}`)
-      return {resumed, paused}
-    })
   }
 }

@@ -1,10 +1,6 @@
 import {string as argument} from '@oclif/core/args'
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {retryDocument, runRetries} from '../lib/cli/run/retry.ts'
-import {UsageError} from '../lib/jobs/errors.ts'
-import {parseRef, parseWhole} from '../lib/jobs/names.ts'
-import {parseDelay, parsePast} from '../lib/jobs/time.ts'
 
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
@@ -56,30 +52,5 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     'dry-run': boolean({summary: 'change nothing, and print what would be retried'}),
     priority: string({summary: 'of the new jobs; default 0', helpValue: 'N'}),
     delay: string({summary: 'the new jobs are due so long from now: 90, 90s, 5m, 2h, 3d', helpValue: 'D'}),
-  }
-
-  async run(): Promise<Record<string, unknown>> {
-    const {args, flags} = await this.parse(Retry)
-    const ids = (args.exception_id as string[] | undefined) ?? []
-    const all = flags.all ?? false
-    if (all === ids.length > 0)
-      throw new UsageError(
-        `expected ids of exceptions or --all, got ${ids.length > 0 ? 'both' : 'neither'}`,
-        {hint: 'see `jobq list --failed`'},
-      )
-    const choice = all
-      ? {func: flags.func, since: flags.since === undefined ? undefined : parsePast(flags.since, '--since')}
-      : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
-    const options = {
-      again: flags.again ?? false,
-      dryRun: flags['dry-run'] ?? false,
-      priority: parseWhole(flags.priority ?? '0', '--priority'),
-      delay: parseDelay(flags.delay ?? '0', '--delay'),
-    }
-    const result = await this.withQueue(flags, queue =>
-      runRetries(queue, choice, options, text => this.print(text)),
-    )
-    if (result.exitCode !== 0) process.exitCode = result.exitCode
-    return retryDocument(result)
   }
 }

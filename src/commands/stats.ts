@@ -1,7 +1,5 @@
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {giveBare} from '../lib/cli/optional-value.ts'
-import {runStats} from '../lib/cli/run/stats.ts'
 import {STATS_FIELDS} from '../lib/render/stats.ts'
 
 /** What a bare --watch stands for. */
@@ -37,6 +35,7 @@ Exits 0, also when a --watch is stopped by INT or TERM, and 4 for a function tha
       command: '<%= config.bin %> stats --prometheus > jobq.prom.new && mv jobq.prom.new jobq.prom',
     },
   ]
+  static override bare = {watch: SECONDS}
   static override flags = {
     func: string({summary: 'only a function', helpValue: 'F'}),
     watch: string({
@@ -44,11 +43,5 @@ Exits 0, also when a --watch is stopped by INT or TERM, and 4 for a function tha
       helpValue: '[SECONDS]',
     }),
     prometheus: boolean({summary: "in Prometheus's text format", exclusive: ['watch']}),
-  }
-
-  async run(): Promise<Record<string, unknown> | undefined> {
-    this.argv = giveBare(this.argv, '--watch', SECONDS)
-    const {flags} = await this.parse(Stats)
-    return runStats(flags)
   }
 }

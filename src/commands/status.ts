@@ -1,7 +1,5 @@
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {giveBare} from '../lib/cli/optional-value.ts'
-import {runStatus} from '../lib/cli/run/status.ts'
 import {STATUS_FIELDS} from '../lib/render/status.ts'
 
 export default class Status extends BaseCommand {
@@ -17,16 +15,11 @@ Shows the processes of this user. Other hosts, and the number of jobs that run t
     {description: 'What is running?', command: '<%= config.bin %> status'},
     {description: 'And every second', command: '<%= config.bin %> status --watch 1'},
   ]
+  static override bare = {watch: '2'}
   static override flags = {
     watch: string({
       summary: 'look again every so many seconds, until it is stopped; bare: 2',
       helpValue: '[SECONDS]',
     }),
-  }
-
-  async run(): Promise<{managers: unknown[]} | undefined> {
-    this.argv = giveBare(this.argv, '--watch', '2')
-    const {flags} = await this.parse(Status)
-    return runStatus(flags)
   }
 }

@@ -1,10 +1,6 @@
 import {string as argument} from '@oclif/core/args'
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {runWaits, waitDocument} from '../lib/cli/run/wait.ts'
-import {UsageError} from '../lib/jobs/errors.ts'
-import {parseRef} from '../lib/jobs/names.ts'
-import {parseDuration} from '../lib/jobs/time.ts'
 
 export default class Wait extends BaseCommand {
   static override summary = 'Wait until jobs have left the queue, and tell how.'
@@ -31,20 +27,5 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the tim
   }
   static override flags = {
     timeout: string({summary: 'give up after so long: 90, 90s, 5m, 2h, 3d; default never', helpValue: 'D'}),
-  }
-
-  async run(): Promise<Record<string, unknown>> {
-    const {args, flags} = await this.parse(Wait)
-    if (!args.id)
-      throw new UsageError('expected ids of jobs, got none', {
-        hint: 'write: jobq wait 7 8; `jobq enqueue` prints the id of a job, and `jobq list` shows those in the queue',
-      })
-    const jobs = args.id.map(id => parseRef(id, 'ID'))
-    const timeout = flags.timeout === undefined ? undefined : parseDuration(flags.timeout, '--timeout')
-    const result = await this.withQueue(flags, queue =>
-      runWaits(queue, jobs, timeout, text => this.print(text)),
-    )
-    if (result.exitCode !== 0) process.exitCode = result.exitCode
-    return waitDocument(result)
   }
 }

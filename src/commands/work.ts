@@ -1,7 +1,6 @@
 import {boolean, string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
-import {giveBare} from '../lib/cli/optional-value.ts'
-import {ALL, runWork} from '../lib/cli/run/work-flags.ts'
+import {ALL} from '../lib/cli/run/work-flags.ts'
 import {ADMIN_PORT} from '../lib/jobs/names.ts'
 
 export default class Work extends BaseCommand {
@@ -29,6 +28,7 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       command: '<%= config.bin %> work --drain --max-time 5m',
     },
   ]
+  static override bare = {abilities: ALL}
   static override flags = {
     abilities: string({
       summary: 'functions to work, with commas; bare or not given: all that a worker is found for',
@@ -107,11 +107,5 @@ Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 
       helpValue: 'FILE',
     }),
     debug: boolean({summary: 'tell what the dispatcher decides', env: 'JOBQ_DEBUG_WORK'}),
-  }
-
-  async run(): Promise<void> {
-    this.argv = giveBare(this.argv, '--abilities', ALL)
-    const {flags} = await this.parse(Work)
-    await runWork(flags)
   }
 }

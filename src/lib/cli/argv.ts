@@ -1,15 +1,18 @@
 /**
- * Plain words are those that mean the same however they are looked at: `FUNC --flag value --switch …`. They are read
+ * Plain words are those that mean the same however they are looked at: `WORD… --flag value --switch …`. They are read
  * here, by the flags' names and kinds as oclif.manifest.json has them, which the build makes from the commands
- * themselves. Whatever is not plain (help, a mistake, `--`, a flag's value left out) is left to oclif.
+ * themselves. Whatever is not plain (help, a mistake, `--`) is left to oclif.
  */
 
 /** A command as the manifest describes it. */
 export interface KnownCommand {
-  args: Readonly<Record<string, unknown>>
+  args: Readonly<Record<string, {multiple?: boolean}>>
   flags: Readonly<Record<string, KnownFlag>>
+  /** Flags whose value may be left out, and what they mean then. */
+  bare: Readonly<Record<string, string>>
 }
 
+/** What the build lets through: a flag with more to it than that, it refuses. */
 interface KnownFlag {
   type: 'boolean' | 'option'
   multiple?: boolean
@@ -17,20 +20,29 @@ interface KnownFlag {
   /** The variable that gives its value where the words don't. */
   env?: string
   exclusive?: string[]
+  dependsOn?: string[]
 }
 
 export type PlainFlags = Record<string, string | boolean | string[]>
 
-/** @returns the flags, and the one word that is none under its argument's name; null if the words are not plain */
-export function plainWords(words: readonly string[], {args, flags: known}: KnownCommand): PlainFlags | null {
-  const [argument, ...more] = Object.keys(args)
+/** @returns the flags, and the words that are none under their argument's name; null if the words are not plain */
+export function plainWords(
+  words: readonly string[],
+  {args, flags: known, bare}: KnownCommand,
+): PlainFlags | null {
+  const [[argument, {multiple: many = false}] = [undefined, {}], ...more] = Object.entries(args)
   if (more.length > 0) return null
   const flags: PlainFlags = {}
+  const add = (name: string, value: string, isMany = false) => {
+    if (isMany) flags[name] = [...((flags[name] as string[] | undefined) ?? []), value]
+    else if (flags[name] === undefined) flags[name] = value
+    else return false
+    return true
+  }
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!
     if (!word.startsWith('-')) {
-      if (argument === undefined || flags[argument] !== undefined) return null
-      flags[argument] = word
+      if (argument === undefined || !add(argument, word, many)) return null
       continue
     }
     const [, name = '', inline] = /^--([a-z-]+)(?:=(.*))?$/s.exec(word) ?? []
@@ -41,13 +53,16 @@ export function plainWords(words: readonly string[], {args, flags: known}: Known
       flags[name] = true
       continue
     }
-    const value = inline ?? words[++i]
+    const value = inline ?? (Object.hasOwn(bare, name) && isBare(words[i + 1]) ? bare[name] : words[++i])
     if (value === undefined || (value.startsWith('-') && value !== '-')) return null
-    if (flag.multiple) flags[name] = [...((flags[name] as string[] | undefined) ?? []), value]
-    else if (flags[name] === undefined) flags[name] = value
-    else return null
+    if (!add(name, value, flag.multiple)) return null
   }
   return addEnvironment(flags, known) && isAllowed(flags, known) ? flags : null
+}
+
+/** Is a flag bare before this word? -5 is none. */
+export function isBare(next: string | undefined): boolean {
+  return next === undefined || /^-(?!\d)/.test(next)
 }
 
 /** @returns whether that is plain: what oclif takes for true is its affair */
@@ -62,10 +77,13 @@ function addEnvironment(flags: PlainFlags, known: KnownCommand['flags']): boolea
 }
 
 function isAllowed(flags: PlainFlags, known: KnownCommand['flags']): boolean {
-  return Object.entries(known).every(([name, {options, exclusive}]) => {
+  return Object.entries(known).every(([name, {options, exclusive = [], dependsOn = []}]) => {
     const value = flags[name]
     if (value === undefined) return true
     if (options && !options.includes(value as string)) return false
-    return !exclusive?.some(other => flags[other] !== undefined)
+    return (
+      !exclusive.some(other => flags[other] !== undefined) &&
+      dependsOn.every(other => flags[other] !== undefined)
+    )
   })
 }

@@ -1,17 +1,18 @@
 /**
- * What all commands share: the flags that say which queue, opening it, and data out as one JSON document.
- * Errors pass through: main.ts shows them.
+ * What all commands share as oclif has them: the flags that say which queue, and what is run (command.ts). Errors pass
+ * through: main.ts shows them.
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
 import type {Config, LoadOptions} from '@oclif/core/interfaces'
-import type {JobQueue} from '../client/queue.ts'
-import {printableLines} from '../jobs/printable.ts'
-import {toJson} from '../render/json.ts'
-import {type QueueFlags, withQueueOf} from './command-queue.ts'
+import type {PlainFlags} from './argv.ts'
+import {runCommand} from './command.ts'
+import {giveBare} from './optional-value.ts'
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
+  /** Flags whose value may be left out, and what they mean then. */
+  static bare: Readonly<Record<string, string>> = {}
   static override baseFlags = {
     db: string({
       summary: 'database: FILE, sqlite:FILE, mysql://…, postgres://…, or a Perl dbi: DSN',
@@ -43,18 +44,16 @@ export abstract class BaseCommand extends Command {
     return (new this(argv, config as Config) as T & {_run(): Promise<ReturnType<T['run']>>})._run()
   }
 
-  /** Opens the queue, without plugins and hooks, hands it over, and closes it whatever happens. */
-  protected withQueue<T>(flags: QueueFlags, use: (queue: JobQueue) => Promise<T>): Promise<T> {
-    return withQueueOf(flags, use)
+  override async run(): Promise<void> {
+    await runCommand(this.ctor.id, await this.read())
   }
 
-  /** Writes lines for people; under --json nothing. */
-  protected print(text: string): void {
-    if (!this.jsonEnabled()) process.stdout.write(printableLines(text.endsWith('\n') ? text : `${text}\n`))
-  }
-
-  override logJson(data: unknown): void {
-    process.stdout.write(`${toJson(data)}\n`)
+  /** The flags and arguments, by their names. */
+  async read(): Promise<PlainFlags> {
+    const {bare} = this.ctor as typeof BaseCommand
+    for (const [flag, value] of Object.entries(bare)) this.argv = giveBare(this.argv, `--${flag}`, value)
+    const {args, flags} = await this.parse(this.ctor)
+    return {...flags, ...args}
   }
 
   override async catch(error: Error): Promise<never> {

@@ -2,33 +2,16 @@
 
 import type {QueueOptions} from '../client/options.ts'
 import {JobQueue} from '../client/queue.ts'
-import {resolveSettings, type Settings} from '../config/settings.ts'
+import type {Settings} from '../config/settings.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
-import {EXIT, UsageError} from '../jobs/errors.ts'
+import {EXIT} from '../jobs/errors.ts'
 import {complain} from './output-guard.ts'
+import {commandSettings, type QueueFlags} from './settings.ts'
 
 /** What keeps the process alive once its command is done is a plugin's: for so long it may finish. */
 const PATIENCE_MS = 1000
 
-/** The flags that say which queue. */
-export interface QueueFlags {
-  db?: string[] | undefined
-  config?: string | undefined
-}
-
 type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable'>
-
-/** @throws UsageError, ConfigError; also for a database that would be gone with the command */
-export async function commandSettings({db, config}: QueueFlags): Promise<Settings> {
-  const settings = await resolveSettings({db, config})
-  const isKept = settings.databases.every(
-    address => address.driver !== 'sqlite' || address.path !== ':memory:',
-  )
-  if (isKept) return settings
-  throw new UsageError('expected a database that stays, got :memory:', {
-    hint: 'what a command stores there is gone when it ends; name a file',
-  })
-}
 
 /** @param role what plugins are told; null: without plugins, and without hooks */
 export async function withQueue<T>(

@@ -1,35 +1,41 @@
 /**
- * What bin/run.js starts for whatever the quick lane (quick.ts) leaves: plain words without oclif, the rest with it.
+ * What bin/run.js starts: plain words are read here, the rest (help, a mistake) by oclif, which takes 60 ms to evaluate,
+ * as long as all of `jobq list`, and 18 MB.
  */
 
+import {UsageError} from '../jobs/errors.ts'
 import {withoutPassword} from '../jobs/passwords.ts'
-import {EXTENSION, LIBRARY} from '../own-modules.ts'
+import {plainFlags, runCommand} from './command.ts'
 import {guarded, wantsJson} from './guarded.ts'
 import {guardOutput, say} from './output-guard.ts'
 import {isVersion, versionText} from './version.ts'
 
-/** The package's folder. */
-const ROOT = new URL('../../', LIBRARY)
-/** From the sources (bin/dev.js) a manifest would tell of the last build's flags: then all goes through oclif. */
-const isSource = EXTENSION === '.ts'
-
-export function start(argv: readonly string[]): Promise<void> {
+/** @param root the package's folder */
+export function start(argv: readonly string[], root: string): Promise<void> {
   guardOutput()
   quietWarnings()
-  return guarded(argv, () => run(argv))
+  return guarded(argv, () => run(argv, root))
 }
 
-async function run(argv: readonly string[]): Promise<void> {
-  if (argv.some(word => word.includes('\uFFFD'))) (await import('./raw-words.ts')).checkWords(argv)
+async function run(argv: readonly string[], root: string): Promise<void> {
+  checkWords(argv)
   hidePasswords(argv)
-  if (isVersion(argv[0])) return say(versionText(ROOT, wantsJson(argv)))
-  if (!isSource) {
-    const {runPlainly} = await import('./run/plain.ts')
-    if (await runPlainly(argv, ROOT)) return
-  }
+  if (isVersion(argv[0])) return say(versionText(root, wantsJson(argv)))
+  const [name = '', ...words] = argv
+  const flags = plainFlags(name, words)
+  if (flags) return runCommand(name, flags)
   const {asSomeone} = await import('./as-someone.ts')
   const {runOclif} = await asSomeone(() => import('./oclif.ts'))
-  await runOclif([...argv], ROOT)
+  await runOclif([...argv], root)
+}
+
+/** Node hands words over as text, in which bytes that are not UTF-8 have become U+FFFD: stored like that they would be damaged. */
+function checkWords(argv: readonly string[]): void {
+  const wrong = argv.find(word => word.includes('\uFFFD'))
+  if (wrong === undefined) return
+  throw new UsageError(`expected words in UTF-8, got bytes that are not: ${JSON.stringify(wrong)}`, {
+    hint: 'an argument of any bytes can come through --arg-file and --serializer none',
+  })
 }
 
 /** `ps` shows every process's words to everyone. A title takes their place in memory, so that nothing is left of them. */

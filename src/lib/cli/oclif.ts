@@ -1,20 +1,18 @@
 /** oclif, from the words to the command: which command, help, and its parser's complaints in jobq's words. */
 import {readFile} from 'node:fs/promises'
-import {fileURLToPath} from 'node:url'
+import {join} from 'node:path'
 import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
 import {UsageError} from '../jobs/errors.ts'
-import {EXTENSION} from '../own-modules.ts'
 import {asSomeone} from './as-someone.ts'
+import {COMMANDS} from './command.ts'
 import {inOurWords, seeHelp, unknownFlag} from './in-our-words.ts'
 import {unknownCommand} from './unknown-command.ts'
 
-export async function runOclif(argv: string[], root: URL): Promise<void> {
-  const config = await asSomeone(async () =>
-    Config.load({root: fileURLToPath(root), ...(await sources(root))}),
-  )
+export async function runOclif(argv: string[], root: string): Promise<void> {
+  const config = await asSomeone(async () => Config.load({root, ...(await sources(root))}))
   const words = argv[0] === 'help' ? helpFor(argv) : argv
   const [id, ...rest] = words
   if (id === undefined || isHelp(id)) return await ended(asSomeone(() => run(words, config)))
@@ -42,9 +40,9 @@ async function ended(running: Promise<unknown>): Promise<void> {
 }
 
 /** From its sources (bin/dev.js) jobq has its commands where they are written, and no manifest that tells of them. */
-async function sources(root: URL): Promise<{pjson?: PJSON; ignoreManifest?: boolean}> {
-  if (EXTENSION !== '.ts') return {}
-  const pjson = JSON.parse(await readFile(new URL('package.json', root), 'utf8')) as PJSON
+async function sources(root: string): Promise<{pjson?: PJSON; ignoreManifest?: boolean}> {
+  if (COMMANDS) return {}
+  const pjson = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as PJSON
   return {pjson: {...pjson, oclif: {...pjson.oclif, commands: './src/commands'}}, ignoreManifest: true}
 }
 

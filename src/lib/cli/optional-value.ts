@@ -1,5 +1,6 @@
 /** Flags whose value may be left out (`--abilities`, `--watch`), which oclif has no kind for. */
 import {UsageError} from '../jobs/errors.ts'
+import {isBare} from './argv.ts'
 
 /** The seconds of a --watch. @throws UsageError */
 export function parseWatch(text: string): number {
@@ -8,12 +9,10 @@ export function parseWatch(text: string): number {
   throw new UsageError(`--watch: expected seconds from 0.1 to 86400, got ${JSON.stringify(text)}`)
 }
 
-/** A bare flag (the last word, or before another flag; -5 is none) is given a value, before the words are parsed. */
+/** A bare flag is given a value, before the words are parsed. */
 export function giveBare(argv: readonly string[], flag: string, value: string): string[] {
   const end = argv.indexOf('--')
-  return argv.flatMap((word, i) => {
-    const next = argv[i + 1]
-    const isBare = word === flag && (end < 0 || i < end) && (next === undefined || /^-(?!\d)/.test(next))
-    return isBare ? [word, value] : [word]
-  })
+  return argv.flatMap((word, i) =>
+    word === flag && (end < 0 || i < end) && isBare(argv[i + 1]) ? [word, value] : [word],
+  )
 }

@@ -7,12 +7,11 @@
 import {writeSync} from 'node:fs'
 import {EXIT} from '../jobs/errors.ts'
 import {withoutPasswords} from '../jobs/passwords.ts'
-import {printable} from '../jobs/printable.ts'
+import {printable, printableLines} from '../jobs/printable.ts'
 
 const [STDOUT, STDERR] = [1, 2]
 
 let done = ''
-let isGuarded = false
 
 /** What stays done even if nobody can be told: an id whose output failed is a job on disk. */
 export function noteDone(what: string): void {
@@ -24,18 +23,33 @@ export function say(text: string): void {
   write(STDOUT, text)
 }
 
+/** Says lines to people: under --json nothing. */
+export function printer(json = false): (text: string) => void {
+  return text => {
+    if (!json) say(printableLines(text.endsWith('\n') ? text : `${text}\n`))
+  }
+}
+
 /** A line on standard error: what a name or a file says in it neither breaks it nor reaches the terminal as a command,
  * and an address in it has no password. */
 export function complain(line: string): void {
   write(STDERR, `${printable(withoutPasswords(line))}\n`)
 }
 
-/** For what is written through process.stdout and process.stderr. */
+/** For what is written through process.stdout and process.stderr, which are not made before someone asks for them. */
 export function guardOutput(): void {
-  if (isGuarded) return
-  isGuarded = true
-  process.stdout.on('error', giveUp)
-  process.stderr.on('error', () => {}) // there is nowhere left to say it: the exit status does
+  guard('stdout', giveUp)
+  guard('stderr', () => {}) // there is nowhere left to say it: the exit status does
+}
+
+function guard(name: 'stdout' | 'stderr', onError: (error: NodeJS.ErrnoException) => void): void {
+  const {get} = Object.getOwnPropertyDescriptor(process, name)!
+  const made = (): NodeJS.WriteStream => {
+    const stream = get!.call(process).on('error', onError)
+    Object.defineProperty(process, name, {get: () => stream})
+    return stream
+  }
+  Object.defineProperty(process, name, {get: made})
 }
 
 function write(fd: typeof STDOUT | typeof STDERR, text: string): void {
@@ -50,7 +64,6 @@ function write(fd: typeof STDOUT | typeof STDERR, text: string): void {
 
 /** Someone who shares the pipe has made it one that refuses what it has no room for: the streams wait for that. */
 function writeLater(fd: number, rest: Uint8Array): void {
-  guardOutput()
   const stream = fd === STDOUT ? process.stdout : process.stderr
   stream.write(rest)
 }

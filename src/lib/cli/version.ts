@@ -2,9 +2,8 @@
 import {readFileSync} from 'node:fs'
 
 /** @param root the package's folder. @returns what is printed */
-export function versionText(root: string | URL, json: boolean): string {
-  const file = typeof root === 'string' ? `${root}/package.json` : new URL('package.json', root)
-  const {name, version} = JSON.parse(readFileSync(file, 'utf8'))
+export function versionText(root: string, json: boolean): string {
+  const {name, version} = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'))
   const platform = `${process.platform}-${process.arch}`
   const text = `${name}/${version} ${platform} node-${process.version}`
   const document = {name, version, platform, node: process.version}

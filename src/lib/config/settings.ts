@@ -54,17 +54,8 @@ export async function reread({file, named}: Settings): Promise<Settings> {
   return load(undefined, file === null && named === null ? configFile(undefined) : {file, named})
 }
 
-/** The settings where no configuration file has a say, else null: at once, and nothing of the user's is run. */
-export function settingsWithoutFile(given: Given): Settings | null {
-  const source = configFile(given.config)
-  return source.file === null ? settings(given.db, {}, source) : null
-}
-
-async function load(db: Given['db'], source: Source): Promise<Settings> {
-  return settings(db, source.file === null ? {} : await loadConfig(source.file), source)
-}
-
-function settings(db: Given['db'], config: JobqConfig, {file, named}: Source): Settings {
+async function load(db: Given['db'], {file, named}: Source): Promise<Settings> {
+  const config = file === null ? {} : await loadConfig(file)
   return {
     databases: databases(db, config, file),
     config,

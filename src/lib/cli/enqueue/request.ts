@@ -82,14 +82,10 @@ export function serializerOf({
 }
 
 async function readArg(request: EnqueueRequest, serializer: SerializerName): Promise<StoredArg> {
-  if (request.arg !== undefined) return storedFromInput(await asTyped(request.arg), serializer, '--arg')
+  if (request.arg !== undefined) return storedFromInput(request.arg, serializer, '--arg')
   const file = request['arg-file']
   if (file !== undefined) return storedFromInput(await readFile(file), serializer, '--arg-file')
   return noArg(serializer)
-}
-
-async function asTyped(arg: string): Promise<string | Uint8Array> {
-  return arg.includes('\uFFFD') ? (await import('../raw-words.ts')).rawWord(arg) : arg
 }
 
 async function readFile(file: string): Promise<Buffer> {

@@ -1,8 +1,17 @@
 /** `jobq copy`: the waiting jobs of one queue into another, all or none. */
-import type {JobQueue} from '../../client/queue.ts'
+import {JobQueue} from '../../client/queue.ts'
 import {UsageError} from '../../jobs/errors.ts'
 import {idOf, type NewJob} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
+import {withQueueOf} from '../command-queue.ts'
+import {complain, printer} from '../output-guard.ts'
+import {commandSettings, type QueueFlags} from '../settings.ts'
+
+export interface CopyFlags extends QueueFlags {
+  to?: string | undefined
+  func?: string | undefined
+  json?: boolean | undefined
+}
 
 export interface CopyResult {
   copied: number
@@ -10,8 +19,23 @@ export interface CopyResult {
   running: number
 }
 
+export async function run(flags: CopyFlags): Promise<CopyResult> {
+  if (flags.to === undefined)
+    throw new UsageError('expected the other queue, got no --to', {
+      hint: 'write: jobq copy --db jobs.db --to postgres://jobq@host/jobs',
+    })
+  const other = await commandSettings({...flags, db: [flags.to]})
+  const result = await withQueueOf(flags, async from => {
+    await using to = await JobQueue.openWith(other, null)
+    return await copyJobs(from, to, flags.func)
+  })
+  printer(flags.json)(String(result.copied))
+  if (result.running > 0) complain(`jobq: ${result.running} jobs are running and were not copied`)
+  return result
+}
+
 /** @throws UsageError if it is the same queue; DuplicateJobError, StoreError */
-export async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined): Promise<CopyResult> {
+async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined): Promise<CopyResult> {
   if (from.address === to.address)
     throw new UsageError('--to: expected another queue, got the same one', {hint: 'check --db and --to'})
   let running = 0

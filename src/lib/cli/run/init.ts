@@ -1,5 +1,24 @@
-/** `jobq init` in words: what it did; and as SQL, what it would do. */
+/** `jobq init`, and in words what it did; or as SQL, what it would do. */
+import {JobQueue} from '../../client/queue.ts'
 import type {Preparation} from '../../index.ts'
+import {complain, printer} from '../output-guard.ts'
+import {commandSettings, type QueueFlags} from '../settings.ts'
+
+export interface InitFlags extends QueueFlags {
+  'dry-run'?: boolean | undefined
+  json?: boolean | undefined
+}
+
+export async function run({db, config, json, 'dry-run': dryRun = false}: InitFlags) {
+  await commandSettings({db, config})
+  const databases = await JobQueue.init({db, config, dryRun})
+  if (!json) {
+    const {text, notes} = preparationText(databases, dryRun)
+    if (text) printer()(text)
+    for (const note of notes) complain(note)
+  }
+  return {databases, dry_run: dryRun}
+}
 
 /** @returns `text` for standard output and `notes` for people: SQL must have nothing else between it */
 export function preparationText(

@@ -3,9 +3,10 @@ import type {JobState} from '../../jobs/job.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {toJson} from '../../render/json.ts'
 import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../../render/listing.ts'
-import {type QueueFlags, withQueueOf} from '../command-queue.ts'
+import {withQueueOf} from '../command-queue.ts'
 import {writeAll} from '../output.ts'
 import {complain} from '../output-guard.ts'
+import type {QueueFlags} from '../settings.ts'
 
 /** How many rows of a long table are drawn at once. */
 const TABLE_PART = 500
@@ -22,7 +23,7 @@ export interface ListFlags extends QueueFlags {
 }
 
 /** Shows the rows as they are read, under --json too: there may be more of them than memory holds. */
-export async function runList(flags: ListFlags): Promise<void> {
+export async function run(flags: ListFlags): Promise<void> {
   const {func, uniqkey, json = false} = flags
   const limit = parseWhole(flags.limit ?? '10', '--limit')
   const offset = parseWhole(flags.offset ?? '0', '--offset')

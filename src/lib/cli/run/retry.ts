@@ -1,20 +1,56 @@
-/** `jobq retry` once its words are known: tells each outcome as it comes, and adds up the exit status. */
+/** `jobq retry` once its words are read: tells each outcome as it comes, and adds up the exit status. */
 import {setImmediate as nextTurn} from 'node:timers/promises'
 import type {RetryOptions} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import type {RetryChoice, RetryOutcome} from '../../client/retry.ts'
-import {EXIT, type JobqError, StillTriedError} from '../../jobs/errors.ts'
+import {EXIT, type JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type RowRef} from '../../jobs/job.ts'
+import {parseRef, parseWhole} from '../../jobs/names.ts'
+import {parseDelay, parsePast} from '../../jobs/time.ts'
 import {line} from '../../render/listing.ts'
-import {complain} from '../output-guard.ts'
+import {withQueueOf} from '../command-queue.ts'
+import {complain, printer} from '../output-guard.ts'
+import type {QueueFlags} from '../settings.ts'
 import {Stop} from '../stop.ts'
 
-export interface RetryResult {
+export interface RetryFlags extends QueueFlags {
+  exception_id?: string[] | undefined
+  all?: boolean | undefined
+  func?: string | undefined
+  since?: string | undefined
+  again?: boolean | undefined
+  'dry-run'?: boolean | undefined
+  priority?: string | undefined
+  delay?: string | undefined
+  json?: boolean | undefined
+}
+
+interface RetryResult {
   outcomes: RetryOutcome[]
   exitCode: number
 }
 
-export async function runRetries(
+export async function run(flags: RetryFlags): Promise<Record<string, unknown>> {
+  const {exception_id: ids = [], all = false, func, since} = flags
+  if (all === ids.length > 0)
+    throw new UsageError(`expected ids of exceptions or --all, got ${ids.length > 0 ? 'both' : 'neither'}`, {
+      hint: 'see `jobq list --failed`',
+    })
+  const choice = all
+    ? {func, since: since === undefined ? undefined : parsePast(since, '--since')}
+    : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
+  const options = {
+    again: flags.again ?? false,
+    dryRun: flags['dry-run'] ?? false,
+    priority: parseWhole(flags.priority ?? '0', '--priority'),
+    delay: parseDelay(flags.delay ?? '0', '--delay'),
+  }
+  const result = await withQueueOf(flags, queue => retryAll(queue, choice, options, printer(flags.json)))
+  if (result.exitCode !== 0) process.exitCode = result.exitCode
+  return retryDocument(result)
+}
+
+async function retryAll(
   queue: JobQueue,
   choice: RetryChoice,
   options: RetryOptions & {dryRun: boolean},
@@ -44,7 +80,7 @@ export async function runRetries(
   return {outcomes, exitCode: stop.exitCode ?? exitCodeOf(refused)}
 }
 
-export function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
+function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
   return {
     retried: outcomes.flatMap(outcome => {
       if (outcome.refused !== null) return []

@@ -6,9 +6,10 @@ import {UsageError} from '../../jobs/errors.ts'
 import type {Stats} from '../../jobs/stats.ts'
 import {toJson} from '../../render/json.ts'
 import {statsDocument, statsLines, statsTable} from '../../render/stats.ts'
-import {type QueueFlags, withQueueOf} from '../command-queue.ts'
+import {withQueueOf} from '../command-queue.ts'
 import {parseWatch} from '../optional-value.ts'
 import {complain} from '../output-guard.ts'
+import type {QueueFlags} from '../settings.ts'
 import {watch} from '../watch.ts'
 
 type StatsForm = 'json' | 'prometheus' | 'table' | 'lines'
@@ -21,7 +22,7 @@ export interface StatsFlags extends QueueFlags {
 }
 
 /** @returns the document, if it is still to be shown */
-export async function runStats(flags: StatsFlags): Promise<Record<string, unknown> | undefined> {
+export async function run(flags: StatsFlags): Promise<Record<string, unknown> | undefined> {
   const {func, json, prometheus} = flags
   if (json && prometheus)
     throw new UsageError('expected one of --json, --prometheus, got both', {hint: 'give only one of them'})

@@ -4,9 +4,9 @@ import type {ManagerStatus} from '../../jobs/manager.ts'
 import {printable} from '../../jobs/printable.ts'
 import {toJson} from '../../render/json.ts'
 import {statusLines, statusTables} from '../../render/status.ts'
-import {commandSettings, type QueueFlags} from '../command-queue.ts'
 import {parseWatch} from '../optional-value.ts'
 import {complain} from '../output-guard.ts'
+import {commandSettings, type QueueFlags} from '../settings.ts'
 import {watch} from '../watch.ts'
 
 type StatusForm = 'json' | 'table' | 'lines'
@@ -17,7 +17,7 @@ export interface StatusFlags extends QueueFlags {
 }
 
 /** @returns the document, if it is still to be shown */
-export async function runStatus(flags: StatusFlags): Promise<{managers: ManagerStatus[]} | undefined> {
+export async function run(flags: StatusFlags): Promise<{managers: ManagerStatus[]} | undefined> {
   const form = flags.json ? 'json' : process.stdout.isTTY ? 'table' : 'lines'
   const seconds = flags.watch === undefined ? null : parseWatch(flags.watch)
   const {findManagers} = await import('../../work/status/managers.ts')

@@ -1,19 +1,41 @@
 /** `jobq wait` once its words are known: tells each end as it comes, and adds up the exit status. */
 
 import type {JobQueue} from '../../client/queue.ts'
-import {EXIT, JobqError} from '../../jobs/errors.ts'
+import {EXIT, JobqError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobEnd, type RowRef} from '../../jobs/job.ts'
+import {parseRef} from '../../jobs/names.ts'
+import {parseDuration} from '../../jobs/time.ts'
 import {line} from '../../render/listing.ts'
-import {complain} from '../output-guard.ts'
+import {withQueueOf} from '../command-queue.ts'
+import {complain, printer} from '../output-guard.ts'
+import type {QueueFlags} from '../settings.ts'
 
-export interface WaitResult {
+export interface WaitFlags extends QueueFlags {
+  id?: string[] | undefined
+  timeout?: string | undefined
+  json?: boolean | undefined
+}
+
+interface WaitResult {
   ended: JobEnd[]
   refused: {job: RowRef; error: JobqError}[]
   exitCode: number
 }
 
+export async function run(flags: WaitFlags): Promise<Record<string, unknown>> {
+  if (!flags.id)
+    throw new UsageError('expected ids of jobs, got none', {
+      hint: 'write: jobq wait 7 8; `jobq enqueue` prints the id of a job, and `jobq list` shows those in the queue',
+    })
+  const jobs = flags.id.map(id => parseRef(id, 'ID'))
+  const timeout = flags.timeout === undefined ? undefined : parseDuration(flags.timeout, '--timeout')
+  const result = await withQueueOf(flags, queue => waitForAll(queue, jobs, timeout, printer(flags.json)))
+  if (result.exitCode !== 0) process.exitCode = result.exitCode
+  return waitDocument(result)
+}
+
 /** @param timeout seconds, for all of them together; undefined: however long it takes */
-export async function runWaits(
+async function waitForAll(
   queue: JobQueue,
   jobs: readonly RowRef[],
   timeout: number | undefined,
@@ -43,7 +65,7 @@ function exitCodeOf({ended, refused}: WaitResult): number {
   return refused.reduce<number>((code, {error}) => Math.max(code, error.exitCode), EXIT.done)
 }
 
-export function waitDocument({ended, refused}: WaitResult): Record<string, unknown> {
+function waitDocument({ended, refused}: WaitResult): Record<string, unknown> {
   return {
     ended: ended.map(end => ({id: idOf(end), outcome: end.outcome, message: end.message})),
     refused: refused.map(({job, error}) => ({id: idOf(job), code: error.code, message: error.message})),

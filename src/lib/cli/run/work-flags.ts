@@ -1,8 +1,8 @@
-/** `jobq work` once its words are known: every flag is checked before a worker is looked for or a database opened. */
+/** The flags of `jobq work`: every one is checked before a worker is looked for or a database opened. */
 import {absolutePath} from '../../jobs/here.ts'
 import {checkFunc, parsePort, parseSize, parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
-import {type QueueFlags, withQueueOf} from '../command-queue.ts'
+import type {QueueFlags} from '../settings.ts'
 
 /** What a bare --abilities stands for. */
 export const ALL = '*'
@@ -32,24 +32,8 @@ export interface WorkFlags extends QueueFlags {
   json?: boolean | undefined
 }
 
-/** Sets the exit status. */
-export async function runWork(flags: WorkFlags): Promise<void> {
-  if (process.pid === 1) (await import('../../work/systemd.ts')).becomeInit()
-  const options = optionsOf(flags)
-  const {runWorkCommand} = await import('./work.ts')
-  process.exitCode = await withQueueOf(
-    flags,
-    queue =>
-      runWorkCommand(queue, options, {
-        json: flags.json ?? false,
-        debug: flags.debug ?? queue.settings.config.debug ?? false,
-        logFile: flags.log,
-      }),
-    {durable: flags.durable, role: 'dispatcher'},
-  )
-}
-
-function optionsOf(flags: WorkFlags) {
+/** @throws UsageError */
+export function optionsOf(flags: WorkFlags) {
   return {
     mode: flags.once ? 'once' : flags.drain ? 'drain' : 'forever',
     abilities: abilities(flags),

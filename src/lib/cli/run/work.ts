@@ -1,4 +1,4 @@
-/** `jobq work` for people: the log's colours, a progress bar while it drains, a summary at its end. */
+/** `jobq work`, and what people see of it: the log's colours, a progress bar while it drains, a summary at its end. */
 
 import type {JobQueue} from '../../client/queue.ts'
 import {monotonic} from '../../jobs/clock.ts'
@@ -6,11 +6,29 @@ import {UsageError} from '../../jobs/errors.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
 import {FileSink, type Sink, streamSink} from '../../work/log/log-writer.ts'
 import {type WorkOptions, type WorkResult, work} from '../../work/work.ts'
+import {withQueueOf} from '../command-queue.ts'
 import {complain} from '../output-guard.ts'
+import {optionsOf, type WorkFlags} from './work-flags.ts'
 import {endingWords, startWords, summaryLine, summaryWords, whyNothing} from './work-words.ts'
 
+/** Sets the exit status. */
+export async function run(flags: WorkFlags): Promise<void> {
+  if (process.pid === 1) (await import('../../work/systemd.ts')).becomeInit()
+  const options = optionsOf(flags)
+  process.exitCode = await withQueueOf(
+    flags,
+    queue =>
+      workShown(queue, options, {
+        json: flags.json ?? false,
+        debug: flags.debug ?? queue.settings.config.debug ?? false,
+        logFile: flags.log,
+      }),
+    {durable: flags.durable, role: 'dispatcher'},
+  )
+}
+
 /** @returns the exit status */
-export async function runWorkCommand(
+async function workShown(
   queue: JobQueue,
   options: WorkOptions,
   {json, debug, logFile}: {json: boolean; debug: boolean; logFile?: string | undefined},

@@ -1,0 +1,34 @@
+/**
+ * From a command and its flags, however they were read, to what it does: `run` in cli/run/NAME.ts, which prints for people
+ * and returns the document for --json.
+ */
+import {toJson} from '../render/json.ts'
+import {type KnownCommand, type PlainFlags, plainWords} from './argv.ts'
+import {say} from './output-guard.ts'
+
+interface Module {
+  run(flags: object): Promise<unknown>
+}
+
+declare global {
+  interface ImportMeta {
+    /** Of each command the JSON of a KnownCommand, put here by the build (rolldown.config.js). */
+    readonly commands?: Readonly<Record<string, string>>
+  }
+}
+
+/** Null from the sources (bin/dev.js), where a manifest would tell of the last build's flags. */
+export const COMMANDS = import.meta.commands ?? null
+
+/** The flags of a command whose words are plain, else null: then it is oclif's affair. */
+export function plainFlags(name: string, words: readonly string[]): PlainFlags | null {
+  if (!COMMANDS || !Object.hasOwn(COMMANDS, name)) return null
+  return plainWords(words, JSON.parse(COMMANDS[name]!) as KnownCommand)
+}
+
+/** @param flags and arguments, by their names */
+export async function runCommand(name: string, flags: PlainFlags): Promise<void> {
+  const {run} = (await import(`./run/${name}.ts`)) as Module
+  const document = await run(flags)
+  if (flags.json && document !== undefined) say(`${toJson(document)}\n`)
+}

@@ -1,0 +1,21 @@
+/** Which queue a command is for. */
+import {resolveSettings, type Settings} from '../config/settings.ts'
+import {UsageError} from '../jobs/errors.ts'
+
+/** The flags that say which queue. */
+export interface QueueFlags {
+  db?: string[] | undefined
+  config?: string | undefined
+}
+
+/** @throws UsageError, ConfigError; also for a database that would be gone with the command */
+export async function commandSettings({db, config}: QueueFlags): Promise<Settings> {
+  const settings = await resolveSettings({db, config})
+  const isKept = settings.databases.every(
+    address => address.driver !== 'sqlite' || address.path !== ':memory:',
+  )
+  if (isKept) return settings
+  throw new UsageError('expected a database that stays, got :memory:', {
+    hint: 'what a command stores there is gone when it ends; name a file',
+  })
+}
