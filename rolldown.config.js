@@ -18,31 +18,25 @@ const ENTRIES = [
   ),
 ]
 /**
- * A chunk each, of these and all they import but what an earlier one has: what is loaded together. All else that is
- * loaded lazily is a chunk by itself.
+ * A chunk each, of these and all they import but what an earlier one has: what is loaded together. So one needs none that
+ * comes after it. All else that is loaded lazily is a chunk by itself.
  */
 const CHUNKS = {
+  /** What all need, a plain enqueue too. */
   jobs: [
-    'config/settings',
-    'store/open',
-    'hooks/events',
-    ...['clock', 'names', 'printable', 'time'].map(name => `jobs/${name}`),
-    'jobs/serializers/input',
+    ...['clock', 'names', 'printable', 'time', 'value', 'serializers/input'].map(name => `jobs/${name}`),
+    ...['config/settings', 'hooks/events', 'store/open'],
   ],
-  sqlite: ['store/sqlite/store'],
   hooks: ['hooks/extensions', 'hooks/hooked-job'],
-  child: [
-    'work/executors/run-job',
-    'work/executors/channel',
-    'work/executors/protocol',
-    'config/self-import',
-  ],
-  main: ['cli/main', 'cli/run/enqueue'],
+  child: [...['run-job', 'channel', 'protocol'].map(name => `work/executors/${name}`), 'config/self-import'],
   queue: ['client/queue'],
+  main: ['cli/main', 'cli/run/enqueue', 'cli/optional-value'],
+  command: ['cli/command-queue'],
   looks: ['list', 'stats', 'status', 'retry', 'wait'].map(name => `cli/run/${name}`),
   managers: ['work/status/managers'],
   dispatcher: ['work/dispatcher'],
   work: ['cli/run/work'],
+  sqlite: ['store/sqlite/store'],
 }
 
 const COMMANDS = readdirSync('src/commands').map(file => file.replace('.ts', ''))

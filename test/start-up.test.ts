@@ -39,7 +39,6 @@ describe('what is loaded', {concurrency: 4}, () => {
 
   /** None of a command's class, of what draws tables, and of what is `other` here. */
   function assertFew(modules: readonly string[], other: RegExp): void {
-    assert.ok(modules.includes('lib/queue'))
     const others = modules.filter(
       name => /^commands|^lib\/(base-command|render\/table)/.test(name) || other.test(name),
     )
@@ -75,7 +74,6 @@ describe('what is loaded', {concurrency: 4}, () => {
       ['--arg-file', 'arg', '--if-absent', '--uniqkey=l'],
       ['--arg-file', '-', '--serializer', 'none'],
       ['--config', '/dev/null'],
-      ['--arg', '{}', '--serializer', 'msgpack'],
     ]) {
       const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
       assert.deepEqual([packages, modules], [['better-sqlite3'], ENQUEUE])
@@ -87,6 +85,17 @@ describe('what is loaded', {concurrency: 4}, () => {
     }
   })
 
+  test('by an enqueue with MessagePack: what encodes it, too', async t => {
+    const home = new Home(t)
+    await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
+    const msgpack = ['--serializer', 'msgpack', '--arg', '{}']
+    const {packages, modules} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...msgpack])
+    assert.deepEqual(
+      [packages, modules.toSorted()],
+      [['better-sqlite3'], [...ENQUEUE, 'lib/hooks'].toSorted()],
+    )
+  })
+
   for (const [what, words, more] of [
     ['a configuration file', ['--db', 'jobs.db'], ['valibot']],
     ['several databases', ['--db', 'jobs.db', '--db', 'other.db'], []],
@@ -96,7 +105,7 @@ describe('what is loaded', {concurrency: 4}, () => {
       if (what === 'a configuration file') home.write('jobq.config.json', '{}')
       const {packages, modules} = await loads(home, ['enqueue', 'F', ...words])
       assert.deepEqual(packages, ['better-sqlite3', ...more])
-      assertFew(modules, /^lib\/(looks|work|index|self-import|config\/load-error|cli\/)(?!quick$|main$)/)
+      assertFew(modules, /^lib\/(looks|work|index|self-import|config\/load-error|cli\/(?!main$))/)
     })
 
   for (const words of [
@@ -124,6 +133,31 @@ describe('what is loaded', {concurrency: 4}, () => {
     const {builtins} = await loads(home, ['work', '--once', '--exec', 'F=true', '--db', 'jobs.db'])
     assert.ok(builtins.includes('NativeModule child_process'))
     assert.ok(!builtins.includes('NativeModule internal/fs/promises'))
+  })
+
+  test("by a job's child, of which there may be many: what runs a job, and no package", async t => {
+    const home = new Home(t)
+    home.write(
+      'workers/F.mjs',
+      `import {writeFileSync} from 'node:fs'
+       import {createRequire} from 'node:module'
+       export default {work: () => writeFileSync('files', Object.keys(createRequire('/').cache).join('\\n'))}`,
+    )
+    await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
+    assert.equal((await home.jobq(['work', '--once', '--db', 'jobs.db'])).code, 0)
+    const files = home
+      .read('files')
+      .toString()
+      .split('\n')
+      .map(file => file.replace(/^.*\/dist\/(.*)\.cjs$/, '$1'))
+    const expected = [
+      'lib/child',
+      'lib/hooks',
+      'lib/jobs',
+      'lib/rolldown-runtime',
+      'lib/work/executors/child',
+    ]
+    assert.deepEqual(files.sort(), expected)
   })
 
   test('by help: no database', async t => {
