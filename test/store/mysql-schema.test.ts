@@ -7,6 +7,7 @@ import {ALL_FUNCS, type NewJob, type Outcome} from '../../src/lib/jobs/job.ts'
 import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {until} from '../support/until.ts'
 
 /** As Qudo 0.0214 makes them: no character set, so the database's own. */
 const QUDO = `
@@ -44,7 +45,8 @@ const GRANTS = {
     'SELECT ON @.jobq_pause',
     'SELECT, DELETE ON @.jobq_context',
     'SELECT, UPDATE ON @.jobq_wait',
-    'EXECUTE ON PROCEDURE @.jobq_turn_3',
+    'EXECUTE ON PROCEDURE @.jobq_turn_4',
+    'EXECUTE ON PROCEDURE @.jobq_end_4',
   ],
   /** Besides what work has: retry, pause and resume. */
   operate: ['UPDATE ON @.exception_log', 'INSERT, DELETE ON @.jobq_pause'],
@@ -92,7 +94,7 @@ else {
     test("a dry run is a script for MySQL's own client, procedure included", async t => {
       const db = await create(t)
       const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
-      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_3 [^$]*END\$\$\nDELIMITER ;$/m)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_4 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -127,6 +129,22 @@ else {
           assert.match((error as StoreError).hint, /^run `jobq init`/)
           return isForeign(/is not prepared for jobq/)(error)
         })
+    })
+
+    test('without its procedures, as an older jobq made it: enqueued to and listed, and a turn says to run jobq init', async t => {
+      const db = await create(t)
+      const store = db.store(t)
+      await store.init()
+      await db.query('DROP PROCEDURE jobq_turn_4')
+      const {id} = await store.enqueue(newJob())
+      assert.equal((await store.list(PAGE))[0]?.id, id)
+      for (const call of [() => store.turn([], want()), () => store.peek(want())])
+        await assert.rejects(call(), error => {
+          assert.match((error as StoreError).hint, /^run `jobq init`/)
+          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_4 does not exist\)/)(error)
+        })
+      await store.init()
+      assert.equal((await store.turn([], want())).jobs[0]?.id, id)
     })
 
     test('is made once by ten who do it at once', async t => {
@@ -350,37 +368,58 @@ else {
       assert.deepEqual(await store.resume([ALL_FUNCS]), [ALL_FUNCS])
     })
 
-    test("to init, new and beside Perl's; without CREATE ROUTINE the procedure is left out", async t => {
-      const withoutRoutine = GRANTS.init.map(grant => grant.replace(', CREATE ROUTINE', ''))
-      for (const [tables, grants] of [
-        ['', GRANTS.init],
-        [QUDO, GRANTS.init],
-        ['', withoutRoutine],
-      ] as const) {
-        const {store, db, address} = await asUser(t, grants, tables)
+    test("to init, new and beside Perl's", async t => {
+      for (const tables of ['', QUDO]) {
+        const {store, db, address} = await asUser(t, GRANTS.init, tables)
         await store.init()
-        const {made, sql, skipped} = await prepareMysql(address, 'db', {dryRun: false})
+        const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
-        assert.equal(skipped?.length ?? 0, grants === withoutRoutine ? 1 : 0)
-        if (skipped) assert.match(skipped[0]!, /^procedure jobq_turn_3 \(.*denied/)
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        const procedures = await db.query(`SHOW PROCEDURE STATUS WHERE Db = DATABASE()`)
-        assert.deepEqual(
-          procedures.map(({Name}) => Name),
-          grants === withoutRoutine ? [] : ['jobq_turn_3'],
-        )
+        assert.deepEqual(await proceduresOf(db), ['jobq_end_4', 'jobq_turn_4'])
       }
     })
 
-    test('to work, but not to call the procedure', async t => {
-      const {store} = await asUser(
-        t,
-        GRANTS.work.filter(grant => !grant.startsWith('EXECUTE')),
-      )
-      await store.enqueueMany([newJob(), newJob()])
-      const {jobs} = await store.turn([], want())
-      const turn = await store.turn([{lease: jobs[0]!, outcome: {kind: 'completed'}}], want())
-      assert.deepEqual([turn.settled, turn.jobs.length], [[{held: true}], 1])
+    test('to init, but not to make procedures: one line says so, and what is missing is made later', async t => {
+      const withoutRoutine = GRANTS.init.map(grant => grant.replace(', CREATE ROUTINE', ''))
+      const {store, db} = await asUser(t, withoutRoutine, '')
+      await assert.rejects(store.init(), error => {
+        assert.ok(error instanceof StoreError)
+        assert.match(error.message, /^\S+: may not make the procedure jobq_end_4 \(Access denied [^\n]+\)$/)
+        assert.match(error.hint, /GRANT CREATE ROUTINE/)
+        return error.code === 'DATABASE'
+      })
+      const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
+      assert.deepEqual(made, ['procedure jobq_end_4', 'procedure jobq_turn_4'])
+      assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
+    })
+
+    test('to work, but not to call the procedures: one line says what to grant', async t => {
+      const grants = GRANTS.work.filter(grant => !grant.startsWith('EXECUTE'))
+      const {store} = await asUser(t, [...grants, ...GRANTS.wait])
+      const {id} = await store.enqueue(newJob())
+      for (const call of [() => store.turn([], want()), () => store.peek(want())])
+        await assert.rejects(call(), error => {
+          assert.ok(error instanceof StoreError)
+          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_4'$/)
+          assert.match(error.hint, /GRANT EXECUTE/)
+          return error.code === 'DATABASE'
+        })
+      assert.equal((await store.find(id))?.state, 'ready')
+    })
+
+    test('to wait, but not to call the procedures: a watch rings when the job ends', async t => {
+      const {db, store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.wait])
+      const {id} = await store.enqueue(newJob('Work', {tracked: true}))
+      let rung = 0
+      const watch = store.watch(() => rung++)
+      t.after(() => watch.close())
+      await until('it rings at the start', () => rung > 0)
+      const before = rung
+      const worker = db.store(t)
+      const {jobs} = await worker.turn([], want())
+      await worker.turn([{lease: jobs[0]!, outcome: {kind: 'completed'}}], want(0))
+      await until('it rings', () => rung > before)
+      assert.deepEqual(await store.ends([{id}]), [{id, outcome: 'completed', message: ''}])
     })
 
     test('that are missing are named', async t => {
@@ -458,6 +497,11 @@ function isForeign(message: RegExp) {
     assert.match(error.message, message)
     return true
   }
+}
+
+async function proceduresOf(db: Queryable): Promise<unknown[]> {
+  const rows = await db.query('SHOW PROCEDURE STATUS WHERE Db = DATABASE()')
+  return rows.map(({Name}) => Name).sort()
 }
 
 type Queryable = Pick<MysqlDatabase, 'query' | 'name'>

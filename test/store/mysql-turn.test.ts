@@ -78,7 +78,7 @@ else {
 
     for (const isCommitted of [false, true])
       test(`are mended when a COMMIT ${isCommitted ? 'is not answered' : 'fails'}, and nothing is done twice`, async t => {
-        const {db, store, proxy} = await setUp(t, {durable: false, procedure: false})
+        const {db, store, proxy} = await setUp(t, {durable: false})
         const ends: [Outcome, state: object][] = [
           [{kind: 'completed'}, {}],
           [
@@ -126,38 +126,42 @@ else {
       })
 
     test('call for a turn when a COMMIT fails, so that it is soon mended', async t => {
-      const {db, store, proxy} = await setUp(t, {durable: false, procedure: false})
+      const {db, store, proxy} = await setUp(t, {durable: false})
       let rung = 0
       const watch = store.watch(() => rung++)
       t.after(() => watch.close())
-      await store.enqueueMany([newJob()])
+      await store.enqueueMany([newJob(), newJob()])
+      const [first] = (await store.turn([], want())).jobs
+      await until('that is committed', async () => (await leasesOf(db)) === 1)
       proxy.change = [';\nCOMMIT', ';\nCOMM17']
       await until('it rings at the start', () => rung > 0)
       const before = rung
-      const {jobs} = await store.turn([], want())
+      const {jobs} = await store.turn([{lease: first!, outcome: {kind: 'aborted', reason: 'x'}}], want())
       assert.equal(jobs.length, 1)
       await until('it rings', () => rung > before)
       await until('it is mended', async () => {
         await store.turn([], want(0)) // as who is rung does
         return (await leasesOf(db)) === 1
       })
+      assert.deepEqual(await db.query('SELECT id FROM job'), [{id: jobs[0]!.id}])
     })
-  })
 
-  describe("jobq's procedure on MySQL", () => {
-    test('that is dropped while it is used, or may not be called any more, is done without', async t => {
-      const {db, store} = await setUp(t)
+    test('that are one call: where its COMMIT is not answered, what it took stays taken, and is settled once', async t => {
+      const {db, store, proxy} = await setUp(t, {durable: false})
       await store.enqueueMany(Array.from({length: 3}, () => newJob()))
-      const {jobs} = await store.turn([], want())
-      await db.query('DROP PROCEDURE jobq_turn_3')
-      const {jobs: next, settled} = await store.turn(
-        [{lease: jobs[0]!, outcome: {kind: 'completed'}}],
-        want(),
-      )
-      assert.deepEqual([next.length, settled], [1, [{held: true}]])
-      await store.init()
-      const other = await open(t, db.url)
-      assert.equal((await other.turn([], want())).jobs.length, 1)
+      const {jobs: first} = await store.turn([], want(2))
+      await until('that is committed', async () => (await leasesOf(db)) === 2)
+      proxy.cutBeforeLast = 'CALL jobq_turn'
+      const ended = first.map(lease => ({lease, outcome: {kind: 'completed'}}) as const)
+      const {settled, jobs} = await store.turn(ended, want())
+      assert.deepEqual([settled, jobs.length], [[{held: true}, {held: true}], 1])
+      const [renewed] = await store.renew(jobs, 300)
+      assert.equal(renewed?.id, jobs[0]!.id)
+      const last = await store.turn([{lease: renewed, outcome: {kind: 'completed'}}], want(0))
+      assert.deepEqual(last.settled, [{held: true}])
+      await store.close()
+      assert.deepEqual(await db.query('SELECT id FROM job'), [])
+      assert.equal(proxy.cuts, 1)
     })
   })
 
@@ -167,21 +171,16 @@ else {
     proxy: CuttingProxy
   }
 
-  /** @param procedure whether the store's user may call jobq's procedure */
-  async function setUp(
-    t: TestContext,
-    {procedure = true, ...options}: MysqlOptions & {procedure?: boolean} = {},
-  ): Promise<Scene> {
+  async function setUp(t: TestContext, options: MysqlOptions = {}): Promise<Scene> {
     const db = await MysqlDatabase.create(url)
     t.after(() => db.drop())
     await (await open(t, db.url)).init()
     const {hostname, port} = new URL(url)
     const proxy = await CuttingProxy.to(hostname, Number(port || 3306))
     t.after(() => proxy.close())
-    const address = procedure ? db.url : await db.withoutProcedure()
     const store = await open(
       t,
-      Object.assign(new URL(address), {hostname: '127.0.0.1', port: String(proxy.port)}).href,
+      Object.assign(new URL(db.url), {hostname: '127.0.0.1', port: String(proxy.port)}).href,
       options,
     )
     await store.enqueue(newJob())

@@ -167,8 +167,6 @@ export interface Preparation {
   made: string[]
   /** Statements in order, without semicolons at their ends. */
   sql: string[]
-  /** What could not be made and can be done without, with why; not there where there is nothing such. */
-  skipped?: string[]
 }
 
 /** What a dispatcher can take now. */

@@ -27,15 +27,12 @@ export function preparationText(
 ): {text: string; notes: string[]} {
   const idle = done.filter(({made, sql}) => made.length === 0 && sql.length === 0)
   const notes = idle.map(({database}) => `${database}: nothing to do, all is there`)
-  const without = done.flatMap(({database, skipped = []}) =>
-    skipped.map(what => `${database}: without ${what}; jobq works all the same, a bit slower`),
-  )
   if (!dryRun) {
     const text = done.map(
       ({database, made}) =>
         `${database}: ${made.length > 0 ? `made ${made.join(', ')}` : 'nothing to do, all is there'}`,
     )
-    return {text: text.join('\n'), notes: without}
+    return {text: text.join('\n'), notes: []}
   }
   const scripts = done
     .filter(({sql}) => sql.length > 0)

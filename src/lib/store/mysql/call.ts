@@ -1,52 +1,80 @@
-/**
- * A turn on MySQL as one call. The procedure does what nearly every turn is: writes what was completed, and takes the next
- * jobs where nothing is special. For all else there are the statements of settle.ts and claim.ts, and so where
- * it is missing, since `jobq init` may not make procedures, or this user may not call them.
- */
-import type {Lease, Settlement} from '../../jobs/job.ts'
+/** A call of the procedure that is a turn on MySQL: its values, and what its answer says. */
+import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
 import type {SettleResult, Want} from '../store.ts'
-import {type Reply, textOf} from './connection.ts'
-import type {MysqlLanes} from './lanes.ts'
+import {literal, type Reply, type Row, textOf} from './connection.ts'
+import type {Funcs} from './funcs.ts'
 import {PROCEDURE} from './procedure.ts'
+import {jobOf} from './rows.ts'
 
-/** Whether taking what is wanted is what the procedure does. */
-export function isPlain(lanes: MysqlLanes, want: Want): boolean {
-  if (want.limit === 0) return true
-  const ids = lanes.idsOf(want.funcs)
-  const isHeld = want.held !== undefined && lanes.idsOf([...want.held]).length > 0
-  const isFair = want.fair === true && ids.length > 1
-  const isLimited = lanes.limited(want).length > 0
-  return (
-    ids.length > 0 && lanes.paused.length === 0 && !isHeld && !isFair && !isLimited && !lanes.hasDelayed(ids)
-  )
+/** What a call is to do, besides what is wanted. */
+export interface Call {
+  want: Want
+  /** Ends that are `areDone`. */
+  ends?: readonly Settlement[]
+  /** Begin a transaction and commit it. */
+  isWhole?: boolean
+  /** Take nothing. */
+  isLook?: boolean
+  /** A clock beyond that has jumped. */
+  latest: number | null
 }
 
-export function isPlainEnd({outcome, span}: Settlement): boolean {
+export interface Answer {
+  now: number
+  settled: SettleResult[]
+  jobs: JobRow[]
+  /** Why there are fewer than were wanted. */
+  why: 'stale' | 'held' | 'passed' | ''
+  /** When the first job comes due, and when the first lease ends; null: never. */
+  due: number | null
+  leaseEnd: number | null
+  /** Of those whose lease ran out once too often, the last one's exception. */
+  buried: {id: number; priority: number; exceptionId: number}[]
+  /** Of a mere look. */
+  head: {priority: number; runAfter: number} | null
+  /** Of a mere look: as before, if nothing has changed that matters. */
+  lanes: string
+}
+
+/** Whether the turn's procedure writes this end. */
+export function isDone({outcome, span}: Settlement): boolean {
   return outcome.kind === 'completed' && span === undefined
 }
 
-/**
- * @param ends that are plain
- * @param isWhole whether the call is the whole transaction
- */
-export function call(lanes: MysqlLanes, ends: readonly Settlement[], want: Want, isWhole: boolean): string {
-  const {one, several} = endsOf(ends)
+export function callOf(
+  funcs: Funcs,
+  {want, ends = [], isWhole = false, isLook = false, latest}: Call,
+): string {
+  const {one, several} = groupsOf(ends)
   const groups = several.map(leases => `${leases[0]!.grabbedUntil}:${leases.map(({id}) => id)}`)
-  const [func, ...funcs] = want.limit === 0 ? [] : lanes.idsOf(want.funcs)
-  const all = lanes.unknown(want).length === 0 ? null : lanes.countFuncs
+  const ids = want.limit === 0 ? [] : funcs.idsOf(want.funcs)
+  const isFair = want.fair === true && ids.length > 1
+  const [func = null, ...others] = isFair ? funcs.byTurn(ids) : ids
+  const limits = func === null ? [] : funcs.limits(want)
+  const waiting = funcs.idsOf(want.held ?? [])
+  const odd = [
+    funcs.paused,
+    limits.length > 0 ? `,${limits.map(limit => limit.join('=')).join()},` : '',
+    limits.flatMap(([id, most]) => (most > 0 ? id : [])).join(),
+    waiting.length > 0 ? `,${waiting},` : '',
+    isFair ? 'fair' : '',
+  ]
   const values = [
     one?.id ?? null,
     one?.grabbedUntil ?? null,
-    `'${groups.join(';')}'`,
-    func ?? null,
-    `'${funcs}'`,
-    ...[all, lanes.checked, want.lease, want.limit, isWhole],
+    groups.join(';'),
+    func,
+    others.join(),
+    want.limit > 0 ? funcs.countFor(want) : null,
+    isLook || odd.some(part => part !== '') ? odd.join(';') : null,
+    // Another program may have ended a lease within this second: who is in no haste looks
+    ...[ends.length > 0 ? funcs.checked : 0, latest, isLook ? null : want.lease, want.limit, Number(isWhole)],
   ]
-  return `CALL ${PROCEDURE}(${values.map(String).join(', ')})`
+  return `CALL ${PROCEDURE}(${values.map(literal).join(', ')})`
 }
 
 /** One end, or several, each group with the same grabbed_until. */
-function endsOf(ends: readonly Settlement[]): {one?: Lease | undefined; several: Lease[][]} {
+function groupsOf(ends: readonly Settlement[]): {one?: Lease | undefined; several: Lease[][]} {
   const leases = ends.map(({lease}) => lease)
   if (leases.length < 2) return {one: leases[0], several: []}
   return {several: [...Map.groupBy(leases, ({grabbedUntil}) => grabbedUntil).values()]}
@@ -58,18 +86,43 @@ export function isAnswered([answer]: readonly Reply[]): boolean {
   return row !== undefined && answer!.rows.length === Math.max(1, Number(row.n))
 }
 
-/** How the ends of the call went, from its answer. */
-export function heldOf(
-  lanes: MysqlLanes,
-  ends: readonly Settlement[],
-  [answer]: readonly Reply[],
-): SettleResult[] {
-  const {held, checked} = answer!.rows[0]!
-  if (Number(checked) > 0) lanes.checked = Number(checked)
-  const {one, several} = endsOf(ends)
-  if (one) return [{held: textOf(held) !== ''}]
-  const told = textOf(held).split(';')
+export function answerOf(funcs: Funcs, {ends = []}: Pick<Call, 'ends'>, {rows}: Reply): Answer {
+  const [first] = rows as [Row]
+  const [checked, buried, why = '', due, leaseEnd = ''] = textOf(first.state).split(' ')
+  funcs.checked = Number(checked)
+  const jobs = Number(first.n) === 0 ? [] : rows.map(row => takenJob(funcs, row))
+  for (const {funcId} of jobs) funcs.served(funcId)
+  return {
+    now: Number(first.now),
+    settled: heldOf(ends, textOf(first.held)),
+    jobs,
+    why: why as Answer['why'],
+    due: due ? Number(due) : null,
+    leaseEnd: leaseEnd ? Number(leaseEnd) : null,
+    buried: (buried ? buried.split(',') : []).map(each => {
+      const [id, priority, exceptionId] = each.split(':').map(Number) as [number, number, number]
+      return {id, priority, exceptionId}
+    }),
+    head:
+      (first.best ?? null) === null
+        ? null
+        : {priority: Number(first.priority), runAfter: Number(first.run_after)},
+    lanes: `${first.lanes ?? ''} ${leaseEnd}`,
+  }
+}
+
+/** How the ends went. */
+function heldOf(ends: readonly Settlement[], held: string): SettleResult[] {
+  const {one, several} = groupsOf(ends)
+  if (one) return [{held: held !== ''}]
+  const told = held.split(';')
   const isHeld = new Map(several.map(([lease], i) => [lease!.grabbedUntil, new Set(told[i]!.split(','))]))
   // An end that is there twice counts once
   return ends.map(({lease}) => ({held: isHeld.get(lease.grabbedUntil)!.delete(String(lease.id))}))
+}
+
+function takenJob(funcs: Funcs, row: Row): JobRow {
+  const job = jobOf(row)
+  job.func = funcs.nameOf(job.funcId)
+  return row.context === null ? job : {...job, context: textOf(row.context)}
 }

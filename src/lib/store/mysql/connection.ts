@@ -85,8 +85,6 @@ export class Link implements Session {
   maxBytes = 1 << 20
   /** Empty if the server can do all that jobq asks of it, else why not. */
   tooOld = ''
-  /** Whether jobq's procedure is there and may be called. */
-  hasProcedure = false
   /** A commit may still be refused by another node. */
   isCluster = false
 
@@ -117,7 +115,7 @@ export class Link implements Session {
     const wait = Math.max(1, Math.min(LOCK_SECONDS, Math.floor(most)))
     const [, , facts, columns] = await this.batch([
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
-      `SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,
+      `SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, group_concat_max_len = 16777216,
          innodb_lock_wait_timeout = ${wait}, lock_wait_timeout = ${wait}`,
       'SELECT VERSION() AS version, @@max_allowed_packet AS packet',
       `SELECT table_name AS t, character_set_name AS charset FROM information_schema.columns
@@ -134,15 +132,11 @@ export class Link implements Session {
   }
 
   /** What only who takes jobs asks for. */
-  async setUpForTurns(procedure: string): Promise<void> {
-    const [, routines, variables] = await this.batch([
-      'SET SESSION group_concat_max_len = 16777216', // as long a list as a turn may have
-      `SELECT 1 FROM information_schema.routines
-       WHERE routine_schema = DATABASE() AND routine_name = ${quoted(procedure)}`,
+  async setUpForTurns(): Promise<void> {
+    const {rows} = await this.run(
       `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name')`,
-    ])
-    this.hasProcedure = routines!.rows.length > 0
-    this.isCluster = variables!.rows.some(({Value}) => !['', 'OFF', '0'].includes(String(Value)))
+    )
+    this.isCluster = rows.some(({Value}) => !['', 'OFF', '0'].includes(String(Value)))
   }
 
   /** Statements in one round trip. The first that fails ends the batch, and its transaction is still to be ended. */

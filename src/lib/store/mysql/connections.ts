@@ -101,6 +101,10 @@ export class Links {
     await Promise.all([...this.#all].map(({committing}) => committing))
   }
 
+  get isCommitting(): boolean {
+    return [...this.#all].some(({committing}) => committing)
+  }
+
   close(): void {
     this.#isClosed = true
     for (const link of this.#all) link.end()

@@ -122,11 +122,17 @@ export function explain(name: string, error: unknown): unknown {
       `no room left at ${name} (${message}); nothing was stored`,
       'free some space on the server and try again',
     )
-  if (NOT_PREPARED.has(errno))
+  if (NOT_PREPARED.has(errno) || (errno === ERRNO.notThere && message.includes('PROCEDURE')))
     return failed(
       'FOREIGN',
       `${name} is not prepared for jobq (${message})`,
       'run `jobq init` on it once, as a user who may make tables',
+    )
+  if (errno === ERRNO.notExecutable)
+    return failed(
+      'DATABASE',
+      `${name}: ${message}`,
+      'who works needs EXECUTE on the procedures that `jobq init` makes: GRANT EXECUTE ON the database to this user',
     )
   if (NOT_GRANTED.has(errno))
     return failed(

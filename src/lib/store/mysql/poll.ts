@@ -10,8 +10,9 @@ import type {Want, Watch} from '../store.ts'
 import type {Waits} from './completions.ts'
 import {type Link, textOf} from './connection.ts'
 import type {Links} from './connections.ts'
-import {MysqlLanes} from './lanes.ts'
-import {look} from './peek.ts'
+import {ERRNO, hasErrno} from './errors.ts'
+import {Funcs} from './funcs.ts'
+import {look} from './turn.ts'
 
 /** How long to wait between two polls: while something goes on, and when nothing has for long. */
 const POLL_MS = [10, 250] as const
@@ -22,7 +23,7 @@ export class Poll {
   readonly #links: Links
   readonly #waits: Waits
   readonly #watchers = new Set<() => void>()
-  readonly #lanes = new MysqlLanes()
+  readonly #known = new Funcs()
   readonly #funcs = new Set<string>()
   #maxRunning: ReadonlyMap<string, number> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -90,15 +91,26 @@ export class Poll {
     this.#sleep()
   }
 
+  /** Who may not call the procedure takes no jobs: it hears of the ends that it waits for. */
   async #ask(link: Link): Promise<string> {
+    if (await this.#waits.haveEnded(link)) this.#ends++
+    const lanes = await this.#askForLanes(link).catch(error => {
+      if (hasErrno(error, ERRNO.notExecutable)) return ''
+      throw error
+    })
+    return `${lanes} ${this.#ends}`
+  }
+
+  async #askForLanes(link: Link): Promise<string> {
     let funcs = [...this.#funcs]
     if (funcs.length === 0) {
       const {rows} = await link.run(`SELECT ${link.names.select('name')} AS name FROM func`)
       funcs = rows.map(({name}) => textOf(name))
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
-    if (await this.#waits.haveEnded(link)) this.#ends++
-    return `${(await look(this.#lanes, link, want)).signature} ${this.#ends}`
+    const [newest] = await link.batch(['SELECT MAX(id) AS id FROM job', 'DO 0'])
+    const {lanes} = await look(link, this.#known, want)
+    return JSON.stringify([newest!.rows, this.#known.paused, lanes])
   }
 
   #sleep(): void {

@@ -11,6 +11,7 @@ import {BUILD_MS} from '../shared/silence.ts'
 import {type Link, textOf} from './connection.ts'
 import {isDenied} from './errors.ts'
 import {createProcedure, PROCEDURE} from './procedure.ts'
+import {CREATE_END, END_PROCEDURE} from './settle.ts'
 
 /** 2: jobq_context and jobq_wait. */
 export const SCHEMA_VERSION = 2
@@ -122,13 +123,9 @@ const OWN_TABLES: Record<string, string> = {
 export interface SchemaStep {
   sql: string
   makes: string[]
-  /** It is left out where this user may not make it: jobq does without. */
-  isOptional?: boolean
-  /** It was left out, for this reason. */
-  skipped?: string
 }
 
-/** Makes what is missing, one process at a time. @returns what was made, and what was left out */
+/** Makes what is missing, one process at a time. @returns what was made */
 export async function prepareSchema(link: Link, name: string): Promise<SchemaStep[]> {
   const lock = `CONCAT('jobq init ', LEFT(MD5(DATABASE()), 16))`
   const made: SchemaStep[] = []
@@ -142,13 +139,14 @@ export async function prepareSchema(link: Link, name: string): Promise<SchemaSte
     })
   try {
     for (const step of await schemaPlan(link, name)) {
-      try {
-        await run(link, step.sql)
-        made.push(step)
-      } catch (error) {
-        if (!step.isOptional || !isDenied(error)) throw error
-        made.push({...step, makes: [], skipped: `${step.makes} (${(error as Error).message})`})
-      }
+      await run(link, step.sql).catch(error => {
+        if (!isDenied(error) || !step.sql.startsWith('CREATE PROCEDURE')) throw error
+        throw new StoreError('DATABASE', `${name}: may not make the ${step.makes} (${error.message})`, {
+          hint: 'GRANT CREATE ROUTINE on this database to who runs `jobq init`, and run it again',
+          cause: error,
+        })
+      })
+      made.push(step)
     }
     return made
   } finally {
@@ -193,8 +191,10 @@ export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]
       steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
   for (const [table, sql] of Object.entries(OWN_TABLES))
     if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
-  if (!routines!.rows.some(({r}) => textOf(r) === PROCEDURE))
-    steps.push({sql: createProcedure(link), makes: [`procedure ${PROCEDURE}`], isOptional: true})
+  const procedures = {[END_PROCEDURE]: CREATE_END, [PROCEDURE]: createProcedure(link)}
+  for (const [procedure, sql] of Object.entries(procedures))
+    if (!routines!.rows.some(({r}) => textOf(r) === procedure))
+      steps.push({sql, makes: [`procedure ${procedure}`]})
   // A row for each version it has had: `jobq init` may INSERT, and need not be granted UPDATE
   if (version !== SCHEMA_VERSION)
     steps.push({sql: `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`, makes: []})

@@ -31,7 +31,6 @@ import {isCancelled, isLost, mayBeStored} from './errors.ts'
 import {Inserter} from './insert.ts'
 import {mysqlSql} from './listing-sql.ts'
 import {Poll} from './poll.ts'
-import {PROCEDURE} from './procedure.ts'
 import {nextTry, retryException} from './retry.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './schema.ts'
 import {Turns} from './turn.ts'
@@ -77,13 +76,7 @@ export async function prepareMysql(
   const store = new MysqlStore(url, name)
   try {
     const steps = await (dryRun ? store.plan() : store.prepare())
-    const skipped = steps.flatMap(step => step.skipped ?? [])
-    return {
-      database: name,
-      made: steps.flatMap(({makes}) => makes),
-      sql: steps.filter(step => step.skipped === undefined).map(({sql}) => sql),
-      ...(skipped.length > 0 ? {skipped} : {}),
-    }
+    return {database: name, made: steps.flatMap(({makes}) => makes), sql: steps.map(({sql}) => sql)}
   } finally {
     await store.close()
   }
@@ -105,7 +98,7 @@ export class MysqlStore implements Store {
     const timeouts = timeoutsOf(url)
     this.#links = new Links(options, name, CONNECTIONS, patience, timeouts)
     this.#turnLinks = new Links(options, name, durable ? 1 : COMMITS, patience, timeouts, link =>
-      link.setUpForTurns(PROCEDURE),
+      link.setUpForTurns(),
     )
     const sweeper = new Sweeper()
     this.#waits = new Waits(this.#links, sweeper)

@@ -8,7 +8,6 @@
  */
 import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
-import type {Settling} from './settle.ts'
 
 /** A turn that was told before its COMMIT was answered. */
 interface Unconfirmed {
@@ -55,21 +54,21 @@ export class Doubts {
     return [...this.#unconfirmed, ...this.#failed].some(isIt)
   }
 
-  /** Writes what has failed once more. @returns to be called when that is committed */
-  async mend(settling: Settling): Promise<() => void> {
-    const failed = [...this.#failed]
-    for (const {settlements, taken} of failed) {
+  /** Has what failed written once more, one turn after the other: a later one may settle what an earlier one took. */
+  async mend(write: (settlements: Settlement[], statements: string[]) => Promise<void>): Promise<void> {
+    for (const turn of [...this.#failed]) {
+      const {settlements, taken} = turn
       // A job that was given back and taken again in one second has the same lease: whether it was is not to be seen
       const isAgain = ({lease}: Settlement) =>
         taken.some(({id, grabbedUntil}) => id === lease.id && grabbedUntil === lease.grabbedUntil)
-      await settling.settle([...settlements.entries()].filter(([, settlement]) => !isAgain(settlement)))
-      for (const {id, grabbedUntil, retryCnt} of taken)
-        settling.also(
-          `UPDATE job SET grabbed_until = ${grabbedUntil} WHERE id = ${id} AND grabbed_until = 0 AND retry_cnt = ${retryCnt}`,
-        )
-    }
-    return () => {
-      for (const turn of failed) this.#failed.delete(turn)
+      await write(
+        settlements.filter(settlement => !isAgain(settlement)),
+        taken.map(
+          ({id, grabbedUntil, retryCnt}) =>
+            `UPDATE job SET grabbed_until = ${grabbedUntil} WHERE id = ${id} AND grabbed_until = 0 AND retry_cnt = ${retryCnt}`,
+        ),
+      )
+      this.#failed.delete(turn)
     }
   }
 

@@ -9,7 +9,7 @@
 import {monotonic} from '../../jobs/clock.ts'
 
 /** Leases have more than that left, as long as those who hold them are there: see work/leases.ts. */
-const JUMP_SECONDS = 30
+export const JUMP_SECONDS = 30
 /** All that is held is renewed within 20 s. */
 const GRACE_MS = 30_000
 
