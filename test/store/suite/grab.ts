@@ -361,6 +361,27 @@ export const limits: Tests = {
     assert.equal(taken.slice(3, 5).includes('B'), true)
   },
 
+  'limits and turns hold where several are taken at once, with delayed lanes above': async ({store}) => {
+    for (const priority of [9, 8, 2]) await store.enqueue(newJob('B', {priority, due: {in: HOUR}}))
+    const funcs = ['A', 'B', 'C']
+    const enqueued: number[] = []
+    for (const func of ['A', 'B', 'A', 'B', 'A', 'C', 'A'])
+      enqueued.push((await store.enqueue(newJob(func))).id)
+    const maxRunning = new Map([['A', 2]])
+    const limited = await store.turn([], {...want(funcs, 10), maxRunning})
+    assert.deepEqual(
+      ids(limited.jobs),
+      [0, 1, 2, 3, 5].map(i => enqueued[i]),
+    )
+    assertBetween(1, limited.nextDueIn ?? 0, LEASE)
+    const ends = limited.jobs.map(job => ({lease: leaseOf(job), outcome: {kind: 'released'} as const}))
+    const {jobs} = await store.turn(ends, {...want(funcs, 6), fair: true})
+    assert.deepEqual(
+      jobs.map(({func}) => func),
+      ['A', 'B', 'C', 'A', 'B', 'A'],
+    )
+  },
+
   'what is behind a held function waits with it': async ({store}) => {
     const first = await store.enqueue(newJob('A', {priority: 5}))
     await store.enqueue(newJob('B', {priority: 3}))
