@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
 import {createHash} from 'node:crypto'
-import {existsSync, readFileSync} from 'node:fs'
+import {closeSync, constants, existsSync, openSync, readdirSync, readFileSync} from 'node:fs'
 import {describe, test} from 'node:test'
+import {RUN_JS} from '../support/jobq.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
@@ -135,6 +136,24 @@ describe('how an executable ended', {concurrency: 2}, () => {
   })
 })
 
+/** A user who has no other processes: all are counted. */
+const LIMITED_USER = 1_000_000 + process.pid
+const LIMITED = [`--reuid=${LIMITED_USER}`, '--clear-groups', 'prlimit', '--nproc=60']
+
+function cantLimitProcesses(): string | false {
+  if (process.getuid?.() !== 0) return 'needs a user of its own (root)'
+  const {status} = spawnSync('setpriv', [...LIMITED, process.execPath, RUN_JS, '--version'])
+  return status === 0 ? false : 'needs setpriv and prlimit, and a checkout that others may read'
+}
+
+/** Who waits for a writer sees one come and go. */
+function letGo(fifo: string): true {
+  try {
+    closeSync(openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK))
+  } catch {} // no one waits
+  return true
+}
+
 describe('a machine that has no room for processes', () => {
   const limited = (site: Workplace, descriptors: number, ...flags: string[]) =>
     site.spawn('/bin/sh', ['-c', `ulimit -n ${descriptors}; exec jobq work --drain "$@"`, 'sh', ...flags])
@@ -148,6 +167,32 @@ describe('a machine that has no room for processes', () => {
     assert.match(stdout, /^100 completed in /m)
     assert.equal(stderr.match(/ jobq: the machine has room for \d+ executables? at once/g)?.length, 1, stderr)
     assert.equal(site.count('exception_log'), 0)
+  })
+
+  test('leaves jobs room for processes of their own', {skip: cantLimitProcesses()}, async t => {
+    const site = new Workplace(t, {
+      // Those that are there when the limit is met have no process of their own yet
+      Forks: `#!/bin/sh
+: > "$HOME/started.$JOBQ_ID"
+[ -e "$HOME/go" ] || read line < "$HOME/fifo"
+[ $((JOBQ_ID % 2)) = 0 ] || sleep 0.5
+exit 0`,
+    })
+    await site.enqueue(...Array.from({length: 200}, () => ['Forks'] as [string]))
+    spawnSync('mkfifo', [site.path('fifo')])
+    spawnSync('chown', ['-R', String(LIMITED_USER), site.folder])
+    const work = site.spawn('setpriv', [...LIMITED, 'jobq', 'work', '--drain', '--max-workers', '100'])
+    await work.prints(
+      /room for \d+ executables at once .*so that they can start processes themselves, \d+ run/,
+    )
+    const before = readdirSync(site.folder).flatMap(name => /^started\.(\d+)/.exec(name)?.[1] ?? [])
+    site.write('go', '')
+    await until('all are worked', () => letGo(site.path('fifo')) && work.hasExited)
+    const {stdout, stderr} = await work.exited
+    const failed = [...stderr.matchAll(/ (\d+) Forks failed/g)].map(([, id]) => id!)
+    const after = failed.filter(id => !before.includes(id))
+    assert.deepEqual(after, [], stderr)
+    assert.match(stdout, new RegExp(`^${200 - failed.length} completed`, 'm'))
   })
 
   test('is named as the reason, wherever it is met first', async t => {

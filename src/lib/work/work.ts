@@ -2,6 +2,7 @@
  * `jobq work` as one call: finds the workers, puts the executors together, runs the dispatcher, obeys signals, leaves nothing behind.
  * Qudo::Parallel::Manager's part.
  */
+import {access} from 'node:fs'
 import type {Server} from 'node:net'
 import {join} from 'node:path'
 import type {JobQueue} from '../client/queue.ts'
@@ -78,6 +79,7 @@ export async function work(
   const {settings} = queue
   const found = handlersOf(options, settings, log)
   const {handlers} = found
+  access('/', () => {}) // starts libuv's threads: where jobs' processes have left no room for them, it aborts
   const guardian = new Guardian(socketPath(databasesName(settings)), log)
   const {store, events} = queue
   if (found.folderError) log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)

@@ -1,16 +1,18 @@
 /**
  * Where the machine has no room for one more process: descriptors, processes, memory. That is no job's doing: what can't
- * be started goes back to the queue, and from then on no more run at once than did. After a while one more is tried,
- * and if that is in vain, later and later.
+ * be started goes back to the queue, and from then on no more run at once than did; but half of that where what is short
+ * is what the jobs' own processes need as well. After a while one more is tried, and if that is in vain, later and later.
  */
 import {closeSync, openSync, readFileSync} from 'node:fs'
 import {monotonic} from '../../jobs/clock.ts'
 import {ProcessError} from '../../jobs/errors.ts'
 import type {JobLog} from '../log/log.ts'
 
-/** Of this process, of the user, of all: descriptors; processes; memory. */
-const SHORT: readonly string[] = ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM', 'ENOBUFS']
-/** Until one more is tried: doubled each time that is in vain, up to the second. */
+/** This process's own descriptors. */
+const OWN = 'EMFILE'
+/** Of all: descriptors; of the user: processes; memory. A job that meets with it when it forks has failed. */
+const SHARED: readonly string[] = ['ENFILE', 'EAGAIN', 'ENOMEM', 'ENOBUFS']
+/** Until one more is tried: doubled each time that is in vain, up to the second; that at once where jobs may fail by it. */
 const PAUSE_MS = [500, 30_000] as const
 /** So long after the last one, the next is told as a new one. */
 const OVER_MS = 60_000
@@ -18,7 +20,11 @@ const OVER_MS = 60_000
 const PATIENCE_MS = 30_000
 
 export function isShort(error: unknown): boolean {
-  return SHORT.includes((error as NodeJS.ErrnoException | null)?.code ?? '')
+  return codeOf(error) === OWN || SHARED.includes(codeOf(error))
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException | null)?.code ?? ''
 }
 
 /** For a process's three pipes, both ends of each, and for one more by which libuv hears whether it has started. */
@@ -50,8 +56,10 @@ export class Shortage {
   #pauseMs: number = PAUSE_MS[0]
   #toldAt = 0
   #limit: number | undefined
-  /** Not a single one could be started since, and why. */
-  #stuck: {since: number; error: Error} | null = null
+  /** Of the last attempt that was in vain. */
+  #error: ProcessError | null = null
+  /** Not a single one could be started since. */
+  #stuckSince: number | null = null
   #timer: NodeJS.Timeout | undefined
 
   /** @param onRoom called when one more may be tried */
@@ -65,7 +73,7 @@ export class Shortage {
     if (running < this.#most) return this.#most - running
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined
-      this.#most = running + 1
+      this.#most++
       this.#onRoom()
     }, this.#pauseMs)
     return 0
@@ -74,41 +82,50 @@ export class Shortage {
   /**
    * To be called before an attempt. Only who is near the limit, or has met with it, looks: it takes a thirtieth of the
    * time that a start takes.
-   * @throws the system's error if there are too few descriptors
+   * @throws the system's error if there are too few descriptors, or if others of the same turn have met with it
    */
   check(running: number): void {
+    if (running >= this.#most) throw this.#error
     this.#limit ??= descriptorLimit()
-    if (this.#toldAt > 0 || 3 * running + OWN_DESCRIPTORS > this.#limit) checkDescriptors()
+    if (this.#error || 3 * running + OWN_DESCRIPTORS > this.#limit) checkDescriptors()
   }
 
   /** Is the machine the reason, and not the job? Then it is remembered. */
   isReasonOf(error: Error, running: number): boolean {
-    const isStated = error instanceof ProcessError
-    if (!isStated && !isShort(error)) return false
-    this.#most = running
-    if (running === this.#failedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MS[1])
+    if (!isShort(error) && !(error instanceof ProcessError)) return false
+    if (error === this.#error || running >= this.#most) return true
+    const isShared = SHARED.includes(codeOf(error)) && running > 0
+    if (isShared) this.#pauseMs = PAUSE_MS[1]
+    else if (running === this.#failedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MS[1])
+    this.#most = isShared ? Math.max(1, running >> 1) : running
     this.#failedAt = running
-    const now = monotonic()
-    if (this.#toldAt === 0 || now - this.#toldAt > OVER_MS)
-      this.#log.trouble(
-        `the machine has room for ${running} executable${running === 1 ? '' : 's'} at once and no more (${error.message}): the other jobs wait, more are tried later; ${isStated ? error.hint : 'check ulimit -n, ulimit -u'}`,
-      )
-    this.#toldAt = now
-    if (running === 0) this.#stuck ??= {since: now, error: isStated ? error : new ProcessError(error)}
+    this.#error = error instanceof ProcessError ? error : new ProcessError(error)
+    if (running === 0) this.#stuckSince ??= monotonic()
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#tell(error.message, running, isShared, this.#error.hint)
     return true
   }
 
+  #tell(why: string, running: number, isShared: boolean, hint: string): void {
+    const now = monotonic()
+    if (this.#toldAt === 0 || now - this.#toldAt > OVER_MS)
+      this.#log.trouble(
+        `the machine has room for ${running} executable${running === 1 ? '' : 's'} at once and no more (${why}): ${isShared ? `so that they can start processes themselves, ${this.#most} run from now on` : 'the other jobs wait'}, more are tried later; ${hint}`,
+      )
+    this.#toldAt = now
+  }
+
   hasStarted(running: number): void {
-    if (this.#failedAt === Number.POSITIVE_INFINITY) return
-    this.#stuck = null
+    this.#stuckSince = null
     if (running <= this.#failedAt) return
     this.#failedAt = Number.POSITIVE_INFINITY
     this.#pauseMs = PAUSE_MS[0]
   }
 
   get failure(): Error | null {
-    const {since, error} = this.#stuck ?? {}
-    return since !== undefined && monotonic() - since > PATIENCE_MS ? error! : null
+    const since = this.#stuckSince
+    return since !== null && monotonic() - since > PATIENCE_MS ? this.#error : null
   }
 
   close(): void {
