@@ -14,6 +14,9 @@ const WAITS = `import {existsSync} from 'node:fs'
 export default {async work() {
   while (!existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))
 }}`
+const CANT_MOUNT =
+  spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status !== 0 &&
+  'no file system can be mounted here'
 const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f]/
 
 const jobs = (func: string, count: number) => Array.from({length: count}, (): [string] => [func])
@@ -33,6 +36,9 @@ describe('--once', {concurrency: 2}, () => {
     await site.enqueue(['Other'], ['Good', {delay: 1000}])
     const nothing = await site.run(['work', '--once'])
     assert.deepEqual([nothing.code, nothing.stdout], [6, ''])
+    assert.match(nothing.stderr, /^jobq: nothing was ready but 1 job of Other, for which .* no worker\n$/)
+    const chosen = await site.run(['work', '--once', '--abilities', 'Good'])
+    assert.deepEqual([chosen.code, chosen.stderr], [6, 'jobq: nothing was ready\n'])
     await site.enqueue(['Good'], ['Good', {priority: 1}])
     const good = await site.run(['work', '--once'])
     assert.deepEqual([good.code, good.stdout], [0, ''])
@@ -88,6 +94,23 @@ describe('--drain', {concurrency: 2}, () => {
     const {code, stdout} = await site.drain()
     assert.deepEqual([code, stdout], [0, `${nothing} ${foreign}\n`])
     assert.equal((await site.drain('--abilities', 'Good')).stdout, '', 'the others were left out on purpose')
+  })
+
+  test('says how long it tries again where the disk is full: not for ever', {skip: CANT_MOUNT}, async t => {
+    for (const [flag, words] of [
+      ['--drain', 'for 30 s at most'],
+      ['--once', 'for 30 s at most'],
+      ['--max-jobs=1', 'until it works'],
+    ] as const) {
+      const site = new Workplace(t, {Fills: '#!/bin/sh\nhead -c 2M /dev/zero > full/fill; exit 0'})
+      const script = `mkdir full && mount -t tmpfs -o size=1m tmpfs full && jobq enqueue Fills || exit 99
+(until [ -e go ]; do sleep 0.01; done; rm full/fill) & exec jobq work ${flag}`
+      const env = {JOBQ_DB: 'full/jobs.db'}
+      const work = site.spawn('unshare', ['-rm', 'sh', '-c', script], {env})
+      await work.prints(new RegExp(`no room left .*; trying again ${words}$`, 'm'))
+      site.write('go', '')
+      assert.equal((await work.exited).code, 0)
+    }
   })
 
   test('its bar counts what runs', async t => {

@@ -138,7 +138,7 @@ for (const kind of KINDS)
         await site.enqueue('Nap', 1)
         await line.cut()
         const manager = site.work(mode)
-        await manager.logs(/trying again until it works/)
+        await manager.logs(/trying again for 30 s at most/)
         const told: string[] = []
         const opening = JobQueue.open({
           db: site.db,

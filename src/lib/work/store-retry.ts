@@ -124,7 +124,7 @@ export class StoreRetry {
       if (!isPassing(error)) throw error
       if (this.#endingSince !== null && isIdle()) return null
       if (this.#hasWaited(since)) throw error
-      if (attempt === 0) this.#log.trouble(`${error.message}; trying again until it works`)
+      if (attempt === 0) this.#log.trouble(`${error.message}; trying again ${this.#forHowLong}`)
       this.#isTroubled = true
       await this.#pause(Math.min(BACKOFF_MS[0] * 2 ** attempt, BACKOFF_MS[1]))
       try {
@@ -135,8 +135,16 @@ export class StoreRetry {
     }
   }
 
+  get #forHowLong(): string {
+    return this.#isPatient ? 'until it works' : `for ${PATIENCE_MS / 1000} s at most`
+  }
+
+  get #isPatient(): boolean {
+    return this.#endingSince === null && this.#isEndless
+  }
+
   #hasWaited(since: number): boolean {
-    if (this.#endingSince === null && this.#isEndless) return false
+    if (this.#isPatient) return false
     return monotonic() - Math.max(since, this.#endingSince ?? since) > PATIENCE_MS
   }
 

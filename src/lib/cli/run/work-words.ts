@@ -47,12 +47,14 @@ function countsOf({completed, failed, aborted, released, died, lost}: Omit<WorkR
 /**
  * What is to be said where nothing was ready to be worked here.
  * @param isChosen the functions were named: the others are left to others on purpose
+ * @param isAsked whether something is said in any case
  * @returns null if there was nothing to do and no one looks: cron would mail each line
  */
 export async function whyNothing(
   queue: JobQueue,
   handled: readonly string[],
   isChosen: boolean,
+  isAsked: boolean,
 ): Promise<string | null> {
   const isLookedAt = process.stdout.isTTY
   const ready = (await queue.counts()).filter(({ready}) => ready > 0)
@@ -65,7 +67,7 @@ export async function whyNothing(
   if (foreign.length > 0 && (isLookedAt || !isChosen))
     parts.push(`${jobsOf(foreign)}, for which this process has no worker`)
   if (parts.length > 0) return printable(`nothing was ready but ${parts.join('; and ')}`)
-  return isLookedAt ? 'nothing was ready' : null
+  return isAsked || isLookedAt ? 'nothing was ready' : null
 }
 
 /** `3 jobs of Notify, Thumbnail` */

@@ -74,12 +74,11 @@ async function workShown(
   await sink.flush() // the log may go where the summary goes, which comes last
   const seconds = (monotonic() - since) / 1000
   if (options.mode === 'drain' && json) sink.write(summaryLine(result))
-  else if (
-    summaryWords(result) === '' &&
-    (options.mode === 'drain' || (options.mode === 'once' && isTerminal))
-  ) {
-    const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options))
-    if (why !== null) process.stdout.write(`${why}\n`)
+  else if (summaryWords(result) === '' && options.mode !== 'forever' && !json) {
+    const isOnce = options.mode === 'once' // which then ends with 6: no such exit without a word
+    const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options), isOnce)
+    if (why !== null && isOnce) tell(why)
+    else if (why !== null) process.stdout.write(`${why}\n`)
   } else if (options.mode === 'drain')
     process.stdout.write(`${summaryWords(result)} in ${seconds.toFixed(1)} s\n`)
   await sink.flush()
