@@ -316,6 +316,67 @@ test('a worker that breaks in the midst of a drain ends it; one that waits for m
   assert.equal((await work.exited).code, 0)
 })
 
+describe('an import that takes long', {concurrency: 3}, () => {
+  const SLOW = `import {existsSync} from 'node:fs'
+    while (!existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))
+    if (existsSync(process.env.HOME + '/die')) process.exit(3)
+    export default {work() {}}`
+  const setUp = async (t: TestContext) => {
+    const site = new Workplace(t, {
+      'A.mjs': SLOW,
+      'B.mjs': 'export default {work() {}}',
+      'C.mjs': SLOW,
+      Shell: '#!/bin/sh\n',
+    })
+    await site.enqueue(['A'], ['B'], ['C'], ['Shell'], ['B'])
+    return site
+  }
+
+  for (const flags of [[], ['--prefetch', '10'], ['--max-workers', '3']])
+    test(`does not keep the others from working, and is worked when it is there${flags.map(flag => ` ${flag}`).join('')}`, async t => {
+      const site = await setUp(t)
+      const work = site.work('--drain', ...flags)
+      await work.prints(/5 B completed/)
+      assert.deepEqual(site.column('SELECT id FROM job WHERE grabbed_until = 0 ORDER BY id'), [1, 3])
+      site.write('go', '')
+      const {code, stdout, stderr} = await work.exited
+      assert.equal(code, 0, stderr)
+      assert.match(stdout, /^5 completed in /)
+      for (const func of ['A', 'C']) assert.match(stderr, new RegExp(`${func}.mjs is still loading`))
+    })
+
+  test('and is left out if it never is', async t => {
+    const site = await setUp(t)
+    const work = site.work('--drain')
+    await work.prints(/5 B completed/)
+    site.write('die', '')
+    site.write('go', '')
+    const {code, stdout, stderr} = await work.exited
+    assert.equal(code, 2, stderr)
+    assert.match(stdout, /^3 completed in /)
+    assert.match(stderr, /A is left out: \S+A\.mjs can't be loaded: its process exited with status 3/)
+    assert.match(stderr, /C is left out: /)
+    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0, 0])
+  })
+
+  test('is told as left out if jobq ends before', async t => {
+    const site = await setUp(t)
+    const {code, stderr} = await site.drain('--max-jobs', '2')
+    assert.equal(code, 2, stderr)
+    for (const func of ['A', 'C']) assert.match(stderr, new RegExp(`${func} is left out: .* still loading`))
+  })
+
+  test('is waited for where it is named', async t => {
+    const site = await setUp(t)
+    const work = site.work('--drain', '--abilities', 'A,B')
+    await work.prints(/A\.mjs is still loading/)
+    site.write('go', '')
+    const {stdout, stderr} = await work.exited
+    assert.match(stdout, /^3 completed in /)
+    assert.match(stderr, /A completed.*\n.*B completed/)
+  })
+})
+
 describe('an import without an end', () => {
   test('is ended after half a minute, and named', async t => {
     const site = new Workplace(t)

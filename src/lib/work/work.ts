@@ -144,6 +144,7 @@ export async function work(
     }
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
+    for (const func of executors.late) log.trouble(leftOutWords(func, 'its worker was still loading', ''))
     const isWhole = found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
   } finally {

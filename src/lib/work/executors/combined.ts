@@ -42,7 +42,12 @@ export class CombinedExecutors implements Executors {
 
   /** The functions there are workers for. */
   get handled(): string[] {
-    return [...this.#handlers.keys()]
+    return [...this.#handlers.keys()].filter(func => !this.#pool.isLate(func))
+  }
+
+  /** Those whose workers are still being loaded, while the others are worked. */
+  get late(): string[] {
+    return [...this.#handlers.keys()].filter(func => this.#pool.isLate(func))
   }
 
   /** Where jobs run or could run, for the scoreboard: at most maxWorkers. */
@@ -69,11 +74,12 @@ export class CombinedExecutors implements Executors {
     this.#commands.reload(handlers.filter(isCommand))
   }
 
-  readonly #leaveOut = (funcs: readonly string[], {message, hint}: WorkerError): boolean => {
+  readonly #leaveOut = (funcs: readonly string[], error?: WorkerError): boolean => {
     if (funcs.length === this.#handlers.size) return false
+    if (!error) return true
     for (const func of funcs) {
       this.#handlers.delete(func)
-      this.#log.trouble(leftOutWords(func, message, hint))
+      this.#log.trouble(leftOutWords(func, error.message, error.hint))
     }
     return true
   }
@@ -126,7 +132,7 @@ export class CombinedExecutors implements Executors {
 
   prospect(func: string): 'now' | 'soon' | 'none' {
     const handler = this.#handlers.get(func)
-    if (!handler || (isModule(handler) && this.#pool.failure)) return 'none'
+    if (!handler || (isModule(handler) && (this.#pool.failure || this.#pool.isLate(func)))) return 'none'
     if (this.#running >= this.#maxWorkers) return 'soon'
     return (isModule(handler) ? this.#pool.canStart(func) : this.#commands.room > 0) ? 'now' : 'soon'
   }

@@ -35,7 +35,7 @@ const CHILD_FLAGS = [
 ]
 /** A file that has not been loaded by then never will be (a loop, a read from a terminal). */
 const LOAD_TIMEOUT_MS = 30_000
-/** All others wait for it until then: who watches should know what for. */
+/** Then it is told, and the others no longer wait for it. */
 const SLOW_LOAD_MS = 3000
 /** Of what it should not have said, in messages. */
 const MAX_QUOTED = 100
@@ -66,6 +66,8 @@ export class PoolChild {
   readonly toLoad: ToLoad
   /** @throws WorkerError if a worker's file can't be loaded here */
   readonly loaded: Promise<void>
+  /** The file that keeps it from being loaded; without an end where none does for long. */
+  readonly late: Promise<string>
   readonly gone: Promise<void>
   state: ChildState = 'starting'
   wasLoaded = false
@@ -86,6 +88,8 @@ export class PoolChild {
   readonly #stderr: Tail
   readonly #readers: LineReader[]
   readonly #load: PromiseWithResolvers<void>
+  readonly #late: PromiseWithResolvers<string>
+  #lateTimer: NodeJS.Timeout | undefined
   /** Whose output it is: the last job handed out, since what it wrote may be read after the word that it has ended. */
   #speaker: JobRow | null = null
   #loading = ''
@@ -106,6 +110,8 @@ export class PoolChild {
     this.#onIdle = onIdle
     this.#load = Promise.withResolvers<void>()
     this.loaded = this.#load.promise
+    this.#late = Promise.withResolvers<string>()
+    this.late = this.#late.promise
     this.process = forkChild(log)
     const {stdout, stderr} = this.process
     this.#stderr = new Tail(stderr!, STDERR_TAIL_BYTES)
@@ -240,6 +246,8 @@ export class PoolChild {
     switch (message.kind) {
       case 'loading':
         this.#loading = message.file
+        clearTimeout(this.#lateTimer)
+        this.#lateTimer = setTimeout(this.#late.resolve, SLOW_LOAD_MS, message.file)
         return
       case 'loaded':
         for (const worker of message.workers) this.#workers.set(worker.func, worker)
@@ -347,6 +355,7 @@ export class PoolChild {
     const off = () => {
       clearTimeout(timer)
       clearTimeout(slow)
+      clearTimeout(this.#lateTimer)
     }
     this.loaded.then(off, off)
   }

@@ -7,6 +7,9 @@
  * A child is worn after maxRequestPerChild jobs, past maxChildMemory, or at a reload. It goes on working until another
  * one is loaded and takes its place, so that replacing costs no throughput; a worker file that can't be loaded any
  * more leaves the old children at work. A child that can't be started is tried again, later and later.
+ *
+ * A worker that takes long to load at the start does not keep the others from working: another child loads those. When
+ * it is there after all, its child takes their place; else it is left out.
  */
 
 import type {Events} from '../../hooks/events.ts'
@@ -50,8 +53,8 @@ export interface Surroundings {
   onRoom: () => void
 }
 
-/** @returns false if nothing would be left to work */
-type LeaveOut = (funcs: readonly string[], error: WorkerError) => boolean
+/** Without an error it is only asked. @returns false if nothing would be left to work */
+type LeaveOut = (funcs: readonly string[], error?: WorkerError) => boolean
 
 export class Pool implements Executor {
   #settings!: PoolSettings
@@ -61,7 +64,10 @@ export class Pool implements Executor {
   readonly #onRoom: () => void
   readonly #leaveOut: LeaveOut
   readonly #children = new Set<PoolChild>()
-  /** There are handlers for. */
+  /** What there are handlers for. */
+  #all!: ToLoad
+  /** Those that don't get on at a file, which the others do without meanwhile. */
+  readonly #late = new Map<PoolChild, string>()
   #funcs!: readonly string[]
   /** What a new child loads. */
   #toLoad!: ToLoad
@@ -96,7 +102,7 @@ export class Pool implements Executor {
 
   /** What could be started as soon as a child that is starting is ready. */
   get soon(): readonly string[] {
-    const starting = [...this.#children].some(({state}) => state === 'starting')
+    const starting = [...this.#children].some(child => child.state === 'starting' && !this.#late.has(child))
     return starting && !this.#restart ? this.#funcs : []
   }
 
@@ -128,12 +134,22 @@ export class Pool implements Executor {
       .map(({state, process, job, since, jobsDone}) => ({state, pid: process.pid ?? 0, job, since, jobsDone}))
   }
 
+  /** Is it still being loaded, while others are worked? */
+  isLate(func: string): boolean {
+    return (
+      this.#late.size > 0 &&
+      !this.#funcs.includes(func) &&
+      this.#all.workers.some(worker => worker.func === func)
+    )
+  }
+
   /** Starts one child to see whether the workers load, then as many as there should be. */
   async ready(): Promise<void> {
     while (this.#funcs.length > 0) {
+      const child = this.#startChild()
       try {
-        await this.#startChild().loaded
-        break
+        await Promise.race([child.loaded, this.#isLeftBehind(child)])
+        if (child.wasLoaded) break
       } catch (error) {
         if (this.#isClosing || !this.#leavesOut(error as Error)) throw error
       }
@@ -182,12 +198,41 @@ export class Pool implements Executor {
     clearTimeout(timer)
   }
 
+  /** Resolves when a file keeps it so long that the others are worked without. */
+  async #isLeftBehind(child: PoolChild): Promise<void> {
+    const file = await child.late
+    const funcs = this.#all.workers.filter(worker => worker.file === file).map(({func}) => func)
+    if (!this.#settings.mayLeaveOut || funcs.length === 0 || !this.#leaveOut(funcs)) await child.loaded
+    else {
+      this.#late.set(child, file)
+      this.#choose()
+      child.loaded.catch((error: Error) => {
+        if (!this.#late.delete(child) || this.#isClosing) return
+        this.#choose()
+        if (!this.#leavesOut(error)) this.#backOff(error)
+        this.#balance()
+        this.#onRoom()
+      })
+    }
+  }
+
   #set(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
-    this.#funcs = handlers.map(({func}) => func)
     this.#settings = {...settings}
+    this.#late.clear()
     const {serializer, support, maxChildMemory} = settings
     const workers = handlers.map(({func, file, settings}) => ({func, file, settings}))
-    this.#toLoad = {workers, serializer, support, measure: maxChildMemory > 0}
+    this.#all = {workers, serializer, support, measure: maxChildMemory > 0}
+    this.#choose()
+  }
+
+  /** What new children load; those that lack any of it are to be replaced. */
+  #choose(): void {
+    const late = [...this.#late.values()]
+    const workers = this.#all.workers.filter(({file}) => !late.includes(file))
+    this.#toLoad = {...this.#all, workers}
+    this.#funcs = workers.map(({func}) => func)
+    for (const child of this.#children)
+      if (child.wasLoaded && this.#funcs.some(func => !child.workers.has(func))) child.worn ??= 'reload'
   }
 
   #idleChild(func: string): PoolChild | undefined {
@@ -204,7 +249,7 @@ export class Pool implements Executor {
         if (child.state === 'idle') child.end()
         continue
       }
-      if (child.state === 'ending') continue
+      if (child.state === 'ending' || this.#late.has(child)) continue
       if (child.state === 'starting') starting++
       else if (child.state === 'idle') idle++
       else busy++
@@ -255,14 +300,14 @@ export class Pool implements Executor {
   /** Children go on without what can't be loaded, unless one of them has it from before. */
   #leavesOut(error: Error): boolean {
     if (!this.#settings.mayLeaveOut || !(error instanceof LoadError)) return false
-    const {workers} = this.#toLoad
+    const {workers} = this.#all
     const funcs = workers.filter(({file}) => file === error.file).map(({func}) => func)
     const isWorked = [...this.#children].some(
       child => child.state !== 'ending' && funcs.some(func => child.workers.has(func)),
     )
     if (funcs.length === 0 || isWorked || !this.#leaveOut(funcs, error)) return false
-    this.#toLoad = {...this.#toLoad, workers: workers.filter(({file}) => file !== error.file)}
-    this.#funcs = this.#toLoad.workers.map(({func}) => func)
+    this.#all = {...this.#all, workers: workers.filter(({file}) => file !== error.file)}
+    this.#choose()
     return true
   }
 
@@ -292,6 +337,7 @@ export class Pool implements Executor {
       return
     }
     const {maxRequestPerChild, maxChildMemory} = this.#settings
+    if (this.#late.delete(child)) this.#choose()
     if (child.jobsDone === 0) {
       this.#maxRunning = limited([...child.workers.values()])
       const oldest = [...this.#children].find(({worn, isRetired}) => worn !== null && !isRetired)
