@@ -22,6 +22,10 @@ function retried(db: Database): number[] {
   return db.prepare('SELECT id FROM exception_log WHERE retried = 1 ORDER BY id').pluck().all() as number[]
 }
 
+const ENQUEUE_AGAIN =
+  'see `jobq list --failed`; enqueue the job again with `jobq enqueue` if it is wanted twice'
+const WHEN_GONE = 'retry it when that job has left the queue'
+
 describe('retry by id', () => {
   test('enqueues with the argument and the key it had, and marks the exception', async t => {
     const {jobq, db} = await prepared(t)
@@ -72,10 +76,10 @@ describe('retry by id', () => {
     const {stdout, stderr, code} = await jobq(['retry', '1', '2', '99', '3', '3'])
     assert.equal(stdout, '2\n')
     assert.deepEqual(stderr.split('\n'), [
-      'jobq: exception 1 was already retried',
-      'jobq: exception 2: refused: a job of Notify with uniqkey "k" is already waiting (job 1)',
-      'jobq: no exception 99',
-      'jobq: exception 3 was already retried',
+      `jobq: exception 1 was already retried (${ENQUEUE_AGAIN})`,
+      `jobq: exception 2: refused: a job of Notify with uniqkey "k" is already waiting (job 1) (${WHEN_GONE})`,
+      'jobq: no exception 99 (see `jobq list --failed`)',
+      `jobq: exception 3 was already retried (${ENQUEUE_AGAIN})`,
       '',
     ])
     assert.equal(code, 4)
@@ -107,8 +111,13 @@ describe('retry by id', () => {
       {exception_id: 1, id: 1, func: 'Notify', uniqkey: 'k', priority: 2, run_after: 0},
     )
     assert.deepEqual(refused, [
-      {exception_id: 2, code: 'ALREADY_RETRIED', message: 'exception 2 was already retried'},
-      {exception_id: 3, code: 'NOT_FOUND', message: 'no exception 3'},
+      {
+        exception_id: 2,
+        code: 'ALREADY_RETRIED',
+        message: 'exception 2 was already retried',
+        hint: ENQUEUE_AGAIN,
+      },
+      {exception_id: 3, code: 'NOT_FOUND', message: 'no exception 3', hint: 'see `jobq list --failed`'},
     ])
   })
 })
@@ -181,7 +190,10 @@ describe('retry --all', () => {
     seedException(db)
     const {stdout, stderr, code} = await jobq(['retry', '--dry-run', '1', '1', '2'])
     assert.equal(stdout, '1\tNotify\t\\N\n')
-    assert.equal(stderr, 'jobq: exception 1 was already retried\njobq: no exception 2\n')
+    assert.equal(
+      stderr,
+      `jobq: exception 1 was already retried (${ENQUEUE_AGAIN})\njobq: no exception 2 (see \`jobq list --failed\`)\n`,
+    )
     assert.equal(code, 4)
     assert.deepEqual(retried(db), [])
   })
@@ -208,7 +220,7 @@ describe('retry --all', () => {
     assert.equal(one.code, 3)
     assert.equal(
       one.stderr,
-      `jobq: exception ${again}: its job (1) waits for its next try; --again (again: true) adds one more\n`,
+      `jobq: exception ${again}: its job (1) waits for its next try; --again (again: true) adds one more (it will be tried again by itself)\n`,
     )
     const dry = await jobq(['retry', '--all', '--dry-run'])
     assert.deepEqual([dry.stdout, dry.code], ['2\tNotify\t\\N\n', 0])

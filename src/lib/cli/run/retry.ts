@@ -3,7 +3,7 @@ import {setImmediate as nextTurn} from 'node:timers/promises'
 import type {RetryOptions} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import type {RetryChoice, RetryOutcome} from '../../client/retry.ts'
-import {EXIT, type JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
+import {DuplicateJobError, EXIT, type JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type RowRef} from '../../jobs/job.ts'
 import {parseRef, parseWhole} from '../../jobs/names.ts'
 import {parseDelay, parsePast} from '../../jobs/time.ts'
@@ -94,15 +94,30 @@ function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
       }
     }),
     refused: outcomes.flatMap(({exception, refused}) =>
-      refused === null ? [] : {exception_id: idOf(exception), code: refused.code, message: refused.message},
+      refused === null
+        ? []
+        : {
+            exception_id: idOf(exception),
+            code: refused.code,
+            message: refused.message,
+            hint: hintOf(refused),
+          },
     ),
   }
 }
 
 /** The message, with the exception in it as the user knows it. */
-function complaint(exception: RowRef, {message}: JobqError): string {
+function complaint(exception: RowRef, refused: JobqError): string {
+  const {message} = refused
   const [plain, known] = [`exception ${exception.id}`, `exception ${idOf(exception)}`]
-  return message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`
+  const hint = hintOf(refused)
+  const told = message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`
+  return hint ? `${told} (${hint})` : told
+}
+
+/** What an enqueue is told of a key that is waiting is of no use here. */
+function hintOf(refused: JobqError): string {
+  return refused instanceof DuplicateJobError ? 'retry it when that job has left the queue' : refused.hint
 }
 
 /** 3 only if nothing was amiss but waiting keys. */
