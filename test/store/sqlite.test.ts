@@ -862,6 +862,18 @@ describe('columns that hold what they should not', () => {
     assert.equal(db.prepare('SELECT count(*) FROM job').pluck().get(), before)
     assert.equal(db.prepare('SELECT retried FROM exception_log WHERE id = 99').pluck().get(), 0)
   })
+
+  test('ids that have come to their end are no disk that is full', async t => {
+    const {path, store} = await filled(t)
+    const db = new Sqlite(path)
+    t.after(() => db.close())
+    db.exec(`UPDATE sqlite_sequence SET seq = ${2n ** 63n - 1n} WHERE name = 'job'`)
+    for (const enqueue of [() => store.enqueue(newJob()), () => store.enqueueMany([newJob(), newJob()])])
+      await assert.rejects(enqueue, {
+        code: 'DATABASE',
+        message: /^job: expected ids up to 9007199254740991, got 9223372036854775807/,
+      })
+  })
 })
 
 describe('durability', () => {

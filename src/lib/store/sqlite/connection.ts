@@ -11,7 +11,7 @@
 import {realpathSync, statSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {monotonic} from '../../jobs/clock.ts'
-import {JobqError} from '../../jobs/errors.ts'
+import {idTooLarge, JobqError} from '../../jobs/errors.ts'
 import {MAX_ID} from '../../jobs/job.ts'
 import {explain, isBusy, isFull} from './errors.ts'
 import type {Copies} from './file/copies.ts'
@@ -28,6 +28,8 @@ const MORE_PAUSE_MS = 0.25
 const MAX_PAUSE_MS = 25
 /** How long all attempts together may take before LOCKED is raised. */
 const LOCK_PATIENCE_MS = 30_000
+/** No row comes behind it. */
+const LAST_ID = 2n ** 63n - 1n
 /** In a burst of durable commits, how often those who watch are told. */
 const RING_PAUSE_MS = 5
 /** At every so many commits that do not wait for the disk it is looked how long the WAL is. */
@@ -379,7 +381,19 @@ export class SqliteLink {
     } catch (replaced) {
       return replaced
     }
-    return told
+    const table = isFull(error) ? this.#tableWithoutIds() : undefined
+    return table === undefined ? told : idTooLarge(table, String(LAST_ID))
+  }
+
+  /** Ids that have come to their end are, in SQLite's words, a disk that is full. */
+  #tableWithoutIds(): string | undefined {
+    try {
+      return this.db.prepare(`SELECT name FROM sqlite_sequence WHERE seq = ${LAST_ID}`).pluck().get() as
+        | string
+        | undefined
+    } catch {
+      return undefined // not even the tables are there
+    }
   }
 
   /** Before close(): the threads that work for it, if there are any, end. */
