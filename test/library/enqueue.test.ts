@@ -31,6 +31,9 @@ describe('one job', () => {
       ['Notify', 'k', 3, '{"to":"ada"}', 'delayed'],
     )
     assert.equal(found!.runAfter, job.runAfter)
+    assert.equal((await queue.find(job.id, 1))?.id, job.id)
+    await assert.rejects(queue.find(job.id, 2), /no database 2/)
+    await assert.rejects(queue.retry(1, {db: 2}), /no database 2/)
   })
 
   test('of a time is due then', async t => {

@@ -21,15 +21,7 @@ import type {InlineOptions, Working} from '../work/inline.ts'
 import type {Summary} from '../work/outcomes.ts'
 import {Enqueuer} from './enqueue.ts'
 import {Calls} from './in-flight.ts'
-import {
-  check,
-  type InitOptions,
-  type QueueOptions,
-  type RetryOptions,
-  refIn,
-  refOf,
-  rowOf,
-} from './options.ts'
+import {check, type InitOptions, type QueueOptions, type RetryOptions, rowOf} from './options.ts'
 import {QueueView} from './reads.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retry.ts'
 import type {Waiting, WaitOptions} from './wait.ts'
@@ -57,7 +49,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     support: Support,
     onTrouble: QueueOptions['onTrouble'],
   ) {
-    super(new Calls(store))
+    super(new Calls(store), settings.databases.length)
     this.settings = settings
     this.#support = support
     this.#onTrouble = onTrouble
@@ -264,7 +256,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   wait(job: number | RowRef, options: WaitOptions = {}): Promise<JobEnd> {
     return this.calls.make(async () => {
       check.wait(options)
-      const ref = refIn(refOf(job, 'wait'), this.settings.databases.length)
+      const ref = this.refOf(job, 'wait')
       const {Waiting} = await import('./wait.ts')
       this.#waiting ??= new Waiting(this.calls.store)
       return this.#waiting.end(ref, options)
@@ -279,7 +271,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   retry(exceptionId: number, options: RetryOptions & {db?: number | undefined} = {}): Promise<EnqueuedJob> {
     return this.calls.make(async store => {
       check.retry(options)
-      const {id, db} = refOf(
+      const {id, db} = this.refOf(
         options.db === undefined ? exceptionId : {id: exceptionId, db: options.db},
         'retry',
       )

@@ -10,26 +10,48 @@ import {
   type FuncCounts,
   type FuncTimes,
   type ListedJob,
+  type RowRef,
   type StatusRow,
 } from '../jobs/job.ts'
 import {type Stats, statsOf} from '../jobs/stats.ts'
 import type {Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
-import {ALL, check, type ExceptionOptions, type JobOptions, type PageOptions, page, refOf} from './options.ts'
+import {
+  ALL,
+  check,
+  type ExceptionOptions,
+  type JobOptions,
+  type PageOptions,
+  page,
+  refIn,
+  refOf,
+} from './options.ts'
 
 export abstract class QueueView<F = Functions> {
   /** @internal */
   protected readonly calls: Calls
+  /** How many databases it has. */
+  readonly #databases: number
 
   /** @internal */
-  constructor(calls: Calls) {
+  constructor(calls: Calls, databases: number) {
     this.calls = calls
+    this.#databases = databases
   }
 
-  /** The waiting job of that id, null if there is none. @param db which of several databases, the first being 1 */
+  /** @internal */
+  protected refOf(job: number | RowRef, what: string): RowRef {
+    return refIn(refOf(job, what), this.#databases)
+  }
+
+  /**
+   * The waiting job of that id, null if there is none.
+   * @param db which of several databases, the first being 1
+   * @throws NotFoundError if there is no such database
+   */
   find(id: number, db?: number): Promise<ListedJob | null> {
     return this.calls.make(store => {
-      const ref = refOf(db === undefined ? {id} : {id, db}, 'find')
+      const ref = this.refOf(db === undefined ? {id} : {id, db}, 'find')
       return store.find(ref.id, ref.db)
     })
   }
