@@ -274,3 +274,25 @@ async function withArg(home: Home, words: string[], bytes: Buffer, word = '--arg
     env: {LC_ALL: 'C'},
   })
 }
+
+test('too many open files: the limit is named, not the path', async t => {
+  const home = new Home(t)
+  home.write('arg', '{}')
+  home.write(
+    'fill.cjs',
+    `const fs = require('node:fs'), open = fs.openSync
+    fs.openSync = (path, ...rest) => {
+      if (path === 'arg') for (;;) try { open('/dev/null') } catch { break }
+      return open(path, ...rest)
+    }`,
+  )
+  const command = [
+    'sh',
+    '-c',
+    `ulimit -n 100; exec ${process.execPath} --require ./fill.cjs "$@"`,
+    'sh',
+    RUN_JS,
+  ]
+  const says = [`can't read "arg" (EMFILE: too many open files`, 'ulimit -n']
+  await assertRefused(home, [...ENQUEUE, '--arg-file', 'arg'], {exit: 1, code: 'NO_PROCESS', says}, {command})
+})

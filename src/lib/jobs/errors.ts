@@ -201,6 +201,14 @@ export class ProcessError extends JobqError {
   }
 }
 
+/** Of this process, or of all: descriptors; of the user: processes; memory. */
+const SHORT = /^(EMFILE|ENFILE|EAGAIN|ENOMEM|ENOBUFS)$/
+
+/** Is it that the system has no room for one more? */
+export function isShort(error: unknown): boolean {
+  return SHORT.test((error as NodeJS.ErrnoException | null)?.code ?? '')
+}
+
 /** What should be a transaction of the caller's is none, is elsewhere, or can't go on. */
 export class TransactionError extends UsageError {
   override readonly code: string = 'NO_TRANSACTION'

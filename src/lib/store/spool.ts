@@ -9,7 +9,7 @@ import {join} from 'node:path'
 import {setImmediate as breathe} from 'node:timers/promises'
 import {deserialize, serialize} from 'node:v8'
 import {monotonic} from '../jobs/clock.ts'
-import {StoreError} from '../jobs/errors.ts'
+import {isShort, type JobqError, ProcessError, StoreError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
 
 /** A stretch is what is handled at once: so many jobs, or so many bytes of arguments. */
@@ -95,7 +95,8 @@ async function openNameless(): Promise<FileHandle> {
   return file
 }
 
-function noRoom(cause: unknown): StoreError {
+function noRoom(cause: unknown): JobqError {
+  if (isShort(cause)) return new ProcessError(cause, "can't keep the jobs until all are read")
   const {code, message} = cause as NodeJS.ErrnoException
   const isFull = code === 'ENOSPC' || code === 'EDQUOT'
   return new StoreError(

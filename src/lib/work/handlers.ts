@@ -19,10 +19,9 @@ import {basename, dirname, extname, join, relative, resolve} from 'node:path'
 import {strangersWay} from '../config/own-files.ts'
 import type {FuncSettings} from '../config/schema.ts'
 import type {Settings} from '../config/settings.ts'
-import {ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
+import {isShort, ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
 import {parseWhole} from '../jobs/names.ts'
 import {parseDuration} from '../jobs/time.ts'
-import {isShort} from './executors/shortage.ts'
 
 export const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 

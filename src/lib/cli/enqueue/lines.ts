@@ -7,7 +7,8 @@ import {isUtf8} from 'node:buffer'
 import {closeSync, createReadStream, fstatSync, openSync, readSync, type Stats} from 'node:fs'
 import {Socket} from 'node:net'
 import type {Readable} from 'node:stream'
-import {ArgumentError, UsageError} from '../../jobs/errors.ts'
+import {ArgumentError} from '../../jobs/errors.ts'
+import {unreadable} from './whole-file.ts'
 
 /** Larger blocks are no faster, and make V8 keep a larger young generation: 204 MB at 1 MiB, 115 at 64 KiB. */
 const BLOCK = 1 << 16
@@ -48,11 +49,6 @@ export function openLines(file: string, limit: number): Lines {
 /** A file's stream reads a pipe on a thread, where nothing can take it back: jobq would end only with who writes there. */
 function streamOf(fd: number, stat: Stats): Readable {
   return stat.isFIFO() ? new Socket({fd, readable: true, writable: false}) : createReadStream('', {fd})
-}
-
-export function unreadable(file: string, cause: unknown): UsageError {
-  const name = file === '-' ? 'standard input' : JSON.stringify(file)
-  return new UsageError(`can't read ${name} (${(cause as Error).message})`, {cause, hint: 'check the path'})
 }
 
 function* linesNow<To>(

@@ -8,7 +8,7 @@ import {checkFunc, checkUniqkey, parseWhole} from '../../jobs/names.ts'
 import {storedFromInput} from '../../jobs/serializers/input.ts'
 import {noArg, SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
 import {parseDelay, parseTime} from '../../jobs/time.ts'
-import {readWhole} from './whole-file.ts'
+import {readWhole, unreadable} from './whole-file.ts'
 
 /** The words of `jobq enqueue`, as they were typed. */
 export interface EnqueueRequest {
@@ -93,7 +93,6 @@ async function readFile(file: string): Promise<Buffer> {
   try {
     bytes = await readWhole(file, MAX_ARG_BYTES)
   } catch (cause) {
-    const {unreadable} = await import('./lines.ts')
     throw unreadable(file, cause)
   }
   if (bytes) return bytes

@@ -3,6 +3,7 @@
  * plain system calls: Node's streams take 8 ms to load.
  */
 import {closeSync, openSync, readSync} from 'node:fs'
+import {isShort, type JobqError, ProcessError, UsageError} from '../../jobs/errors.ts'
 
 const BLOCK = 1 << 16
 const STDIN = 0
@@ -26,6 +27,13 @@ export async function readWhole(file: string, limit: number): Promise<Buffer | n
     if (fd !== STDIN) closeSync(fd)
   }
   return Buffer.concat(blocks)
+}
+
+/** What the system says of it, as an error. */
+export function unreadable(file: string, cause: unknown): JobqError {
+  const what = `can't read ${file === '-' ? 'standard input' : JSON.stringify(file)}`
+  if (isShort(cause)) return new ProcessError(cause, what)
+  return new UsageError(`${what} (${(cause as Error).message})`, {cause, hint: 'check the path'})
 }
 
 function* blocksOf(fd: number): Generator<Buffer> {

@@ -9,7 +9,7 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {closeSync, writeFileSync} from 'node:fs'
 import type {Socket} from 'node:net'
 import {tmpdir} from 'node:os'
-import {ProcessError} from '../../jobs/errors.ts'
+import {isShort, ProcessError} from '../../jobs/errors.ts'
 import {idOf, type JobRow} from '../../jobs/job.ts'
 import {openNameless} from '../../jobs/nameless-file.ts'
 import {isNoArg, type SerializerName} from '../../jobs/serializers/serializers.ts'
@@ -29,7 +29,7 @@ import {
 import {LineReader, Tail, whenRead} from './output.ts'
 import type {Surroundings} from './pool.ts'
 import {type Guardian, stopGroup} from './process-groups.ts'
-import {isShort, Shortage} from './shortage.ts'
+import {Shortage} from './shortage.ts'
 
 const ABORT_STATUS = 100
 /** A process's output may be held open by what it left behind in the background: it is waited for no longer. */

@@ -5,27 +5,17 @@
  */
 import {closeSync, openSync, readFileSync} from 'node:fs'
 import {monotonic} from '../../jobs/clock.ts'
-import {ProcessError} from '../../jobs/errors.ts'
+import {isShort, ProcessError} from '../../jobs/errors.ts'
 import type {JobLog} from '../log/log.ts'
 
-/** This process's own descriptors. */
+/** A job that meets with another shortage when it forks has failed: descriptors are this process's own. */
 const OWN = 'EMFILE'
-/** Of all: descriptors; of the user: processes; memory. A job that meets with it when it forks has failed. */
-const SHARED: readonly string[] = ['ENFILE', 'EAGAIN', 'ENOMEM', 'ENOBUFS']
 /** Until one more is tried: doubled each time that is in vain, up to the second; that at once where jobs may fail by it. */
 const PAUSE_MS = [500, 30_000] as const
 /** So long after the last one, the next is told as a new one. */
 const OVER_MS = 60_000
 /** Who only drains does not wait longer for a machine that has no room for a single process. */
 const PATIENCE_MS = 30_000
-
-export function isShort(error: unknown): boolean {
-  return codeOf(error) === OWN || SHARED.includes(codeOf(error))
-}
-
-function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException | null)?.code ?? ''
-}
 
 /** For a process's three pipes, both ends of each, and for one more by which libuv hears whether it has started. */
 const DESCRIPTORS = 8
@@ -94,7 +84,7 @@ export class Shortage {
   isReasonOf(error: Error, running: number): boolean {
     if (!isShort(error) && !(error instanceof ProcessError)) return false
     if (error === this.#error || running >= this.#most) return true
-    const isShared = SHARED.includes(codeOf(error)) && running > 0
+    const isShared = isShort(error) && (error as NodeJS.ErrnoException).code !== OWN && running > 0
     if (isShared) this.#pauseMs = PAUSE_MS[1]
     else if (running === this.#failedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, PAUSE_MS[1])
     this.#most = isShared ? Math.max(1, running >> 1) : running
