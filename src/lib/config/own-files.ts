@@ -6,6 +6,7 @@
  */
 import {lstatSync, readFileSync, readlinkSync, realpathSync, type Stats} from 'node:fs'
 import {dirname, resolve} from 'node:path'
+import {isShort, ProcessError} from '../jobs/errors.ts'
 
 const ROOT = 0
 const [STICKY, BY_GROUP, BY_OTHERS] = [0o1000, 0o020, 0o002]
@@ -23,6 +24,7 @@ interface Trusted {
  * @param path absolute
  * @param named a file that somebody has named on purpose: who can change that is no stranger either
  * @returns null if no one else can
+ * @throws ProcessError where no more files can be opened
  */
 export function strangersWay(path: string, named: string | null = null): string | null {
   if (!process.getuid) return null // this system has no such users
@@ -34,6 +36,7 @@ export function strangersWay(path: string, named: string | null = null): string 
     }
     return null
   } catch (error) {
+    if (isShort(error)) throw new ProcessError(error, `can't look at ${path}`)
     return `${path} can't be looked at (${(error as Error).message})`
   }
 }
