@@ -13,9 +13,7 @@ import pjson from './package.json' with {type: 'json'}
 const ENTRIES = [
   ...['index', 'testing', 'prometheus', 'opentelemetry'],
   ...['cli/main', 'work/executors/child'],
-  ...['bulk-thread', 'long-reads-thread', 'wal/checkpoint-thread', 'wal/long-wal-thread'].map(
-    name => `store/sqlite/${name}`,
-  ),
+  'store/sqlite/thread-main',
 ]
 /**
  * A chunk each, of these and all they import but what an earlier one has: what is loaded together. So one needs none that

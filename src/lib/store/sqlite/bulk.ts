@@ -2,23 +2,19 @@
  * Many jobs stored in one transaction, or none.
  *
  * What one stretch of the source holds is stored at once. More goes to a thread that has a connection of its own
- * (bulk-thread.ts): a big transaction's inserts, its commit and the checkpoint that follows (for 300,000 jobs
+ * (bulk-task.ts): a big transaction's inserts, its commit and the checkpoint that follows (for 300,000 jobs
  * 0.5 s after the last of them) keep no event loop waiting, and what this process does meanwhile is not in it. The
  * source is read here, for a few milliseconds at a time, while the thread inserts: on two cores that is faster, too.
  */
 import {setImmediate as breathe} from 'node:timers/promises'
-import {Worker} from 'node:worker_threads'
 import type {NewJob} from '../../jobs/job.ts'
-import {EXTENSION, LIBRARY} from '../../own-modules.ts'
 import {Spool, stretches} from '../spool.ts'
-import type {Answer, Order} from './bulk-thread.ts'
 import type {SqliteLink} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
-import {errorOf} from './thread-errors.ts'
+import {Thread} from './thread.ts'
 
-const THREAD = new URL(`store/sqlite/bulk-thread${EXTENSION}`, LIBRARY)
 /** Of the thread's memory, for what does not live long: as much again as V8 would take for itself makes it no faster. */
-const YOUNG = {maxYoungGenerationSizeMb: 8}
+const YOUNG_MB = 8
 /** How many stretches the thread may be behind: what is held in memory. */
 const MAX_BEHIND = 4
 
@@ -64,65 +60,37 @@ async function insertAll(
 /** The thread that holds the transaction. */
 class BulkThread {
   readonly #link: SqliteLink
-  readonly #worker: Worker
-  readonly #exited = Promise.withResolvers<void>()
-  #behind = 0
-  #committed: number | null = null
-  #failure: unknown
-  #answered = () => {}
+  readonly #thread: Thread
+  readonly #taking: Promise<unknown>[] = []
 
   constructor(link: SqliteLink) {
     this.#link = link
-    this.#worker = new Worker(THREAD, {workerData: link.address, execArgv: [], resourceLimits: YOUNG})
-    this.#worker.on('message', answer => this.#hears(answer))
-    this.#worker.once('error', error => {
-      this.#failure ??= error
-    })
-    this.#worker.once('exit', () => {
-      this.#failure ??= new Error('the thread that stores the jobs has ended')
-      this.#answered()
-      this.#exited.resolve()
-    })
+    this.#thread = new Thread({task: 'bulk', address: link.address}, YOUNG_MB)
   }
 
   /** Waits while the thread is too far behind. */
   async add(jobs: readonly NewJob[]): Promise<void> {
-    if (this.#failure) throw this.#failure // what is still in the source need not be read
-    this.#behind++
-    this.#tell(jobs.map(compact))
-    await this.#until(() => this.#behind <= MAX_BEHIND)
+    this.#taking.push(this.#thread.ask(jobs.map(compact)))
+    if (this.#taking.length > MAX_BEHIND) await this.#answered(this.#taking.shift()!)
   }
 
   async commit(): Promise<number> {
+    await this.#answered(Promise.all(this.#taking))
     this.#link.checkFile()
-    this.#tell('commit')
-    await this.#until(() => this.#committed !== null)
+    const count = await this.#answered(this.#thread.ask('commit'))
     this.#link.checkFile()
-    return this.#committed!
+    return count as number
   }
 
   /** Rolls back what is not committed. */
-  async end(): Promise<void> {
-    this.#tell('end')
-    await this.#exited.promise
+  end(): Promise<void> {
+    return this.#thread.end()
   }
 
-  #hears(answer: Answer): void {
-    if ('taken' in answer) this.#behind--
-    if ('committed' in answer) this.#committed = answer.committed
-    if ('failed' in answer) this.#failure ??= this.#link.explained(errorOf(answer.failed))
-    this.#answered()
-  }
-
-  #tell(order: Order): void {
-    this.#worker.postMessage(order)
-  }
-
-  async #until(isSo: () => boolean): Promise<void> {
-    while (!isSo()) {
-      if (this.#failure) throw this.#failure
-      await new Promise<void>(resolve => (this.#answered = resolve))
-    }
+  #answered(answer: Promise<unknown>): Promise<unknown> {
+    return answer.catch(error => {
+      throw this.#link.explained(error)
+    })
   }
 }
 

@@ -16,6 +16,7 @@ import {MAX_ID} from '../../jobs/job.ts'
 import {explain, isBusy, isFull} from './errors.ts'
 import type {Copies} from './file/copies.ts'
 import {type FilePlace, isAt, KnownFile, LONG_WAL, replacedError} from './file/known-file.ts'
+import type {LinkAddress} from './thread-protocol.ts'
 import type {Checkpoints} from './wal/checkpoints.ts'
 import type {LongWal} from './wal/long-wal.ts'
 
@@ -47,14 +48,6 @@ export interface LinkOptions {
   onTrouble?: ((message: string) => void) | undefined
   /** A thread's, beside the connection that looks after the file. Default false. */
   isHelper?: boolean
-}
-
-export interface LinkAddress extends Required<Pick<LinkOptions, 'patience'>> {
-  place: FilePlace
-  name: string
-  isDurable: boolean
-  /** Milliseconds that the link's clock is ahead of the host's. */
-  clockOffset: number
 }
 
 /** Raises what better-sqlite3 raises. */

@@ -1,19 +1,15 @@
 /**
  * Reads of a large database that may take long, such as counts or a search of a log: 50 to 300 ms where a million rows are
- * looked at. A thread with a connection of its own does them (long-reads-thread.ts), so that an application's
- * event loop goes on. It takes 25 ms to start, and ends when it has not been asked for a second.
+ * looked at. A thread with a connection of its own does them (thread.ts), so that an application's event loop
+ * goes on. It takes 25 ms to start, and ends when it has not been asked for a second.
  */
-import {Worker} from 'node:worker_threads'
-import {EXTENSION, LIBRARY} from '../../own-modules.ts'
 import type {JobPlace} from '../shared/listing.ts'
 import {STRETCH_ROWS} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage} from '../store.ts'
 import type {SqliteLink} from './connection.ts'
-import type {Answer} from './long-reads-thread.ts'
 import type {Read} from './reads.ts'
-import {errorOf} from './thread-errors.ts'
+import {Thread} from './thread.ts'
 
-const THREAD = new URL(`store/sqlite/long-reads-thread${EXTENSION}`, LIBRARY)
 /** All of them are looked at within a few milliseconds, whatever is asked. */
 const FEW_ROWS = 20_000
 /** A listing asks for its next stretch, a page for its next count. */
@@ -26,8 +22,9 @@ const MOST_ROWS = `SELECT ${['job', 'job_status', 'exception_log']
 
 export class LongReads {
   readonly #link: SqliteLink
-  #thread: ReadsThread | undefined
-  #ended: Promise<void> | undefined
+  #thread: Thread | undefined
+  #asked = 0
+  #leaving: NodeJS.Timeout | undefined
 
   constructor(link: SqliteLink) {
     this.#link = link
@@ -39,15 +36,26 @@ export class LongReads {
   }
 
   /** @throws what it throws, as it is */
-  do(read: Read): Promise<unknown> {
-    this.#thread ??= new ReadsThread(this.#link, () => void this.end())
-    return this.#thread.do(read)
+  async do(read: Read): Promise<unknown> {
+    clearTimeout(this.#leaving)
+    if (this.#thread?.isOver) this.#thread = undefined
+    this.#thread ??= new Thread({task: 'reads', address: this.#link.address})
+    this.#asked++
+    try {
+      return withBuffers(await this.#thread.ask(read))
+    } catch (error) {
+      throw this.#link.explained(error)
+    } finally {
+      this.#asked--
+      if (this.#asked === 0) this.#leaving = setTimeout(() => void this.end(), STAY_MS).unref()
+    }
   }
 
   async end(): Promise<void> {
-    this.#ended = this.#thread?.end() ?? this.#ended
+    clearTimeout(this.#leaving)
+    const thread = this.#thread
     this.#thread = undefined
-    await this.#ended
+    await thread?.end()
   }
 }
 
@@ -72,58 +80,4 @@ function withBuffers<Found>(found: Found): Found {
   for (const row of rows as {arg?: Uint8Array | null}[])
     if (row.arg) row.arg = Buffer.from(row.arg.buffer, row.arg.byteOffset, row.arg.byteLength)
   return found
-}
-
-interface Asked {
-  resolve: (found: unknown) => void
-  reject: (error: unknown) => void
-}
-
-class ReadsThread {
-  readonly #link: SqliteLink
-  readonly #worker: Worker
-  readonly #exited = Promise.withResolvers<void>()
-  /** In the order in which they are answered. */
-  readonly #asked: Asked[] = []
-  #leaving: NodeJS.Timeout | undefined
-
-  /** @param onIdle called when it has not been asked for a while, and when it has ended by itself */
-  constructor(link: SqliteLink, onIdle: () => void) {
-    this.#link = link
-    this.#worker = new Worker(THREAD, {workerData: link.address, execArgv: []})
-    let failure: unknown = new Error('the thread that reads has ended')
-    this.#worker.on('message', (answer: Answer) => {
-      const asked = this.#asked.shift()!
-      if ('found' in answer) asked.resolve(withBuffers(answer.found))
-      else asked.reject(this.#link.explained(errorOf(answer.failed)))
-      if (this.#asked.length > 0) return
-      this.#worker.unref() // nobody waits for it
-      this.#leaving = setTimeout(onIdle, STAY_MS).unref()
-    })
-    this.#worker.once('error', error => {
-      failure = error
-    })
-    this.#worker.once('exit', () => {
-      onIdle()
-      for (const {reject} of this.#asked) reject(failure)
-      this.#exited.resolve()
-    })
-  }
-
-  do(read: Read): Promise<unknown> {
-    clearTimeout(this.#leaving)
-    this.#worker.ref()
-    return new Promise((resolve, reject) => {
-      this.#asked.push({resolve, reject})
-      this.#worker.postMessage(read)
-    })
-  }
-
-  /** After all that was asked. */
-  end(): Promise<void> {
-    clearTimeout(this.#leaving)
-    this.#worker.ref()
-    this.#worker.postMessage('end')
-    return this.#exited.promise
-  }
 }

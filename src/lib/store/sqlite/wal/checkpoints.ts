@@ -9,13 +9,11 @@
  * Where commits are few there is no thread: its memory makes each process that is started from here dearer (measured: 0.1
  * of 1.65 ms, which is more than the checkpoints take from jobs that are so long).
  */
-import {Worker} from 'node:worker_threads'
 import type {Database, Statement} from 'better-sqlite3'
 import {monotonic} from '../../../jobs/clock.ts'
-import {EXTENSION, LIBRARY} from '../../../own-modules.ts'
 import type {FilePlace} from '../file/known-file.ts'
+import {Thread} from '../thread.ts'
 
-const THREAD = new URL(`store/sqlite/wal/checkpoint-thread${EXTENSION}`, LIBRARY)
 /** In pages: what is worth a checkpoint; SQLite's own bound; and where this connection would do it by itself all the same. */
 const SOME = 750
 const LONG = 1000
@@ -31,7 +29,7 @@ export class Checkpoints {
   readonly #db: Database
   readonly #place: FilePlace
   readonly #length: Statement<unknown[]>
-  #thread: Worker | undefined
+  #thread: Thread | undefined
   #ended: Promise<void> = Promise.resolve()
   #isAtWork = false
   #isOff = false
@@ -73,8 +71,11 @@ export class Checkpoints {
   #tell(): void {
     clearTimeout(this.#leaving)
     this.#isAtWork = true
-    this.#thread ??= this.#start()
-    this.#thread.postMessage('checkpoint')
+    this.#thread ??= new Thread({task: 'checkpoint', place: this.#place})
+    this.#thread.ask('checkpoint').then(
+      () => this.#isDone(),
+      () => this.#giveUp(),
+    )
   }
 
   #isDone(): void {
@@ -91,37 +92,21 @@ export class Checkpoints {
     this.pause = new Promise(resolve => {
       this.#resume = resolve
     })
-    this.#thread!.ref() // someone waits for it
     this.#tell()
   }
 
   #goOn(): void {
     this.pause = null
     this.#resume()
-    this.#thread?.unref()
-  }
-
-  #start(): Worker {
-    const thread = new Worker(THREAD, {workerData: this.#place, execArgv: []})
-    thread.unref()
-    thread.on('message', () => this.#isDone())
-    thread.once('error', () => this.#giveUp())
-    this.#ended = new Promise(resolve => {
-      thread.once('exit', () => {
-        resolve()
-        if (this.#thread && this.#thread !== thread) return // the next one is there already
-        this.#thread = undefined
-        this.#isAtWork = false
-        this.#goOn()
-      })
-    })
-    return thread
   }
 
   /** A checkpoint that fails is SQLite's again, at the next commit; who reads or writes is told why. */
   #giveUp(): void {
     this.#isOff = true
+    this.#isAtWork = false
+    this.#goOn()
     this.#trust(false)
+    this.#leave()
   }
 
   /** Is there a thread that has done it? Until then this connection's commits do it as ever. */
@@ -147,7 +132,6 @@ export class Checkpoints {
     this.#thread = undefined
     if (!thread) return
     if (this.#isTrusted) this.#trust(false)
-    thread.ref()
-    thread.postMessage('end')
+    this.#ended = thread.end()
   }
 }

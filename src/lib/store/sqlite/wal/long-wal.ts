@@ -3,65 +3,72 @@
  * and nobody reads from it: one who reads for long lets it grow, and it stays as long as it was. Whoever begins it anew cuts
  * it (journal_size_limit); but where nothing is written any more, nobody does.
  *
- * So a thread with a connection of its own (sqlite-long-wal-thread.ts) moves what there is, again and again, and cuts it
- * as soon as it can. It is there only while the -wal is long.
+ * So a thread with a connection of its own moves what there is, again and again, and cuts it as soon as it can. It is
+ * there only while the -wal is long.
  */
 import {statSync, truncateSync} from 'node:fs'
-import {Worker} from 'node:worker_threads'
 import type {Database} from 'better-sqlite3'
-import {EXTENSION, LIBRARY} from '../../../own-modules.ts'
 import type {FilePlace, KnownFile} from '../file/known-file.ts'
+import {Thread} from '../thread.ts'
+import type {Shortened} from '../thread-protocol.ts'
 
-const THREAD = new URL(`store/sqlite/wal/long-wal-thread${EXTENSION}`, LIBRARY)
 /** As a rule the next commit has cut it by then. */
 const WAIT_MS = 1000
 /** How long a transaction that has just failed waits for those of others, to leave nothing behind. */
 const CUT_PATIENCE_MS = 200
 
-/** The thread tries in vain: someone reads. */
-export type Held = 'held'
+const PAUSE_MS = 500
+/** So many tries that move nothing, and so many pages that wait: who reads for less does not count. */
+const TRIES = 4
+const MANY_PAGES = 1000
 
 export class LongWal {
   readonly #file: KnownFile
   readonly #onTrouble: (message: string) => void
-  readonly #onEnd: () => void
   readonly #timer: NodeJS.Timeout
-  #thread: Worker | undefined
-  #ended: Promise<void> = Promise.resolve()
+  #isEnding = false
+  #goOn = () => {}
+  #work: Promise<void> = Promise.resolve()
 
   /** @param onEnd called when it is short */
   constructor(file: KnownFile, onTrouble: (message: string) => void, onEnd: () => void) {
     this.#file = file
     this.#onTrouble = onTrouble
-    this.#onEnd = onEnd
-    this.#timer = setTimeout(() => this.#start(), WAIT_MS).unref()
+    const start = () => {
+      this.#work = this.#shorten().then(onEnd, () => {}) // it may not be written, say: it stays as it is
+    }
+    this.#timer = setTimeout(start, WAIT_MS).unref()
   }
 
   async end(): Promise<void> {
     clearTimeout(this.#timer)
-    this.#thread?.ref()
-    this.#thread?.postMessage('end')
-    await this.#ended
+    this.#isEnding = true
+    this.#goOn()
+    await this.#work
   }
 
-  #start(): void {
-    if (!this.#file.isWalLong()) {
-      this.#onEnd()
-      return
+  async #shorten(): Promise<void> {
+    if (!this.#file.isWalLong()) return
+    const thread = new Thread({task: 'shorten', place: this.#file.place})
+    try {
+      for (let [inVain, movedBefore] = [0, -1]; !this.#isEnding; ) {
+        const {isShort, pages, moved} = (await thread.ask('shorten')) as Shortened
+        if (isShort) return
+        inVain = moved === movedBefore && pages - moved > MANY_PAGES ? inVain + 1 : 0
+        movedBefore = moved
+        if (inVain === TRIES) this.#tell()
+        await this.#pause()
+      }
+    } finally {
+      await thread.end()
     }
-    const thread = new Worker(THREAD, {workerData: this.#file.place, execArgv: []})
-    this.#thread = thread
-    thread.unref()
-    thread.once('message', (_: Held) => this.#tell())
-    let hasFailed = false
-    thread.once('error', () => {
-      hasFailed = true // it may not be written, say: it stays as it is
-    })
-    this.#ended = new Promise(resolve => {
-      thread.once('exit', () => {
-        resolve()
-        if (!hasFailed) this.#onEnd()
-      })
+  }
+
+  #pause(): Promise<void> {
+    if (this.#isEnding) return Promise.resolve()
+    return new Promise(resolve => {
+      this.#goOn = resolve
+      setTimeout(resolve, PAUSE_MS).unref()
     })
   }
 

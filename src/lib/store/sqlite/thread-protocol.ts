@@ -1,5 +1,37 @@
-/** Errors on their way out of a thread: an error's class does not pass between threads. */
+/** What passes between a thread and who has started it. An error's class does not: it goes as what it is made of. */
 import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from '../../jobs/errors.ts'
+import type {FilePlace} from './file/known-file.ts'
+
+/** What makes a connection like another one. */
+export interface LinkAddress {
+  place: FilePlace
+  name: string
+  isDurable: boolean
+  /** Milliseconds that a lock is waited for. */
+  patience: number
+  /** Milliseconds that the link's clock is ahead of the host's. */
+  clockOffset: number
+}
+
+export type ThreadData =
+  | {task: 'bulk' | 'reads'; address: LinkAddress}
+  | {task: 'checkpoint' | 'shorten'; place: FilePlace}
+
+/** To one order. */
+export type Answer = {done: unknown} | {failed: Failure}
+
+/** Of the -wal: how many pages it has, and how many of them are in the database. */
+export interface Shortened {
+  isShort: boolean
+  pages: number
+  moved: number
+}
+
+/** What is done in a thread, from its first order to its end. */
+export interface Task {
+  obey(order: unknown): unknown
+  end(): void | Promise<void>
+}
 
 /** An error without its class. */
 export type Failure =
