@@ -1,7 +1,6 @@
 /** What a turn reads on MySQL, counted by the server, with a million rows that are not its own or not due. */
 import assert from 'node:assert/strict'
 import {after, describe, test} from 'node:test'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
 import {answerOf, callOf, isAnswered} from '../../src/lib/store/mysql/call.ts'
 import type {Link} from '../../src/lib/store/mysql/connection.ts'
@@ -11,6 +10,7 @@ import {look} from '../../src/lib/store/mysql/turn.ts'
 import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {newJob} from '../support/store.ts'
 
 const MILLION = 1_000_000
 /** More than a look and a take ever read of one function with two lanes, less than a hundredth of a lane. */
@@ -90,8 +90,4 @@ async function counted(link: Link, work: () => Promise<unknown>): Promise<number
 async function handlerReads(link: Link): Promise<number> {
   const {rows} = await link.run(`SHOW SESSION STATUS LIKE 'Handler_read%'`)
   return rows.reduce((sum, row) => sum + Number(row.Value), 0)
-}
-
-function newJob(func: string, more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
 }

@@ -1,22 +1,18 @@
 /** The store on MySQL when connections break, locks collide, and processes race. */
 import assert from 'node:assert/strict'
-import {type ChildProcess, fork} from 'node:child_process'
-import {once} from 'node:events'
 import {after, describe, type TestContext, test} from 'node:test'
-import {fileURLToPath} from 'node:url'
 import {createConnection} from 'mysql2/promise'
 import {ArgumentError, DuplicateJobError, StoreError} from '../../src/lib/jobs/errors.ts'
-import type {JobRow, NewJob} from '../../src/lib/jobs/job.ts'
+import type {JobRow} from '../../src/lib/jobs/job.ts'
 import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
 import {explain} from '../../src/lib/store/mysql/errors.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {isStoreError, newJob, startProcess, tell, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
-import type {Order} from './process.ts'
 
-const CHILD = fileURLToPath(new URL('./process.ts', import.meta.url))
 const server = await mysqlServer()
 
 if ('missing' in server) test('MySQL when things go wrong', {skip: server.missing})
@@ -416,14 +412,6 @@ function proxied(db: MysqlDatabase, {port}: CuttingProxy): string {
   return Object.assign(new URL(db.url), {hostname: '127.0.0.1', port: String(port)}).href
 }
 
-function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function want(limit = 1, ...funcs: string[]) {
-  return {funcs: funcs.length > 0 ? funcs : ['Work'], limit, lease: 60}
-}
-
 async function open(t: TestContext, db: MysqlDatabase, options: MysqlOptions = {}): Promise<MysqlStore> {
   const store = db.store(options)
   t.after(() => store.close())
@@ -436,29 +424,4 @@ async function killConnections(db: MysqlDatabase): Promise<number> {
   const connections = await db.query(sql, db.name)
   for (const {id} of connections) await db.query(`KILL CONNECTION ${id}`).catch(() => {})
   return connections.length
-}
-
-function isStoreError(code: StoreError['code']) {
-  return (error: unknown) => {
-    assert.ok(error instanceof StoreError, String(error))
-    assert.equal(error.code, code)
-    return true
-  }
-}
-
-async function startProcess(t: TestContext, address: string): Promise<ChildProcess> {
-  const child = fork(CHILD, [address], {execArgv: []})
-  t.after(() => child.kill('SIGKILL'))
-  assert.deepEqual(await once(child, 'message'), ['ready', undefined])
-  return child
-}
-
-/** Tells a process what to do. @returns its answer */
-async function tell(child: ChildProcess, order: Order): Promise<number[]> {
-  child.send(order)
-  const [answer] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(end => assert.fail(`the process ended (${end})`)),
-  ])) as [number[]]
-  return answer
 }

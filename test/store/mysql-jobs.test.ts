@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
 import {ArgumentError, DuplicateJobError, type StoreError} from '../../src/lib/jobs/errors.ts'
-import type {EnqueuedJob, JobRow, NewJob, Outcome} from '../../src/lib/jobs/job.ts'
+import type {EnqueuedJob, JobRow, Outcome} from '../../src/lib/jobs/job.ts'
 import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 const server = await mysqlServer()
@@ -395,12 +396,4 @@ else {
     t.after(() => store.close())
     return {db, store, proxy}
   }
-}
-
-function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function want(limit = 1) {
-  return {funcs: ['Work'], limit, lease: 60}
 }

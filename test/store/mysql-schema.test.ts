@@ -3,10 +3,11 @@ import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
 import {preparationText} from '../../src/lib/cli/run/init.ts'
 import {ArgumentError, DuplicateJobError, StoreError} from '../../src/lib/jobs/errors.ts'
-import {ALL_FUNCS, type NewJob, type Outcome} from '../../src/lib/jobs/job.ts'
+import {ALL_FUNCS, type Outcome} from '../../src/lib/jobs/job.ts'
 import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 /** As Qudo 0.0214 makes them: no character set, so the database's own. */
@@ -477,14 +478,6 @@ else {
 
 const PAGE = {limit: 100, offset: 0}
 const SPAN = {start: 1_700_000_000, end: 1_700_000_042}
-
-function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function want(limit = 1) {
-  return {funcs: ['Work'], limit, lease: 60}
-}
 
 function hex(text: string): string {
   return Buffer.from(text).toString('hex').toUpperCase()

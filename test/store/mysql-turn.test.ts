@@ -1,11 +1,12 @@
 /** Turns on MySQL: that nobody waits for the server's disk, and what becomes of those whose COMMIT was lost. */
 import assert from 'node:assert/strict'
 import {after, describe, type TestContext, test} from 'node:test'
-import type {JobRow, NewJob, Outcome, Settlement} from '../../src/lib/jobs/job.ts'
+import type {JobRow, Outcome, Settlement} from '../../src/lib/jobs/job.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 const server = await mysqlServer()
@@ -193,14 +194,6 @@ else {
     t.after(() => store.close())
     return store
   }
-}
-
-function newJob(more: Partial<NewJob> = {}): NewJob {
-  return {func: 'Work', arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
-}
-
-function want(limit = 1) {
-  return {funcs: ['Work'], limit, lease: 60}
 }
 
 async function leasesOf(db: MysqlDatabase): Promise<number> {

@@ -4,10 +4,10 @@ import {after, describe, type TestContext, test} from 'node:test'
 import * as callbacks from 'mysql2'
 import * as promises from 'mysql2/promise'
 import {ArgumentError, DuplicateJobError, StoreError, TransactionError} from '../../src/lib/jobs/errors.ts'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
 import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {newJob} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
 const server = await mysqlServer()
@@ -268,10 +268,6 @@ else {
     if (charset !== '') await db.query(`ALTER TABLE job CONVERT TO ${charset}`)
     return {db, store}
   }
-}
-
-function newJob(func = 'Work', more: Partial<NewJob> = {}): NewJob {
-  return {func, arg: null, uniqkey: null, priority: 0, due: {in: 0}, ...more}
 }
 
 function isTransactionError(message: RegExp, hint = /./) {
