@@ -34,6 +34,7 @@ import {
   type Statement,
   type Value,
 } from './connections.ts'
+import {Enqueuer} from './enqueue.ts'
 import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
 import {partsOf, postgresSql, type Query} from './listing-sql.ts'
@@ -41,7 +42,6 @@ import {missingIn, prepare} from './prepare.ts'
 import type {SchemaStep} from './schema.ts'
 import {leaseValues, RENEW} from './settle.ts'
 import {Sweeper} from './side-tables.ts'
-import {Together} from './together.ts'
 import {PostgresTurn} from './turn.ts'
 import {Listener} from './watch.ts'
 
@@ -105,14 +105,14 @@ export class PostgresStore implements Store {
   readonly #listener: Listener
   readonly #watches = new Set<Watch>()
   readonly #sweeper = new Sweeper()
-  readonly #together: Together
+  readonly #together: Enqueuer
   readonly #turns: PostgresTurn
   #within: Within | undefined
 
   constructor(link: Link, listener: Listener) {
     this.#link = link
     this.#listener = listener
-    this.#together = new Together(link, this.#sweeper)
+    this.#together = new Enqueuer(link, this.#sweeper)
     this.#turns = new PostgresTurn(link, this.#sweeper)
   }
 

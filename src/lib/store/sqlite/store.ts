@@ -1,5 +1,5 @@
 /**
- * The job store on SQLite: one connection (sqlite-link.ts), and each method one transaction on it.
+ * The job store on SQLite: one connection (connection.ts), and each method one transaction on it.
  *
  * A process that enqueues one job is short, and each further module costs it about 0.4 ms: what it does not need (how
  * jobs are taken, settled, listed and watched, how a schema is made) is loaded at its first use.

@@ -27,7 +27,7 @@ interface Lane {
   underWay: number
 }
 
-export class Together {
+export class Enqueuer {
   readonly #link: Link
   readonly #sweeper: Sweeper
   readonly #send: Send
