@@ -32,7 +32,7 @@ export interface Answer {
   buried: {id: number; priority: number; exceptionId: number}[]
   /** Of a mere look. */
   head: {priority: number; runAfter: number} | null
-  /** Of a mere look: as before, if nothing has changed that matters. */
+  /** Of a mere look: the lanes down to the first that is due. */
   lanes: string
 }
 
@@ -107,7 +107,7 @@ export function answerOf(funcs: Funcs, {ends = []}: Pick<Call, 'ends'>, {rows}: 
       (first.best ?? null) === null
         ? null
         : {priority: Number(first.priority), runAfter: Number(first.run_after)},
-    lanes: `${first.lanes ?? ''} ${leaseEnd}`,
+    lanes: String(first.lanes),
   }
 }
 

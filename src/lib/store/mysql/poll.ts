@@ -108,9 +108,7 @@ export class Poll {
       funcs = rows.map(({name}) => textOf(name))
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
-    const [newest] = await link.batch(['SELECT MAX(id) AS id FROM job', 'DO 0'])
-    const {lanes} = await look(link, this.#known, want)
-    return JSON.stringify([newest!.rows, this.#known.paused, lanes])
+    return (await look(link, this.#known, want)).signature
   }
 
   #sleep(): void {

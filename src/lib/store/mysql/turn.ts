@@ -200,18 +200,19 @@ export class Turns {
   }
 }
 
-/** What a turn would find, without taking it. */
+/** What a turn would find, without taking it; and a text that is as before if nothing has changed that matters. */
 export async function look(
   link: Link,
   funcs: Funcs,
   want: Want,
   leaseClock = new LeaseClock(),
-): Promise<Answer> {
+): Promise<Answer & {signature: string}> {
   for (let calls = 1; ; calls++) {
     const call = callOf(funcs, {want, isLook: true, latest: leaseClock.latest})
-    const [, reply] = await link.batch(['DO 0', call])
+    const [newest, reply] = await link.batch(['SELECT MAX(id) AS id FROM job', call])
     const answer = answerOf(funcs, {}, reply!)
-    if (answer.why !== 'stale' || calls === MOST_CALLS) return answer
+    const signature = JSON.stringify([newest!.rows, funcs.paused, answer.lanes, answer.leaseEnd])
+    if (answer.why !== 'stale' || calls === MOST_CALLS) return {...answer, signature}
     await funcs.learn(link, want)
   }
 }
