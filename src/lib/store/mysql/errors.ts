@@ -132,7 +132,7 @@ export function explain(name: string, error: unknown): unknown {
     return failed(
       'DATABASE',
       `${name}: ${message}`,
-      'who works needs EXECUTE on the procedures that `jobq init` makes: GRANT EXECUTE ON the database to this user',
+      'grant it, for who works calls what `jobq init` makes: GRANT EXECUTE ON DATABASE.* TO USER',
     )
   if (NOT_GRANTED.has(errno))
     return failed(
