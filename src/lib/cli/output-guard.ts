@@ -1,8 +1,6 @@
 /**
- * Output that can't be written. A closed pipe (`jobq list | head -1`) is no error: who reads no more wants no more.
- * A full disk is: one line on stderr, exit 1, and a word about what was done all the same.
- *
- * What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3.
+ * A command's output, and what becomes of it where it can't be written: a closed pipe (`jobq list | head -1`) ends the
+ * command quietly, a full disk is an error.
  */
 import {writeSync} from 'node:fs'
 import {EXIT} from '../jobs/errors.ts'
@@ -52,6 +50,7 @@ function guard(name: 'stdout' | 'stderr', onError: (error: NodeJS.ErrnoException
   Object.defineProperty(process, name, {get: made})
 }
 
+/** What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3. */
 function write(fd: typeof STDOUT | typeof STDERR, text: string): void {
   let rest: Uint8Array = Buffer.from(text)
   try {
@@ -68,6 +67,10 @@ function writeLater(fd: number, rest: Uint8Array): void {
   stream.write(rest)
 }
 
+/**
+ * A closed pipe is no error: who reads no more wants no more. A full disk is: one line on stderr, exit 1, and a word
+ * about what was done all the same.
+ */
 function giveUp(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
   complain(`jobq: can't write to standard output (${error.message})${done && `; ${done}`}`)

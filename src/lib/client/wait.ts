@@ -1,9 +1,4 @@
-/**
- * Waiting for jobs to end. However many are waited for, they share one watch on the store and one look at it.
- *
- * 1. The watch begins, so that nothing is missed from here on. 2. The store is told to keep how these jobs end. 3. It is
- * asked at once, for those that ended before, and again whenever it rings.
- */
+/** Waiting for jobs to end. However many jobs are waited for, they share one watch on the store and one look at it. */
 import {monotonic} from '../jobs/clock.ts'
 import {ClosedError, NotFoundError, WaitTimeoutError} from '../jobs/errors.ts'
 import {idOf, type JobEnd, type RowRef} from '../jobs/job.ts'
@@ -85,7 +80,11 @@ export class Waiting {
     return job
   }
 
-  /** All that are asked for in one breath are tracked in one transaction. */
+  /**
+   * The watch begins first, so that nothing is missed from here on. Then the store is told to keep how these jobs end,
+   * and is asked at once, for those that ended before, and again whenever it rings. All that are asked for in one
+   * breath are tracked in one transaction.
+   */
   async #begin(): Promise<void> {
     const jobs = this.#untracked
     this.#untracked = []

@@ -1,8 +1,6 @@
 /**
- * Whose is a file? What jobq runs or believes without having been told of it (a configuration that it has found, say)
- * must be this user's or root's, and so must be every folder and link on the way there: whoever can write to one of them
- * can put something else in the place of what is below. A sticky folder, such as /tmp, may be everybody's: there each
- * can move only what is his own.
+ * Whose is a file? What jobq runs or believes without having been told of it, such as a configuration that it has
+ * found, must be this user's or root's, and so must be every folder and link on the way there.
  */
 import {lstatSync, readFileSync, readlinkSync, realpathSync, type Stats} from 'node:fs'
 import {dirname, resolve} from 'node:path'
@@ -55,7 +53,10 @@ function trustedBy(named: string | null): Trusted {
   return trusted
 }
 
-/** Every folder from the root on, what the links among them lead to, and the path itself, of which it is said. */
+/**
+ * Every folder from the root on, what the links among them lead to, and the path itself, of which it is said. Whoever
+ * can write to one of them can put something else in the place of what is below.
+ */
 function* stepsTo(path: string): Generator<[step: string, stats: Stats, isEnd: boolean]> {
   const ends = [path, realpathSync(path)]
   for (const step of new Set(walk(path))) yield [step, lstatSync(step), ends.includes(step)]
@@ -83,6 +84,7 @@ function strangersPart(step: string, stats: Stats, isEnd: boolean, trusted: Trus
   return null
 }
 
+/** A sticky folder, such as /tmp, may be everybody's: there each can move only what is his own. */
 function mayBeWritten(stats: Stats, isEnd: boolean, by: number): boolean {
   if (stats.isSymbolicLink() || (!isEnd && (stats.mode & STICKY) !== 0)) return false
   return (stats.mode & by) !== 0

@@ -1,8 +1,6 @@
 /**
- * Where every setting comes from: flags, then the environment, then jobq.config.*, then the default. Validated here,
- * once; what is misspelt is named with the place where it stands.
- *
- * Without a configuration file this costs a few stat calls: `jobq enqueue` goes through here.
+ * Where every setting comes from: flags, then the environment, then jobq.config.*, then the default. They are validated
+ * here, once; what is misspelt is named with the place where it stands.
  */
 import {existsSync, readFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
@@ -44,7 +42,10 @@ export function defineConfig(config: JobqConfigInput): JobqConfigInput {
   return config
 }
 
-/** @throws ConfigError, UsageError */
+/**
+ * Without a configuration file this costs a few stat calls: `jobq enqueue` goes through here.
+ * @throws ConfigError, UsageError
+ */
 export async function resolveSettings(given: Given): Promise<Settings> {
   return load(given.db, configFile(given.config))
 }

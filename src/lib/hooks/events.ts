@@ -1,9 +1,6 @@
 /**
- * What happens to jobs, told as it happens: to listeners of a queue, and on diagnostics channels (`jobq:enqueue` …) to
- * whoever watches the process without having the queue.
- *
- * An event is told where it happened: `enqueue` in the process that enqueues, all others in the one that dispatches
- * (`jobq work`, or an application's `queue.work()`). It is made only if someone listens.
+ * What happens to jobs, told as it happens: to the listeners of a queue, and on diagnostics channels (`jobq:enqueue` …)
+ * to whoever watches the process without having the queue.
  */
 import {type Channel, channel} from 'node:diagnostics_channel'
 import {EventEmitter} from 'node:events'
@@ -16,7 +13,10 @@ export interface JobSubject extends RowRef {
   priority: number
 }
 
-/** Each event's name, and what its listeners get. */
+/**
+ * Each event's name, and what its listeners get. An event is told where it happens: an enqueue in the process that
+ * enqueues, what becomes of the job in the one that dispatches (`jobq work`, or an application's `queue.work()`).
+ */
 export interface JobqEvents {
   /** A job was stored, and is durable; within a caller's transaction: is stored if that commits. */
   enqueue: JobSubject & {runAfter: number}

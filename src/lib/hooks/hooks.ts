@@ -1,12 +1,6 @@
 /**
- * Hooks: an application's own code at Qudo's six points of a job's way.
- *
- *   preEnqueue(call), serialize(call), then it is stored, postEnqueue(job)            in the process that enqueues
- *   deserialize(job), preWork(job), work, its end is reported, postWork(job)          where the worker runs
- *
- * At each point one hook is called after the other, in the order in which they were registered. A hook may be
- * asynchronous; the next one waits for it. One that throws, or takes longer than the timeout, stops what it stands at:
- * docs/hooks.md says for each point what that means.
+ * Hooks: an application's own code, called at Qudo's six points of a job's way. docs/hooks.md tells what each may
+ * change, and what it means if it fails.
  */
 import {closest} from '../jobs/closest.ts'
 import {ClosedError, HookError, UsageError} from '../jobs/errors.ts'
@@ -16,6 +10,10 @@ import {MAX_TIMER_MS} from '../jobs/time.ts'
 import {inspected, isThenable, kindOf} from '../jobs/value.ts'
 import type {Job} from '../jobs/worker.ts'
 
+/**
+ * In their order. The first three are called in the process that enqueues, which stores the job before postEnqueue; the
+ * others where the worker runs, which reports the job's end before postWork.
+ */
 export const HOOK_POINTS = [
   'preEnqueue',
   'serialize',
@@ -131,7 +129,11 @@ export class Hooks {
     return this.#at.has(point)
   }
 
-  /** Calls the hooks of a point, one after the other. @throws HookError, ClosedError */
+  /**
+   * Calls the hooks of a point, one after the other, in the order in which they were registered. One that throws, or
+   * takes longer than the timeout, stops what it stands at.
+   * @throws HookError, ClosedError
+   */
   async run<Point extends HookPoint>(point: Point, ...subject: SubjectOf<Point>): Promise<void> {
     for (const hook of this.#at.get(point) ?? []) {
       const result = call(hook, point, subject)

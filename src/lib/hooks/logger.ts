@@ -1,10 +1,6 @@
 /**
- * A logger for workers, as a plugin: `job.plugin('logger').info('sent', {to})` writes one line with the time, the job's id
- * and its function. An application that has a logger of its own makes a plugin of that instead: an object with a
- * `forJob(job)` that returns its logger with the job's id.
- *
- * Lines go to standard error. In a process of `jobq work` that is read line by line and logged under the job's id and
- * function, so that lines of text leave these out there.
+ * A logger for workers, as a plugin: `job.plugin('logger').info('sent', {to})` writes one line with the time, the job's
+ * id and its function.
  */
 import {inspect} from 'node:util'
 import {UsageError} from '../jobs/errors.ts'
@@ -57,7 +53,8 @@ export interface LoggerPlugin extends Logger {
 }
 
 /**
- * A logger as a plugin, for `plugins` of the configuration or of `JobQueue.open()`.
+ * A logger as a plugin, for `plugins` of the configuration or of `JobQueue.open()`. An application that has a logger of
+ * its own makes a plugin of that instead: an object with a `forJob(job)` that returns its logger with the job's id.
  * @throws UsageError for an option that can't be meant
  */
 export function logger(options: LoggerOptions = {}): LoggerPlugin {

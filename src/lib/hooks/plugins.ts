@@ -1,11 +1,6 @@
 /**
- * Plugins: named objects that an application's jobs and its own code reach by name, as `job.plugin('logger')` and
- * `queue.plugin('logger')`. What they are is the application's; jobq knows a few things of them, if they are there:
- * `hooks`, which are registered; `start`, called before anything else happens, and `stop`, called at the end; what
- * stands around an enqueue and around `work`; and `forJob`, what a job gets in the plugin's place.
- *
- * A process has its own: the application that opened a queue, a command, `jobq work`, and each process in which that
- * runs workers.
+ * Plugins: named objects of the application's, which its jobs and its own code reach by name, as `job.plugin('logger')`
+ * and `queue.plugin('logger')`.
  */
 
 import type {EnqueuedJob} from '../jobs/job.ts'
@@ -52,7 +47,7 @@ export interface AttemptEnd {
   readonly retryIn: number | null
 }
 
-/** Where a plugin is started. */
+/** Where a plugin is started: each process has its own. */
 export interface PluginContext<Queue = unknown> {
   /**
    * `client`: an application that opened a queue. `command`: a command that is done soon, such as `jobq enqueue`.

@@ -1,11 +1,6 @@
-/**
- * Every error jobq raises on purpose: what was expected, what was got, what to do.
- *
- * `code` is for programs, `exitCode` is the process's exit status (the table in docs/commands.md), `hint` is
- * the next step for a person. Anything that is not a JobqError is a defect in jobq and shows as one.
- */
+/** Every error that jobq raises on purpose. Each says what was expected, what was got, and what to do. */
 
-/** The exit statuses of commands, by what they mean. */
+/** The exit statuses of commands, by what they mean: the table in docs/commands.md. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -18,7 +13,10 @@ export const EXIT = {
   terminated: 143,
 } as const
 
-/** All that jobq raises on purpose: told in one line, with a code and what to do. */
+/**
+ * All that jobq raises on purpose: told in one line, with a code and what to do. Any other error is a defect in jobq,
+ * and shows as one.
+ */
 export abstract class JobqError extends Error {
   /** A stable name in capitals, for programs. */
   abstract readonly code: string

@@ -1,19 +1,23 @@
 /**
  * An application's functions and the types of their arguments. For the compiler only: nothing of this is there when the
  * program runs.
+ */
+
+/**
+ * Open for declaration merging: function names to the types of their arguments. While it is empty, any name will do.
  *
- *   declare module 'jobq' {
- *     interface Functions {
- *       Notify: {to: string}
- *       Cleanup: undefined
- *     }
+ * ```ts
+ * declare module 'jobq' {
+ *   interface Functions {
+ *     Notify: {to: string}
+ *     Cleanup: undefined
  *   }
+ * }
+ * ```
  *
  * From then on `queue.enqueue('Notify', {arg: {to: '…'}})`, `defineWorker('Notify', {…})` and `job.replace` know them.
  * Two queues with different functions in one program: `JobQueue.open<MyFunctions>()`.
  */
-
-/** Open for declaration merging: function names to the types of their arguments. While it is empty, any name will do. */
 // biome-ignore lint/suspicious/noEmptyInterface: an application fills it
 export interface Functions {}
 

@@ -1,8 +1,6 @@
 /**
- * A job and what becomes of it: the rows of Qudo's four tables as types, and a job's states as nouns.
- *
- * Property names are TypeScript's; columns keep Qudo's names in SQL and in JSON output (see render/listing.ts).
- * All times are whole Unix seconds by the *database's* clock, all durations whole seconds.
+ * A job and what becomes of it: the rows of Qudo's four tables as types. Columns keep Qudo's names in SQL and in JSON
+ * output (render/listing.ts). All times are whole Unix seconds by the *database's* clock, all durations whole seconds.
  */
 
 /** The longest function name and uniqkey, in characters: VARCHAR(255) in all of Qudo's schemas. */

@@ -1,13 +1,15 @@
 /**
- * The metrics jobq has for Prometheus: the same names whether `jobq stats --prometheus` writes them from what is in the
- * database, or a process collects them from what happens in it. Not all can be known in both places, and a metric that
- * can't is left out: the database keeps no word of a job that has left the queue, except in job_status, for functions
- * that ask for it. Which of the two a figure comes from, its help says.
+ * The metrics that jobq has for Prometheus, by the same names whether they are read from the database (`jobq stats
+ * --prometheus`) or counted in a process as things happen.
  */
 import type {FuncAttempts, FuncCounts} from './job.ts'
 import type {ManagerStatus} from './manager.ts'
 import {printableLines} from './printable.ts'
 
+/**
+ * One that can't be known in one of the two places is left out there: the database keeps no word of a job that has left
+ * the queue, except in job_status, for functions that ask for it.
+ */
 export interface Metric {
   name: string
   type: 'gauge' | 'counter' | 'histogram'

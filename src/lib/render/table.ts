@@ -1,9 +1,6 @@
 /**
- * Tables on a terminal, through cli-table3 and chalk. Only a command that draws on one imports this file: scripts do
- * not pay for it.
- *
- * A table is as wide as its texts; where that is wider than the terminal, the columns that may give way are cut, and then
- * those that may be missed are left out.
+ * Tables on a terminal, through cli-table3 and chalk. Only a command that draws on a terminal imports this file:
+ * scripts do not pay for it.
  */
 import {Chalk, type ChalkInstance, supportsColor} from 'chalk'
 import Table from 'cli-table3'
@@ -60,7 +57,11 @@ export class TableDrawer {
     return `${table.toString().replace(/ +$/gm, '')}\n`
   }
 
-  /** @returns 0 for a column that is left out */
+  /**
+   * The columns' widths: those of their texts. Where that is wider than the terminal, the columns that may give way are
+   * cut, and then those that may be missed are left out.
+   * @returns 0 for a column that is left out
+   */
   #fit(rows: readonly (readonly string[])[]): number[] {
     const widths = this.#columns.map(({head}, k) =>
       rows.reduce((widest, row) => Math.max(widest, stringWidth(row[k]!)), head.length),

@@ -1,14 +1,6 @@
 /**
- * The dispatcher: one process's loop between the store and those who run jobs.
- *
- * Each turn it 1. settles what has ended and grabs for whoever is idle, in one transaction; 2. hands the jobs out;
- * 3. sleeps until a job ends, the store changes, an executor is ready, a job comes due, or work_delay has passed.
- * Besides it renews leases and stops jobs that overrun grabFor. In `jobq work` it never runs a user's code, so nothing
- * that a job does can keep it from these.
- *
- * It grabs no more than can start at once: priority stays strict. With `prefetch` it takes so many more; they wait here,
- * leased, and start in the order in which they were taken as soon as there is room, without a turn in between. Ends are
- * settled together then: when half of what was taken ahead has started, or FLUSH_MS after the first of them.
+ * The dispatcher: one process's loop between the store and those who run jobs. Each turn settles what has ended and
+ * takes jobs for whoever is idle, in one transaction; hands them out; and sleeps until there is something to do.
  */
 
 import type {Events} from '../hooks/events.ts'
@@ -39,7 +31,11 @@ const MIN_PAUSE_MS = 10
 export interface DispatcherOptions {
   /** `forever` waits for more, `drain` ends when nothing is ready, `once` after one job. */
   mode: 'forever' | 'drain' | 'once'
-  /** Take so many jobs more than can start. */
+  /**
+   * Take so many jobs more than can start: they wait here, leased, and start in the order in which they were taken as
+   * soon as there is room, without a turn in between. Ends are settled together then: when half of what was taken ahead
+   * has started, or FLUSH_MS after the first of them. 0: priority stays strict.
+   */
   prefetch: number
   /** End after so many jobs. Default none. */
   maxJobs?: number | undefined

@@ -1,9 +1,4 @@
-/**
- * Which worker does which function: --exec first, then the config file's `workers`, then the workers folder.
- *
- * In the folder, `::` in a name is a folder and nothing else leads anywhere: a name with a slash or dots for a segment
- * has no file. Modules go before executables. What begins with `_` or `.` is no worker, but something workers share.
- */
+/** Which worker does which function: --exec first, then the config file's `workers`, then the workers folder. */
 import {
   accessSync,
   closeSync,
@@ -147,6 +142,7 @@ function configuredHandler(func: string, worker: string, settings: FuncSettings,
   })
 }
 
+/** Modules go before executables. */
 function folderHandler(
   func: string,
   settings: FuncSettings,
@@ -181,7 +177,10 @@ function executableHandler(func: string, settings: FuncSettings, file: string): 
   return {func, kind: 'command', argv: [file], settings: {...settingsIn(file), ...settings}}
 }
 
-/** `MyApp::Worker::Notify` is MyApp/Worker/Notify; null for a name that is no path below the folder. */
+/**
+ * `MyApp::Worker::Notify` is MyApp/Worker/Notify; null for a name that is no path below the folder. `::` is a folder,
+ * and nothing else leads anywhere: a slash or dots for a segment do not.
+ */
 function pathOf(func: string): string | null {
   const segments = func.split('::')
   const plain = segments.every(segment => segment !== '' && !/^\.|[/\\\0]/.test(segment))
@@ -208,7 +207,10 @@ function findExecutable(func: string, path: string): string | null {
   return first ?? null
 }
 
-/** Every function that the folder has a worker for. */
+/**
+ * Every function that the folder has a worker for. What begins with `_` or `.` is no worker, but something workers
+ * share.
+ */
 function funcsIn(folder: string, check: (path: string) => unknown): string[] {
   check(folder)
   return [...walk(folder)].sort()

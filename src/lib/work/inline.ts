@@ -1,9 +1,5 @@
 /**
  * `queue.work()`: the dispatcher within an application's own process, and the application's functions as its executors.
- *
- * What is true of `jobq work` and its children is not of these: a job that blocks the event loop blocks the dispatcher
- * with it (what it then settles is fenced by its lease), one that never ends can't be killed, and one that ends the
- * process ends all of it. It listens to no signal, opens no port and prints nothing: that is the application's.
  */
 
 import type {JobqConfig} from '../config/schema.ts'
@@ -80,6 +76,9 @@ export interface InlineHost {
 }
 
 /**
+ * Listens to no signal, opens no port and prints nothing: that is the application's. A job that blocks the event loop
+ * blocks the dispatcher with it (what it then settles is fenced by its lease), one that never ends can't be killed, and
+ * one that ends the process ends all of it.
  * @param closing ends it as the options' signal does
  * @throws UsageError, WorkerError before anything is grabbed; StoreError
  */

@@ -1,16 +1,14 @@
-/**
- * Jobs that were taken before they can start (`prefetch`): leased, in the order in which they start.
- *
- * A job whose worker has died is not taken ahead, nor is what comes behind it. What waits here would be counted as dead
- * with this process once more, and a job that ends its process again and again would take those with it that never ran.
- */
+/** Jobs that were taken before they can start (`prefetch`): leased, in the order in which they start. */
 import {idOf, type RowRef} from '../jobs/job.ts'
 import type {Attempt} from './attempt.ts'
 
 export class Prefetch {
   readonly #prefetch: number
   #waiting: Attempt[] = []
-  /** Among the jobs taken last was one whose worker has died. */
+  /**
+   * Among the jobs taken last was one whose worker has died: it does not wait here, nor does what comes behind it. What
+   * waits would be counted as dead with this process once more, though it never ran.
+   */
   #isCareful = false
 
   constructor(prefetch: number) {

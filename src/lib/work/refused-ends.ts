@@ -1,10 +1,6 @@
 /**
  * Ends that the store does not take: a text that its columns can't hold, a job in the place of another that is larger
- * than the server takes, a trigger that refuses a row. The turn they were in is undone, with all other ends in it.
- *
- * So each is written in a turn of its own. One that is refused there has failed, which is told in a few words. If not even
- * that is taken, it is left: its job's lease runs out, and counts as a death, so that it can't go on for ever. That a
- * store is at fault which then takes nothing at all is no job's doing.
+ * than the server takes, a trigger that refuses a row. Each is settled by itself, so that it holds up no others.
  */
 import {StoreError} from '../jobs/errors.ts'
 import {idOf} from '../jobs/job.ts'
@@ -15,6 +11,12 @@ import type {StoreRetry} from './store-retry.ts'
 
 const NOTHING = {funcs: [], limit: 0, lease: 0}
 
+/**
+ * Where one end is refused, the turn is undone with all other ends in it: so each is written in a turn of its own. One
+ * that is refused there has failed, which is told in a few words. If not even that is taken, it is left: its job's
+ * lease runs out, and counts as a death, so that it can't go on for ever. If the store takes nothing at all, that is no
+ * job's doing.
+ */
 export class RefusedEnds {
   readonly #store: Store
   readonly #storeRetry: StoreRetry

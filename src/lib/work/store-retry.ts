@@ -1,9 +1,6 @@
 /**
- * The dispatcher's patience with its store: what can't be reached is tried again, told once, and once when it is back.
- * `--once` and `--drain` are patient for PATIENCE_MS; who works for ever is patient until it is told to end.
- *
- * A server that does not answer is told as well, long before the driver gives up. Who is told to end meanwhile, and has
- * nothing left to say to the store, waits for no such answer.
+ * The dispatcher's patience with its store: what can't be reached is tried again. The trouble is told once, and once
+ * more when it is over.
  */
 import {monotonic} from '../jobs/clock.ts'
 import {isPassing} from '../jobs/errors.ts'
@@ -11,8 +8,12 @@ import type {JobLog} from './log/log.ts'
 
 /** Between attempts: doubled each time, up to the second. */
 const BACKOFF_MS = [100, 5000] as const
+/** Of `--once` and `--drain`; who works for ever is patient until it is told to end. */
 const PATIENCE_MS = 30_000
-/** An answer that takes longer is overdue. */
+/**
+ * An answer that takes longer is overdue, which is told long before the driver gives up. Who is told to end meanwhile,
+ * and has nothing left to say to the store, waits for no such answer.
+ */
 const OVERDUE_MS = 3000
 
 /** What the store is asked now. */

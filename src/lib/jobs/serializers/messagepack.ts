@@ -1,15 +1,13 @@
-/**
- * MessagePack, byte for byte as Perl's Data::MessagePack writes it for Qudo's serializer: text is `bin`, a key, too, since
- * a string of Perl's is bytes; whole numbers are as short as they go; all others are doubles. Read is what any writer
- * may have written: bytes that are UTF-8 come back as text.
- *
- * Values are those of JSON, and bytes, BigInts of 64 bits, NaN and the infinities besides; toJSON is heeded.
- */
+/** Writes MessagePack, byte for byte as Perl's Data::MessagePack writes it for Qudo's serializer. */
 
 const MIN_INT64 = -(2n ** 63n)
 const MAX_UINT64 = 2n ** 64n - 1n
 
-/** @throws RangeError for a BigInt of more than 64 bits, and for what is nested too deeply */
+/**
+ * Values are those of JSON, and bytes, BigInts of 64 bits, NaN and the infinities besides; toJSON is heeded. Text is
+ * `bin`, a key, too, since a string of Perl's is bytes; whole numbers are as short as they go; all others are doubles.
+ * @throws RangeError for a BigInt of more than 64 bits, and for what is nested too deeply
+ */
 export function pack(value: unknown): Buffer {
   const writer = new Writer()
   writer.value(value)

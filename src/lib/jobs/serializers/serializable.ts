@@ -1,9 +1,6 @@
 /**
- * What a value may be that is to become an argument. JSON.stringify drops a function, makes null of NaN and of an invalid
- * Date, and {} of a Map, all without a word; here they are found, and named by the place where they stand.
- *
- * Every argument is walked: 0.06 µs for a small one, as much again as JSON.stringify takes for a large one (a replacer
- * would take four times as much). What is wrong is walked once more, for the place.
+ * May a value become an argument? JSON.stringify drops a function, makes null of NaN and of an invalid Date, and {} of a
+ * Map, all without a word; here they are found, and named by the place where they stand.
  */
 
 /** What else a serializer takes than text, finite numbers, booleans, null, arrays and objects. */
@@ -19,6 +16,10 @@ export interface Fault {
   what: string
 }
 
+/**
+ * Asked of every argument: 0.06 µs for a small one, as much again as JSON.stringify takes for a large one. (A replacer
+ * would take four times as much.) What is wrong is walked once more, by findFault, for the place.
+ */
 export function isHoldable(value: unknown, besides: Besides = {}): boolean {
   if (typeof value !== 'object' || value === null) return primitiveFault(value, besides) === null
   if (Array.isArray(value)) return value.every(item => isHoldable(item, besides))

@@ -1,9 +1,4 @@
-/**
- * The line between the dispatcher and one of a pool's children: a socket pair, a message a line, as JSON.
- *
- * Not Node's own channel of fork(): what a job writes to the descriptor would be parsed by Node itself, whose error or
- * whose assertion is then an exception of the dispatcher, with all other jobs. Here it is a line that is no message.
- */
+/** The line between the dispatcher and one of a pool's children: a socket pair, a message a line, as JSON. */
 import type {Socket} from 'node:net'
 
 /** The child's end. */
@@ -19,6 +14,10 @@ export interface ChannelEars {
   onClose: () => void
 }
 
+/**
+ * Not Node's own channel of fork(): what a job writes to the descriptor would be parsed by Node itself, whose error or
+ * whose assertion is then an exception of the dispatcher, with all other jobs. Here it is a line that is no message.
+ */
 export class Channel {
   readonly #socket: Socket
   readonly #ears: ChannelEars

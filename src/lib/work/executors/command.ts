@@ -1,9 +1,6 @@
 /**
- * Executables as workers: one process a job. The argument's bytes come on stdin, the job's facts in the environment;
- * exit 0 is completed, 100 is abort, anything else has failed.
- *
- * Stdin is a file that has the whole argument before the process starts. A pipe would end where this process is killed
- * in between, and the executable take what it had so far, or nothing, for its argument.
+ * Executables as workers: one process a job. The argument's bytes come on stdin, as a file that is complete before the
+ * process starts; the job's facts in the environment. Exit 0 is completed, 100 is abort, anything else has failed.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
 import {closeSync, writeFileSync} from 'node:fs'

@@ -1,15 +1,6 @@
 /**
- * The prefork pool for JavaScript and TypeScript workers: Qudo::Parallel::Manager's children.
- *
- * Spare is who is not busy. Fewer spare than minSpareWorkers and below maxWorkers: one more is started. More spare than
- * maxSpareWorkers: one is ended. Jobs are handed to idle children only, so that what is grabbed starts at once.
- *
- * A child is worn after maxRequestPerChild jobs, past maxChildMemory, or at a reload. It goes on working until another
- * one is loaded and takes its place, so that replacing costs no throughput; a worker file that can't be loaded any
- * more leaves the old children at work. A child that can't be started is tried again, later and later.
- *
- * A worker that takes long to load at the start does not keep the others from working: another child loads those. When
- * it is there after all, its child takes their place; else it is left out.
+ * The prefork pool for JavaScript and TypeScript workers: child processes that load the workers once and then run one
+ * job after the other. They are Qudo::Parallel::Manager's children.
  */
 
 import type {Events} from '../../hooks/events.ts'
@@ -198,7 +189,10 @@ export class Pool implements Executor {
     clearTimeout(timer)
   }
 
-  /** Resolves when a file keeps it so long that the others are worked without. */
+  /**
+   * Resolves when a file keeps it so long that the others are worked without: another child loads those. When it is
+   * loaded after all, its child takes their place; else it is left out.
+   */
   async #isLeftBehind(child: PoolChild): Promise<void> {
     const file = await child.late
     const funcs = this.#all.workers.filter(worker => worker.file === file).map(({func}) => func)
@@ -235,12 +229,19 @@ export class Pool implements Executor {
       if (child.wasLoaded && this.#funcs.some(func => !child.workers.has(func))) child.worn ??= 'reload'
   }
 
+  /** Jobs are handed to idle children only, so that what is grabbed starts at once. */
   #idleChild(func: string): PoolChild | undefined {
     for (const child of this.#children) if (child.isIdle && child.workers.has(func)) return child
     return undefined
   }
 
-  /** Starts and ends children until there are as many as there should be. Called twice a job, and mostly in vain. */
+  /**
+   * Starts and ends children until there are as many as there should be. Called twice a job, and mostly in vain. Spare
+   * is who is not busy. Fewer than minSpareWorkers and below maxWorkers: one more is started. More than
+   * maxSpareWorkers: one is ended. A child that is worn (after maxRequestPerChild jobs, past maxChildMemory, at a
+   * reload) goes on working until another one is loaded and takes its place, so that replacing costs no throughput; a
+   * worker file that can't be loaded any more leaves the old children at work.
+   */
   #balance(): void {
     if (this.#isClosing || this.#funcs.length === 0) return
     let [starting, busy, idle, worn] = [0, 0, 0, 0]

@@ -1,10 +1,6 @@
 /**
  * Processes that run jobs: each leads a process group of its own, so that it can be stopped with all it has started,
  * and so that Ctrl-C on the terminal reaches the dispatcher only.
- *
- * The guardian sees to it that none outlives the dispatcher: a /bin/sh that reads a pipe from it, and kills the groups
- * it was told of when the pipe ends, however the dispatcher has died. A child in a busy loop could not do that itself. One
- * that is killed is replaced, and told of all that run.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
 import {monotonic} from '../../jobs/clock.ts'
@@ -33,6 +29,11 @@ rm -f "$1"; rmdir "\${1%/*}" 2>/dev/null`
 /** One that has ended is replaced at once, and one that has not lasted so long only after that time. */
 const SHORT_LIFE_MS = 1000
 
+/**
+ * Sees to it that no job outlives the dispatcher: a /bin/sh that reads a pipe from it, and kills the groups it was told
+ * of when the pipe ends, however the dispatcher has died. A child in a busy loop could not do that itself. A shell that
+ * is killed is replaced, and told of all that run.
+ */
 export class Guardian {
   readonly #file: string
   readonly #log: JobLog

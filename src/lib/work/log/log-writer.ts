@@ -1,18 +1,20 @@
 /**
- * Where the log's lines go: a terminal, a pipe or file that stdout or stderr is, or a file of its own.
- *
- * A line is written as soon as this round of the event loop is over; those that follow within PAUSE_MS are written
- * together. One write for each of 10,000 lines a second would take a seventh of the dispatcher's time.
- *
- * A pipe whose reader is slow must not stop the dispatcher, which has leases to keep: lines wait here. From
- * CROWDED_BYTES on, jobs that print are made to wait as well; not so when the reader has stalled altogether: what
- * comes beyond MAX_WAITING bytes is then dropped and counted.
+ * Where the log's lines go: a terminal, a pipe or file that stdout or stderr is, or a file of its own. A pipe whose
+ * reader is slow must not stop the dispatcher, which has leases to keep: lines wait here.
  */
 import {closeSync, openSync, write, writeSync} from 'node:fs'
 
+/**
+ * From so many bytes that wait, jobs that print are made to wait as well; not so when the reader has stalled
+ * altogether.
+ */
 const CROWDED_BYTES = 4 << 20
+/** What comes beyond so many is dropped and counted. */
 const MAX_WAITING = 8 << 20
-/** Between two writes, unless as much as one of them takes is waiting. */
+/**
+ * Between two writes, unless as much as one of them takes is waiting. One write for each of 10,000 lines a second would
+ * take a seventh of the dispatcher's time.
+ */
 const PAUSE_MS = 20
 /** In one write: each that ends shows that the reader reads. */
 const WRITE_BYTES = 64 << 10

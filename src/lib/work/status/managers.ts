@@ -1,10 +1,6 @@
 /**
  * How `jobq status` finds the running managers of a database on this host: each listens on a Unix socket named after
  * the database and its process, in a folder of this user's. Whoever connects gets its status as JSON.
- *
- * Which folder depends on how a manager was started: by systemd, from a session, from cron. So all of them are looked
- * into. What no one else can write to is believed to come from this user; it is checked all the same, and cut in size and
- * time, since jobs run as this user, too.
  */
 import {chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync} from 'node:fs'
 import {connect, createServer, type Server} from 'node:net'
@@ -103,7 +99,11 @@ function ownFolder(): string {
   return runtime ? join(runtime, 'jobq') : join(tmpdir(), `jobq-${process.getuid?.()}`)
 }
 
-/** Those that are there and that no one else can write to. */
+/**
+ * All of those that a manager may have chosen, by how it was started (by systemd, from a session, from cron), that are
+ * there and that no one else can write to. What answers there is believed to be this user's; it is checked all the
+ * same, and cut in size and time, since jobs run as this user, too.
+ */
 function folders(onTrouble: (message: string) => void): string[] {
   const uid = process.getuid?.()
   const own = ownFolder()

@@ -1,10 +1,6 @@
 /**
  * Qudo's Scoreboard for work within an application's own process: what `queue.work()` is doing, as a line of characters
- * and as the facts behind it. `jobq status` and `jobq_workers` show it beside the `jobq work` of this host, and with a
- * port it is served like the manager's admin port: who connects gets the line.
- *
- * A slot is one of the jobs that may run at once: it is idle or working while a `work()` goes on, and else there is none.
- * `jobq work` has a scoreboard of its own; there this does nothing.
+ * and as the facts behind it, which `jobq status` and `jobq_workers` show beside the `jobq work` of this host.
  */
 import type {Server} from 'node:net'
 import {hostname} from 'node:os'
@@ -35,7 +31,9 @@ export interface ScoreboardPlugin extends Plugin {
 }
 
 /**
- * A scoreboard as a plugin, for `plugins` of `JobQueue.open()` or of the configuration.
+ * A scoreboard as a plugin, for `plugins` of `JobQueue.open()` or of the configuration. With a port it is served like
+ * the manager's admin port: who connects gets the line. `jobq work` has a scoreboard of its own; there this does
+ * nothing.
  * @throws UsageError for an option that can't be meant
  */
 export function scoreboard(options: ScoreboardOptions = {}): ScoreboardPlugin {
@@ -43,6 +41,7 @@ export function scoreboard(options: ScoreboardOptions = {}): ScoreboardPlugin {
   return new Scoreboard(options)
 }
 
+/** A slot, one of the jobs that may run at once: idle or working while a `work()` goes on; else there is none. */
 interface Place {
   job: {id: number | string; func: string; since: number} | null
   jobs: number
