@@ -20,13 +20,11 @@ const ENTRIES = [
  * comes after it. All else that is loaded lazily is a chunk by itself.
  */
 const CHUNKS = {
-  /** What all need, a plain enqueue too. */
-  jobs: [
-    ...['clock', 'names', 'printable', 'time', 'value', 'serializers/input'].map(name => `jobs/${name}`),
-    ...['config/settings', 'hooks/events', 'store/open'],
-  ],
+  /** What a plain enqueue and a job's child need: there may be many of those, and they need no more than this and two others. */
+  jobs: ['closest', 'here', 'names', 'time', 'value', 'serializers/input'].map(name => `jobs/${name}`),
   hooks: ['hooks/extensions', 'hooks/hooked-job'],
   child: [...['run-job', 'channel', 'protocol'].map(name => `work/executors/${name}`), 'config/self-import'],
+  settings: ['config/settings', 'hooks/events', 'store/open', 'jobs/clock', 'jobs/printable'],
   queue: ['client/queue'],
   main: ['cli/main', 'cli/run/enqueue', 'cli/optional-value'],
   command: ['cli/command-queue'],

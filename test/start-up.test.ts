@@ -49,7 +49,7 @@ describe('what is loaded', {concurrency: 4}, () => {
   const SLOW = /^NativeModule (stream|net|tty|perf_hooks|internal\/fs\/(promises|streams))$/
 
   /** Files of jobq. */
-  const START = ['lib/cli/main', 'lib/rolldown-runtime', 'lib/jobs']
+  const START = ['lib/cli/main', 'lib/rolldown-runtime', 'lib/jobs', 'lib/settings']
   const ENQUEUE = [...START, 'lib/sqlite']
 
   test('by --version: no package, and what starts', async t => {
