@@ -1,8 +1,6 @@
 /**
  * Perl's DSNs, as they stand in real scripts: read as DBD::SQLite, DBD::mysql, DBD::MariaDB and DBD::Pg read them, and
  * written as the URL that means the same.
- *
- * A DSN often holds a password, and each driver parts it in its own way: no message repeats anything of it.
  */
 import {UsageError} from '../jobs/errors.ts'
 
@@ -12,7 +10,10 @@ export type Dsn =
 
 type Pairs = Map<string, string>
 
-/** @throws UsageError */
+/**
+ * A DSN often holds a password, and each driver parts it in its own way: no message repeats anything of it.
+ * @throws UsageError
+ */
 export function parseDsn(text: string, forms: string): Dsn {
   const [, driver = '', rest = ''] = /^dbi:(\w+)(?:\([^)]*\))?:(.*)$/is.exec(text) ?? []
   switch (driver.toLowerCase()) {

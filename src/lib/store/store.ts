@@ -1,9 +1,4 @@
-/**
- * The job store: what a queue and a dispatcher need of a database, in Qudo's tables. Types only.
- *
- * Every method is one transaction (or a read without one). Drivers use the database's clock, never this
- * process's; they retry a lock that passes by themselves and throw a StoreError for what does not.
- */
+/** The job store: what a queue and a dispatcher need of a database, in Qudo's tables. Types only. */
 import type {
   EnqueuedJob,
   ExceptionRow,
@@ -21,6 +16,10 @@ import type {
   StatusRow,
 } from '../jobs/job.ts'
 
+/**
+ * Every method is one transaction (or a read without one). Drivers use the database's clock, never this process's; they
+ * retry a lock that passes by themselves and throw a StoreError for what does not.
+ */
 export interface Store {
   /** The database as a message may name it: no password. */
   readonly name: string

@@ -48,7 +48,7 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
     multipleStatements: true,
     supportBigNumbers: true, // what a number can't hold comes in its digits
     flags: ['FOUND_ROWS'],
-    connectTimeout: 0, // it ends before what comes behind the handshake: mysql-links.ts
+    connectTimeout: 0, // it ends before what comes behind the handshake: connections.ts
   }
 }
 

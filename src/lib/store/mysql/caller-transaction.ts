@@ -1,10 +1,6 @@
 /**
  * Storing a job in a transaction of the caller's own, on a connection of mysql2 that the application has open on the
- * queue's database. It may be another copy of mysql2, with or without promises: it is known by what it can do.
- *
- * The connection is set up as its owner likes: values are sent as hexadecimal text, which means the same in every
- * character set and sql_mode. Nothing is remembered of the database from one call to the next: the caller may have rolled
- * back in between.
+ * queue's database.
  */
 import type {Connection} from 'mysql2'
 import {JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
@@ -42,6 +38,7 @@ interface Place {
 /** What is known of the queue's database. */
 type Own = Pick<Link, 'names' | 'keys' | 'maxBytes'>
 
+/** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
 export class Within {
   readonly #links: Links
   readonly #name: string
@@ -177,7 +174,10 @@ async function insertAtomically(guest: Guest, inserter: Inserter, job: NewJob): 
   }
 }
 
-/** A caller's connection, one statement at a time. */
+/**
+ * A caller's connection, one statement at a time. It is set up as its owner likes: values are sent as hexadecimal text,
+ * which means the same in every character set and sql_mode.
+ */
 class Guest implements Session {
   readonly connection: Connection
   readonly names: TextColumn
@@ -261,6 +261,7 @@ function connectionOf(value: unknown): Connection {
   })
 }
 
+/** It may be another copy of mysql2, with or without promises: it is known by what it can do. */
 function isConnection(value: unknown): value is Connection {
   const connection = value as Partial<
     Record<'query' | 'execute' | 'beginTransaction' | 'promise', unknown>

@@ -1,9 +1,6 @@
 /**
- * Enqueueing on MySQL: one job in one round trip, and those that come while no connection is free together in one.
- *
- * A durable commit costs an fsync, and a hundred jobs no more than one. So a job does not wait for company, but who has
- * to wait for a connection goes with all others that do. Each has its own refusal: where the whole is refused for one of
- * them, they are sent one by one.
+ * Enqueueing on MySQL: one job in one round trip; jobs that come while no connection is free go together in one commit,
+ * which waits for the disk once, be it one job or a hundred.
  */
 
 import {DuplicateJobError, idTooLarge, type JobqError} from '../../jobs/errors.ts'

@@ -1,9 +1,6 @@
 /**
- * Storing jobs on MySQL within a transaction that someone else has begun and ends, by multi-row INSERTs of bounded size:
- * the rows of `job`, and what is kept beside them in jobq's own tables, their contexts and which of them are waited for.
- *
- * SQL text doubles the size of bytes (X'…'), and one statement must fit into max_allowed_packet: a large argument goes
- * by itself in the binary protocol.
+ * Storing jobs on MySQL by multi-row INSERTs of bounded size, within a transaction that someone else has begun and
+ * ends.
  */
 
 import {ArgumentError, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
@@ -16,7 +13,10 @@ export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
 export const INSERT_ROWS = 1000
 export const INSERT_BYTES = 1 << 19
-/** An argument of so many bytes goes by itself. */
+/**
+ * An argument of so many bytes goes by itself, in the binary protocol: SQL text doubles the size of bytes (X'…'), and
+ * one statement must fit into max_allowed_packet.
+ */
 export const LARGE_BYTES = 1 << 18
 
 export class Inserter {

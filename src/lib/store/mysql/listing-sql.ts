@@ -1,10 +1,4 @@
-/**
- * What listings and counts ask of MySQL, by the index jobq_lane, which is forced.
- *
- * Lane by lane that is a statement each. Where there are so many lanes that these would take long, one statement reads the
- * index from end to end and sorts. (a, b) > (x, y) is written out: MySQL seeks by `a > x OR (a = x AND b > y)`, not by
- * the pair.
- */
+/** What listings and counts ask of MySQL: they read the index jobq_lane, with a statement for each lane. */
 import type {JobState} from '../../jobs/job.ts'
 import type {Reading} from '../shared/reading.ts'
 import {FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from '../shared/reads-sql.ts'
@@ -13,7 +7,10 @@ import {jobColumns, jobOf} from './rows.ts'
 
 const FROM = 'FROM job FORCE INDEX (jobq_lane)'
 const SELECT_KEY = `SELECT id, priority, run_after AS runAfter ${FROM} WHERE id <= ${LAST} AND`
-/** From so many lanes on, each asked by itself would take longer than to sort what waits (30 µs a statement, 1 µs a row). */
+/**
+ * From so many lanes on, one statement reads the index from end to end and sorts what waits: 1 µs a row, and 30 µs for
+ * each statement otherwise.
+ */
 const MANY_LANES = 1000
 
 const FUNCS_TOGETHER = 50
@@ -142,6 +139,7 @@ function ofEnds(funcIds: readonly number[]): string {
   return `FROM job_status WHERE func_id IN (${funcIds}) AND status IN ('completed', 'failed', 'abort')`
 }
 
+/** (a, b) > (x, y) is written out: MySQL seeks by `a > x OR (a = x AND b > y)`, not by the pair. */
 function behindSpot({runAfter, id}: Spot): string {
   if (runAfter === FIRST) return 'TRUE'
   if (id === LAST) return `run_after > ${runAfter}`

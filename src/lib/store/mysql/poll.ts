@@ -1,10 +1,4 @@
-/**
- * Noticing changes on MySQL, which tells no one: one poll a process, however many watch.
- *
- * It asks what would be taken next (the first jobs of the lanes, the next end of a lease, the pauses), for the greatest
- * id, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone would not do: they are given before the commit, so
- * a job can show up behind a greater one. A new job that changes none of this is behind one that is ready.
- */
+/** Noticing changes on MySQL, which tells no one: one poll a process, however many watch. */
 import {monotonic} from '../../jobs/clock.ts'
 import type {Want, Watch} from '../store.ts'
 import type {Waits} from './completions.ts'
@@ -79,6 +73,12 @@ export class Poll {
     this.#seen = null
   }
 
+  /**
+   * Asks what would be taken next (the first jobs of the lanes, the next end of a lease, the pauses), for the greatest
+   * id, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone
+   * would not do: they are given before the commit, so a job can show up behind a greater one. A new job that changes
+   * none of this is behind one that is ready.
+   */
   async #look(): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true

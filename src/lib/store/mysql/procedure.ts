@@ -1,23 +1,7 @@
 /**
- * A turn as a procedure in the database, made by `jobq init`: writes what was completed, puts back the jobs whose lease has
- * run out, and takes the next ones; or only looks. What it executes was parsed before, and answers once: that takes half
- * of the server's time, and of this process's, that statements take. call.ts has its values and its answer.
- *
- * A lane is the ready side of one (function, priority) in the index jobq_lane: entries with grabbed_until = 0, by run_after
- * and id. If its first job is not due, nothing in it is, but a lower lane may have something. So what is read depends on
- * functions and priorities, never on rows.
- *
- * - One end and the first function are numbers, only what else there is are lists: these take longest to go through.
- * - A job that is wanted alone is told before it is written that it is taken: who runs it does not wait for that.
- * - Several are taken together from a lane, as far as no other function's job is before them. They are locked by their
- *   ids: a locking read along the lane locks one more, behind the last, and others would pass that over.
- * - MIN and MAX are read off the index while a statement is planned: 26 µs, where ORDER BY … LIMIT 1 takes 75. So an id
- *   that JavaScript can't hold is met first, and only then passed over. No number in them is above what its column holds:
- *   MariaDB's MAX(priority) under `priority < 4294967296` is wrong.
- * - KEY priority, which Qudo's schema has, lures the planner: jobq_lane is forced.
- *
- * Its name ends in its version: jobq of another version beside this one goes on using its own. It runs with the caller's
- * rights.
+ * A dispatcher's turn on MySQL as one procedure in the database, made by `jobq init`: it writes what was completed,
+ * puts back the jobs whose lease has run out, and takes the next ones, or only looks. call.ts has its values and its
+ * answer.
  */
 import {MAX_ID} from '../../jobs/job.ts'
 import {JUMP_SECONDS} from '../shared/lease-clock.ts'
@@ -25,6 +9,7 @@ import type {Link} from './connection.ts'
 import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
+/** Its name ends in its version: jobq of another version beside this one goes on using its own. */
 export const PROCEDURE = 'jobq_turn_4'
 
 /** How many leases of a function that ran out are put back in one turn. */
@@ -41,8 +26,13 @@ ELSE
 END IF;`
 
 const HAS_ID = `id <= ${MAX_ID}`
+/** Forced: KEY priority, which Qudo's schema has, lures the planner. */
 const JOBS = 'FROM job FORCE INDEX (jobq_lane)'
-/** The jobs that are ready: of the function that is looked at, and of the lane that was found. */
+/**
+ * The jobs that are ready: of the function that is looked at, and of the lane that was found. A lane is what is ready
+ * of one function and priority, by run_after and id: if its first job is not due, nothing in it is. So what is read
+ * depends on functions and priorities, never on rows.
+ */
 const READY = `${JOBS} WHERE grabbed_until = 0`
 const LANE = `${READY} AND func_id = j_func`
 const BEST_LANE = `${READY} AND func_id = j_best_func AND priority = j_best_priority`
@@ -181,8 +171,11 @@ ELSEIF j_why = 'passed' AND LOCATE(CONCAT(',', j_func, ':', j_priority, ','), @j
 END IF;`
 
 /**
- * The lane of the best job that there is from priority j_level down to j_floor, and at the same priority the best one of
- * another function. Who only looks is told of each function's lanes down to the first that is due.
+ * The lane of the best job that there is from priority j_level down to j_floor, and at the same priority the best one
+ * of another function. Who only looks is told of each function's lanes down to the first that is due. MIN and MAX are
+ * read off the index while a statement is planned: 26 µs, where ORDER BY … LIMIT 1 takes 75. So an id that JavaScript
+ * can't hold is met first, and only then passed over. No number in them is above what its column holds: MariaDB's
+ * MAX(priority) under `priority < 4294967296` is wrong.
  */
 const BEST = `SET j_func = j_first_func, j_left = j_funcs, j_floor = j_start, j_best = NULL, j_best_priority = 0, j_next = NULL;
 WHILE j_func IS NOT NULL DO
@@ -226,7 +219,7 @@ const PASS = `SET @jobq_passed = CONCAT(IF(j_why = 'passed', @jobq_passed, ''), 
         SET j_odd = '', @jobq_limits = '', @jobq_locks = '', @jobq_waiting = '', @jobq_fair = '';
     END IF;`
 
-/** The best job, told before it is written. */
+/** The best job, told before it is written that it is taken: who runs it does not wait for that. */
 function takeOne({keys}: Pick<Link, 'keys'>): string {
   const row = `id, ${keys.select('uniqkey')}, arg, enqueue_time, run_after, retry_cnt
           INTO j_got, j_uniqkey, j_arg, j_enqueue_time, j_run_after, j_retry_cnt`
@@ -250,7 +243,10 @@ ELSE
 END IF;`
 }
 
-/** As many of the best lane as come before another function's job. */
+/**
+ * As many of the best lane as come before another function's job. They are locked by their ids: a locking read along
+ * the lane locks one more, behind the last, and others would pass that over.
+ */
 const TAKE_SEVERAL = `SET j_more = IF(j_odd IS NULL OR @jobq_fair = '', j_most - j_count, 1), j_to = j_now, j_below = ${MAX_ID + 1};
 IF ${isLimited('j_best_func')} THEN
     ${room('j_best_func')}
@@ -324,7 +320,12 @@ const VARIABLES = `DECLARE j_now, j_lease_time, j_until, j_to, j_due INT UNSIGNE
     DECLARE j_id, j_best, j_next, j_below, j_got BIGINT UNSIGNED;
     DECLARE j_arg, j_uniqkey, j_context MEDIUMBLOB;`
 
-/** @param link tells the character set of the tables */
+/**
+ * What it executes was parsed before, and answers once: that takes half of the server's time, and of this process's,
+ * that statements take. One end and the first function are numbers, only what else there is are lists: these take
+ * longest to go through. It runs with the caller's rights.
+ * @param link tells the character set of the tables
+ */
 export function createProcedure(link: Pick<Link, 'keys'>): string {
   return `CREATE PROCEDURE ${PROCEDURE} (
     j_done BIGINT UNSIGNED,                  -- a job that was completed; or NULL

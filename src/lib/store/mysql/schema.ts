@@ -1,11 +1,4 @@
-/**
- * The schema on MySQL and MariaDB: Qudo's four tables to the letter, jobq's index on them, and jobq's own tables.
- *
- * Tables that jobq makes compare names byte by byte (utf8mb4_bin; blanks at the end don't count). Those that Perl made
- * keep the character set and collation they have: where that knows no case, `a` and `A` are one function or one key, for
- * Perl and jobq alike. Statements outside a transaction, since DDL ends one: a lock by name keeps others out, and each
- * step asks whether it is still to be done.
- */
+/** The schema on MySQL and MariaDB: Qudo's four tables to the letter, jobq's index on them, and jobq's own tables. */
 import {StoreError} from '../../jobs/errors.ts'
 import {BUILD_MS} from '../shared/silence.ts'
 import {type Link, textOf} from './connection.ts'
@@ -16,6 +9,10 @@ import {CREATE_END, END_PROCEDURE} from './settle.ts'
 /** 2: jobq_context and jobq_wait. */
 export const SCHEMA_VERSION = 2
 
+/**
+ * Tables that jobq makes compare names byte by byte (blanks at the end don't count). Tables that Perl made keep the character set and
+ * collation they have: where that knows no case, `a` and `A` are one function or one key, for Perl and jobq alike.
+ */
 const TAIL = 'ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 /** While Qudo goes on working on them. */
 const ONLINE = 'ALGORITHM=INPLACE LOCK=NONE'
@@ -125,7 +122,11 @@ export interface SchemaStep {
   makes: string[]
 }
 
-/** Makes what is missing, one process at a time. @returns what was made */
+/**
+ * Makes what is missing. Statements outside a transaction, since DDL ends one: a lock by name keeps others out, and
+ * each step asks whether it is still to be done.
+ * @returns what was made
+ */
 export async function prepareSchema(link: Link, name: string): Promise<SchemaStep[]> {
   const lock = `CONCAT('jobq init ', LEFT(MD5(DATABASE()), 16))`
   const made: SchemaStep[] = []

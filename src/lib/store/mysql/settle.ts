@@ -1,8 +1,6 @@
 /**
  * Writing how attempts ended on MySQL, within the transaction of a turn: a procedure for each end that is more than
  * completed without a status, which the turn's own procedure writes (procedure.ts).
- *
- * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.
  */
 import {JobqError} from '../../jobs/errors.ts'
 import {MAX_DEATHS, MAX_UINT32, type Settlement} from '../../jobs/job.ts'
@@ -14,8 +12,9 @@ import {Inserter} from './insert.ts'
 export const END_PROCEDURE = 'jobq_end_4'
 
 /**
- * The deaths of a job's workers are counted in the database, so that it holds across processes; ids are never used twice.
- * job_status.arg is NOT NULL in Qudo's MySQL schema, alone: no argument is an empty one there.
+ * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.
+ * The deaths of a job's workers are counted in the database, so that it holds across processes; ids are never used
+ * twice. job_status.arg is NOT NULL in Qudo's MySQL schema, alone: no argument is an empty one there.
  */
 export const CREATE_END = `CREATE PROCEDURE ${END_PROCEDURE} (
     j_job BIGINT UNSIGNED,

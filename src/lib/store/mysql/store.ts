@@ -1,14 +1,4 @@
-/**
- * The job store on MySQL 8 and MariaDB 10.6 or later, in Qudo's own tables.
- *
- * Every statement runs at READ COMMITTED and finds its rows by a key, so that it locks those and no others.
- * turn.ts tells how jobs are settled and taken, lanes.ts how the best one is found.
- *
- * The clock is the server's: UNIX_TIMESTAMP() for every time that is stored or compared.
- *
- * The server tells no one of a change. One poll a process, a few seeks, asks what would be taken next: every 10 ms
- * while there is something going on, seldomer and seldomer up to every 250 ms when there is not.
- */
+/** The job store on MySQL 8 and MariaDB 10.6 or later, in Qudo's own tables. */
 
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'

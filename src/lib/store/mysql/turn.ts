@@ -1,11 +1,6 @@
 /**
- * Turns on MySQL: what has ended, and the next jobs, in one transaction and one round trip. Mostly that is one call of a
- * procedure; other ends than completed have one of their own, and go with it.
- *
- * Where a power cut may take back the last turns (durable: false), a turn is told as soon as its statements are done:
- * its COMMIT waits for the disk while the next turn is under way on another connection, and they share an fsync. Till
- * then its rows are locked, so no one else gets a job of it, and what the next turn settles waits for it. In a cluster
- * another node may still refuse a COMMIT: there it is always waited for.
+ * A dispatcher's turns on MySQL: what has ended, and the next jobs, in one transaction and one round trip. Mostly that
+ * is one call of a procedure; other ends than completed have one of their own, and go with it.
  */
 import {StoreError} from '../../jobs/errors.ts'
 import type {Lease, Settlement} from '../../jobs/job.ts'
@@ -28,7 +23,12 @@ const NOTHING: Want = {funcs: [], limit: 0, lease: 0}
 export interface TurnsOptions {
   /** As a message may name the database. */
   name: string
-  /** Wait for the server's disk. */
+  /**
+   * Wait for the server's disk. If not, a turn is told as soon as its statements are done, and its COMMIT waits while
+   * the next turn is under way on another connection. Till then its rows are locked: no one else gets a job of it, and
+   * what the next turn settles waits for it. In a cluster another node may still refuse a COMMIT: there it is always
+   * waited for.
+   */
   durable: boolean
   /** Called where a turn is to be called soon. */
   onDoubt: () => void

@@ -1,10 +1,6 @@
 /**
- * Turns whose end is not known on MySQL: what a connection that broke has left open.
- *
- * A dispatcher need not wait until the server's disk has a turn (turn.ts). If it turns out that the COMMIT was lost
- * after all, the turn is mended: its settlements are written again, and the jobs that it took are taken again, each only
- * where that has not been done. So nothing is counted twice, and no one else gets a job that is at work here, but for the
- * moment until then.
+ * Turns on MySQL whose end is not known, since the connection broke before it was answered. One that was told before its
+ * COMMIT (turn.ts), and then lost, is mended: its ends are written and its jobs taken once more.
  */
 import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
@@ -54,7 +50,11 @@ export class Doubts {
     return [...this.#unconfirmed, ...this.#failed].some(isIt)
   }
 
-  /** Has what failed written once more, one turn after the other: a later one may settle what an earlier one took. */
+  /**
+   * Has what failed written once more, one turn after the other: a later one may settle what an earlier one took. Each is
+   * written only where that has not been done: so nothing is counted twice, and no one else gets a job that is at work here,
+   * but for the moment until then.
+   */
   async mend(write: (settlements: Settlement[], statements: string[]) => Promise<void>): Promise<void> {
     for (const turn of [...this.#failed]) {
       const {settlements, taken} = turn

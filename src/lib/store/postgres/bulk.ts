@@ -1,9 +1,4 @@
-/**
- * Many jobs in one statement, and many such statements in one transaction.
- *
- * Ids are taken from the sequence in the order of the jobs, rows inserted in the order of their keys: transactions that
- * store the same keys wait for each other, but never in a circle.
- */
+/** Many jobs in one statement on PostgreSQL, and many such statements in one transaction. */
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {NewJob} from '../../jobs/job.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
@@ -85,6 +80,10 @@ function statement(name: string, order: string, isBeside = false): Statement {
   }
 }
 
+/**
+ * Ids are taken from the sequence in the order of the jobs, rows inserted in the order of their keys: transactions that
+ * store the same keys wait for each other, but never in a circle.
+ */
 const BY_KEY = 'ORDER BY f.id, uniqkey, nth'
 const STATEMENTS = {
   plain: statement('many', ''),

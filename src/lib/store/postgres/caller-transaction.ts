@@ -1,10 +1,6 @@
 /**
- * Storing a job in a transaction of the caller's own, on a Client or PoolClient of pg that the application has connected
- * to the queue's database. It may be of another copy of pg: it is known by what it can do.
- *
- * A savepoint around the insert leaves the caller's transaction as it was, whatever goes wrong. Nothing is prepared on
- * the connection, since its owner may reset it, or have a pooler behind it; and nothing is remembered of the database
- * from one call to the next, since the caller may have rolled back in between.
+ * Storing a job in a transaction of the caller's own, on a Client or PoolClient of pg that the application has
+ * connected to the queue's database.
  */
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
@@ -56,6 +52,7 @@ function insertText(isBeside: boolean, isKnown: boolean): string {
     SELECT here.name, here.place, new.id::TEXT AS id, new.run_after::TEXT AS "runAfter" FROM here LEFT JOIN new ON TRUE`
 }
 
+/** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
 export class Within {
   readonly #link: Link
   #place: Place | null = null
@@ -172,7 +169,10 @@ export class Within {
   }
 }
 
-/** A caller's connection, one statement at a time. */
+/**
+ * A caller's connection, one statement at a time. Nothing is prepared on it, since its owner may reset it, or have a
+ * pooler behind it.
+ */
 class Guest {
   readonly #client: Client
 
@@ -235,7 +235,7 @@ function withoutTransaction(error: unknown): unknown {
   return error
 }
 
-/** @throws TransactionError */
+/** It may be of another copy of pg: it is known by what it can do. @throws TransactionError */
 function clientOf(value: unknown): Client {
   const client = value as Partial<Record<string, unknown>> | null | undefined
   const isObject = typeof client === 'object' && client !== null

@@ -1,10 +1,4 @@
-/**
- * A connection to PostgreSQL: pg's, whose every wait ends, and which knows whether a pooler is in between.
- *
- * A pooler that gives each transaction another connection to the server (PgBouncer in transaction mode) loses what is
- * set or prepared for a session, and hands it to others. It shows in that the server's process is not the one that the
- * connection was told of at its start.
- */
+/** A connection to PostgreSQL: pg's own, but every wait ends, and it knows whether a pooler is in between. */
 import type {Socket} from 'node:net'
 import type {ClientConfig} from 'pg'
 import {Silence, silent} from '../shared/silence.ts'
@@ -20,7 +14,11 @@ export interface ConnectionConfig extends ClientConfig {
 }
 
 export class Connection extends Client {
-  /** Sessions may end with each transaction: nothing is to be prepared, and settings are a transaction's. */
+  /**
+   * A pooler that gives each transaction another connection to the server (PgBouncer in transaction mode) loses what is
+   * set or prepared for a session, and hands it to others: nothing is to be prepared, and settings are a transaction's.
+   * It shows in that the server's process is not the one that the connection was told of at its start.
+   */
   isPooled = false
   readonly #socket: Socket
   readonly #silence: Silence

@@ -1,12 +1,4 @@
-/**
- * Connections to PostgreSQL: a few of them, made when they are needed and again when they have died.
- *
- * Statements of one connection are sent without waiting for the answer to the one before (pg's pipeline mode): a
- * transaction whose statements are known from the start is one round trip. Each is prepared once a connection.
- *
- * With a pooler in between nothing outlives a transaction: there nothing is prepared, each statement is in a transaction,
- * and its settings are made in that. It is still one round trip.
- */
+/** Connections to PostgreSQL: a few of them, made when they are needed and again when they have died. */
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg, {type PoolClient, type QueryResult} from 'pg'
 import {Backoff} from '../../jobs/backoff.ts'
@@ -119,7 +111,10 @@ export class Link {
     )
   }
 
-  /** Several in one transaction and one round trip. */
+  /**
+   * Several in one transaction and one round trip: each is sent without waiting for the answer to the one before (pg's
+   * pipeline mode).
+   */
   async pipeline(statements: readonly [Statement, readonly Value[]][]): Promise<Reply[]> {
     return this.#use(client => this.#pipelined(client, statements), false)
   }

@@ -1,10 +1,6 @@
 /**
- * Enqueues that share a commit: what is asked for in the same breath, or while others are on their way, is one statement.
- * A durable commit costs a disk's flush, and a thousand jobs no more than one. None resolves before its own is stored,
- * and each has its own refusal.
- *
- * A job with a key may have to wait for a transaction that holds it. So those go apart from the others, wait but a moment
- * together, and then each by itself.
+ * Enqueues on PostgreSQL share a commit: what is asked for in the same breath, or while others are on their way, is one
+ * statement. None resolves before its own job is stored, and each has its own refusal.
  */
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
@@ -20,6 +16,10 @@ import type {Sweeper} from './side-tables.ts'
 const MOST = {jobs: 1000, bytes: 1 << 19}
 /** Of jobs without a key: the ones that come meanwhile make the next statement. */
 const MAX_UNDER_WAY = 2
+/**
+ * A job with a key may have to wait for a transaction that holds it: those with a key wait but a moment together, and
+ * then each by itself.
+ */
 const WAIT_BRIEFLY = {name: 'jobq_wait_briefly', text: `SET LOCAL lock_timeout = '100ms'`}
 
 interface Lane {

@@ -1,10 +1,4 @@
-/**
- * jobq's functions and triggers in the database, made by `jobq init`; the longest is in grab.ts.
- *
- * A name ends in its version: jobq of another version beside this one goes on using its own. They run with the caller's
- * rights and name no schema: the search_path says where the tables are. A job that leaves the queue takes its context
- * with it, and its end is written down for who waits for it.
- */
+/** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
 import {TELLS_ENDS} from './connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
@@ -122,7 +116,10 @@ BEGIN
 END
 $body$`
 
-/** In an order in which they can be made. */
+/**
+ * In an order in which they can be made. A name ends in its version: jobq of another version beside this one goes on
+ * using its own. They run with the caller's rights and name no schema: the search_path says where the tables are.
+ */
 export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_ring: RING,
   jobq_ring_waiting: RING_WAITING,

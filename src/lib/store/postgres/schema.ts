@@ -1,9 +1,6 @@
 /**
- * The schema on PostgreSQL: Qudo's four tables to the letter, jobq's indexes, functions and triggers, and its own tables.
- * All in the first schema of the search_path.
- *
- * `jobq_schema` holds one row, the version, written last. A step is told by what it makes, and made where that is
- * missing: so a plan is what is left to do, after an init that was interrupted, too.
+ * The schema on PostgreSQL: Qudo's four tables to the letter, jobq's indexes, functions and triggers, and its own
+ * tables. All in the first schema of the search_path.
  */
 import {StoreError} from '../../jobs/errors.ts'
 import {FUNCTIONS, TRIGGERS} from './functions.ts'
@@ -137,7 +134,9 @@ SELECT json_build_object(
 export const TABLE_NAMES: readonly string[] = [...Object.keys(QUDO_TABLES), ...Object.keys(OWN_TABLES)]
 
 /**
- * The statements that bring this database to jobq's schema, in order; empty if it is prepared.
+ * The statements that bring this database to jobq's schema, in order; empty if it is prepared. A step is told by what
+ * it makes, and made where that is missing; the version is written last. So a plan is what is left to do, after an init
+ * that was interrupted, too.
  * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or a newer jobq was here
  */
 export function schemaPlan(present: Present, name: string): SchemaStep[] {

@@ -1,9 +1,6 @@
 /**
- * What jobq keeps beside a job, in tables of its own: its context, and whether someone wants to know how it ends. Parts of
- * the statements that insert jobs.
- *
- * Whoever ends a job here takes both away. But Perl and older jobqs leave them, and an end may never be asked for: so
- * who adds rows looks for such, a stretch of the tables at a time, and they can't pile up.
+ * What jobq keeps beside a job on PostgreSQL, in tables of its own: its context, and whether someone wants to know how
+ * it ends. Parts of the statements that insert jobs.
  */
 import {KEPT_SECONDS, type NewJob} from '../../jobs/job.ts'
 import {NOW} from './connections.ts'
@@ -50,7 +47,11 @@ function sweepTable(table: string, first: number, condition: string): string {
       WHERE NOT EXISTS (SELECT FROM job j WHERE j.id = s.job_id) AND ${condition} FOR UPDATE OF kept SKIP LOCKED)))`
 }
 
-/** Where a process has come to in its sweeps. */
+/**
+ * Where a process has come to in its sweeps. Whoever ends a job here takes its rows away. But Perl and older jobqs
+ * leave them, and an end may never be asked for: so who adds rows looks for such, a stretch of the tables at a time,
+ * and they can't pile up.
+ */
 export class Sweeper {
   #left = 1 + Math.floor(Math.random() * SWEEP_EVERY)
   #contextFrom = ANYWHERE

@@ -1,10 +1,4 @@
-/**
- * The job store on PostgreSQL, 12 or later.
- *
- * Each call is one transaction, READ COMMITTED, on one of a few connections; deadlocks and locked rows are tried again.
- * An enqueue is a round trip, which those share that are called at once. A turn is a round trip, too, and two for a
- * `replaced`. The database's clock counts. docs/servers.md has the GRANTs that each call needs.
- */
+/** The job store on PostgreSQL, 12 or later. docs/servers.md has the GRANTs that each call needs. */
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {
   type EnqueuedJob,
@@ -100,6 +94,10 @@ export function postgresStore(url: string, name: string, options: LinkOptions = 
   return new PostgresStore(link, new Listener(url, knock))
 }
 
+/**
+ * Each call is one transaction, READ COMMITTED, on one of a few connections; deadlocks and locked rows are tried again.
+ * A turn is one round trip, and two for a `replaced`.
+ */
 export class PostgresStore implements Store {
   readonly #link: Link
   readonly #listener: Listener

@@ -1,9 +1,4 @@
-/**
- * One LISTEN connection for a store's watches: made with the first, re-made with backoff when it drops.
- *
- * A pooler that gives each transaction another connection takes a LISTEN and delivers nothing. So with one in between
- * someone else knocks: until that is heard, the watches are rung again and again, and look for themselves.
- */
+/** One LISTEN connection for all of a store's watches: made with the first, and re-made with backoff when it drops. */
 import {randomUUID} from 'node:crypto'
 import {Backoff} from '../../jobs/backoff.ts'
 import {type Timeouts, timeoutsOf} from '../shared/silence.ts'
@@ -15,7 +10,10 @@ const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
 const BACKOFF_MS = [100, 5000] as const
 /** A connection without an answer for so long is taken for dead: a network that drops packets tells no one. */
 const PING_MS = 20_000
-/** Between two looks where nothing is heard. */
+/**
+ * Between two looks where nothing is heard. A pooler that gives each transaction another connection takes a LISTEN and
+ * delivers nothing: until the knock is heard, the watches are rung again and again, and look for themselves.
+ */
 const POLL_MS = 250
 
 export class Listener {

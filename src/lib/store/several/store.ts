@@ -1,10 +1,6 @@
 /**
- * Several databases as one store: Qudo's `databases`.
- *
- * A job is enqueued into one of them, picked at random; one that fails is left alone for DEAD_MS and then tried again,
- * and the job goes to another one, unless it may have been stored already. What is listed and counted is that of all
- * that live; the others are told of. Work is taken from all, by priority across them. A row says which database it is
- * in: the first is 1.
+ * Several databases as one store: Qudo's `databases`. A job is enqueued into any of them; work is taken from all, by
+ * priority across them.
  */
 import type {
   EnqueuedJob,
@@ -31,6 +27,11 @@ export interface SeveralOptions {
   onTrouble: (message: string) => void
 }
 
+/**
+ * A job goes into one of them, picked at random; where that fails, to another one, unless it may have been stored
+ * already. What is listed and counted is that of all that live; the others are told of. A row says which database it is
+ * in: the first is 1.
+ */
 export class SeveralStores implements Store {
   readonly name: string
   readonly #databases: Databases

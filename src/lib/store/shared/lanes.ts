@@ -1,9 +1,4 @@
-/**
- * Lanes merged in the order of a listing.
- *
- * They come one by one (function by function, priority by priority) and are merged here, since one SQL ORDER BY over all of
- * them would sort every waiting job. To find the next key each lane has to be asked.
- */
+/** Merges lanes in the order of a listing. A lane is what waits of one function and priority, in order. */
 import type {JobState} from '../../jobs/job.ts'
 import type {Reading} from './reading.ts'
 import {type Ask, FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from './reads-sql.ts'
@@ -73,8 +68,9 @@ export function delayedOf<Query>(
 }
 
 /**
- * The first keys of lanes together. Of each lane a few are read; those whose few all come before the last that is wanted are
- * asked again, for twice as many: so neither many lanes nor a long one among them make it read much more than it returns.
+ * The first keys of lanes together: one SQL ORDER BY over all of them would sort every waiting job. Of each lane a few are
+ * read; those whose few all come before the last that is wanted are asked again, for twice as many: so neither many lanes
+ * nor a long one among them make it read much more than it returns.
  */
 function* merged<Query>(
   sql: InLanes<Query>,

@@ -1,11 +1,4 @@
-/**
- * By what time a store judges whether a lease has run out. That is the database's clock, which is renewed by; but a clock
- * can be set, by hours where a machine wakes up or hears of the right time, and then every lease would have run out at
- * once, also of those who are there and had no time to renew.
- *
- * So who sees it jump ahead, against the clock of this process that is never set, goes on by the time as it was for as long
- * as it takes all others to renew. Who has just come can't see it.
- */
+/** By what time a store judges whether a lease has run out: the database's clock, unless that has just jumped ahead. */
 import {monotonic} from '../../jobs/clock.ts'
 
 /** Leases have more than that left, as long as those who hold them are there: see work/leases.ts. */
@@ -13,6 +6,12 @@ export const JUMP_SECONDS = 30
 /** All that is held is renewed within 20 s. */
 const GRACE_MS = 30_000
 
+/**
+ * A clock can be set, by hours where a machine wakes up or hears of the right time, and then every lease would have run
+ * out at once, also of those who are there and had no time to renew. So who sees it jump ahead, against the clock of
+ * this process that is never set, goes on by the time as it was for as long as it takes all others to renew. Who has
+ * just come can't see it.
+ */
 export class LeaseClock {
   readonly #elapsed: () => number
   /** The database's clock, in seconds, and this process's, in milliseconds, when they were compared last. */

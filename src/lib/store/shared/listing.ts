@@ -1,12 +1,4 @@
-/**
- * A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits.
- *
- * It is read in stretches, each of one moment: first keys in order (shared/lanes.ts), then as many of their rows as fit. The
- * next one goes on behind a key, not an offset: rows that come and go meanwhile move nothing. Where there are many lanes, as
- * many keys are read at once, ahead of their rows: a listing asks each lane about once for every row that it shows. What lies
- * beside the lanes (leases that ran out, and what another program has written that no lane can hold) is read once for each
- * state.
- */
+/** A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits. */
 import type {JobRow, JobState, ListedJob} from '../../jobs/job.ts'
 import type {JobPage} from '../store.ts'
 import {delayedOf, type Keys, ORDERS, readyOf} from './lanes.ts'
@@ -27,10 +19,16 @@ import {fitting, STRETCH_ROWS, type Stretch} from './stretch.ts'
 
 /** As they are listed: who works now, who is next, who is later. */
 const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed']
-/** The most keys that are read ahead of their rows. */
+/**
+ * The most keys that are read ahead of their rows. Where there are many lanes, that many keys are read at once: a
+ * listing asks each lane about once for every row that it shows.
+ */
 const MOST_AHEAD = 100_000
 
-/** Where a listing of jobs goes on. Its states are those of one moment, however long it takes. */
+/**
+ * Where a listing of jobs goes on. Its states are those of one moment, however long it takes. It is a key, not an
+ * offset: rows that come and go meanwhile move nothing.
+ */
 export interface JobPlace {
   now: number
   state: JobState
@@ -46,6 +44,7 @@ export interface JobPlace {
   left: number
 }
 
+/** One stretch, of one moment: first keys in order (lanes.ts), then as many of their rows as fit. */
 export function* jobs<Query>(
   sql: ReadsSql<Query>,
   page: JobPage,
@@ -153,6 +152,7 @@ function* withJobs<Query>(sql: ReadsSql<Query>, only: string | undefined): Readi
   return ids.filter(id => only === `#${id}` && all.every(func => func.id !== id))
 }
 
+/** Leases that ran out, and what another program has written that no lane can hold: read once for each state. */
 function* besideLanes<Query>(
   sql: ReadsSql<Query>,
   funcIds: readonly number[],

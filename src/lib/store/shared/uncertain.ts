@@ -1,3 +1,4 @@
+/** The error for an insert whose answer was lost: the job may have been stored, or not. */
 import {StoreError} from '../../jobs/errors.ts'
 import {isSilent} from './silence.ts'
 

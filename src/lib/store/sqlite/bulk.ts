@@ -1,10 +1,6 @@
 /**
- * Many jobs stored in one transaction, or none.
- *
- * What one stretch of the source holds is stored at once. More goes to a thread that has a connection of its own
- * (bulk-task.ts): a big transaction's inserts, its commit and the checkpoint that follows (for 300,000 jobs
- * 0.5 s after the last of them) keep no event loop waiting, and what this process does meanwhile is not in it. The
- * source is read here, for a few milliseconds at a time, while the thread inserts: on two cores that is faster, too.
+ * Many jobs stored in one SQLite transaction, or none: a few at once, more by a thread with a connection of its own
+ * (bulk-task.ts).
  */
 import {setImmediate as breathe} from 'node:timers/promises'
 import type {NewJob} from '../../jobs/job.ts'
@@ -57,7 +53,11 @@ async function insertAll(
   }
 }
 
-/** The thread that holds the transaction. */
+/**
+ * The thread that holds the transaction. A big one's inserts, its commit and the checkpoint that follows (for 300,000
+ * jobs 0.5 s after the last of them) keep no event loop waiting, and what this process does meanwhile is not in it. The
+ * source is read here, for a few milliseconds at a time, while the thread inserts: on two cores that is faster, too.
+ */
 class BulkThread {
   readonly #link: SqliteLink
   readonly #thread: Thread

@@ -1,8 +1,6 @@
 /**
- * Jobs stored in a transaction of the caller's own, on a Database of better-sqlite3 that the application has open on the
- * queue's file. It may be another copy of better-sqlite3: it is known by what it can do.
- *
- * Nothing is remembered of the database from one call to the next: the caller may have rolled back in between.
+ * Jobs stored in a transaction of the caller's own, on a Database of better-sqlite3 that the application has open on
+ * the queue's file.
  */
 import type {Database} from 'better-sqlite3'
 import {StoreError, TransactionError} from '../../jobs/errors.ts'
@@ -19,6 +17,7 @@ interface Guest {
 
 const IMMEDIATE = 'begin it with BEGIN IMMEDIATE, or `db.transaction(…).immediate()`'
 
+/** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
 export class SqliteWithin {
   readonly #store: SqliteLink
   readonly #options: LinkOptions
@@ -110,6 +109,7 @@ function inTransaction(connection: unknown): Database {
   return connection
 }
 
+/** It may be of another copy of better-sqlite3: it is known by what it can do. */
 function isDatabase(value: unknown): value is Database {
   const db = value as Partial<Database> | null | undefined
   return (

@@ -1,13 +1,4 @@
-/**
- * The connection to a SQLite file, in WAL mode: statements that are prepared once, transactions, the clock.
- *
- * Every write is BEGIN IMMEDIATE … COMMIT, run in one go: no other work of this process comes between its statements. A
- * lock held by another process is never waited for within SQLite, which would block the event loop: what meets one is tried
- * again a moment later.
- *
- * What others remember of the database from one transaction to the next is theirs to drop: the counters here, and the
- * database's own change counter, tell them when.
- */
+/** The connection to a SQLite file, in WAL mode: statements that are prepared once, transactions, the clock. */
 import {realpathSync, statSync, utimesSync} from 'node:fs'
 import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 import {monotonic} from '../../jobs/clock.ts'
@@ -93,7 +84,11 @@ export class SqliteLink {
   readonly file: KnownFile | undefined
   /** Looks for other copies of SQLite. Default: nobody does. */
   copies: Copies | undefined
-  /** Grows with whatever this connection does that may put a job into a lane, keeps something beside one, or pauses. */
+  /**
+   * Grows with whatever this connection does that may put a job into a lane, keeps something beside one, or pauses.
+   * What others remember of the database from one transaction to the next is theirs to drop: this, `rollbacks` and
+   * `dataVersion` tell them when.
+   */
   arrivals = 0
   /** Grows with every rollback: what was read or made since BEGIN or SAVEPOINT is no more. */
   rollbacks = 0
@@ -213,6 +208,10 @@ export class SqliteLink {
     })
   }
 
+  /**
+   * BEGIN IMMEDIATE … COMMIT, run in one go: no other work of this process comes between its statements. A lock held by
+   * another process is never waited for within SQLite, which would block the event loop: see `patiently`.
+   */
   write<T>(work: () => T): Promise<T> {
     return this.#told(() => this.transact(work))
   }

@@ -1,9 +1,6 @@
 /**
- * How jobs come into a SQLite database, within a transaction: the row of `job`, and what is kept beside it in jobq's own
- * tables, its context and whether someone wants to know how it ends.
- *
- * A function gets its row on first use, as Qudo does it; ids are remembered until a rollback may have unmade one. The
- * tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name.
+ * How jobs come into a SQLite database, within a transaction: the row of `job`, and what is kept beside it in jobq's
+ * own tables, its context and whether someone wants to know how it ends.
  */
 import {ArgumentError, DuplicateJobError, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
@@ -21,6 +18,7 @@ const MOST_TOGETHER = {jobs: 250, bytes: 1 << 20}
 const SWEEP_EVERY = 50
 const SWEEP_ROWS = 100
 
+/** Tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name. */
 export class SqliteInsert {
   readonly #link: SqliteLink
   readonly #funcIds = new Map<string, number>()

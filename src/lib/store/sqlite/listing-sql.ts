@@ -1,9 +1,4 @@
-/**
- * What listings and counts ask of SQLite: seeks in the index jobq_lane, lane by lane.
- *
- * A column holds whatever is written into it, by other programs too. Lanes are of whole numbers and fractions that JavaScript
- * can hold. Beside them lie leases that ran out and that no grab has put back yet, and rows with anything else in them.
- */
+/** What listings and counts ask of SQLite: seeks in the index jobq_lane, lane by lane. */
 import type {JobRow, JobState} from '../../jobs/job.ts'
 import {numberOf, rowsOf} from '../shared/reading.ts'
 import {FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'
@@ -39,7 +34,11 @@ const LANES = `WITH RECURSIVE lane (func_id, priority) AS (
     SELECT lane.func_id, ${next('lane.func_id', '< lane.priority')} FROM lane WHERE lane.priority IS NOT NULL)`
 const OF_LANES = `FROM lane CROSS JOIN job
   WHERE job.func_id = lane.func_id AND grabbed_until = 0 AND job.priority = lane.priority AND`
-/** Of what nobody works, what is in no lane, whichever time it is due. */
+/**
+ * Of what nobody works, what is in no lane, whichever time it is due. Lanes are of whole numbers and fractions that
+ * JavaScript can hold. Beside them lie leases that ran out and that no grab has put back yet, and rows with anything
+ * else in them: a column holds whatever is written into it, by other programs too.
+ */
 const BESIDE_LANES = [
   'grabbed_until < 0',
   'grabbed_until > 0 AND grabbed_until <= +$now',

@@ -1,11 +1,4 @@
-/**
- * The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables.
- *
- * `jobq_schema` holds one row, the version; a database without it is new, made by Qudo, or something else.
- *
- * Version 2 adds jobq_context and jobq_wait to version 1. A process that still runs an older jobq goes on beside it: it
- * leaves rows in them that are swept later, and who waits for a job that it worked hears that it is gone.
- */
+/** The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables. */
 import {StoreError} from '../../jobs/errors.ts'
 import {SCHEMA_VERSION, type SqliteLink} from './connection.ts'
 
@@ -95,6 +88,10 @@ const OWN: readonly string[] = [
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
 ]
 const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`
+/**
+ * Version 2 adds jobq_context and jobq_wait to version 1. A process that still runs an older jobq goes on beside it: it
+ * leaves rows in them that are swept later, and who waits for a job that it worked hears that it is gone.
+ */
 const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`
 
 /** Makes the schema where it is missing, by several processes at once too. @throws StoreError */
@@ -128,7 +125,8 @@ export function completeSchema(link: SqliteLink): Promise<SchemaStep[]> {
 }
 
 /**
- * The statements that bring this database to jobq's schema, in order; empty if it is prepared.
+ * The statements that bring this database to jobq's schema, in order; empty if it is prepared. A database without a row
+ * in jobq_schema, the version, is new, made by Qudo, or something else.
  * @param adopt also where the database is something else's and has none of Qudo's tables
  * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there, or a
  * newer jobq was here

@@ -1,9 +1,4 @@
-/**
- * How attempts go on and end on SQLite: leases renewed, ends and deaths written, within the transaction of a turn.
- *
- * Every statement says `WHERE id = … AND grabbed_until = mine`: a job that someone else has taken meanwhile is left to
- * them. With a job that leaves the queue goes its context, and its end is written down for who waits for it.
- */
+/** How attempts go on and end on SQLite: leases renewed, ends and deaths written, within the transaction of a turn. */
 import {JobqError} from '../../jobs/errors.ts'
 import {
   deathMessage,
@@ -20,7 +15,10 @@ import type {SqliteLink} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import type {SqliteMemory} from './memory.ts'
 
-/** The id and the end of the lease that a statement's last two values say. */
+/**
+ * The id and the end of the lease that a statement's last two values say, `WHERE id = … AND grabbed_until = …`: a job
+ * that someone else has taken meanwhile is left to them.
+ */
 type Mine = readonly [id: number, grabbedUntil: number]
 
 export class SqliteSettle {
@@ -133,7 +131,7 @@ export class SqliteSettle {
     }
   }
 
-  /** Out of the queue, if it is still ours. */
+  /** Out of the queue, if it is still ours: with its context, and its end is written down for who waits for it. */
   #leave(mine: Mine, outcome: JobEnd['outcome'], message: string, now: number): boolean {
     const [id, grabbedUntil] = mine
     const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'

@@ -1,8 +1,6 @@
 /**
- * The job store on SQLite: one connection (connection.ts), and each method one transaction on it.
- *
- * A process that enqueues one job is short, and each further module costs it about 0.4 ms: what it does not need (how
- * jobs are taken, settled, listed and watched, how a schema is made) is loaded at its first use.
+ * The job store on SQLite: one connection (connection.ts), and each method one transaction on it. What an enqueue does
+ * not need is loaded at its first use: each further module costs a process about 0.4 ms, and most are short.
  */
 import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'

@@ -1,14 +1,6 @@
 /**
- * Noticing what other processes do to a SQLite file.
- *
- * A commit touches the -wal file: the folder is watched, and the change counter tells a commit from this connection's
- * own writes. The database file itself is never opened or watched: closing any descriptor on it would drop this
- * process's SQLite locks.
- *
- * A commit writes the -wal file, then (if it is durable) waits for the disk, and only then shows to readers: its last
- * event comes before there is anything to see. jobq therefore touches the -shm file behind a durable commit
- * (connection.ts). Others don't: so every event starts a series of looks, which no look ends; and so does the beginning,
- * for what was on its way before the watch stood.
+ * Noticing what other processes do to a SQLite file: its folder is watched, and the change counter tells a commit from
+ * this connection's own writes.
  */
 import {realpathSync, watch as watchFolder} from 'node:fs'
 import {basename, dirname} from 'node:path'
@@ -25,7 +17,11 @@ const POLL_MS = 50
  */
 const PAUSE_MS = 1
 
-/** @param since the change counter whose next change is to be told. @returns what ends the watch */
+/**
+ * The file itself is never opened or watched: closing any descriptor on it would drop this process's SQLite locks.
+ * @param since the change counter whose next change is to be told.
+ * @returns what ends the watch
+ */
 export function watchFile(link: SqliteLink, since: number | null, onChange: () => void): () => void {
   let version = since
   let timer: NodeJS.Timeout | undefined
@@ -64,6 +60,11 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
       return true
     }
   }
+  /**
+   * A durable commit's last event comes before there is anything to see. jobq touches the -shm file behind it
+   * (connection.ts), others don't: so every event starts a series of looks, which no look ends; and so does the
+   * beginning, for what was on its way before the watch stood.
+   */
   const lookAWhile = () => {
     lookUntil = Math.max(lookUntil, monotonic() + COMMIT_MS)
     look(1)

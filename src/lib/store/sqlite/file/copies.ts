@@ -1,12 +1,6 @@
 /**
- * Another copy of SQLite in this process (node:sqlite, another better-sqlite3) that has the same file open. POSIX locks are
- * the process's: whichever copy closes the file first, the locks of the other are gone with it, and it does not know. Then
- * other processes take the file for one that nobody has open, and write over what is committed here. Whoever only reads
- * the file, to copy it say, does the same.
- *
- * Linux tells of it. A copy has the -shm open once, however many connections it has: a second descriptor on it is another
- * copy's, and is warned of. When the locks are gone, nothing is written any more: that is looked for now and then, and
- * before each commit (20 to 100 µs) where another copy is loaded at all.
+ * Notices another copy of SQLite in this process (node:sqlite, another better-sqlite3) that has the same file open: if
+ * it closes the file, this connection's locks are gone.
  */
 import {readdirSync, readFileSync, readlinkSync, statSync} from 'node:fs'
 import {monotonic} from '../../../jobs/clock.ts'
@@ -22,6 +16,14 @@ const NODE_SQLITE = 'NativeModule sqlite'
 
 const warnedOf = new Set<string>()
 
+/**
+ * POSIX locks are the process's: whichever copy closes the file first, the locks of the other are gone with it, and it
+ * does not know. Then other processes take the file for one that nobody has open, and write over what is committed
+ * here. Whoever only reads the file, to copy it say, does the same. Linux tells of it. A copy has the -shm open once,
+ * however many connections it has: a second descriptor on it is another copy's, and is warned of. When the locks are
+ * gone, nothing is written any more: that is looked for now and then, and before each commit (20 to 100 µs) where
+ * another copy is loaded at all.
+ */
 export class Copies {
   readonly #file: KnownFile
   /** The descriptors that the locks are on; null if they can't be seen here. */

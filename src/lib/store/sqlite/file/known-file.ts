@@ -1,10 +1,4 @@
-/**
- * The file that a connection has open: is it still the one at its path, with the -wal that it has open?
- *
- * Where something else is moved there, or the -wal is taken away, what this process commits goes where nobody looks, and
- * what is in the old -wal gets into the new file when someone opens that. SQLite does not notice. So the path is looked at
- * again and again, but never opened: closing any descriptor on the file would drop this process's locks.
- */
+/** The file that a connection has open: is it still the one at its path, with the -wal that it has open? */
 import {readdirSync, readlinkSync, rmSync, type Stats, statSync, truncateSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import {StoreError} from '../../../jobs/errors.ts'
@@ -32,6 +26,11 @@ export interface FilePlace extends Inode {
   path: string
 }
 
+/**
+ * Where something else is moved there, or the -wal is taken away, what this process commits goes where nobody looks,
+ * and what is in the old -wal gets into the new file when someone opens that. SQLite does not notice. So the path is
+ * looked at again and again, but never opened: closing any descriptor on the file would drop this process's locks.
+ */
 export class KnownFile {
   readonly place: FilePlace
   readonly #db: Database

@@ -1,11 +1,4 @@
-/**
- * Before a SQLite file is opened: is this its only name, and is the -wal beside it its own?
- *
- * SQLite finds a -wal by the name of its database. A file with two names (a hard link, or mounted by itself elsewhere, as
- * containers do it) has two of them; a file that was put in another's place has that one's. Both give ids twice and lose
- * jobs, and SQLite itself looks for neither. It costs three stats and
- * /proc/self/mountinfo: 50 µs, 0.2 ms in a process that has just begun.
- */
+/** Before a SQLite file is opened: is this its only name, and is the -wal beside it its own? */
 import {readFileSync, realpathSync, type Stats, statSync} from 'node:fs'
 import {resolve} from 'node:path'
 import {StoreError} from '../../../jobs/errors.ts'
@@ -17,7 +10,13 @@ const PATIENCE_MS = 8000
 /** At first what is seen may be one that opens it or ends at this very moment (measured: 3 of 1,000 where many do). */
 const PAUSES_MS = [1, 20] as const
 
-/** The place of the file, which is there. @throws StoreError */
+/**
+ * The place of the file, which is there. SQLite finds a -wal by the name of its database: a file with two names (a hard
+ * link, or mounted by itself elsewhere, as containers do it) has two of them, and one that was put in another's place has
+ * that one's. Both give ids twice and lose jobs, and SQLite itself looks for neither. To look costs three stats and
+ * /proc/self/mountinfo: 50 µs, 0.2 ms in a process that has just begun.
+ * @throws StoreError
+ */
 export async function claim(name: string): Promise<FilePlace> {
   const path = realpathSync.native(name)
   if (isMountPoint(path)) throw mountedError(name)

@@ -1,13 +1,6 @@
 /**
- * Checkpoints for a connection whose commits do not wait for the disk, a dispatcher's: SQLite moves the WAL's pages into
- * the database within some commit, and waits for the disk there, 5 to 12 ms for each 250 jobs (measured: half of the time
- * that a dispatcher of small jobs has). Here a thread with a connection of its own does it while commits go on.
- *
- * The WAL begins anew only when all of it was moved. Where commits go on so fast that it never is, they wait once it is
- * LONG, without the event loop, while the thread moves the rest: others' connections checkpoint by themselves beyond that.
- *
- * Where commits are few there is no thread: its memory makes each process that is started from here dearer (measured: 0.1
- * of 1.65 ms, which is more than the checkpoints take from jobs that are so long).
+ * A dispatcher's checkpoints: a thread moves the pages of SQLite's WAL into the database while commits go on. SQLite
+ * would do it within a commit, which waits for the disk: half of the time of a dispatcher of small jobs.
  */
 import type {Database, Statement} from 'better-sqlite3'
 import {monotonic} from '../../../jobs/clock.ts'
@@ -18,7 +11,11 @@ import {Thread} from '../thread.ts'
 const SOME = 750
 const LONG = 1000
 const TOO_LONG = 4000
-/** In pages a millisecond, of which a job in a turn of its own writes four: what is worth a thread. */
+/**
+ * In pages a millisecond, of which a job in a turn of its own writes four: what is worth a thread. Its memory makes
+ * each process that is started from here dearer: by 0.1 of 1.65 ms, which is more than the checkpoints take from jobs
+ * that are so long.
+ */
 const DENSE = 5
 /** How long the thread stays when it has nothing to do. */
 const STAY_MS = 10_000
@@ -40,7 +37,11 @@ export class Checkpoints {
   /** The first look after some were moved: when, by monotonic(), and how many waited then. */
   #first = {at: 0, waiting: 0}
   #resume = () => {}
-  /** What commits have to wait for; null: nothing. */
+  /**
+   * What commits have to wait for; null: nothing. The WAL begins anew only when all of it was moved. Where commits go
+   * on so fast that it never is, they wait once it is LONG, without the event loop, while the thread moves the rest:
+   * others' connections checkpoint by themselves beyond that.
+   */
   pause: Promise<void> | null = null
 
   constructor(db: Database, place: FilePlace) {

@@ -1,11 +1,4 @@
-/**
- * A -wal that has become long is made short again. SQLite begins it anew only when all of it was moved into the database
- * and nobody reads from it: one who reads for long lets it grow, and it stays as long as it was. Whoever begins it anew cuts
- * it (journal_size_limit); but where nothing is written any more, nobody does.
- *
- * So a thread with a connection of its own moves what there is, again and again, and cuts it as soon as it can. It is
- * there only while the -wal is long.
- */
+/** A thread that makes a long -wal short again. It is there only while the -wal is long. */
 import {statSync, truncateSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import type {FilePlace, KnownFile} from '../file/known-file.ts'
@@ -22,6 +15,12 @@ const PAUSE_MS = 500
 const TRIES = 4
 const MANY_PAGES = 1000
 
+/**
+ * SQLite begins a -wal anew only when all of it was moved into the database and nobody reads from it: one who reads for
+ * long lets it grow, and it stays as long as it was. Whoever begins it anew cuts it (journal_size_limit); but where
+ * nothing is written any more, nobody does. So the thread moves what there is, again and again, and cuts it as soon as
+ * it can.
+ */
 export class LongWal {
   readonly #file: KnownFile
   readonly #onTrouble: (message: string) => void
