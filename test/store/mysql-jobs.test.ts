@@ -32,8 +32,9 @@ else {
     for (const enqueue of [
       () => store.enqueue(newJob()),
       () => store.enqueue(newJob('Work', {tracked: true})),
+      () => store.enqueue(newJob('Work', {context: '{}'})),
       () => store.enqueue(newJob('New')),
-      () => store.enqueue(newJob('Work', {arg: new Uint8Array(1 << 19)})),
+      () => store.enqueue(newJob('Work', {arg: new Uint8Array(1 << 19), tracked: true})),
       () => store.enqueueMany([newJob(), newJob()]),
       () => store.enqueueWithin(guest, newJob()),
       () => store.enqueueWithin(guest, newJob('New', {context: '{}'})),
@@ -41,9 +42,14 @@ else {
     ])
       await assert.rejects(async () => enqueue(), told)
     await guest.commit()
-    const together = [newJob(), newJob('Work', {uniqkey: 'k'}), newJob()].map(job => store.enqueue(job))
+    const beside = [newJob('Work', {tracked: true}), newJob('Work', {context: '{}'})]
+    const together = [newJob(), newJob('Work', {uniqkey: 'k'}), newJob(), ...beside].map(job =>
+      store.enqueue(job),
+    )
     await Promise.all(together.map(enqueued => assert.rejects(enqueued, told)))
     assert.deepEqual(await db.query('SELECT id FROM job'), [{id}])
+    for (const table of ['jobq_wait', 'jobq_context'])
+      assert.deepEqual(await db.query(`SELECT job_id FROM ${table}`), [])
     assert.deepEqual(await db.query('SELECT retried FROM exception_log'), [{retried: 0}])
   })
 

@@ -26,6 +26,8 @@ import {
 
 /** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
 const TOGETHER_JOBS = 200
+/** An error (BIGINT UNSIGNED is out of range) where the last id, the greatest of them, is one that JavaScript can't hold. */
+const CHECK_ID = `SELECT LAST_INSERT_ID() + ${2n ** 64n - 1n - BigInt(MAX_ID)}`
 
 export interface EnqueueOptions {
   /** As a message may name the database. */
@@ -161,7 +163,7 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
       `INSERT INTO job (${COLUMNS})
        VALUES (@func, ${literal(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfterOf(job)}, 0, ${priority})`,
       ...beside,
-      ...(beside.length > 0 ? ['COMMIT'] : []),
+      ...(beside.length > 0 ? [CHECK_ID, 'COMMIT'] : []),
       'SELECT @now AS now',
     ])
     const {insertId} = replies[beside.length > 0 ? 3 : 2]!
@@ -169,9 +171,9 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
     return enqueuedJob(job, insertId, Number(replies.at(-1)!.rows[0]!.now))
   } catch (error) {
     if (hasErrno(error, ERRNO.duplicate)) throw await duplicate(link, [job], error)
-    // No such function yet, or a time that does not fit: the careful way makes the one and tells the other
-    const isOther = !hasErrno(error, ERRNO.columnIsNull) && !hasErrno(error, ERRNO.outOfRange)
-    if (isOther) throw error
+    // No such function yet, or a time or an id that does not fit: the careful way makes the one and tells the others
+    const {columnIsNull, outOfRange, overflow} = ERRNO
+    if (![columnIsNull, outOfRange, overflow].some(errno => hasErrno(error, errno))) throw error
     if (beside.length > 0) await link.run('ROLLBACK')
     return insertCarefully(link, job)
   }
@@ -216,15 +218,12 @@ async function insertTogether(link: Link, jobs: readonly NewJob[]): Promise<(Enq
       ...besidesIfInserted(job),
     )
   }
-  const replies = await link.batch([...statements, 'SELECT @now AS now', 'COMMIT'])
+  const replies = await link.batch([...statements, CHECK_ID, 'SELECT @now AS now', 'COMMIT'])
   const now = Number(replies.at(-2)!.rows[0]!.now)
   const outcomes: (EnqueuedJob | JobqError)[] = []
-  const tooLarge = places.map(place => replies[place]!.insertId).filter(id => id > MAX_ID)
-  const refused = tooLarge[0] && (await unmake(link, idTooLarge('job', String(tooLarge[0])), tooLarge))
   for (const [i, job] of jobs.entries()) {
     const {matched, insertId} = replies[places[i]!]!
-    if (refused && insertId > MAX_ID) outcomes.push(refused)
-    else if (matched === 1) outcomes.push(enqueuedJob(job, insertId, now))
+    if (matched === 1) outcomes.push(enqueuedJob(job, insertId, now))
     else outcomes.push((await duplicate(link, [job], null)) as DuplicateJobError)
   }
   return outcomes

@@ -18,6 +18,7 @@ export const ERRNO = {
   deadlock: 1213,
   tooLarge: 1153,
   outOfRange: 1264,
+  overflow: 1690,
   /** No such savepoint, or procedure. */
   notThere: 1305,
   notExecutable: 1370,

@@ -51,9 +51,9 @@ export class Inserter {
     const insertId = await this.#send(jobs, funcIds, runAfters).catch(async error => {
       throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error) : error
     })
-    for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
     const first = idOfRow(insertId)
     idOfRow(first + jobs.length - 1)
+    for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
     return jobs.map(({func, uniqkey, priority}, i) => {
       return {id: first + i, func, uniqkey, priority, runAfter: runAfters[i]!}
     })
