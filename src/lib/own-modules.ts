@@ -1,6 +1,6 @@
 /**
- * Where jobq's own modules are: those that are started by their name. The build makes files of them at the same places
- * (rolldown.config.js), and this one is in a chunk at its own.
+ * Where jobq's own modules are that are started by their name. The build makes files of them at the same places
+ * (rolldown.config.js), and has this one in a chunk that lies in this same folder.
  */
 
 /** This folder. */

@@ -1,7 +1,7 @@
 /**
- * Plain words are those that mean the same however they are looked at: `WORD… --flag value --switch …`. They are read
- * here, by the flags' names and kinds as oclif.manifest.json has them, which the build makes from the commands
- * themselves. Whatever is not plain (help, a mistake, `--`) is left to oclif.
+ * Reads plain words, those that mean the same whoever reads them: `WORD… --flag value --switch …`. The flags' names and
+ * kinds are in oclif.manifest.json, which the build makes from the commands. What is not plain (help, a mistake, `--`)
+ * is left to oclif.
  */
 
 /** A command as the manifest describes it. */

@@ -1,7 +1,7 @@
 /**
- * Loading oclif asks for the user's shell and home, for what jobq has no use for. Where nothing tells (a user without a
- * line in /etc/passwd, as containers have them) that would be the system's error: so meanwhile the environment does. No
- * command runs in here.
+ * Gives a user a shell and a home while oclif is loaded, which asks for both, though jobq has no use for them. Where
+ * nothing tells (a user without a line in /etc/passwd, as containers have them) that would be an error of the system.
+ * No command runs in here.
  */
 export async function asSomeone<T>(load: () => Promise<T>): Promise<T> {
   const missing = Object.entries({HOME: '/', SHELL: '/bin/sh'}).filter(

@@ -1,6 +1,6 @@
 /**
- * What all commands share as oclif has them: the flags that say which queue, and what is run (command.ts). Errors pass
- * through: main.ts shows them.
+ * What all commands share where oclif runs them: the flags that say which queue, and the way to what is run
+ * (command.ts). Errors pass through: main.ts shows them.
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'

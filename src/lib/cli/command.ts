@@ -1,5 +1,5 @@
 /**
- * From a command and its flags, however they were read, to what it does: `run` in cli/run/NAME.ts, which prints for people
+ * Runs a command whose words were read, by argv.ts or by oclif: `run` in cli/run/NAME.ts does it, prints for people,
  * and returns the document for --json.
  */
 import {toJson} from '../render/json.ts'

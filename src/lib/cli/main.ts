@@ -1,6 +1,6 @@
 /**
- * What bin/run.js starts: plain words are read here, the rest (help, a mistake) by oclif, which takes 60 ms to evaluate,
- * as long as all of `jobq list`, and 18 MB.
+ * What bin/run.js starts. Plain words are read here; the rest (help, a mistake) is read by oclif, which takes 60 ms to
+ * evaluate, as long as all of `jobq list`, and 18 MB.
  */
 
 import {UsageError} from '../jobs/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * A word that is no command: what it was meant to be. A misspelling must be a clear one, since what is suggested is
- * typed next, and some commands act on every host; and for the words of other tools there is jobq's own.
+ * Says what a word that is no command was meant to be; for the words of other tools, what jobq calls it. A misspelling
+ * must be a clear one: what is suggested is typed next, and some commands act on every host.
  */
 import {closest, distance} from '../jobs/closest.ts'
 import {UsageError} from '../jobs/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * `--watch`: a frame again and again until INT or TERM. On a terminal each is drawn over the one before, on its other
- * screen, and the last one stays when it ends; elsewhere they follow each other.
+ * `--watch`: draws a frame again and again until INT or TERM. On a terminal each is drawn over the one before, on its
+ * other screen, and the last one stays when it ends; elsewhere they follow each other.
  */
 import {once} from 'node:events'
 import {setTimeout as sleep} from 'node:timers/promises'

@@ -1,6 +1,6 @@
 /**
- * How an application's jobs come into a store: checked, encoded, with hooks and plugins around them if there are any,
- * stored, told. Where there are none, an enqueue pays for two look-ups and no more.
+ * How an application's jobs come into a store: they are checked, encoded and stored, and listeners are told, with hooks
+ * and plugins around all that. Where there are none, an enqueue pays for two look-ups and no more.
  */
 
 import type {Events} from '../hooks/events.ts'

@@ -1,4 +1,7 @@
-/** A clock that is never set. `performance` is one as well, and half a megabyte of Node that is loaded at its first use. */
+/**
+ * A clock that is never set, unlike the time of day. `performance` is one as well, but loads half a megabyte of Node at
+ * its first use.
+ */
 
 /** Milliseconds since some moment before this process: only differences mean anything. */
 export function monotonic(): number {

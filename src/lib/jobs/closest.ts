@@ -1,6 +1,6 @@
 /**
- * What a misspelt name was meant to be. Loaded when someone has misspelt one: a package of CommonJS costs a process that
- * is made of modules 4 MB, for Node's second loader, and each of a pool's children would pay that.
+ * What a misspelt name was meant to be. Loaded only when someone has misspelt one: a CommonJS package costs a process
+ * that is made of modules 4 MB, for Node's second loader, and each of a pool's children would pay that.
  */
 import {createRequire} from 'node:module'
 import type * as Levenshtein from 'fastest-levenshtein'

@@ -1,4 +1,4 @@
-/** The current folder, which a process may outlive: only what is relative needs it. */
+/** The current folder. It may be removed while a process is in it, so only who has a relative path asks for it. */
 import {isAbsolute, resolve} from 'node:path'
 import {UsageError} from './errors.ts'
 

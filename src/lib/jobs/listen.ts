@@ -1,4 +1,4 @@
-/** A server of ours on a port: it keeps no process that has nothing else to do. */
+/** Lets a server of jobq's listen on a port; a process that has nothing else to do ends all the same. */
 import type {Server} from 'node:net'
 import {ServerError} from './errors.ts'
 

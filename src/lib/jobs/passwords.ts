@@ -1,6 +1,6 @@
 /**
- * Passwords in text that is shown: a message that repeats what a user wrote, a command line. The last guard, behind
- * addresses that never show theirs: for what was no address, or stood where none is expected.
+ * Takes passwords out of text that is shown, such as a message that repeats what a user wrote, or a command line.
+ * Addresses never show theirs; this is the last guard, for what was no address, or stood where none is expected.
  */
 
 /** The text, with `***` for the password of each address in it. In linear time: arguments come through here, too. */

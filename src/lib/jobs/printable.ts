@@ -1,9 +1,10 @@
 /**
- * What is never shown as itself: control characters, which a terminal obeys, line separators, which break a line where no
- * one looks for it, and the marks that turn the rest of a line around. In a message such a character is \uXXXX; in a
- * document too, where that is the same value; in a field (render/text.ts) its bytes are \xHH.
+ * Characters that are never shown as themselves: control characters, line separators, and the marks that turn the rest
+ * of a line around. A message has \uXXXX in their place, a document too where that is the same value; a field
+ * (render/text.ts) has their bytes as \xHH.
  */
 
+/** A terminal obeys control characters; a line separator breaks a line where no one looks for it. */
 const MARKS = '\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069'
 
 /** All of them, one character each. */

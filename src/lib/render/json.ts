@@ -1,4 +1,4 @@
-/** What people and programs get to see, as strings: JSON documents, tables, sparklines. Knows job types only. */
+/** Values as JSON documents, in which text that is JSON already stays as it was written. */
 import {printableJson} from '../jobs/printable.ts'
 
 /** JSON text that goes into a document as it is: an argument keeps its digits and its depth. */

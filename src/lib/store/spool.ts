@@ -1,7 +1,7 @@
 /**
- * The source of an enqueueMany, read to its end before anything is stored: a transaction is open no longer than it must
- * be, however slow the source is, and can start over. From some megabytes on the jobs go to a file without a name, of
- * which nothing is left whatever becomes of this process.
+ * Reads the source of an enqueueMany to its end before anything is stored: so a transaction is open no longer than it
+ * must be, however slow the source is, and can start over. From some megabytes on the jobs are kept in a file without a
+ * name.
  */
 import {type FileHandle, open, unlink} from 'node:fs/promises'
 import {tmpdir} from 'node:os'

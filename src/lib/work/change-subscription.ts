@@ -1,7 +1,7 @@
 /**
- * The dispatcher's ear at the store. Who finds all the jobs it wants in every turn need not be told of more: after
- * enough of such turns it listens no longer, until a turn finds too little. With SQLite, to be told of its own commits
- * costs a dispatcher 17 µs of CPU time a job, half as much as the job's turn.
+ * The dispatcher's ear at the store. After enough turns that found all the jobs they wanted it listens no longer, until
+ * a turn finds too little: with SQLite, to be told of its own commits costs a dispatcher 17 µs of CPU time a job, half
+ * as much as the job's turn.
  */
 import type {Store, Watch} from '../store/store.ts'
 

@@ -1,7 +1,7 @@
 /**
- * Jobs that are lost again and again. That someone else has a job at its end happens: a lease ran out, Perl took it. But where
- * something gives jobs back the moment they are taken (a trigger, another program), the same job is lost again and again, as
- * fast as it runs. Then its function is left alone for a while, longer each time.
+ * Functions whose jobs are lost again and again, as fast as they run, since something gives them back the moment they
+ * are taken (a trigger, another program). They are left alone for a while, longer each time. A single loss is nothing:
+ * a lease ran out, Perl took the job.
  */
 import {monotonic} from '../jobs/clock.ts'
 import {idOf, type RowRef} from '../jobs/job.ts'

@@ -1,6 +1,6 @@
 /**
- * What is kept of a message: exception_log, jobq_wait and the log hold 64 KiB of it, its beginning and its end. What a
- * worker throws may be of any size, an answer of some server in it say, and no server takes a statement of any size.
+ * What is kept of a message: its beginning and its end, 64 KiB in exception_log, jobq_wait and the log. What a worker
+ * throws may be of any size, such as the answer of a server, and no server takes a statement of any size.
  */
 import {MAX_DEATHS, type Outcome} from '../jobs/job.ts'
 

@@ -1,6 +1,6 @@
 /**
- * What is told and counted of jobs: lines of the log, events, the summary at the end. All of an end comes after it was
- * written.
+ * What is told and counted of jobs: lines of the log, events, the summary at the end. A job's end is told only after it
+ * was written.
  */
 import type {Events, JobqEvents, JobSubject} from '../hooks/events.ts'
 import {idOf, type JobRow, type Outcome} from '../jobs/job.ts'

@@ -1,7 +1,7 @@
 /**
- * A file's lines, one after the other, in flat memory. What lies on a disk is read without waiting. A pipe, a terminal
- * or a socket gives them when it has them: the store keeps them until all are there, so that a slow writer holds no
- * lock. Lines that are not UTF-8 come as their bytes.
+ * The lines of a file, one after the other, in flat memory; those that are not UTF-8 come as their bytes. A disk is
+ * read without waiting; a pipe, a terminal or a socket gives lines when it has them, and the store collects them first
+ * (spool.ts), so that a slow writer holds no lock.
  */
 import {isUtf8} from 'node:buffer'
 import {closeSync, createReadStream, fstatSync, openSync, readSync, type Stats} from 'node:fs'

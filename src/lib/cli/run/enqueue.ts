@@ -1,7 +1,7 @@
 /**
  * `jobq enqueue` once its words are known: stores, and says what was stored. Scripts call it in loops, and its start is
- * most of what it costs: so where there is no configuration file, and with it nothing around an enqueue, a job goes
- * straight into its store. The client is loaded where there is.
+ * most of what it costs: so where there is no configuration file, a job goes straight into its store, and the client is
+ * not loaded.
  */
 import type {JobQueue} from '../../client/queue.ts'
 import type {Settings} from '../../config/settings.ts'

@@ -1,4 +1,7 @@
-/** `jobq pause`; and what `jobq resume` has in common with it: which functions, and a word about those that nobody knows. */
+/**
+ * `jobq pause`, and what `jobq resume` has in common with it: which functions are meant, and a word about those that
+ * nobody knows.
+ */
 
 import type {JobQueue} from '../../client/queue.ts'
 import {noSuchFunc} from '../../client/reads.ts'

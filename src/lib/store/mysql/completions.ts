@@ -1,6 +1,6 @@
 /**
- * How jobs end that someone waits for. jobq_wait has a row for each: the settlement that ends the job writes its outcome
- * there (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
+ * How jobs ended, for who waits for them: jobq_wait has a row for each, into which the transaction that ends the job
+ * writes its outcome (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
 import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import {type Link, textOf} from './connection.ts'

@@ -1,4 +1,7 @@
-/** What one process knows of functions and pauses on MySQL; every turn has the server check it, and says if it is old. */
+/**
+ * What one process knows of functions and pauses on MySQL. With every turn the server checks it, and says if it is out
+ * of date.
+ */
 import {ALL_FUNCS} from '../../jobs/job.ts'
 import type {Want} from '../store.ts'
 import {type Link, literal, textOf} from './connection.ts'

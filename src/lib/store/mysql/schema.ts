@@ -10,8 +10,9 @@ import {CREATE_END, END_PROCEDURE} from './settle.ts'
 export const SCHEMA_VERSION = 2
 
 /**
- * Tables that jobq makes compare names byte by byte (blanks at the end don't count). Tables that Perl made keep the character set and
- * collation they have: where that knows no case, `a` and `A` are one function or one key, for Perl and jobq alike.
+ * Tables that jobq makes compare names byte by byte (blanks at the end don't count). Tables that Perl made keep the
+ * character set and collation they have: where that knows no case, `a` and `A` are one function or one key, for Perl
+ * and jobq alike.
  */
 const TAIL = 'ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin'
 /** While Qudo goes on working on them. */

@@ -1,6 +1,7 @@
 /**
- * How jobs end that someone waits for. jobq_wait has a row for each: the transaction that ends the job writes its outcome
- * there (functions.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
+ * How jobs ended, for who waits for them: jobq_wait has a row for each, into which the transaction that ends the job
+ * writes its outcome (functions.ts). Several processes may wait for it, so who reads it lets it be swept a minute
+ * later.
  */
 import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import {bigints} from './arrays.ts'

@@ -1,4 +1,4 @@
-/** That several databases are several: the same one twice would give its jobs twice. */
+/** Checks that several databases are not the same one twice: its jobs would be given out twice. */
 import {realpathSync} from 'node:fs'
 import {basename, dirname, join} from 'node:path'
 import {UsageError} from '../../jobs/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * Enqueues that share a commit: a durable commit costs a disk's flush, and a hundred jobs no more than one. Who waits here
- * goes with all others that do; when, and how they are stored, is the driver's.
+ * Enqueues that share a commit, which waits for the disk once, be it one job or a hundred. Who waits here goes with all
+ * others that do; when, and how they are stored, is the driver's.
  */
 import {JobqError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'

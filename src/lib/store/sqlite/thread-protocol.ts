@@ -1,4 +1,7 @@
-/** What passes between a thread and who has started it. An error's class does not: it goes as what it is made of. */
+/**
+ * What passes between a thread and who has started it. An error loses its class on the way, so it is sent as what it is
+ * made of.
+ */
 import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from '../../jobs/errors.ts'
 import type {FilePlace} from './file/known-file.ts'
 

@@ -1,6 +1,6 @@
 /**
- * The hooks and plugins of a pool's child, from the configuration file: a file of its own, so that a child without them
- * loads nothing of it.
+ * Loads the hooks and plugins of a pool's child from the configuration file. It is a file of its own, so that a child
+ * without them loads nothing of it.
  */
 import {dirname} from 'node:path'
 import {loadConfig} from '../../config/settings.ts'

@@ -1,6 +1,6 @@
 /**
- * The executors of one `jobq work` as one: modules go to the pool, executables are spawned; together they run at most
- * maxWorkers jobs at once.
+ * The executors of one `jobq work`, together: modules go to the pool, executables are spawned, and at most maxWorkers
+ * jobs run at once.
  */
 import type {WorkerError} from '../../jobs/errors.ts'
 import type {JobRow} from '../../jobs/job.ts'

@@ -1,6 +1,6 @@
 /**
- * What the dispatcher knows of those who run jobs. An executor owns no database connection: it is handed a job and says
- * how it ended, once.
+ * What the dispatcher knows of those who run jobs, the executors. One owns no database connection: it is handed a job
+ * and says how it ended, once.
  */
 import {type JobRow, MAX_UINT32, type Outcome} from '../../jobs/job.ts'
 import type {Want} from '../../store/store.ts'

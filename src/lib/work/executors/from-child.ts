@@ -1,6 +1,6 @@
 /**
- * What a child says, looked at before it is believed: a job that runs there can write to the same descriptor. Whatever is
- * not a message of `FromChild` to the last field is nonsense.
+ * Checks what a child says before it is believed, since a job that runs there can write to the same descriptor.
+ * Whatever is not a message of `FromChild` to the last field is nonsense.
  */
 import {MAX_ARG_BYTES, MAX_UINT32} from '../../jobs/job.ts'
 import {checkFunc, checkUniqkey} from '../../jobs/names.ts'

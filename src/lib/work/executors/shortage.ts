@@ -1,7 +1,6 @@
 /**
- * Where the machine has no room for one more process: descriptors, processes, memory. That is no job's doing: what can't
- * be started goes back to the queue, and from then on no more run at once than did; but half of that where what is short
- * is what the jobs' own processes need as well. After a while one more is tried, and if that is in vain, later and later.
+ * What to do where the machine has no room for one more process (descriptors, processes, memory). That is no job's
+ * doing: what can't be started goes back to the queue, and fewer are started, until there is room again.
  */
 import {closeSync, openSync, readFileSync} from 'node:fs'
 import {monotonic} from '../../jobs/clock.ts'
@@ -36,6 +35,10 @@ export function checkDescriptors(): void {
   }
 }
 
+/**
+ * From a shortage on no more run at once than did; but half of that where what is short is what the jobs' own processes
+ * need as well. After a while one more is tried, and if that is in vain, later and later.
+ */
 export class Shortage {
   readonly #log: JobLog
   readonly #onRoom: () => void

@@ -1,5 +1,5 @@
 /**
- * Making a database's file and its folder, for the user's eyes only. Where a symbolic link leads to a file that is not
+ * Makes a database's file and its folder, for the user's eyes only. Where a symbolic link leads to a file that is not
  * there yet, that file is made: O_EXCL, which keeps two makers apart, follows no link by itself.
  */
 import {closeSync, existsSync, mkdirSync, openSync, readlinkSync, realpathSync, statSync} from 'node:fs'
