@@ -25,6 +25,8 @@ import {assertOneLine} from './support/refusal.ts'
 import {until} from './support/until.ts'
 
 const LIBRARY = new URL('../dist/lib/index.cjs', import.meta.url).href
+/** Nobody is in it. */
+const GROUP = 5678
 const needsRoot = otherUser.uid === undefined && 'only root can give a file to another user'
 
 describe('the cache of compiled code', {concurrency: 4}, () => {
@@ -291,12 +293,7 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
 
   test("a team's, beside a configuration that was named, if the team may change that: taken", async t => {
     const home = place(t, 'app/workers/F.mjs')
-    group(home.path('app'))
-    group(home.path('app/workers'))
-    if (!needsRoot) {
-      const {gid} = statSync(home.path('app'))
-      for (const theirs of ['app/workers', 'app/workers/F.mjs']) chownSync(home.path(theirs), 1, gid)
-    }
+    for (const theirs of ['app', 'app/workers', 'app/workers/F.mjs']) group(home.path(theirs))
     home.write('app/jobq.config.json', '{"db": "jobs.db"}')
     const run = (...words: string[]) => home.jobq(words, {cwd: home.path('app')})
     const named = ['--config', 'jobq.config.json']
@@ -315,6 +312,51 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
       chmodSync(home.path('app/workers'), 0o2775)
     }
   })
+
+  /** Groups that `app` may have, and how its workers become someone else's: a set-group-id folder gives them its group. */
+  const foreign: [what: string, named: string[], spoil: (home: Home) => void][] = [
+    [
+      'in a sticky folder, and --config /dev/null',
+      ['--config', '/dev/null'],
+      home => chmodSync(home.path('app'), 0o3777),
+    ],
+    ["in a folder of root's, and --config /dev/null", ['--config', '/dev/null'], () => {}],
+    [
+      "in a sticky folder of a group, and the group's configuration",
+      ['--config', 'jobq.config.json'],
+      home => {
+        for (const path of ['app', 'app/jobq.config.json', 'app/workers', 'app/workers/F'])
+          chownSync(home.path(path), 0, GROUP)
+        chmodSync(home.path('app'), 0o3777)
+        chmodSync(home.path('app/jobq.config.json'), 0o664)
+      },
+    ],
+  ]
+  for (const [what, named, spoil] of foreign)
+    test(`of another user: refused ${what}`, {skip: needsRoot}, async t => {
+      const home = place(t, 'app/workers/F')
+      home.write('app/jobq.config.json', '{}')
+      spoil(home)
+      const run = (...words: string[]) =>
+        home.jobq([...words, ...named, '--db', home.path('jobs.db')], {cwd: home.path('app')})
+      await run('enqueue', 'F')
+      for (const theirs of [['app/workers/F'], ['app/workers/F', 'app/workers'], ['app/workers']]) {
+        for (const path of ['app/workers/F', 'app/workers']) {
+          const {gid} = statSync(home.path(path))
+          chownSync(home.path(path), theirs.includes(path) ? otherUser.uid! : 0, gid)
+        }
+        for (const more of [[], ['--abilities', 'F']])
+          assertOneLine(await run('work', '--once', ...more), {
+            exit: 2,
+            says: [
+              'expected workers that only you can change',
+              `belongs to user ${otherUser.uid}`,
+              '--workers',
+            ],
+          })
+      }
+      assert.equal((await run('work', '--once', '--workers', 'workers')).code, 0)
+    })
 
   test('beside a configuration that was named: refused all the same, if that does not name it', async t => {
     const home = place(t, 'app/workers/F.mjs')

@@ -96,7 +96,7 @@ export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> 
     databases: [parseAddress(':memory:')],
     config: {},
     file: null,
-    named: null,
+    isNamed: false,
     folder: here(),
   }
   const support = await loadSupport({}, undefined, around)

@@ -69,17 +69,19 @@ function* walk(path: string): Generator<string> {
   if (lstatSync(path).isSymbolicLink()) yield* walk(resolve(realpathSync(above), readlinkSync(path)))
 }
 
-/** What belongs to a trusted group has been put there by one of it, or by who may as well. */
+/**
+ * A trusted group may write, but whose something is decides: a set-group-id folder gives its group to what anyone puts
+ * there.
+ */
 function strangersPart(step: string, stats: Stats, isEnd: boolean, trusted: Trusted): string | null {
   const {uid, gid} = stats
-  const isOfGroup = trusted.gids.has(gid)
   if (uid === trusted.unknown.uid) {
     // Whoever it is: with what leads to Node.js itself he needs no file of ours
     if (!isBelow(process.execPath, step))
       return `belongs to a user whom this user namespace does not know (${uid})`
-  } else if (!trusted.uids.has(uid) && !isOfGroup) return `belongs to user ${uid}`
+  } else if (!trusted.uids.has(uid)) return `belongs to user ${uid}`
   if (mayBeWritten(stats, isEnd, BY_OTHERS)) return 'may be written by everyone'
-  if (!isOfGroup && mayBeWritten(stats, isEnd, BY_GROUP) && !isOwnGroup(gid, trusted))
+  if (mayBeWritten(stats, isEnd, BY_GROUP) && !trusted.gids.has(gid) && !isOwnGroup(gid, trusted))
     return `may be written by group ${gid}`
   return null
 }

@@ -19,13 +19,13 @@ export interface Settings {
   config: JobqConfig
   /** The file, if there is one. */
   file: string | null
-  /** What --config or JOBQ_CONFIG said it is: who can change that is trusted. Null for what was found. */
-  named: string | null
+  /** Have --config or JOBQ_CONFIG said that it is this one, or none? Who can change the file is trusted then. */
+  isNamed: boolean
   /** What relative paths of the configuration mean: the file's folder, else the current one. @throws UsageError */
   readonly folder: string
 }
 
-type Source = Pick<Settings, 'file' | 'named'>
+type Source = Pick<Settings, 'file' | 'isNamed'>
 
 /** What flags or options say. */
 interface Given {
@@ -51,17 +51,17 @@ export async function resolveSettings(given: Given): Promise<Settings> {
 }
 
 /** As they are now, of the same file. @throws ConfigError, UsageError */
-export async function reread({file, named}: Settings): Promise<Settings> {
-  return load(undefined, file === null && named === null ? configFile(undefined) : {file, named})
+export async function reread({file, isNamed}: Settings): Promise<Settings> {
+  return load(undefined, file === null && !isNamed ? configFile(undefined) : {file, isNamed})
 }
 
-async function load(db: Given['db'], {file, named}: Source): Promise<Settings> {
+async function load(db: Given['db'], {file, isNamed}: Source): Promise<Settings> {
   const config = file === null ? {} : await loadConfig(file)
   return {
     databases: databases(db, config, file),
     config,
     file,
-    named,
+    isNamed,
     get folder() {
       return file ? dirname(file) : here()
     },
@@ -95,10 +95,10 @@ function addresses(texts: readonly string[], what: string, folder?: string): Add
 function configFile(flag: string | undefined): Source {
   const name = flag ?? process.env.JOBQ_CONFIG
   if (name) {
-    const named = absolutePath(name)
-    if (named === NONE) return {file: null, named}
-    if (existsSync(named)) return {file: named, named}
-    throw new ConfigError(`expected a configuration file, but ${named} does not exist`, {
+    const file = absolutePath(name)
+    if (file === NONE) return {file: null, isNamed: true}
+    if (existsSync(file)) return {file, isNamed: true}
+    throw new ConfigError(`expected a configuration file, but ${file} does not exist`, {
       hint: 'check --config and JOBQ_CONFIG',
     })
   }
@@ -106,7 +106,7 @@ function configFile(flag: string | undefined): Source {
     throw new ConfigError('--config: expected a file, got an empty name', {
       hint: `leave it out for the file of this folder or one above, or say ${NONE} for none`,
     })
-  return {file: findFile(), named: null}
+  return {file: findFile(), isNamed: false}
 }
 
 /** In the current folder or the next one above. Where there is none any more, nothing is in it. */

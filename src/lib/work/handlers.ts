@@ -48,7 +48,7 @@ export interface HandlerOptions {
   folder: string
   /** Somebody has said that it is this one; else all that is taken from it must be this user's own (config/own-files.ts). */
   isNamed: boolean
-  settings: Pick<Settings, 'config' | 'folder' | 'named'>
+  settings: Pick<Settings, 'config' | 'folder' | 'file' | 'isNamed'>
 }
 
 /** What was found, and functions whose worker is of no use, with why. */
@@ -65,10 +65,10 @@ export interface Found {
  */
 export function findHandlers(options: HandlerOptions): Found {
   const commands = new Map(options.exec?.map(parseExec))
-  const {config} = options.settings
+  const {config, file, isNamed} = options.settings
   const configured = new Map(Object.entries(config.workers ?? {}))
   const funcSettings = config.funcs
-  const check = (path: string) => options.isNamed || checkOwn(path, options.settings.named)
+  const check = (path: string) => options.isNamed || checkOwn(path, isNamed ? file : null)
   const named = [...commands.keys(), ...configured.keys()]
   const inFolder = options.abilities ? null : lookInto(options.folder, check, named.length > 0)
   const funcs = options.abilities ?? [...new Set([...named, ...inFolder!.funcs])]
