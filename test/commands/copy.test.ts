@@ -1,13 +1,17 @@
 /** `jobq copy`, as a process: a queue moves with its bytes, priorities, keys, times and order. */
 import assert from 'node:assert/strict'
-import {copyFileSync} from 'node:fs'
+import {copyFileSync, mkdirSync, symlinkSync} from 'node:fs'
 import {join} from 'node:path'
-import {test} from 'node:test'
+import {after, describe, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Database from 'better-sqlite3'
-import {jobqIn} from '../support/jobq.ts'
+import {type Jobq, jobqIn} from '../support/jobq.ts'
+import {MysqlDatabase} from '../support/mysql.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {mysqlServer, postgresServer} from '../support/servers.ts'
 
 const FIXTURE = fileURLToPath(new URL('../fixtures/qudo-0.0214-written.sqlite', import.meta.url))
+const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
 const ROWS = `SELECT func.name AS func, hex(CAST(arg AS BLOB)) AS arg, arg IS NULL AS none, uniqkey, priority, run_after
   FROM job JOIN func ON func.id = func_id WHERE grabbed_until = 0`
 
@@ -73,9 +77,72 @@ test('a priority below 0, as Qudo takes it, is listed and copied; a time that is
   assert.match((await jobq(['stats', '--db', to])).stdout, /^total\t2\t/m)
 })
 
-test('the same queue, a missing --to', async t => {
+test('a missing --to', async t => {
   const jobq = jobqIn(t)
   await jobq(['enqueue', 'A', '--db', 'a.db'])
-  assert.equal((await jobq(['copy', '--db', 'a.db', '--to', './a.db'])).code, 2)
   assert.equal((await jobq(['copy', '--db', 'a.db'])).code, 2)
+})
+
+describe('the same queue under another name is refused, and keeps its jobs', () => {
+  test('SQLite: by a link to the file or its folder, among several', async t => {
+    const jobq = jobqIn(t)
+    const folder = join(jobq.folder, 'folder')
+    mkdirSync(folder)
+    symlinkSync(folder, join(jobq.folder, 'link'))
+    symlinkSync(join(folder, 'a.db'), join(jobq.folder, 'link.db'))
+    const names = ['folder/a.db', 'link/a.db', 'link.db', `sqlite:${folder}/a.db`, 'dbi:SQLite:link/a.db']
+    await assertOne(jobq, names)
+    const {code} = await jobq(['copy', '--db', 'other.db', '--db', 'folder/a.db', '--to', 'link.db'])
+    assert.equal(code, 2)
+  })
+
+  for (const [name, driver, server, create] of [
+    ['MySQL', 'mysql', mysql, (url: string) => MysqlDatabase.create(url)],
+    ['PostgreSQL', 'Pg', postgres, (url: string) => PostgresDatabase.create(url)],
+  ] as const) {
+    if ('missing' in server) {
+      test(name, {skip: server.missing})
+      continue
+    }
+    after(() => server.stop())
+
+    test(`${name}: by another host, a DSN, a socket, with a parameter; another database is another`, async t => {
+      const jobq = jobqIn(t)
+      const [database, other] = [await create(server.url), await create(server.url)]
+      t.after(() => Promise.all([database.drop(), other.drop()]))
+      for (const {url} of [database, other]) assert.equal((await jobq(['init', '--db', url])).code, 0)
+      const {hostname, port, username, password} = new URL(database.url)
+      const where = `host=${hostname};port=${port || (driver === 'mysql' ? 3306 : 5432)}`
+      const names = [
+        database.url,
+        Object.assign(new URL(database.url), {hostname: hostname === '127.0.0.1' ? 'localhost' : hostname})
+          .href,
+        `${database.url}?connect-timeout=9`,
+        `dbi:${driver}:dbname=${database.name};${where};user=${username};password=${password}`,
+      ]
+      const [row] = await database.query(
+        driver === 'mysql'
+          ? 'SELECT @@socket AS socket'
+          : "SELECT split_part(current_setting('unix_socket_directories'), ',', 1) AS socket",
+      )
+      const key = driver === 'mysql' ? 'socket' : 'host'
+      const bySocket = `${database.url}?${key}=${encodeURIComponent(String(row!.socket))}`
+      if ((await jobq(['stats', '--db', bySocket])).code === 0) names.push(bySocket)
+      else t.diagnostic(`${name}: not by its socket, which is out of reach`)
+      await assertOne(jobq, names)
+      assert.equal((await jobq(['copy', '--db', database.url, '--to', other.url])).stdout, '1\n')
+    })
+  }
+
+  /** The first of them is copied to each. */
+  async function assertOne(jobq: Jobq, names: readonly string[]): Promise<void> {
+    const [from = ''] = names
+    await jobq(['enqueue', 'A', '--db', from])
+    for (const to of names) {
+      const {code, stderr} = await jobq(['copy', '--db', from, '--to', to])
+      assert.match(stderr, /^jobq: --to: expected another queue, got the same one/, to)
+      assert.equal(code, 2)
+    }
+    assert.match((await jobq(['stats', '--db', from])).stdout, /^total\t1\t/m)
+  }
 })

@@ -24,6 +24,9 @@ export interface Store {
   /** The database as a message may name it: no password. */
   readonly name: string
 
+  /** Where its tables really are: the same text by whatever address one comes there; none of what is in memory. */
+  places(): Promise<string[]>
+
   /** Makes the schema, or adds jobq's index and tables to one that Qudo made. Safe to repeat. */
   init(): Promise<void>
 

@@ -36,7 +36,8 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
 
 /** @throws UsageError if it is the same queue; DuplicateJobError, StoreError */
 async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined): Promise<CopyResult> {
-  if (from.address === to.address)
+  const places = await to.store.places()
+  if ((await from.store.places()).some(place => places.includes(place)))
     throw new UsageError('--to: expected another queue, got the same one', {hint: 'check --db and --to'})
   let running = 0
   async function* waiting(): AsyncGenerator<NewJob> {

@@ -52,6 +52,12 @@ export class Within {
     this.#name = name
   }
 
+  /** As Store.places. */
+  async place(): Promise<string> {
+    const {database, server} = await this.#askOwn()
+    return `mysql ${database} ${server}`
+  }
+
   /** What is refused leaves the caller's transaction as it was. @throws TransactionError, DuplicateJobError, StoreError */
   async enqueue(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
     const own = connectionOf(connection)
@@ -238,8 +244,10 @@ async function serverOf(session: Pick<Session, 'run'>): Promise<string> {
     for (const {Value} of (await session.run(sql)).rows) cluster.push(String(Value))
   const name = cluster.find(each => each !== '')
   if (name !== undefined) return name
-  const {rows} = await session.run('SELECT @@hostname AS host, @@port AS port, @@datadir AS dir')
-  return JSON.stringify(rows[0])
+  const {rows} = await session.run(
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('hostname', 'port', 'datadir', 'server_uuid', 'server_uid')",
+  )
+  return JSON.stringify(rows.map(({Value}) => String(Value)))
 }
 
 function isSame(a: Place, b: Place): boolean {

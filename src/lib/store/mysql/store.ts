@@ -107,6 +107,10 @@ export class MysqlStore implements Store {
     return this.#links.deadlocks + this.#turnLinks.deadlocks
   }
 
+  async places(): Promise<string[]> {
+    return [await this.#within.place()]
+  }
+
   async init(): Promise<void> {
     await this.prepare()
   }

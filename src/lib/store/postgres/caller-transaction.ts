@@ -63,6 +63,11 @@ export class Within {
     this.#link = link
   }
 
+  /** As Store.places. */
+  async place(): Promise<string> {
+    return `postgres ${(await this.#askPlace()).place}`
+  }
+
   /** What is refused leaves the caller's transaction as it was. @throws TransactionError, DuplicateJobError, StoreError */
   async enqueue(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
     const client = clientOf(connection)

@@ -118,6 +118,10 @@ export class PostgresStore implements Store {
     return this.#link.name
   }
 
+  async places(): Promise<string[]> {
+    return [await (await this.#startWithin()).place()]
+  }
+
   async init(): Promise<void> {
     await this.prepare()
   }
@@ -137,11 +141,13 @@ export class PostgresStore implements Store {
   }
 
   async enqueueWithin(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
-    if (!this.#within) {
-      const {Within} = await import('./caller-transaction.ts')
-      this.#within ??= new Within(this.#link)
-    }
-    return this.#within.enqueue(connection, job)
+    return (await this.#startWithin()).enqueue(connection, job)
+  }
+
+  async #startWithin(): Promise<Within> {
+    const {Within} = await import('./caller-transaction.ts')
+    this.#within ??= new Within(this.#link)
+    return this.#within
   }
 
   async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {

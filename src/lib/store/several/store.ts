@@ -45,6 +45,10 @@ export class SeveralStores implements Store {
     await this.#databases.all(store => store.init())
   }
 
+  async places(): Promise<string[]> {
+    return (await this.#databases.all(store => store.places())).flatMap(([, places]) => places)
+  }
+
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
     return this.#databases.any(async (store, db) => ({...(await store.enqueue(job)), db}))
   }

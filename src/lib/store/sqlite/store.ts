@@ -113,6 +113,11 @@ export class SqliteStore implements Store {
     return this.#link.setDurable(durable)
   }
 
+  async places(): Promise<string[]> {
+    const place = this.#link.file?.place
+    return place ? [`sqlite ${place.dev}:${place.ino}`] : []
+  }
+
   async init(): Promise<void> {
     const version = await this.#link.patiently(() => this.#link.schemaVersion())
     if (version === SCHEMA_VERSION) return
