@@ -12,7 +12,7 @@ A worker for FUNC is, in this order: --exec; the configuration's workers; in the
 
 TERM or INT: take no more, finish what runs, for at most --shutdown-timeout; then, or at a second signal, stop it and release the jobs. HUP: replace the children, with the workers' code and the configuration as they are now, no job interrupted. TTIN, TTOU: one job at once more, one fewer. USR1: open the --log file anew.
 
-Exits 0 when done, 5 if a job failed and 6 if none was ready (--once, --drain), 130 or 143 if it was cut short.`
+Exits 0 when done, 5 if a job failed, 6 if none was ready for --once, 2 if a worker or the configuration can't be used, 130 or 143 if it was cut short.`
   static override examples = [
     {description: 'Work everything that workers/ has a worker for', command: '<%= config.bin %> work'},
     {

@@ -104,6 +104,11 @@ describe('hooks', {concurrency: 4}, () => {
     assert.deepEqual(stored(home), [['G', 'text']])
   })
 
+  test('what they print is no result: it goes to standard error', async t => {
+    const home = configured(t, `hooks: [{name: 'x', postEnqueue(job) { console.log('stored', job.id) }}]`)
+    assert.deepEqual(await home.jobq(ENQUEUE), {...printed(1), stderr: 'stored 1\n'})
+  })
+
   test('postEnqueue gets the job; what it throws is told, with the id of what is stored', async t => {
     const home = configured(
       t,

@@ -42,8 +42,9 @@ export function parsePast(text: string, what: string): {at: number} | {ago: numb
   return isDuration(text) ? {ago: parseDuration(text, what)} : {at: parsePoint(text, what, PAST_FORMS)}
 }
 
+/** Digits alone are seconds; not so many, which are a time whose @ was forgotten: decades hence. */
 function isDuration(text: string): boolean {
-  return /^\d+[smhd]?$/.test(text)
+  return /^\d+[smhd]$|^\d{1,9}$/.test(text)
 }
 
 function parsePoint(text: string, what: string, forms: string): number {
