@@ -77,6 +77,22 @@ test('a priority below 0, as Qudo takes it, is listed and copied; a time that is
   assert.match((await jobq(['stats', '--db', to])).stdout, /^total\t2\t/m)
 })
 
+test('contexts move with their jobs', async t => {
+  const jobq = jobqIn(t)
+  const [from, to] = [join(jobq.folder, 'from.db'), join(jobq.folder, 'to.db')]
+  await jobq(['enqueue', 'Other', '--db', to])
+  await jobq(['enqueue', '--batch', '-', '--db', from], {stdin: '{"func":"A"}\n{"func":"B","priority":1}\n'})
+  const store = new Database(from)
+  store.exec(`INSERT INTO jobq_context (job_id, context) VALUES (2, '{"user":"ada"}')`)
+  store.close()
+  assert.equal((await jobq(['copy', '--db', from, '--to', to])).stdout, '2\n')
+  const copied = new Database(to, {readonly: true})
+  assert.deepEqual(copied.prepare('SELECT * FROM jobq_context').all(), [
+    {job_id: 2, context: '{"user":"ada"}'},
+  ])
+  copied.close()
+})
+
 test('a missing --to', async t => {
   const jobq = jobqIn(t)
   await jobq(['enqueue', 'A', '--db', 'a.db'])
@@ -106,7 +122,7 @@ describe('the same queue under another name is refused, and keeps its jobs', () 
     }
     after(() => server.stop())
 
-    test(`${name}: by another host, a DSN, a socket, with a parameter; another database is another`, async t => {
+    test(`${name}: by another host, a DSN, a socket, with a parameter; another database is another, and gets the contexts`, async t => {
       const jobq = jobqIn(t)
       const [database, other] = [await create(server.url), await create(server.url)]
       t.after(() => Promise.all([database.drop(), other.drop()]))
@@ -130,7 +146,12 @@ describe('the same queue under another name is refused, and keeps its jobs', () 
       if ((await jobq(['stats', '--db', bySocket])).code === 0) names.push(bySocket)
       else t.diagnostic(`${name}: not by its socket, which is out of reach`)
       await assertOne(jobq, names)
+      await database.query(
+        'INSERT INTO jobq_context (job_id, context) SELECT id, \'{"user":"ada"}\' FROM job',
+      )
       assert.equal((await jobq(['copy', '--db', database.url, '--to', other.url])).stdout, '1\n')
+      const [copied] = await other.query('SELECT context FROM jobq_context JOIN job ON job_id = id')
+      assert.equal(copied?.context, '{"user":"ada"}')
     })
   }
 

@@ -49,6 +49,8 @@ export interface PageOptions {
 /** Which jobs a listing has. */
 export interface JobOptions extends PageOptions {
   state?: JobState | undefined
+  /** @internal */
+  contexts?: boolean | undefined
 }
 
 /** Which failed attempts a listing has. */
@@ -74,7 +76,7 @@ const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
 const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo}
 const CHOICE = {ids: is.array, func: is.text, since: is.since}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
-const JOBS = {...PAGE, state: is.state}
+const JOBS = {...PAGE, state: is.state, contexts: is.yesNo}
 const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
 const WAIT = {timeout: is.seconds, signal: is.signal}
 

@@ -76,7 +76,7 @@ export interface JobRow extends RowRef {
   runAfter: number
   retryCnt: number
   priority: number
-  /** As NewJob's; not there for a job without one, and in listings. */
+  /** As NewJob's; not there for a job without one, and in listings that were not asked for it. */
   context?: string | undefined
 }
 

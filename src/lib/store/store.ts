@@ -148,6 +148,8 @@ export interface Page {
 
 export interface JobPage extends Page {
   state?: JobState | undefined
+  /** With their contexts, which are another table's. Default false. */
+  contexts?: boolean | undefined
 }
 
 export interface ExceptionPage extends Page {

@@ -41,15 +41,24 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
     throw new UsageError('--to: expected another queue, got the same one', {hint: 'check --db and --to'})
   let running = 0
   async function* waiting(): AsyncGenerator<NewJob> {
-    for await (const job of from.eachJob({func})) {
-      const {func, arg, uniqkey, priority, runAfter} = job
+    for await (const job of from.eachJob({func, contexts: true})) {
+      const {func, arg, uniqkey, priority, runAfter, context} = job
       if (job.state === 'running') running++
       else if (Number.isNaN(priority + runAfter))
         throw new UsageError(
           `job ${idOf(job)}: expected numbers as its priority and run_after, got what another program has written there`,
           {hint: 'mend the row, or delete it'},
         )
-      else yield {func, arg: arg && textOrBytes(Buffer.from(arg)), uniqkey, priority, due: {at: runAfter}}
+      else {
+        yield {
+          func,
+          arg: arg && textOrBytes(Buffer.from(arg)),
+          uniqkey,
+          priority,
+          due: {at: runAfter},
+          context,
+        }
+      }
     }
   }
   return {copied: await to.addMany(waiting()), running}

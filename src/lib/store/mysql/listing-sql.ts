@@ -50,6 +50,7 @@ export function mysqlSql({names, keys}: Pick<Link, 'names' | 'keys'>, now: numbe
       `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)}`,
     jobOf: row => jobOf(row as Row),
     jobSizes: ids => `SELECT id, COALESCE(OCTET_LENGTH(arg), 0) AS bytes FROM job WHERE id IN (${ids})`,
+    contexts: ids => `SELECT job_id AS id, context FROM jobq_context WHERE job_id IN (${ids})`,
 
     withJobs,
     lanes,

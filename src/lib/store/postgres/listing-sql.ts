@@ -64,6 +64,7 @@ const TEXTS = {
       WHERE has.id IS NOT NULL)
     SELECT id FROM has WHERE id IS NOT NULL`,
   sizes: 'SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id = ANY ($1::BIGINT[])',
+  contexts: 'SELECT job_id AS id, context FROM jobq_context WHERE job_id = ANY ($1::BIGINT[])',
   jobs: `${SELECT_JOBS} WHERE job.id = ANY ($1::BIGINT[])`,
   with_uniqkey: `${SELECT_JOBS} WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2`,
   /** One seek each. */
@@ -110,6 +111,7 @@ export const postgresSql: ReadsSql<Query> = {
   withUniqkey: (uniqkey, funcIds) => prepared('with_uniqkey', integers(funcIds), uniqkey),
   jobOf: row => row as JobRow,
   jobSizes: ids => prepared('sizes', bigints(ids)),
+  contexts: ids => prepared('contexts', bigints(ids)),
 
   withJobs: () => rowsOf(prepared('with_jobs')),
   lanes: funcIds => rowsOf(prepared('lanes', integers(funcIds))),

@@ -54,7 +54,8 @@ export function* jobs<Query>(
   if (uniqkey !== undefined) {
     const rows = yield* withUniqkey(sql, uniqkey, func)
     const wanted = rows.filter(({state}) => only === undefined || state === only)
-    return {rows: wanted.slice(offset, offset + limit), next: null}
+    const chosen = wanted.slice(offset, offset + limit)
+    return {rows: yield* withContexts(sql, chosen, page), next: null}
   }
   if (limit === 0) return {rows: [], next: null}
   const begun =
@@ -66,7 +67,7 @@ export function* jobs<Query>(
   const rows = found.map(row => listed(row, here.now)).filter(({state}) => state === here.state)
   const next = placeBehind(here, passed, rows.length, only)
   if (!next && rows.length < here.left) checkedId('job', yield* rowsOf(sql.greatestId('job')))
-  return {rows, next}
+  return {rows: yield* withContexts(sql, rows, page), next}
 }
 
 export function* find<Query>(sql: ReadsSql<Query>, id: number): Reading<Query, ListedJob | null> {
@@ -82,6 +83,17 @@ export function* funcs<Query>(sql: ReadsSql<Query>): Reading<Query, string[]> {
 export function* tooLargeId<Query>(sql: ReadsSql<Query>): Reading<Query, string | null> {
   const [row] = yield* rowsOf<Greatest, Query>(sql.greatestId('job'))
   return tooLarge(row!)
+}
+
+function* withContexts<Query>(
+  sql: ReadsSql<Query>,
+  rows: ListedJob[],
+  {contexts}: JobPage,
+): Reading<Query, ListedJob[]> {
+  if (!contexts || rows.length === 0) return rows
+  const found = yield* rowsOf<{id: number; context: unknown}, Query>(sql.contexts(rows.map(({id}) => id)))
+  const byId = new Map(found.map(({id, context}) => [id, textOf(context)]))
+  return rows.map(row => ({...row, context: byId.get(row.id)}))
 }
 
 function listed(row: JobRow, now: number): ListedJob {

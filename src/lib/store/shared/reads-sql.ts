@@ -21,6 +21,8 @@ export interface ReadsSql<Query> extends Clock<Query> {
   jobOf(row: unknown): JobRow
   /** Sized: of the arguments. */
   jobSizes(ids: readonly number[]): Query
+  /** {id, context} of the jobs that have one. */
+  contexts(ids: readonly number[]): Query
 
   /** {id} of the functions that have jobs, those that have no row of their own among them. */
   withJobs(): Reading<Query, {id: number}[]>

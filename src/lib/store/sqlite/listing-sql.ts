@@ -113,6 +113,8 @@ export function sqliteSql(now: number): ReadsSql<Query> {
       query(`${JOBS} WHERE func_id IN ${GIVEN} AND uniqkey = $uniqkey`, {given: json(funcIds), uniqkey}),
     jobOf,
     jobSizes: ids => query(SIZES, {given: json(ids)}),
+    contexts: ids =>
+      query(`SELECT job_id AS id, context FROM jobq_context WHERE job_id IN ${GIVEN}`, {given: json(ids)}),
 
     withJobs: () => rowsOf(query(WITH_JOBS)),
     lanes: funcIds =>
