@@ -210,21 +210,51 @@ const CANT_MOUNT =
   spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status !== 0 &&
   'no file system can be mounted here'
 
-test('an argument that there is no room for waits until there is', {skip: CANT_MOUNT}, async t => {
-  const site = new Workplace(t, {Size: '#!/bin/sh\necho "read $(wc -c)"'})
-  await site.enqueue(['Size', {arg: Buffer.alloc(1 << 20, 'jobq'), serializer: 'none'}])
-  const script = `for full in /dev/shm "$TMPDIR"; do mount -t tmpfs -o size=64k tmpfs $full || exit 99; done
-jobq work --max-jobs 1 & until [ -e go ]; do sleep 0.01; done
-mount -o remount,size=10m "$TMPDIR"; wait $!`
-  const work = site.spawn('unshare', ['-rm', 'sh', '-c', script])
-  await work.prints(
-    /room for 0 executables .*can't keep an argument in \S+ \(ENOSPC.*let TMPDIR name another/,
-  )
-  site.write('go', '')
-  const {code, stderr} = await work.exited
-  assert.equal(code, 0, stderr)
-  assert.match(stderr, /1 Size \| read 1048576$/m)
-  assert.equal(site.count('exception_log'), 0)
+describe('an argument that there is no room for', {skip: CANT_MOUNT}, () => {
+  /** @param more what is done while it works */
+  const workWithin = (site: Workplace, size: string, flags: string, more = '') =>
+    site.spawn('unshare', [
+      '-rm',
+      'sh',
+      '-c',
+      `for full in /dev/shm "$TMPDIR"; do mount -t tmpfs -o size=${size} tmpfs $full || exit 99; done
+jobq work ${flags} & ${more} wait $!`,
+    ])
+  const large = (bytes: number) => ({arg: Buffer.alloc(bytes, 'jobq'), serializer: 'none'}) as const
+
+  test('waits until there is, told once; jobs whose arguments fit go on', async t => {
+    const counts = '#!/bin/sh\necho "read $(wc -c)"'
+    const site = new Workplace(t, {Large: counts, Small: counts})
+    await site.enqueue(...Array.from({length: 6}, () => ['Large', large(1 << 20)] as ['Large', object]))
+    await site.enqueue(['Small', {arg: 1}], ['Small'], ['Small', {arg: 2}])
+    const until = 'until [ -e go ]; do sleep 0.01; done; mount -o remount,size=10m "$TMPDIR";'
+    const work = workWithin(site, '64k', '--max-jobs 9 --max-workers 2', until)
+    await work.prints(/(Small \| read[\s\S]*){3}/)
+    const told =
+      / jobq: can't keep Large's argument of 1048576 bytes in \/dev\/shm or \S+ \(ENOSPC.*jobs of Large wait, .*let TMPDIR name another/g
+    await work.prints(told)
+    site.write('go', '')
+    const {code, stderr} = await work.exited
+    assert.equal(code, 0, stderr)
+    assert.equal(stderr.match(/Large \| read 1048576$/gm)?.length, 6, stderr)
+    assert.equal(stderr.match(told)?.length, 1, stderr)
+    assert.doesNotMatch(stderr, /the machine has room/)
+    assert.equal(site.count('exception_log'), 0)
+  })
+
+  test('waits for those that have it; as many run at once as fit', async t => {
+    const site = new Workplace(t, {Some: '#!/bin/sh\n'})
+    await site.enqueue(...Array.from({length: 20}, () => ['Some', large(40_000)] as ['Some', object]))
+    for (const [left, flags] of [
+      [10, '--max-jobs 10 --max-workers 5'],
+      [0, '--drain --prefetch 4 --max-workers 5'],
+    ] as const) {
+      const {code, stderr} = await workWithin(site, '64k', flags).exited
+      assert.equal(code, 0, stderr)
+      assert.equal(site.count('job'), left)
+    }
+    assert.equal(site.count('exception_log'), 0)
+  })
 })
 
 describe('what an executable is told', {concurrency: 2}, () => {

@@ -132,7 +132,9 @@ export class CombinedExecutors implements Executors {
 
   prospect(func: string): 'now' | 'soon' | 'none' {
     const handler = this.#handlers.get(func)
-    if (!handler || (isModule(handler) && (this.#pool.failure || this.#pool.isLate(func)))) return 'none'
+    if (!handler) return 'none'
+    if (isModule(handler) ? this.#pool.failure || this.#pool.isLate(func) : this.#commands.isResting(func))
+      return 'none'
     if (this.#running >= this.#maxWorkers) return 'soon'
     return (isModule(handler) ? this.#pool.canStart(func) : this.#commands.room > 0) ? 'now' : 'soon'
   }

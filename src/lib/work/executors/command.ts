@@ -3,15 +3,13 @@
  * process starts; the job's facts in the environment. Exit 0 is completed, 100 is abort, anything else has failed.
  */
 import {type ChildProcess, spawn} from 'node:child_process'
-import {closeSync, writeFileSync} from 'node:fs'
+import {closeSync} from 'node:fs'
 import type {Socket} from 'node:net'
-import {tmpdir} from 'node:os'
-import {isShort, ProcessError} from '../../jobs/errors.ts'
 import {idOf, type JobRow} from '../../jobs/job.ts'
-import {openNameless} from '../../jobs/nameless-file.ts'
 import {isNoArg, type SerializerName} from '../../jobs/serializers/serializers.ts'
 import type {CommandHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
+import {ArgumentFiles, NoRoomForArgument} from './argument-files.ts'
 import {
   DEFAULT_GRAB_FOR,
   describeExit,
@@ -41,6 +39,7 @@ export class CommandExecutor implements Executor {
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
   readonly #shortage: Shortage
+  readonly #arguments: ArgumentFiles
   readonly #serializer: SerializerName | undefined
 
   /**
@@ -57,21 +56,30 @@ export class CommandExecutor implements Executor {
     this.#guardian = guardian
     this.#log = log
     this.#shortage = new Shortage(log, onRoom)
+    this.#arguments = new ArgumentFiles(log, onRoom, () => {
+      let bytes = 0
+      for (const {job} of this.#running.values()) bytes += job.arg?.length ?? 0
+      return bytes
+    })
     this.#environment = {...process.env, JOBQ_DB: db}
   }
 
   get funcs(): readonly string[] {
-    return this.#funcs
+    return this.#funcs.some(this.isResting) ? this.#funcs.filter(func => !this.isResting(func)) : this.#funcs
   }
+
+  /** There is no room for the arguments of its jobs at the moment. */
+  readonly isResting = (func: string): boolean => this.#arguments.isResting(func)
 
   /** How many jobs it could start right now, as far as the machine is concerned. */
   get room(): number {
-    return this.#funcs.length === 0 ? 0 : this.#shortage.room(this.#running.size)
+    if (this.#funcs.length === 0) return 0
+    return Math.min(this.#shortage.room(this.#running.size), this.#arguments.room)
   }
 
-  /** Why not a single process could be started for long. */
+  /** Why not a single process could be started for long, or none of some function. */
   get failure(): Error | null {
-    return this.#shortage.failure
+    return this.#shortage.failure ?? this.#arguments.failure
   }
 
   get maxRunning(): ReadonlyMap<string, number> {
@@ -99,7 +107,8 @@ export class CommandExecutor implements Executor {
     const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
     const runSettings = {grabFor, setJobStatus, retryIn: retry}
     const child = this.#spawn(argv, job, error => {
-      if (this.#shortage.isReasonOf(error, this.#running.size)) onEnd({kind: 'unstarted'})
+      if (error instanceof NoRoomForArgument || this.#shortage.isReasonOf(error, this.#running.size))
+        onEnd({kind: 'unstarted'})
       else onEnd(failed(`its worker could not be started (${error.message})`, retry()))
     })
     if (!child) return {settings: runSettings, stop: () => {}}
@@ -127,6 +136,7 @@ export class CommandExecutor implements Executor {
 
   close(): void {
     this.#shortage.close()
+    this.#arguments.close()
   }
 
   /** @returns null, and calls back soon, if there is no process */
@@ -139,7 +149,7 @@ export class CommandExecutor implements Executor {
     try {
       this.#shortage.check(this.#running.size)
       const input = this.#inputOf(job)
-      if (input?.length) stdin = fileOf(input)
+      if (input?.length) stdin = this.#arguments.write(job.func, input)
       const env = {...this.#environment, ...facts(job)}
       const child = spawn(file, words, {detached: true, stdio: [stdin ?? 'ignore', 'pipe', 'pipe'], env})
       if (child.pid !== undefined) return child
@@ -183,37 +193,6 @@ export class CommandExecutor implements Executor {
         finish()
       })
     })
-  }
-}
-
-/** An argument, open for reading: in memory, else where temporary files are. @throws ProcessError, the system's errors */
-function fileOf(argument: Uint8Array): number {
-  let cause: unknown
-  for (const folder of ['/dev/shm', tmpdir()]) {
-    try {
-      return writtenTo(folder, argument)
-    } catch (error) {
-      cause = error
-    }
-  }
-  if (isShort(cause)) throw cause
-  throw new ProcessError(
-    cause,
-    `can't keep an argument in ${tmpdir()}`,
-    'make room there, or let TMPDIR name another folder',
-  )
-}
-
-function writtenTo(folder: string, argument: Uint8Array): number {
-  const {reading, writing} = openNameless(folder)
-  try {
-    writeFileSync(writing, argument)
-    return reading
-  } catch (error) {
-    closeSync(reading)
-    throw error
-  } finally {
-    closeSync(writing)
   }
 }
 

@@ -10,11 +10,11 @@ import type {JobLog} from '../log/log.ts'
 /** A job that meets with another shortage when it forks has failed: descriptors are this process's own. */
 const OWN = 'EMFILE'
 /** Until one more is tried: doubled each time that is in vain, up to the second; that at once where jobs may fail by it. */
-const PAUSE_MS = [500, 30_000] as const
+export const PAUSE_MS = [500, 30_000] as const
 /** So long after the last one, the next is told as a new one. */
-const OVER_MS = 60_000
+export const OVER_MS = 60_000
 /** Who only drains does not wait longer for a machine that has no room for a single process. */
-const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 30_000
 
 /** For a process's three pipes, both ends of each, and for one more by which libuv hears whether it has started. */
 const DESCRIPTORS = 8
