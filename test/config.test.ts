@@ -244,7 +244,11 @@ describe('a broken file: refused', {concurrency: 4}, () => {
     const home = new Home(t)
     mkdirSync(home.path('jobq.config.json'))
     home.write('c.yaml', 'db: c.db')
-    await assertRefused(home, ['enqueue', 'F'], badConfig("jobq.config.json can't be read (EISDIR"))
+    await assertRefused(
+      home,
+      ['enqueue', 'F'],
+      badConfig("jobq.config.json can't be read (it is no ordinary file"),
+    )
     await assertRefused(
       home,
       ['enqueue', 'F', '--config', ''],
@@ -255,6 +259,22 @@ describe('a broken file: refused', {concurrency: 4}, () => {
       ['enqueue', 'F', '--config', 'c.yaml'],
       badConfig('Unknown file extension ".yaml"'),
     )
+  })
+
+  test('a device that never ends', async t => {
+    const home = new Home(t)
+    // A limit for who reads it all the same
+    const command = ['sh', '-c', 'ulimit -d 4000000; exec "$@"', 'sh', process.execPath, RUN_JS]
+    for (const [words, env] of [
+      [['--config', '/dev/zero'], {}],
+      [[], {JOBQ_CONFIG: '/dev/zero'}],
+    ] as const)
+      await assertRefused(
+        home,
+        ['list', ...words],
+        badConfig("/dev/zero can't be read (it is no ordinary file)", 'name another with --config'),
+        {command, env},
+      )
   })
 
   test('one that awaits for ever: exit 1, not 0', async t => {

@@ -437,6 +437,31 @@ async function prepared(t: ConstructorParameters<typeof Home>[0]): Promise<Home>
   return home
 }
 
+describe('too many open files while a module is loaded: the limit is named', {concurrency: 4}, () => {
+  // Node looks for a package.json there first
+  for (const [what, condition] of [
+    ["jobq's own", "parent?.path.endsWith('/lib/cli/enqueue')"],
+    ["a package's", "request === 'better-sqlite3'"],
+  ])
+    for (const words of [ARGS, BATCH])
+      test(`${what}, with ${words.at(-1)}`, async t => {
+        const home = new Home(t)
+        home.write('lines', '{"func": "F"}')
+        home.write(
+          'fill.cjs',
+          `const Module = require('node:module'), {openSync} = require('node:fs'), resolve = Module._resolveFilename
+          Module._resolveFilename = (request, parent, ...rest) => {
+            if (${condition}) for (;;) try { openSync('/dev/null') } catch { break }
+            return resolve(request, parent, ...rest)
+          }`,
+        )
+        const limited = `ulimit -n 100; exec ${process.execPath} --require ./fill.cjs "$@"`
+        const command = ['sh', '-c', limited, 'sh', RUN_JS]
+        const says = ['Cannot read package config', 'too many open files', 'ulimit -n']
+        await assertRefused(home, [...words, 'lines'], {exit: 1, code: 'NO_PROCESS', says}, {command})
+      })
+})
+
 async function enqueueOne(home: Home): Promise<void> {
   assert.deepEqual(await home.jobq(['enqueue', 'Before', '--db', 'jobs.db']), printed(1))
 }

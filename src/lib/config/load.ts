@@ -1,7 +1,7 @@
 /** The default export of a user's file: a configuration, a hook, a plugin. */
 import {existsSync, statSync} from 'node:fs'
 import {pathToFileURL} from 'node:url'
-import {ConfigError} from '../jobs/errors.ts'
+import {ConfigError, isShort, ProcessError} from '../jobs/errors.ts'
 import {loadError} from './load-error.ts'
 import {makeJobqImportable} from './self-import.ts'
 
@@ -15,6 +15,7 @@ export async function loadDefault(file: string, write: string, hint: string): Pr
   if (!existsSync(file)) throw new ConfigError(`${file} does not exist`, {hint})
   const url = `${pathToFileURL(file).href}?${statSync(file).mtimeMs}` // as it is now, where it was loaded before
   const module: {default?: unknown} = await import(url).catch(cause => {
+    if (isShort(cause)) throw new ProcessError(cause, `can't load ${file}`)
     const failed = loadError(file, cause)
     throw new ConfigError(failed.message, {hint: failed.hint || hint, cause})
   })

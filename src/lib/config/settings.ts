@@ -2,9 +2,9 @@
  * Where every setting comes from: flags, then the environment, then jobq.config.*, then the default. They are validated
  * here, once; what is misspelt is named with the place where it stands.
  */
-import {existsSync, readFileSync} from 'node:fs'
+import {existsSync, readFileSync, statSync} from 'node:fs'
 import {dirname, join} from 'node:path'
-import {ConfigError, UsageError} from '../jobs/errors.ts'
+import {ConfigError, isShort, ProcessError, UsageError} from '../jobs/errors.ts'
 import {absolutePath, here} from '../jobs/here.ts'
 import {jsonMistake} from '../jobs/serializers/input.ts'
 import {type Address, addressName, defaultAddress, parseAddress} from '../store/address.ts'
@@ -143,8 +143,11 @@ export async function loadConfig(file: string): Promise<JobqConfig> {
 
 function readSource(file: string): string {
   try {
+    // Neither what never ends, such as /dev/zero, nor what is empty when it is imported, such as a pipe
+    if (!statSync(file).isFile()) throw new Error('it is no ordinary file')
     return readFileSync(file, 'utf8').replace(/^\uFEFF/, '')
   } catch (cause) {
+    if (isShort(cause)) throw new ProcessError(cause, `can't read ${file}`)
     throw new ConfigError(`${file} can't be read (${(cause as Error).message})`, {hint: MEND, cause})
   }
 }

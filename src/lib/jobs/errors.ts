@@ -202,9 +202,13 @@ export class ProcessError extends JobqError {
 /** Of this process, or of all: descriptors; of the user: processes; memory. */
 const SHORT = /^(EMFILE|ENFILE|EAGAIN|ENOMEM|ENOBUFS)$/
 
+/** What Node.js says of that where it looks for a package.json: its code tells of a broken one, or there is none. */
+const SHORT_IN_WORDS = /^Cannot read package config .*: (too many open files|file table overflow)/
+
 /** Is it that the system has no room for one more? */
 export function isShort(error: unknown): boolean {
-  return SHORT.test((error as NodeJS.ErrnoException | null)?.code ?? '')
+  const {code = '', message = ''} = (error ?? {}) as NodeJS.ErrnoException
+  return SHORT.test(code) || SHORT_IN_WORDS.test(message)
 }
 
 /** What should be a transaction of the caller's is none, is elsewhere, or can't go on. */
