@@ -152,6 +152,24 @@ describe('the same queue under another name is refused, and keeps its jobs', () 
       assert.equal((await jobq(['copy', '--db', database.url, '--to', other.url])).stdout, '1\n')
       const [copied] = await other.query('SELECT context FROM jobq_context JOIN job ON job_id = id')
       assert.equal(copied?.context, '{"user":"ada"}')
+
+      const line = (priority: number) => `{"func":"F","priority":${priority},"uniqkey":"${priority}"}\n`
+      await jobq(['enqueue', '--batch', '-', '--db', 'from.db'], {stdin: [1, 4e9, 3e9].map(line).join('')})
+      const refused = await jobq(['copy', '--db', 'from.db', '--to', other.url])
+      if (driver === 'Pg')
+        assert.match(
+          refused.stderr,
+          /^jobq: job 2: priority: expected at most 2147483647 on PostgreSQL, got 4000000000/,
+        )
+      else {
+        assert.equal(refused.stdout, '3\n')
+        await other.query("DELETE FROM job WHERE uniqkey <> '3000000000'")
+        const twice = await jobq(['copy', '--db', 'from.db', '--to', other.url])
+        assert.match(
+          twice.stderr,
+          /^jobq: job 3: uniqkey: refused: a job of F with uniqkey "3000000000" is already/,
+        )
+      }
     })
   }
 

@@ -47,6 +47,33 @@ for (const [name, server, create] of [
       return {database, queue, jobs}
     }
 
+    test('of many the one that is refused is named by its place', async t => {
+      const {queue, jobs} = await setUp(t)
+      const {id} = await queue.enqueue('F', {uniqkey: 'waits'})
+      const refusal = (...requests: {func: string; uniqkey?: string; priority?: number}[]) =>
+        queue.enqueueMany(requests).then(
+          count => count,
+          error => (error as Error).message,
+        )
+      const none = {func: 'F'}
+      assert.equal(
+        await refusal(none, {func: 'F', uniqkey: 'waits'}, none, none),
+        `job 2: uniqkey: refused: a job of F with uniqkey "waits" is already waiting (job ${id})`,
+      )
+      assert.equal(
+        await refusal(none, {func: 'G', uniqkey: 'k'}, {func: 'G', uniqkey: 'k'}, none),
+        'job 3: uniqkey: refused: a job of G with uniqkey "k" is in an earlier job',
+      )
+      const many = Array.from({length: 2500}, (_, i) => ({func: 'F', uniqkey: String(i)}))
+      assert.match(String(await refusal(...many, many[1]!, none)), /^job 2501: .* is in an earlier job$/)
+      if (name === 'PostgreSQL')
+        assert.match(
+          String(await refusal(none, {func: 'F', priority: 4e9}, none)),
+          /^job 2: priority: expected at most/,
+        )
+      assert.deepEqual(await jobs(), ['waits'])
+    })
+
     test("a job in the caller's transaction, with hooks that take their time, is waited for and worked", async t => {
       const seen: string[] = []
       const hooks = ['preEnqueue', 'serialize', 'postEnqueue'].map(point => ({

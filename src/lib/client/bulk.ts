@@ -1,24 +1,27 @@
 /** Many jobs in one transaction, and where in them the one is that was refused. */
-import {DuplicateJobError} from '../jobs/errors.ts'
+import {ArgumentError, DuplicateJobError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
 import type {Store} from '../store/store.ts'
 
+/** Names the nth job in its source, `line 3` or `job 3`; without a number, the one that was read last. */
+export type At = (nth?: number) => string | Promise<string>
+
 /**
- * @param at says which one was read last: `line 3`, `job 3`; without it a refusal has no place. It may have been read
- * ahead of what is stored: where the store knows which one it refused, that counts
- * @throws DuplicateJobError with that place, StoreError, or what the source throws; then nothing is stored
+ * @param at without it a refusal has no place
+ * @throws DuplicateJobError or ArgumentError with that place, StoreError, or what the source throws; then nothing is stored
  */
 export async function storeAll(
   store: Store,
   jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
-  at?: () => string,
+  at?: At,
 ): Promise<number> {
   try {
     return await store.enqueueMany(jobs)
   } catch (error) {
-    if (!at || !(error instanceof DuplicateJobError)) throw error
-    const place = error.nth === undefined ? at() : at().replace(/\d+$/, String(error.nth))
-    throw await placed(error, place, store)
+    if (!at) throw error
+    if (error instanceof DuplicateJobError) throw await placed(error, await at(error.nth), store)
+    if (!(error instanceof ArgumentError) || error.nth === undefined) throw error
+    throw new ArgumentError(`${await at(error.nth)}: ${error.message}`, {hint: error.hint, cause: error})
   }
 }
 
@@ -27,8 +30,10 @@ async function placed(error: DuplicateJobError, place: string, store: Store): Pr
   const {func, uniqkey, existingId, existingDb} = error
   const waiting = existingId === null ? null : await store.find(existingId, existingDb)
   const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
-  const isTwice = !isWaiting && existingId !== null
-  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {place, isTwice})
+  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {
+    place,
+    isTwice: !isWaiting,
+  })
   if (isWaiting && existingDb !== undefined) told.existingDb = existingDb
   return told
 }

@@ -12,7 +12,7 @@ import {ClosedError, UsageError} from '../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../jobs/job.ts'
 import {type EnqueueDefaults, type EnqueueOptions, type JobRequest, newJob} from '../jobs/new-job.ts'
 import type {Store} from '../store/store.ts'
-import {storeAll} from './bulk.ts'
+import {type At, storeAll} from './bulk.ts'
 
 type Around = NonNullable<PluginSet['aroundEnqueue']>
 
@@ -57,7 +57,7 @@ export class Enqueuer {
     closing: AbortSignal,
   ): Promise<number> {
     let number = 0
-    const at = () => `job ${number}`
+    const at = (nth = number) => `job ${nth}`
     const one = (request: JobRequest) => {
       number++
       return this.#isHookless
@@ -75,8 +75,7 @@ export class Enqueuer {
     return this.addMany(store, jobs, at)
   }
 
-  /** @param at says which one was read last */
-  addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
+  addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: At): Promise<number> {
     return this.#around(null, async () => {
       const funcs = new Map<string, number>()
       const isHeard = this.#events.hears('enqueueMany')

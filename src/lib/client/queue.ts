@@ -19,6 +19,7 @@ import {openStores, prepareStore} from '../store/open.ts'
 import type {Preparation, Store} from '../store/store.ts'
 import type {InlineOptions, Working} from '../work/inline.ts'
 import type {Summary} from '../work/outcomes.ts'
+import type {At} from './bulk.ts'
 import {Enqueuer} from './enqueue.ts'
 import {Calls} from './in-flight.ts'
 import {check, type InitOptions, type QueueOptions, type RetryOptions, rowOf} from './options.ts'
@@ -238,11 +239,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
 
   /**
    * @internal Stores all jobs in one transaction, or none; reads them once, in flat memory.
-   * @param at says which one was read last: `line 3`
+   * @param at names the one that is refused: `line 3`
    * @returns how many
    * @throws DuplicateJobError, StoreError, or what the iterable throws
    */
-  addMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: () => string): Promise<number> {
+  addMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: At): Promise<number> {
     return this.calls.make(store => this.#enqueuer.addMany(store, jobs, at))
   }
 

@@ -41,6 +41,18 @@ export class UsageError extends JobqError {
 /** An argument that is not what its serializer takes. */
 export class ArgumentError extends UsageError {
   override readonly code: string = 'BAD_ARGUMENT'
+  /** Of many that were enqueued at once: which one was refused, the first being 1. */
+  nth?: number
+}
+
+/** @throws what `check` throws, which says that it is of the nth */
+export function checkNth<T>(nth: number, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof ArgumentError || error instanceof DuplicateJobError) error.nth = nth
+    throw error
+  }
 }
 
 /** A configuration file that can't be read, or says something it may not say. */
@@ -64,7 +76,7 @@ export class DuplicateJobError extends JobqError {
   readonly existingId: number | null
   /** Which of several databases it is in. */
   existingDb?: number
-  /** Of many that were enqueued at once: which one was refused, the first being 1. */
+  /** As ArgumentError's. */
   nth?: number
 
   constructor(

@@ -50,16 +50,17 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
           {hint: 'mend the row, or delete it'},
         )
       else {
-        yield {
-          func,
-          arg: arg && textOrBytes(Buffer.from(arg)),
-          uniqkey,
-          priority,
-          due: {at: runAfter},
-          context,
-        }
+        const bytes = arg && textOrBytes(Buffer.from(arg))
+        yield {func, arg: bytes, uniqkey, priority, due: {at: runAfter}, context}
       }
     }
   }
-  return {copied: await to.addMany(waiting()), running}
+  /** The refused one's id is not remembered: a second look finds it. */
+  const at = async (nth = 0) => {
+    let n = 0
+    for await (const job of from.eachJob({func}))
+      if (job.state !== 'running' && ++n === nth) return `job ${idOf(job)}`
+    return 'a job'
+  }
+  return {copied: await to.addMany(waiting(), at), running}
 }

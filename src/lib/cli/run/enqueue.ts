@@ -84,7 +84,7 @@ async function enqueueMany(flags: EnqueueFlags, settings: Settings): Promise<Doc
   const {openJobs} = await import('../enqueue/bulk.ts')
   const {withQueue} = await import('../command-queue.ts')
   using source = await openJobs(flags)
-  const place = () => `line ${source.line()}`
+  const place = (nth = source.line()) => `line ${nth}`
   return await withQueue(settings, 'command', {}, async queue => {
     const jobs = await hooked(queue, source.jobs, serializerOf(flags), place)
     const count = await queue.addMany(jobs, place)

@@ -3,7 +3,7 @@
  * ends.
  */
 
-import {ArgumentError, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
+import {ArgumentError, checkNth, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import type {Session, Value} from './connection.ts'
 import {ERRNO, hasErrno, isDenied} from './errors.ts'
@@ -24,6 +24,7 @@ export class Inserter {
   readonly #now: number
   /** As this transaction has them: they may be unmade with it. */
   readonly #funcIds = new Map<string, number>()
+  #inserted = 0
 
   constructor(session: Session, now: number) {
     this.#session = session
@@ -36,7 +37,7 @@ export class Inserter {
 
   /**
    * @returns the jobs; but where there are several, their ids are what they should be, not what the server has said
-   * @throws DuplicateJobError, ArgumentError; what it has stored by then is still to be rolled back
+   * @throws DuplicateJobError, ArgumentError, with `nth`; what it has stored by then is still to be rolled back
    */
   async insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
     const enqueued = []
@@ -45,12 +46,16 @@ export class Inserter {
   }
 
   async #insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
-    const runAfters = jobs.map(({due}) => checkTime('at' in due ? due.at : this.#now + due.in))
+    const before = this.#inserted
+    const runAfters = jobs.map(({due}, i) =>
+      checkNth(before + i + 1, () => checkTime('at' in due ? due.at : this.#now + due.in)),
+    )
     const funcIds: number[] = []
     for (const {func} of jobs) funcIds.push(await this.#funcId(func))
     const insertId = await this.#send(jobs, funcIds, runAfters).catch(async error => {
-      throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error) : error
+      throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error, before) : error
     })
+    this.#inserted += jobs.length
     const first = idOfRow(insertId)
     idOfRow(first + jobs.length - 1)
     for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
@@ -151,23 +156,34 @@ function* stretches(jobs: readonly NewJob[]): Iterable<NewJob[]> {
   if (stretch.length > 0) yield stretch
 }
 
-/** Which of the jobs was refused; asked of the database, whose collation decides what is equal. */
-export async function duplicate(session: Session, jobs: readonly NewJob[], error: unknown): Promise<unknown> {
+/**
+ * Which of the jobs was refused; asked of the database, whose collation decides what is equal.
+ * @param before how many were inserted before these
+ */
+export async function duplicate(
+  session: Session,
+  jobs: readonly NewJob[],
+  error: unknown,
+  before = 0,
+): Promise<unknown> {
+  const refusal = (i: number, id: number | null) => {
+    const {func, uniqkey} = jobs[i]!
+    return Object.assign(new DuplicateJobError(func, uniqkey ?? '', id), {nth: before + i + 1})
+  }
   const seen = new Set<string>()
-  let twin: NewJob | undefined
-  for (const job of jobs) {
-    const {func, uniqkey} = job
+  let twin: number | undefined
+  for (const [i, {func, uniqkey}] of jobs.entries()) {
     if (uniqkey === null) continue
     const sql = `SELECT job.id FROM job JOIN func ON func.id = job.func_id
       WHERE func.name = ${session.names.literal(func)} AND job.uniqkey = ${session.keys.literal(uniqkey)}`
     const id = (await session.run(sql)).rows[0]?.id
-    if (id !== undefined) return new DuplicateJobError(func, uniqkey, Number(id))
+    if (id !== undefined) return refusal(i, Number(id))
     const key = JSON.stringify([func, uniqkey])
-    if (seen.has(key)) twin ??= job
+    if (seen.has(key)) twin ??= i
     seen.add(key)
   }
-  const job = twin ?? jobs.find(({uniqkey}) => uniqkey !== null)
-  return job?.uniqkey ? new DuplicateJobError(job.func, job.uniqkey, null) : error
+  const at = twin ?? jobs.findIndex(({uniqkey}) => uniqkey !== null)
+  return at < 0 ? error : refusal(at, null)
 }
 
 /** The refusal of a key, and who has it. */

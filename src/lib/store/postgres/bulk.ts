@@ -1,5 +1,5 @@
 /** Many jobs in one statement on PostgreSQL, and many such statements in one transaction. */
-import {DuplicateJobError} from '../../jobs/errors.ts'
+import {checkNth, DuplicateJobError} from '../../jobs/errors.ts'
 import type {NewJob} from '../../jobs/job.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
 import {NOW, type Row, type Send, type Statement, type Value} from './connections.ts'
@@ -123,6 +123,7 @@ export class Inserter {
   #written: Promise<void> = Promise.resolve()
   /** The first id of this transaction: what has it or a later one is gone when that is rolled back. */
   #firstId = Number.POSITIVE_INFINITY
+  #added = 0
   count = 0
 
   constructor(send: Send, sweeper: Sweeper) {
@@ -130,11 +131,13 @@ export class Inserter {
     this.#sweeper = sweeper
   }
 
-  /** @throws ArgumentError, and what add or end throws of the stretch before */
+  /** @throws ArgumentError, and what add or end throws of the stretch before; with `nth` */
   async add(jobs: readonly NewJob[]): Promise<void> {
-    for (const job of jobs) checkJob(job)
+    const before = this.#added
+    for (const [i, job] of jobs.entries()) checkNth(before + i + 1, () => checkJob(job))
+    this.#added += jobs.length
     await this.#written
-    this.#written = this.#write(jobs)
+    this.#written = this.#write(jobs, before)
     this.#written.catch(() => {}) // told to whoever waits for it
   }
 
@@ -143,7 +146,7 @@ export class Inserter {
     await this.#written
   }
 
-  async #write(jobs: readonly NewJob[]): Promise<void> {
+  async #write(jobs: readonly NewJob[], before: number): Promise<void> {
     if (jobs.length === 0) return
     const newFuncs = [...new Set(jobs.map(({func}) => func))].filter(name => !this.#funcs.has(name))
     const made = newFuncs.length > 0 ? this.#send(...makeFuncs(newFuncs)) : undefined
@@ -156,9 +159,11 @@ export class Inserter {
     this.#firstId = Math.min(this.#firstId, ids[0]!)
     this.count += runAfter.size
     if (runAfter.size === jobs.length) return
-    const refused = jobs[ids.findIndex(id => !runAfter.has(id))]!
-    const [holder = null] = await findDuplicates(this.#send, [refused])
+    const i = ids.findIndex(id => !runAfter.has(id))
+    const {func, uniqkey} = jobs[i]!
+    const [holder = null] = await findDuplicates(this.#send, [jobs[i]!])
     const isMine = holder !== null && holder >= this.#firstId
-    throw new DuplicateJobError(refused.func, refused.uniqkey ?? '', isMine ? null : holder)
+    const refusal = new DuplicateJobError(func, uniqkey ?? '', isMine ? null : holder)
+    throw Object.assign(refusal, {nth: before + i + 1})
   }
 }

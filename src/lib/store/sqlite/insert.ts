@@ -2,7 +2,14 @@
  * How jobs come into a SQLite database, within a transaction: the row of `job`, and what is kept beside it in jobq's
  * own tables, its context and whether someone wants to know how it ends.
  */
-import {ArgumentError, DuplicateJobError, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
+import {
+  ArgumentError,
+  checkNth,
+  DuplicateJobError,
+  idTooLarge,
+  JobqError,
+  type StoreError,
+} from '../../jobs/errors.ts'
 import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell} from '../shared/batcher.ts'
 import type {SqliteLink} from './connection.ts'
@@ -113,17 +120,12 @@ export class SqliteInsert {
   /**
    * @param before how many were inserted before these
    * @returns how many there are with these
-   * @throws as insert; a DuplicateJobError says which one it was
+   * @throws as insert, with `nth`
    */
   insertAll(jobs: readonly NewJob[], before = 0): number {
     let inserted = before
     for (const job of jobs) {
-      try {
-        this.insert(job)
-      } catch (error) {
-        if (error instanceof DuplicateJobError) error.nth = inserted + 1
-        throw error
-      }
+      checkNth(inserted + 1, () => this.insert(job))
       inserted++
     }
     return inserted

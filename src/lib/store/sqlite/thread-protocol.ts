@@ -39,7 +39,7 @@ export interface Task {
 /** An error without its class. */
 export type Failure =
   | {is: 'duplicate'; func: string; uniqkey: string; existingId: number | null; nth: number | null}
-  | {is: 'argument'; message: string}
+  | {is: 'argument'; message: string; nth: number | null}
   | {is: 'store'; code: StoreErrorCode; message: string; hint: string}
   | {is: 'other'; code: unknown; message: string; stack: string | undefined}
 
@@ -49,7 +49,7 @@ export function failureOf(error: unknown): Failure {
     return {is: 'duplicate', func, uniqkey, existingId, nth}
   }
   const {message, stack, code} = error as Error & {code?: unknown}
-  if (error instanceof ArgumentError) return {is: 'argument', message}
+  if (error instanceof ArgumentError) return {is: 'argument', message, nth: error.nth ?? null}
   if (error instanceof StoreError) return {is: 'store', code: error.code, message, hint: error.hint}
   return {is: 'other', code, message, stack}
 }
@@ -57,16 +57,18 @@ export function failureOf(error: unknown): Failure {
 /** The error that it was in the thread. */
 export function errorOf(failure: Failure): Error {
   switch (failure.is) {
-    case 'duplicate': {
-      const error = new DuplicateJobError(failure.func, failure.uniqkey, failure.existingId)
-      if (failure.nth !== null) error.nth = failure.nth
-      return error
-    }
+    case 'duplicate':
+      return nthOf(failure, new DuplicateJobError(failure.func, failure.uniqkey, failure.existingId))
     case 'argument':
-      return new ArgumentError(failure.message)
+      return nthOf(failure, new ArgumentError(failure.message))
     case 'store':
       return new StoreError(failure.code, failure.message, {hint: failure.hint})
     case 'other':
       return Object.assign(new Error(failure.message), {code: failure.code, stack: failure.stack})
   }
+}
+
+function nthOf({nth}: {nth: number | null}, error: ArgumentError | DuplicateJobError): Error {
+  if (nth !== null) error.nth = nth
+  return error
 }
