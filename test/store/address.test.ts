@@ -1,6 +1,8 @@
 /** What an address is read as: URLs, files, and Perl's DSNs as its drivers read them. */
 import assert from 'node:assert/strict'
+import {userInfo} from 'node:os'
 import {describe, type TestContext, test} from 'node:test'
+import pg from 'pg'
 import {UsageError} from '../../src/lib/jobs/errors.ts'
 import {addressName, parseAddress} from '../../src/lib/store/address.ts'
 import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
@@ -162,9 +164,40 @@ describe("a server's", () => {
     ['postgresql://u:p%2F@:5433/d?host=/run/pg', 'postgresql://u:p%2F@localhost:5433/d?host=/run/pg'],
     ['postgres://:5433/d', 'postgres://localhost:5433/d'],
     ['postgres:///d?host=/run/pg', 'postgres:///d?host=/run/pg'],
+    ['mysql://:p@/d?socket=/run/my.sock', 'mysql://:p@localhost/d?socket=/run/my.sock'],
     ['mysql://u@/d?socket=/run/my.sock', 'mysql://u@localhost/d?socket=/run/my.sock'],
   ] as const)
     test(`${text}, without a host`, () => assert.equal(read(text), url))
+
+  test('a password without a user is the default user’s, in DSNs, too', t => {
+    login(t)
+    for (const text of ['mysql://:1@h/d', 'mysql://:1@h:3306/d', 'dbi:mysql:d:h;password=1']) {
+      const {user, password, host} = connectionOptions(read(text), 'd')
+      assert.deepEqual([user, password, host], ['root', '1', 'h'], text)
+    }
+    const {user} = new pg.Client(configOf(read('postgres://h/d')))
+    for (const text of ['postgres://:1@h/d', 'dbi:Pg:dbname=d;host=h;password=1']) {
+      const client = new pg.Client(configOf(read(text)))
+      assert.deepEqual([client.user, client.password, client.host], [user, '1', 'h'], text)
+    }
+    login(t, undefined, '1')
+    assert.equal(connectionOptions(read('dbi:mysql:d:h'), 'd').user, 'root')
+  })
+
+  test('without a user on PostgreSQL it is the system’s, where USER and PGUSER are not set', t => {
+    for (const name of ['USER', 'PGUSER']) {
+      const before = process.env[name]
+      t.after(() => setVariable(name, before))
+      setVariable(name, undefined)
+    }
+    const userOf = (text: string) => new pg.Client(configOf(read(text))).user
+    for (const text of ['postgres://h/d', 'postgres:///d?host=/run/pg', 'dbi:Pg:dbname=d'])
+      assert.equal(userOf(text), userInfo().username, text)
+    assert.equal(userOf('postgres:///d?host=/run/pg&user=u'), 'u')
+    assert.equal(userOf('postgres://u@h/d'), 'u')
+    setVariable('PGUSER', 'p')
+    assert.equal(userOf('postgres://h/d'), 'p')
+  })
 
   for (const text of ['mysql://u:p/w@/d', 'postgres://u:p@w@/d', 'postgres://u:p?w@/d'])
     test(`${text}: refused, the password is cut`, () => {

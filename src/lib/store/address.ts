@@ -156,7 +156,7 @@ function sqlite(path: string, folder?: string): SqliteAddress {
  */
 function server(driver: ServerAddress['driver'], text: string): ServerAddress {
   // Without a host, where a parameter names one or a socket: libpq takes that, URL does not
-  const url = text.replace(/^(\w+:\/\/)(?:([^/?#@]*@)(?=[:/?#]|$)|(?=:))/, '$1$2localhost')
+  const url = text.replace(/^(\w+:\/\/)(?:([^/?#@]*@)(?=[:/?#]|$)|(?=:\d*(?:[/?#]|$)))/, '$1$2localhost')
   try {
     const {username, password, pathname, searchParams, hash} = new URL(url)
     for (const part of [username, password, pathname]) decodeURIComponent(part)

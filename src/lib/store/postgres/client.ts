@@ -1,5 +1,6 @@
 /** What a postgres:// address asks of a connection, and whom that tells the password. */
 import type {Socket} from 'node:net'
+import {userInfo} from 'node:os'
 import pg, {type ClientConfig} from 'pg'
 import {idTooLarge, UsageError} from '../../jobs/errors.ts'
 import {MAX_ID} from '../../jobs/job.ts'
@@ -42,6 +43,9 @@ export function configOf(url: string): Config {
   const parsed = new URL(url)
   checkParameters(parsed, KNOWN)
   const mode = parsed.searchParams.get('sslmode') ?? modeOf(parsed.searchParams.get('ssl'))
+  const {PGUSER, USER} = process.env // pg's own defaults
+  if (!(parsed.username || parsed.searchParams.get('user') || PGUSER || USER))
+    parsed.searchParams.set('user', systemUser())
   for (const read of ['sslmode', 'ssl']) parsed.searchParams.delete(read)
   const ssl = sslOf(mode)
   return {
@@ -55,6 +59,21 @@ export function configOf(url: string): Config {
       getTypeParser: ((oid: number, format?: 'text') =>
         oid === INT8 ? wholeOf : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
     },
+  }
+}
+
+/** As psql has it. @throws UsageError where this one has no name */
+function systemUser(): string {
+  try {
+    return userInfo().username
+  } catch (cause) {
+    throw new UsageError(
+      'expected a user of PostgreSQL, got an address without one, and this process’s user has no name',
+      {
+        hint: 'write postgres://user@host/db, or set PGUSER',
+        cause,
+      },
+    )
   }
 }
 
