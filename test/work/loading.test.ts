@@ -415,6 +415,16 @@ describe('an import without an end', () => {
     await child.gone
   })
 
+  test('does not keep --max-time from ending jobq; it is told as left out, exit 2', async t => {
+    const site = new Workplace(t, {Loop: `for (;;) {}`})
+    await site.enqueue(['Loop'])
+    const {code, stderr} = await site.drain('--max-time', '1')
+    assert.equal(code, 2)
+    assert.match(stderr, / jobq: Loop is left out: its worker was still loading$/m)
+    assert.doesNotMatch(stderr, /was not loaded within/)
+    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
+  })
+
   test('does not keep TERM from ending jobq at once', async t => {
     const site = new Workplace(t, {Loop: `console.log('pid', process.pid); for (;;) {}`})
     await site.enqueue(['Loop'])

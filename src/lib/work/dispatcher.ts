@@ -39,8 +39,6 @@ export interface DispatcherOptions {
   prefetch: number
   /** End after so many jobs. Default none. */
   maxJobs?: number | undefined
-  /** End after so many milliseconds. Default none. */
-  maxTimeMs?: number | undefined
   /** How long running jobs may take to finish once told to end. */
   shutdownTimeoutMs: number
   /** Among functions of equal priority, serve each in turn. */
@@ -68,6 +66,7 @@ export class Dispatcher {
   /** Ended, or given back, and not settled yet. */
   #finished: Attempt[] = []
   #ending: 'no' | 'finishing' | 'stopping' = 'no'
+  readonly #toEnd = Promise.withResolvers<void>()
   #signalled = false
   #exhausted = false
   /** The database's clock, a short while ago. */
@@ -107,6 +106,11 @@ export class Dispatcher {
     return this.#running.size
   }
 
+  /** Resolves when it takes no more jobs because it was told to. */
+  get ending(): Promise<void> {
+    return this.#toEnd.promise
+  }
+
   /** It takes no more jobs. */
   get isEnding(): boolean {
     return this.#ending !== 'no'
@@ -127,19 +131,32 @@ export class Dispatcher {
   end(): void {
     this.#signalled = true
     this.#storeRetry.end()
-    if (this.#ending === 'no') this.#finish()
+    if (this.#ending === 'no') this.finish()
     else this.#stopRunning()
+  }
+
+  /** @param ms undefined: never */
+  finishAfter(ms: number | undefined): NodeJS.Timeout | undefined {
+    return ms === undefined ? undefined : setTimeout(() => this.finish(), Math.min(ms, MAX_TIMER_MS))
+  }
+
+  /** Takes no more, and lets what runs finish, for at most shutdownTimeoutMs. */
+  finish(): void {
+    if (this.#ending !== 'no') return
+    this.#ending = 'finishing'
+    this.#toEnd.resolve()
+    this.#log.debug(`ending: ${this.#running.size} running`)
+    this.#giveBack(() => true)
+    const timeout = Math.min(this.#options.shutdownTimeoutMs, MAX_TIMER_MS)
+    const timer = setTimeout(() => this.#stopRunning(), timeout)
+    timer.unref()
+    this.wake()
   }
 
   /** Works until it is done or told to end; then all has settled and nothing runs. @throws StoreError */
   async run(): Promise<Summary> {
     this.#changes.listen()
     this.#leases.start()
-    const {maxTimeMs} = this.#options
-    const maxTime =
-      maxTimeMs === undefined
-        ? undefined
-        : setTimeout(() => this.#finish(), Math.min(maxTimeMs, MAX_TIMER_MS))
     try {
       await this.#tellTooLargeId()
       await this.#loop()
@@ -147,7 +164,7 @@ export class Dispatcher {
       this.#changes.stop()
       this.#leases.stop()
       this.#runTimeouts.stop()
-      for (const timer of [maxTime, this.#timer, this.#flush]) clearTimeout(timer)
+      for (const timer of [this.#timer, this.#flush]) clearTimeout(timer)
     }
     const {counts, taken, notDone} = this.#outcomes
     return {...counts, taken, notDone, cutShort: this.#isCutShort()}
@@ -424,17 +441,6 @@ export class Dispatcher {
   }
 
   // ---- the end
-
-  #finish(): void {
-    if (this.#ending !== 'no') return
-    this.#ending = 'finishing'
-    this.#log.debug(`ending: ${this.#running.size} running`)
-    this.#giveBack(() => true)
-    const timeout = Math.min(this.#options.shutdownTimeoutMs, MAX_TIMER_MS)
-    const timer = setTimeout(() => this.#stopRunning(), timeout)
-    timer.unref()
-    this.wake()
-  }
 
   #stopRunning(): void {
     if (this.#ending === 'stopping') return

@@ -98,7 +98,11 @@ export async function workInline<F>(
   try {
     const settings = dispatcherOptions(options, config)
     const dispatcher = new Dispatcher(store, executors, settings, quietLog(onTrouble), events)
-    return await runUntil(dispatcher, signal ? [signal, closing] : [closing])
+    const maxTime = options.maxTime ?? config.maxTime
+    const timer = dispatcher.finishAfter(maxTime === undefined ? undefined : maxTime * 1000)
+    return await runUntil(dispatcher, signal ? [signal, closing] : [closing]).finally(() =>
+      clearTimeout(timer),
+    )
   } finally {
     host.working.delete(working)
     await executors.close()
@@ -122,13 +126,11 @@ async function runUntil(dispatcher: Dispatcher, signals: readonly AbortSignal[])
 }
 
 function dispatcherOptions(options: InlineOptions<never>, config: JobqConfig): DispatcherOptions {
-  const maxTime = options.maxTime ?? config.maxTime
   return {
     mode: options.mode ?? 'forever',
     prefetch: options.prefetch ?? 0,
     fair: options.fair ?? config.fair ?? false,
     maxJobs: options.maxJobs ?? config.maxJobs,
-    maxTimeMs: maxTime === undefined ? undefined : maxTime * 1000,
     shutdownTimeoutMs: (options.shutdownTimeout ?? config.shutdownTimeout ?? 30) * 1000,
     workDelayMs: (options.workDelay ?? config.workDelay ?? 5) * 1000,
   }

@@ -24,7 +24,7 @@ import {SystemdNotifier} from './systemd.ts'
 
 /** What is undefined comes from the configuration file, else from Qudo's defaults. */
 export interface WorkOptions
-  extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'maxTimeMs' | 'onProgress'>,
+  extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'onProgress'>,
     Undefinable<PoolOptions> {
   /** Functions to work; `all`: every one that a worker is found for, as without the configuration's. */
   abilities?: readonly string[] | 'all' | undefined
@@ -36,6 +36,8 @@ export interface WorkOptions
   prefetch?: number | undefined
   /** Among functions of equal priority, serve each in turn. Default false. */
   fair?: boolean | undefined
+  /** End after so many milliseconds, from the start. Default none. */
+  maxTimeMs?: number | undefined
   /** Default 30 s. */
   shutdownTimeoutMs?: number | undefined
   /** Default 5 s, as Qudo's. */
@@ -129,11 +131,16 @@ export async function work(
     },
     reopenLog,
   })
+  const {config} = settings
+  const maxTime = dispatcher.finishAfter(
+    options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
+  )
   let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
   try {
     servers.push(...(await serve(queue, scoreboard, options, settings, log)))
-    await Promise.race([executors.ready(), signals.end]) // a worker's import may take long
-    if (!signals.ended) {
+    await Promise.race([executors.ready(), dispatcher.ending]) // a worker's import may take long
+    const isLoaded = !dispatcher.isEnding
+    if (isLoaded) {
       systemd.ready()
       const worked = handlers.filter(({func}) => executors.handled.includes(func))
       options.onStart?.({
@@ -144,10 +151,14 @@ export async function work(
     }
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
-    for (const func of executors.late) log.trouble(leftOutWords(func, 'its worker was still loading', ''))
-    const isWhole = found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
+    const modules = handlers.filter(({kind}) => kind === 'module').map(({func}) => func)
+    const late = isLoaded ? executors.late : signals.ended ? [] : modules
+    for (const func of late) log.trouble(leftOutWords(func, 'its worker was still loading', ''))
+    const isWhole =
+      isLoaded && found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
   } finally {
+    clearTimeout(maxTime)
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
@@ -205,7 +216,6 @@ function dispatcherOptions(options: WorkOptions, {config}: Settings): Dispatcher
     prefetch: options.prefetch ?? config.prefetch ?? 0,
     fair: options.fair ?? config.fair ?? false,
     maxJobs: options.maxJobs ?? config.maxJobs,
-    maxTimeMs: options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? (config.shutdownTimeout ?? 30) * 1000,
     workDelayMs: options.workDelayMs ?? (config.workDelay ?? 5) * 1000,
     ...(options.onProgress ? {onProgress: options.onProgress} : {}),
@@ -245,17 +255,13 @@ interface Orders {
 interface Signals {
   /** What has told this process to end. */
   readonly ended: NodeJS.Signals | null
-  /** Resolves when something has. */
-  readonly end: Promise<void>
   close(): void
 }
 
 function listen(orders: Orders): Signals {
   let ended: NodeJS.Signals | null = null
-  const toEnd = Promise.withResolvers<void>()
   const end = (signal: NodeJS.Signals) => {
     ended ??= signal
-    toEnd.resolve()
     orders.end(signal)
   }
   const handlers: [NodeJS.Signals, (signal: NodeJS.Signals) => void][] = [
@@ -271,7 +277,6 @@ function listen(orders: Orders): Signals {
     get ended() {
       return ended
     },
-    end: toEnd.promise,
     close: () => {
       for (const [signal, handler] of handlers) process.off(signal, handler)
     },

@@ -73,8 +73,9 @@ async function workShown(
   }
   await sink.flush() // the log may go where the summary goes, which comes last
   const seconds = (monotonic() - since) / 1000
-  if (options.mode === 'drain' && json) sink.write(summaryLine(result))
-  else if (summaryWords(result) === '' && options.mode !== 'forever' && !json) {
+  if (json) {
+    if (options.mode !== 'forever') sink.write(summaryLine(result))
+  } else if (summaryWords(result) === '' && options.mode !== 'forever') {
     const isOnce = options.mode === 'once' // which then ends with 6: no such exit without a word
     const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options), isOnce)
     if (why !== null && isOnce) tell(why)
