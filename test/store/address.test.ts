@@ -57,6 +57,7 @@ describe("Perl's DSNs", () => {
     ['dbi:Pg:db=jobs;host=::1', 'postgres://[::1]/jobs'],
     ['dbi:Pg:dbname=jobs;host=/run/pg;user=u', 'postgres://u@localhost/jobs?host=%2Frun%2Fpg'],
     ['dbi:Pg:dbname=jobs;host=h;sslmode=verify-full', 'postgres://h/jobs?sslmode=verify-full'],
+    ['dbi:Pg:dbname=jobs;application_name=a', 'postgres://localhost/jobs?application_name=a'],
     ['dbi:Pg:dbname=jobs;host=h;sslmode=prefer', 'postgres://h/jobs'],
     // DBD::SQLite
     ['dbi:SQLite:jobs.db', '/here/jobs.db'],
@@ -120,6 +121,8 @@ describe('a file', () => {
     ['sqlite:///data/jobs.db', '/data/jobs.db'],
     ['sqlite:///data/jobs%20here.db', '/data/jobs here.db'],
     ['sqlite:100%25.db', '/here/100%.db'],
+    ['sqlite:q%23.db', '/here/q#.db'],
+    ['q#.db', '/here/q#.db'],
     ['100%25.db', '/here/100%25.db'],
   ] as const)
     test(text, () => assert.equal(read(text), path))
@@ -132,9 +135,14 @@ describe('a file', () => {
       )
     })
 
-  for (const text of ['sqlite:100%.db', 'sqlite:///x%00y.db'])
-    test(`${text}: refused, with how a % is written`, () => {
-      assert.throws(() => read(text), refusal(/got one with a % that starts no escape$/, /%25/))
+  for (const [text, says, hint] of [
+    ['sqlite:100%.db', /got one with a % that starts no escape$/, /%25/],
+    ['sqlite:///x%00y.db', /got a NUL in its name$/, /./],
+    ['dbi:SQLite:uri=file:x%00y.db', /got a NUL in its name$/, /./],
+    ['sqlite:///q.db#frag', /got one with a #/, /%23/],
+  ] as const)
+    test(`${text}: refused, with what is wrong`, () => {
+      assert.throws(() => read(text), refusal(says, hint))
     })
 
   test('sqlite:x.db?cache=shared: refused likewise', () => {
@@ -240,6 +248,47 @@ describe("a server's", () => {
     )
   })
 
+  test('TLS on MySQL: a word that is none is refused, with the choices', () => {
+    for (const [query, says] of [
+      ['ssl-mode=bogus', /^ssl-mode: expected DISABLED, PREFERRED, .* got "bogus"$/],
+      ['sslmode=bogus', /^ssl-mode: expected DISABLED/],
+      ['ssl=maybe', /^ssl: expected true or false, got something else$/],
+      ['ssl=on&ssl-verify=maybe', /^ssl-verify: expected true or false/],
+    ] as const)
+      assert.throws(() => connectionOptions(`mysql://h/d?${query}`, 'h'), refusal(says))
+    const verifies = (query: string) =>
+      (connectionOptions(`mysql://h/d?${query}`, 'h').ssl as {rejectUnauthorized: boolean} | undefined)
+        ?.rejectUnauthorized
+    for (const query of ['ssl=1', 'ssl-mode=required', 'ssl-mode=VERIFY-CA', 'sslmode=verify-full'])
+      assert.equal(verifies(query), true, query)
+    for (const query of [
+      '',
+      'ssl=',
+      'ssl-mode=',
+      'ssl=off',
+      'ssl-mode=Preferred',
+      'sslmode=allow',
+      'ssl=1&sslmode=disable',
+    ])
+      assert.equal(verifies(query), undefined, query)
+    assert.equal(verifies('ssl=yes&ssl-verify=off'), false)
+  })
+
+  test('a URL of MySQL without a database, a key of a dbi:Pg: DSN that would not be obeyed: refused', t => {
+    login(t)
+    assert.throws(
+      () => connectionOptions(read('mysql://h'), 'mysql://h'),
+      refusal(/^mysql:\/\/h names no database$/),
+    )
+    assert.throws(
+      () => configOf(read('dbi:Pg:dbname=d;passwd=hunter2')),
+      error => {
+        assert.ok(!String((error as UsageError).message + (error as UsageError).hint).includes('hunter2'))
+        return refusal(/"passwd" that would not be obeyed$/, /password/)(error)
+      },
+    )
+  })
+
   test('a time-out of 0 is the default, as for libpq it is none', () => {
     assert.deepEqual(
       timeoutsOf('postgres://h/d?connect_timeout=0&answer-timeout=0'),
@@ -248,7 +297,7 @@ describe("a server's", () => {
     for (const value of ['', '-1', 'x', '1e9'])
       assert.throws(
         () => timeoutsOf(`mysql://h/d?connect-timeout=${value}`),
-        refusal(/or 0 for the default/, /^$/),
+        refusal(/at most 86400 seconds, or 0 for the default/, /^$/),
       )
   })
 })

@@ -104,6 +104,10 @@ function named(text: string): string {
 }
 
 function fileOfUrl(rest: string): string {
+  if (rest.includes('#'))
+    throw new UsageError('expected a SQLite file, got one with a #, which begins a fragment of a URL', {
+      hint: 'leave it out, or write %23 for a # in its name',
+    })
   const path = decoded(withoutParameters(pathOf(rest)))
   if (path !== null) return path
   throw new UsageError('expected a SQLite file, got one with a % that starts no escape', {
@@ -123,11 +127,10 @@ function fileOfUri(uri: string): string {
   })
 }
 
-/** null: it can't be, or has a NUL, which no file's name has. */
+/** null: it can't be. */
 function decoded(path: string): string | null {
   try {
-    const text = decodeURIComponent(path)
-    return text.includes('\0') ? null : text
+    return decodeURIComponent(path)
   } catch {
     return null
   }
@@ -147,6 +150,8 @@ function withoutParameters(path: string): string {
 
 function sqlite(path: string, folder?: string): SqliteAddress {
   if (path === '') throw new UsageError('expected a SQLite file, got no path', {hint: `give ${FORMS}`})
+  if (path.includes('\0'))
+    throw new UsageError('expected a SQLite file, got a NUL in its name', {hint: 'no file’s name has one'})
   return {driver: 'sqlite', path: path === ':memory:' ? path : absolutePath(path, folder), isDefault: false}
 }
 

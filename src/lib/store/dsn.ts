@@ -104,6 +104,8 @@ function conninfo(rest: string): Pairs {
   return pairs
 }
 
+const READ_HERE = ['host', 'hostaddr', 'port', 'user', 'password', 'dbname', 'sslmode']
+
 /** The environment goes before the DSN here, as in DBD::Pg. */
 function postgres(pairs: Pairs): Dsn {
   const host = pairs.get('host') || pairs.get('hostaddr')
@@ -119,10 +121,7 @@ function postgres(pairs: Pairs): Dsn {
       params: {
         host: host?.startsWith('/') ? host : undefined,
         sslmode: ['', 'prefer', 'allow'].includes(mode) ? undefined : mode, // TLS or none, as the server likes: none
-        sslrootcert: pairs.get('sslrootcert'),
-        sslcert: pairs.get('sslcert'),
-        sslkey: pairs.get('sslkey'),
-        options: pairs.get('options'),
+        ...Object.fromEntries([...pairs].filter(([key]) => !READ_HERE.includes(key))), // known or not, as a URL's
       },
     }),
   }

@@ -3,13 +3,19 @@ import {createPublicKey} from 'node:crypto'
 import {readFileSync} from 'node:fs'
 import type {Socket} from 'node:net'
 import {type AuthPlugin, authPlugins, type ConnectionOptions} from 'mysql2'
-import {StoreError} from '../../jobs/errors.ts'
+import {StoreError, UsageError} from '../../jobs/errors.ts'
 import {checkParameters} from '../shared/parameters.ts'
 import {isLoopback, PasswordRefused} from '../shared/peer.ts'
 
 const KNOWN = [
   ...['socket', 'socketPath', 'ssl', 'ssl-mode', 'sslmode', 'ssl-ca', 'ssl-cert', 'ssl-key', 'ssl-verify'],
   'server-public-key-path',
+]
+
+/** MySQL's words, and libpq's. */
+const MODES = [
+  ...['disabled', 'preferred', 'required', 'verify_ca', 'verify_identity'],
+  ...['disable', 'prefer', 'allow', 'require', 'verify_full'],
 ]
 
 /**
@@ -30,7 +36,7 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
   checkParameters(url, KNOWN)
   const database = decodeURIComponent(url.pathname.slice(1))
   if (database === '')
-    throw new StoreError('UNREACHABLE', `${name} names no database`, {
+    throw new UsageError(`${name} names no database`, {
       hint: 'add it behind the host: mysql://user@host/database',
     })
   const socketPath = url.searchParams.get('socket') ?? url.searchParams.get('socketPath')
@@ -55,11 +61,11 @@ export function connectionOptions(address: string, name: string): ConnectionOpti
 /** Once TLS is asked for, the server must prove who it is, unless the address says otherwise in so many words. */
 function tlsOptions(params: URLSearchParams, name: string): ConnectionOptions['ssl'] {
   const mode = modeOf(params)
-  const asked = (params.get('ssl') ?? '').toLowerCase()
   const files = {ca: params.get('ssl-ca'), cert: params.get('ssl-cert'), key: params.get('ssl-key')}
-  const isOn = asked !== '' || !['', 'preferred', 'prefer', 'allow'].includes(mode) || files.ca !== null
+  const isOn =
+    isYes(params, 'ssl') || !['', 'preferred', 'prefer', 'allow'].includes(mode) || files.ca !== null
   if (isTlsOff(params) || !isOn) return undefined
-  const verify = !['false', '0', 'no'].includes(params.get('ssl-verify') ?? '')
+  const verify = isYes(params, 'ssl-verify') ?? true
   const given: Record<string, Buffer> = {}
   for (const [kind, path] of Object.entries(files))
     if (path !== null) given[kind] = contentOf(path, `${name}: ssl-${kind}`)
@@ -67,12 +73,28 @@ function tlsOptions(params: URLSearchParams, name: string): ConnectionOptions['s
 }
 
 function modeOf(params: URLSearchParams): string {
-  return (params.get('ssl-mode') ?? params.get('sslmode') ?? '').toLowerCase().replaceAll('-', '_')
+  const text = params.get('ssl-mode') ?? params.get('sslmode') ?? ''
+  const mode = text.toLowerCase().replaceAll('-', '_')
+  if (mode === '' || MODES.includes(mode)) return mode
+  throw new UsageError(
+    `ssl-mode: expected DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, got ${JSON.stringify(text)}`,
+    {hint: 'REQUIRED verifies the certificate, as VERIFY_IDENTITY does; ssl-verify=false does not'},
+  )
 }
 
 function isTlsOff(params: URLSearchParams): boolean {
-  const asked = (params.get('ssl') ?? '').toLowerCase()
-  return ['disabled', 'disable'].includes(modeOf(params)) || ['false', '0', 'no', 'off'].includes(asked)
+  return ['disabled', 'disable'].includes(modeOf(params)) || isYes(params, 'ssl') === false
+}
+
+/** Undefined: it says nothing. */
+function isYes(params: URLSearchParams, name: string): boolean | undefined {
+  const text = (params.get(name) ?? '').toLowerCase()
+  if (text === '') return undefined
+  if (['true', '1', 'yes', 'on'].includes(text)) return true
+  if (['false', '0', 'no', 'off'].includes(text)) return false
+  throw new UsageError(`${name}: expected true or false, got something else`, {
+    hint: 'or write ssl-mode=…; the files are ssl-ca, ssl-cert, ssl-key',
+  })
 }
 
 /**

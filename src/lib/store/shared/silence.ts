@@ -41,7 +41,9 @@ export function timeoutsOf(url: string): Timeouts {
     const text = searchParams.get(name) ?? searchParams.get(name.replace('-', '_'))
     const seconds = text === null || text === '0' ? SECONDS[kind] : Number(text)
     if (seconds > 0 && seconds <= MOST_SECONDS) return seconds * 1000
-    throw new UsageError(`${name}: expected seconds, or 0 for the default, got ${JSON.stringify(text)}`)
+    throw new UsageError(
+      `${name}: expected at most ${MOST_SECONDS} seconds, or 0 for the default, got ${JSON.stringify(text)}`,
+    )
   }
   const [connect, answer] = [milliseconds('connect'), milliseconds('answer')]
   return {connect, answer, read: answer * READ_FACTOR}
