@@ -8,6 +8,8 @@ export default class Copy extends BaseCommand {
 
 To move: stop what enqueues and works, copy, then let JOBQ_DB or the configuration name the other queue.
 
+Exits 1 if there is a job whose id is beyond 9007199254740991, which only another program can have written: it is told and stays behind, all others are copied.
+
 Exits 3 if one of the uniqkeys is waiting there already: then nothing was copied.`
   static override examples = [
     {

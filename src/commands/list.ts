@@ -16,7 +16,7 @@ Times are Unix seconds, retried is 0 or 1, nothing is \\N. An arg that is JSON i
 
 With --json it is an array of rows with the columns' own names and values, and func, and state. arg is JSON where it parses, digit by digit as it was stored, else a string, else {"base64":"…"}.
 
-Exits 0, also where there is nothing to show, and 4 for a function that was never enqueued here.`
+Exits 0, also where there is nothing to show; 1 where there is more than can be shown, such as a job whose id is beyond 9007199254740991, which is told; and 4 for a function that was never enqueued here.`
   static override examples = [
     {description: 'What is next', command: '<%= config.bin %> list'},
     {

@@ -93,6 +93,54 @@ test('contexts move with their jobs', async t => {
   copied.close()
 })
 
+for (const [name, server, create] of [
+  ['SQLite', null, null],
+  ['MySQL', mysql, (url: string) => MysqlDatabase.create(url)],
+  ['PostgreSQL', postgres, (url: string) => PostgresDatabase.create(url)],
+] as const) {
+  const title = `a job whose id JavaScript can not hold is passed over, and told once by list and copy: ${name}`
+  if (server && 'missing' in server) test(title, {skip: server.missing})
+  else
+    test(title, async t => {
+      const jobq = jobqIn(t)
+      const database = server && (await create(server.url))
+      t.after(() => database?.drop())
+      const from = database?.url ?? join(jobq.folder, 'from.db')
+      await jobq(['init', '--db', from])
+      for (const func of ['A', 'B', 'C']) await jobq(['enqueue', func, '--db', from])
+      const sql = 'UPDATE job SET id = 9007199254740993 WHERE id = 2'
+      if (database) await database.query(sql)
+      else new Database(from).exec(sql).close()
+
+      const listed = await jobq(['list', '--db', from])
+      assert.deepEqual(listed.stdout.match(/^\d+\t\w/gm), ['1\tA', '3\tC'])
+      const json = await jobq(['list', '--json', '--db', from])
+      const rows = JSON.parse(json.stdout) as {id: number}[]
+      assert.deepEqual(
+        rows.map(({id}) => id),
+        [1, 3],
+      )
+      const several = await jobq(['list', '--db', from, '--db', join(jobq.folder, 'other.db')])
+      assert.equal(several.stdout.match(/\n/g)?.length, 2)
+      const to = join(jobq.folder, 'to.db')
+      const copied = await jobq(['copy', '--db', from, '--to', to])
+      assert.equal(copied.stdout, '2\n')
+      for (const [done, {code, stderr}] of [
+        ['listed', listed],
+        ['listed', json],
+        ['listed', several],
+        ['copied', copied],
+      ] as const) {
+        assert.equal(code, 1)
+        assert.match(
+          stderr,
+          new RegExp(`^jobq: job: expected .* got 9007199254740993, .*: no such job is ${done}; .*\n$`),
+        )
+      }
+      assert.equal((await jobq(['list', '--db', to])).code, 0)
+    })
+}
+
 test('a missing --to', async t => {
   const jobq = jobqIn(t)
   await jobq(['enqueue', 'A', '--db', 'a.db'])

@@ -4,7 +4,7 @@ import type {QueueOptions} from '../client/options.ts'
 import {JobQueue} from '../client/queue.ts'
 import type {Settings} from '../config/settings.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
-import {EXIT} from '../jobs/errors.ts'
+import {EXIT, idTooLarge} from '../jobs/errors.ts'
 import {complain} from './output-guard.ts'
 import {commandSettings, type QueueFlags} from './settings.ts'
 
@@ -41,4 +41,13 @@ export async function withQueueOf<T>(
     complain(`jobq: ${message}`)
   }
   return withQueue(await commandSettings(flags), role, {onTrouble, ...options}, use)
+}
+
+/** A job whose id can't be told from others is passed over: what was done is not all there is, either. */
+export async function tellPassedOver(queue: JobQueue, done: 'copied' | 'listed'): Promise<void> {
+  const digits = await queue.store.tooLargeId()
+  if (digits === null) return
+  process.exitCode = EXIT.failed
+  const {message, hint} = idTooLarge('job', digits)
+  complain(`jobq: ${message}: no such job is ${done}; ${hint}`)
 }

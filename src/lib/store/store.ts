@@ -118,7 +118,7 @@ export interface Store {
   /** What is paused, by name; `ALL_FUNCS` among them if the whole store is. */
   paused(): Promise<string[]>
 
-  /** The greatest id of a job if it is beyond MAX_ID, in its digits: such a job is never taken. Null: there is none. */
+  /** The greatest id of a job if it is beyond MAX_ID, in its digits: such a job is never taken, nor listed. Null: none. */
   tooLargeId(): Promise<string | null>
 
   /** Every function that has a row in `func`, by name. */

@@ -74,15 +74,11 @@ export const foreignRows: Tests = {
   }) => {
     const {id} = await store.enqueue(newJob('Work', {priority: 1}))
     assert.equal(await store.tooLargeId(), null)
-    await perlEnqueue(db, {func: 'Work'})
+    await perlEnqueue(db, {func: 'Work', uniqkey: 'k'})
     await db.run(`UPDATE job SET id = ${TOO_LARGE} WHERE id <> ?`, id)
     assert.equal(await store.tooLargeId(), TOO_LARGE)
-    assert.deepEqual(ids(await store.list({limit: 1, offset: 0})), [id])
-    const listed: number[] = []
-    await assert.rejects(async () => {
-      for await (const job of store.eachJob(ALL)) listed.push(job.id)
-    }, told)
-    assert.deepEqual(listed, [id])
+    assert.deepEqual(await listings(store), [id])
+    assert.deepEqual(await store.list({...ALL, uniqkey: 'k'}), [])
     const [job] = await take(store, 'Work', 1)
     assert.equal(job?.id, id)
     assert.deepEqual(await take(store, 'Work', 5), [])

@@ -3,7 +3,7 @@ import {JobQueue} from '../../client/queue.ts'
 import {UsageError} from '../../jobs/errors.ts'
 import {idOf, type NewJob} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
-import {withQueueOf} from '../command-queue.ts'
+import {tellPassedOver, withQueueOf} from '../command-queue.ts'
 import {complain, printer} from '../output-guard.ts'
 import {commandSettings, type QueueFlags} from '../settings.ts'
 
@@ -27,7 +27,9 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
   const other = await commandSettings({...flags, db: [flags.to]})
   const result = await withQueueOf(flags, async from => {
     await using to = await JobQueue.openWith(other, null)
-    return await copyJobs(from, to, flags.func)
+    const copied = await copyJobs(from, to, flags.func)
+    await tellPassedOver(from, 'copied')
+    return copied
   })
   printer(flags.json)(String(result.copied))
   if (result.running > 0) complain(`jobq: ${result.running} jobs are running and were not copied`)

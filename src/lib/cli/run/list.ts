@@ -3,7 +3,7 @@ import type {JobState} from '../../jobs/job.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {toJson} from '../../render/json.ts'
 import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../../render/listing.ts'
-import {withQueueOf} from '../command-queue.ts'
+import {tellPassedOver, withQueueOf} from '../command-queue.ts'
 import {writeAll} from '../output.ts'
 import {complain} from '../output-guard.ts'
 import type {QueueFlags} from '../settings.ts'
@@ -28,10 +28,11 @@ export async function run(flags: ListFlags): Promise<void> {
   const limit = parseWhole(flags.limit ?? '10', '--limit')
   const offset = parseWhole(flags.offset ?? '0', '--offset')
   const page = {func, uniqkey, limit, offset}
-  await withQueueOf(flags, queue => {
+  await withQueueOf(flags, async queue => {
     if (flags.failed) return showListing(queue.eachException(page), EXCEPTIONS, json)
     if (flags.finished) return showListing(queue.eachStatus(page), STATUSES, json)
-    return showListing(queue.eachJob({...page, state: flags.state as JobState | undefined}), JOBS, json)
+    await showListing(queue.eachJob({...page, state: flags.state as JobState | undefined}), JOBS, json)
+    await tellPassedOver(queue, 'listed')
   })
 }
 

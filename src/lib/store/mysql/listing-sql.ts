@@ -47,7 +47,7 @@ export function mysqlSql({names, keys}: Pick<Link, 'names' | 'keys'>, now: numbe
 
     jobs: ids => `${jobs} WHERE job.id IN (${ids})`,
     withUniqkey: (uniqkey, funcIds) =>
-      `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)}`,
+      `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)} AND job.id <= ${LAST}`,
     jobOf: row => jobOf(row as Row),
     jobSizes: ids => `SELECT id, COALESCE(OCTET_LENGTH(arg), 0) AS bytes FROM job WHERE id IN (${ids})`,
     contexts: ids => `SELECT job_id AS id, context FROM jobq_context WHERE job_id IN (${ids})`,

@@ -66,7 +66,7 @@ const TEXTS = {
   sizes: 'SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id = ANY ($1::BIGINT[])',
   contexts: 'SELECT job_id AS id, context FROM jobq_context WHERE job_id = ANY ($1::BIGINT[])',
   jobs: `${SELECT_JOBS} WHERE job.id = ANY ($1::BIGINT[])`,
-  with_uniqkey: `${SELECT_JOBS} WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2`,
+  with_uniqkey: `${SELECT_JOBS} WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2 AND job.id + 0 <= ${LAST}`,
   /** One seek each. */
   lanes: `WITH RECURSIVE lane (func_id, priority) AS (
     SELECT f.id, (SELECT j.priority FROM job j WHERE j.func_id = f.id AND j.grabbed_until = 0

@@ -4,7 +4,6 @@ import type {JobPage} from '../store.ts'
 import {delayedOf, type Keys, ORDERS, readyOf} from './lanes.ts'
 import {atNow, nowOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
-  checkedId,
   chosen,
   FIRST,
   type Func,
@@ -66,7 +65,6 @@ export function* jobs<Query>(
   // One that has left its state since its key was read is met where it is now, or has been passed
   const rows = found.map(row => listed(row, here.now)).filter(({state}) => state === here.state)
   const next = placeBehind(here, passed, rows.length, only)
-  if (!next && rows.length < here.left) checkedId('job', yield* rowsOf(sql.greatestId('job')))
   return {rows: yield* withContexts(sql, rows, page), next}
 }
 

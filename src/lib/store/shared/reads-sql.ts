@@ -17,6 +17,7 @@ export interface ReadsSql<Query> extends Clock<Query> {
 
   /** What `jobOf` knows, in any order. */
   jobs(ids: readonly number[]): Query
+  /** But those with ids beyond LAST: they could not be told from others. */
   withUniqkey(uniqkey: string, funcIds: readonly number[]): Query
   jobOf(row: unknown): JobRow
   /** Sized: of the arguments. */
@@ -108,7 +109,7 @@ export function chosen<Query>(sql: ReadsSql<Query>, func: string | undefined): Q
 }
 
 /** @throws StoreError if that is a row whose id can't be told from others */
-export function checkedId(table: 'job' | LogTable, [row]: readonly Greatest[]): number {
+export function checkedId(table: LogTable, [row]: readonly Greatest[]): number {
   const digits = tooLarge(row!)
   if (digits !== null) throw idTooLarge(table, digits)
   return Number(row!.digits)

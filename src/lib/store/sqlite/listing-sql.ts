@@ -110,7 +110,10 @@ export function sqliteSql(now: number): ReadsSql<Query> {
 
     jobs: ids => query(`${JOBS} WHERE job.id IN ${GIVEN}`, {given: json(ids)}),
     withUniqkey: (uniqkey, funcIds) =>
-      query(`${JOBS} WHERE func_id IN ${GIVEN} AND uniqkey = $uniqkey`, {given: json(funcIds), uniqkey}),
+      query(`${JOBS} WHERE func_id IN ${GIVEN} AND uniqkey = $uniqkey AND +${HAS_ID}`, {
+        given: json(funcIds),
+        uniqkey,
+      }),
     jobOf,
     jobSizes: ids => query(SIZES, {given: json(ids)}),
     contexts: ids =>
