@@ -425,6 +425,38 @@ describe('an import without an end', () => {
     assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
   })
 
+  test("a process that has not come to a file by then, or dies before: the machine's limit, no worker's fault", async t => {
+    const site = new Workplace(t, {A: 'export default {work() {}}'})
+    const log: JobLog = {isVerbose: false, ended() {}, output: () => null, trouble() {}, debug() {}}
+    mock.timers.enable({apis: ['setTimeout']})
+    t.after(() => mock.timers.reset())
+    const workers = [{func: 'A', file: site.path('workers/A.ts'), settings: {}}]
+    const child = new PoolChild(
+      {workers, serializer: undefined, support: null, measure: false},
+      log,
+      () => {},
+    )
+    const refused = assert.rejects(child.loaded, {
+      code: 'NO_PROCESS',
+      message: "can't start a process for the workers (it did not start within 30 s)",
+    })
+    mock.timers.tick(30_000)
+    await refused
+    await child.gone
+    mock.timers.reset()
+
+    await site.enqueue(['A'])
+    const stop = site.write('stop.cjs', `if (/child\\.cjs$/.test(process.argv[1])) process.abort()`)
+    const env = {NODE_OPTIONS: `--require ${stop}`}
+    const {code, stdout, stderr} = await site.run(['work', '--drain'], {env})
+    assert.deepEqual([code, stdout], [1, ''])
+    assert.match(
+      stderr,
+      /^jobq: can't start a process for the workers \(it was killed by SIG[A-Z]+\) \(check the limits of this user: ulimit -n, ulimit -u\)$/m,
+    )
+    assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
+  })
+
   test('does not keep TERM from ending jobq at once', async t => {
     const site = new Workplace(t, {Loop: `console.log('pid', process.pid); for (;;) {}`})
     await site.enqueue(['Loop'])

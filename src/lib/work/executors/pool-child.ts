@@ -64,7 +64,7 @@ export class LoadError extends WorkerError {
 export class PoolChild {
   readonly process: ChildProcess
   readonly toLoad: ToLoad
-  /** @throws WorkerError if a worker's file can't be loaded here */
+  /** @throws WorkerError if a worker's file can't be loaded here, ProcessError if Node.js can't be started */
   readonly loaded: Promise<void>
   /** The file that keeps it from being loaded; without an end where none does for long. */
   readonly late: Promise<string>
@@ -313,13 +313,9 @@ export class PoolChild {
         )
     }
     this.state = 'ending'
-    this.#load.reject(
-      new LoadError(
-        this.#loading,
-        `${this.#loading || 'the workers'} can't be loaded: its process ${how} meanwhile`,
-        this.#stderr.text.split('\n').at(-1),
-      ),
-    )
+    const last = this.#stderr.text.split('\n').at(-1)
+    const message = `${this.#loading} can't be loaded: its process ${how} meanwhile`
+    this.#load.reject(this.#loadError(message, `it ${how}`, last))
     this.loaded.catch(() => {}) // whoever waits for it has been told
     signalGroup(this.process, 'SIGKILL') // what the job had started
     const memory = /heap out of memory/.test(this.#stderr.text) ? ' (out of memory)' : ''
@@ -336,14 +332,23 @@ export class PoolChild {
     run.onEnd(ended)
   }
 
+  /** Where it has not come to a file yet, Node.js itself has not started: short of threads, it waits for them without an end. */
+  #loadError(message: string, early: string, hint?: string): Error {
+    return this.#loading === ''
+      ? new ProcessError(new Error(early))
+      : new LoadError(this.#loading, message, hint)
+  }
+
   readonly #flushReaders = (): void => {
     for (const reader of this.#readers) reader.flush()
   }
 
   #limitLoading(): void {
     const timer = setTimeout(() => {
-      const what = `${this.#loading} was not loaded within ${LOAD_TIMEOUT_MS / 1000} s`
-      this.#load.reject(new LoadError(this.#loading, what))
+      const within = `within ${LOAD_TIMEOUT_MS / 1000} s`
+      this.#load.reject(
+        this.#loadError(`${this.#loading} was not loaded ${within}`, `it did not start ${within}`),
+      )
       this.kill()
     }, LOAD_TIMEOUT_MS)
     const slow = setTimeout(() => {
