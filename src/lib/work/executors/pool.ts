@@ -219,14 +219,17 @@ export class Pool implements Executor {
     this.#choose()
   }
 
-  /** What new children load; those that lack any of it are to be replaced. */
+  /** What new children load; those that lack any of it are to be replaced, now or when they are there. */
   #choose(): void {
     const late = [...this.#late.values()]
     const workers = this.#all.workers.filter(({file}) => !late.includes(file))
     this.#toLoad = {...this.#all, workers}
     this.#funcs = workers.map(({func}) => func)
-    for (const child of this.#children)
-      if (child.wasLoaded && this.#funcs.some(func => !child.workers.has(func))) child.worn ??= 'reload'
+    for (const child of this.#children) if (child.wasLoaded) this.#replaceIfLacking(child)
+  }
+
+  #replaceIfLacking(child: PoolChild): void {
+    if (this.#funcs.some(func => !child.workers.has(func))) child.worn ??= 'reload'
   }
 
   /** Jobs are handed to idle children only, so that what is grabbed starts at once. */
@@ -338,8 +341,10 @@ export class Pool implements Executor {
       return
     }
     const {maxRequestPerChild, maxChildMemory} = this.#settings
-    if (this.#late.delete(child)) this.#choose()
+    const wasLate = this.#late.delete(child)
+    if (wasLate) this.#choose()
     if (child.jobsDone === 0) {
+      this.#replaceIfLacking(child)
       this.#maxRunning = limited([...child.workers.values()])
       const oldest = [...this.#children].find(({worn, isRetired}) => worn !== null && !isRetired)
       if (oldest) this.#retire(oldest)
@@ -347,7 +352,8 @@ export class Pool implements Executor {
     if (maxRequestPerChild > 0 && child.jobsDone >= maxRequestPerChild) child.worn ??= 'worn'
     if (maxChildMemory > 0 && child.rss > maxChildMemory) child.worn ??= 'too large'
     this.#balance()
-    if (child.state === 'idle') this.#onRoom()
+    // One that was late may have to go itself, where others have all of its functions: these may be worked now
+    if (wasLate || child.state === 'idle') this.#onRoom()
   }
 
   #backOff(error: Error): void {
