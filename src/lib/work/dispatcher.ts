@@ -135,9 +135,10 @@ export class Dispatcher {
     else this.#stopRunning()
   }
 
-  /** @param ms undefined: never */
-  finishAfter(ms: number | undefined): NodeJS.Timeout | undefined {
-    return ms === undefined ? undefined : setTimeout(() => this.finish(), Math.min(ms, MAX_TIMER_MS))
+  /** @param ms undefined: never. @returns what takes it back; no type of Node.js, which an application may not have */
+  finishAfter(ms: number | undefined): () => void {
+    const timer = ms === undefined ? undefined : setTimeout(() => this.finish(), Math.min(ms, MAX_TIMER_MS))
+    return () => clearTimeout(timer)
   }
 
   /** Takes no more, and lets what runs finish, for at most shutdownTimeoutMs. */

@@ -99,10 +99,8 @@ export async function workInline<F>(
     const settings = dispatcherOptions(options, config)
     const dispatcher = new Dispatcher(store, executors, settings, quietLog(onTrouble), events)
     const maxTime = options.maxTime ?? config.maxTime
-    const timer = dispatcher.finishAfter(maxTime === undefined ? undefined : maxTime * 1000)
-    return await runUntil(dispatcher, signal ? [signal, closing] : [closing]).finally(() =>
-      clearTimeout(timer),
-    )
+    const withoutMaxTime = dispatcher.finishAfter(maxTime === undefined ? undefined : maxTime * 1000)
+    return await runUntil(dispatcher, signal ? [signal, closing] : [closing]).finally(withoutMaxTime)
   } finally {
     host.working.delete(working)
     await executors.close()

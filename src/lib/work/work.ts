@@ -132,7 +132,7 @@ export async function work(
     reopenLog,
   })
   const {config} = settings
-  const maxTime = dispatcher.finishAfter(
+  const withoutMaxTime = dispatcher.finishAfter(
     options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
   )
   let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
@@ -158,7 +158,7 @@ export async function work(
       isLoaded && found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
     return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
   } finally {
-    clearTimeout(maxTime)
+    withoutMaxTime()
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
