@@ -13,6 +13,8 @@ const LOOK_MS = 1000
 const SHARE = 1000
 
 const NODE_SQLITE = 'NativeModule sqlite'
+/** Of Node.js's own modules those that this thread has loaded: it grows. */
+const MODULES = (process as {moduleLoadList?: readonly string[]}).moduleLoadList ?? []
 
 const warnedOf = new Set<string>()
 
@@ -40,10 +42,9 @@ export class Copies {
 
   /** Is there another, which may open and close the file at any moment? Node.js's own is seen as soon as it is loaded. */
   get areMany(): boolean {
-    const modules = modulesHere()
-    if (modules.length !== this.#modules) {
-      this.#modules = modules.length
-      this.#areMany ||= modules.includes(NODE_SQLITE)
+    if (MODULES.length !== this.#modules) {
+      this.#modules = MODULES.length
+      this.#areMany ||= MODULES.includes(NODE_SQLITE)
     }
     return this.#areMany
   }
@@ -148,10 +149,5 @@ function copiesHere(): string[] {
     maps = readFileSync('/proc/self/maps', 'utf8')
   } catch {}
   const addons = maps.match(/\/[^\n]*sqlite[^\n]*\.node$/gm) ?? []
-  return [...new Set(addons), ...(modulesHere().includes(NODE_SQLITE) ? ['node:sqlite'] : [])]
-}
-
-/** Node.js's own modules that this thread has loaded. */
-function modulesHere(): readonly string[] {
-  return (process as {moduleLoadList?: readonly string[]}).moduleLoadList ?? []
+  return [...new Set(addons), ...(MODULES.includes(NODE_SQLITE) ? ['node:sqlite'] : [])]
 }
