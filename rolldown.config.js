@@ -62,6 +62,22 @@ const PLAIN_EXPORTS = {
     ),
 }
 
+/**
+ * Node reads a file with one letter beyond Latin-1 as two bytes each, and its blanks as well, into the megabyte that is
+ * collected first. Names stay as they are.
+ */
+const SMALL = {codegen: {removeWhitespace: true}, compress: false, mangle: false}
+const ONE_BYTE = {
+  name: 'one-byte',
+  generateBundle(_options, bundle) {
+    for (const chunk of Object.values(bundle))
+      chunk.code = chunk.code?.replace(
+        /[^\0-\xff]/g,
+        letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      )
+  },
+}
+
 const manifest = await manifestOf('src/commands')
 writeFileSync('oclif.manifest.json', JSON.stringify(manifest, null, 2))
 
@@ -70,7 +86,7 @@ export default defineConfig({
     ...ENTRIES.map(name => [`lib/${name}`, `src/lib/${name}.ts`]),
     ...COMMANDS.map(name => [`commands/${name}`, `src/commands/${name}.ts`]),
   ]),
-  plugins: [RUN_BY_NAME, PLAIN_EXPORTS],
+  plugins: [RUN_BY_NAME, PLAIN_EXPORTS, ONE_BYTE],
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
   external: id => /^[^./\0]/.test(id) && !id.startsWith('@oxc-project/'),
@@ -89,6 +105,7 @@ export default defineConfig({
     chunkFileNames: ({name, facadeModuleId: file}) =>
       name in CHUNKS || !file ? 'lib/[name].cjs' : file.replace(/^.*\/src\/(.*)\.ts$/, '$1.cjs'),
     comments: false,
+    minify: SMALL,
     codeSplitting: {
       groups: Object.entries(CHUNKS).map(([name, roots], i, {length}) => ({
         name,
