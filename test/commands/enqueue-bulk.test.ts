@@ -475,7 +475,7 @@ async function spooling(pid: number): Promise<void> {
   await until('the jobs are being kept', () =>
     readdirSync(folder).some(fd => {
       try {
-        return /jobq-jobs-.*\(deleted\)$/.test(readlinkSync(`${folder}/${fd}`))
+        return /jobq-\d+-.*\(deleted\)$/.test(readlinkSync(`${folder}/${fd}`))
       } catch {
         return false // closed meanwhile
       }

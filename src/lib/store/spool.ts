@@ -3,14 +3,15 @@
  * must be, however slow the source is, and can start over. From some megabytes on the jobs are kept in a file without a
  * name.
  */
-import {type FileHandle, open, unlink} from 'node:fs/promises'
+import {closeSync, read, write} from 'node:fs'
 import {tmpdir} from 'node:os'
-import {join} from 'node:path'
 import {setImmediate as breathe} from 'node:timers/promises'
+import {promisify} from 'node:util'
 import {deserialize, serialize} from 'node:v8'
 import {monotonic} from '../jobs/clock.ts'
 import {isShort, type JobqError, ProcessError, StoreError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
+import {openNameless} from '../jobs/nameless-file.ts'
 
 /** A stretch is what is handled at once: so many jobs, or so many bytes of arguments. */
 const STRETCH_JOBS = 1000
@@ -21,10 +22,13 @@ const JOB_BYTES = 200
 /** How long the event loop is kept at a time. */
 const SLICE_MS = 3
 
+const readAt = promisify(read)
+const writeAt = promisify(write)
+
 export class Spool {
   #kept: NewJob[][] = []
   #bytes = 0
-  #file: FileHandle | null = null
+  #file: {reading: number; writing: number} | null = null
   readonly #places: {at: number; length: number}[] = []
   #end = 0
 
@@ -35,7 +39,7 @@ export class Spool {
       for await (const stretch of stretches(source)) await spool.#add(stretch)
       return spool
     } catch (error) {
-      await spool.close()
+      spool.close()
       throw error
     }
   }
@@ -48,8 +52,8 @@ export class Spool {
     yield* this.#kept
   }
 
-  async close(): Promise<void> {
-    await this.#file?.close()
+  close(): void {
+    if (this.#file) for (const fd of [this.#file.reading, this.#file.writing]) closeSync(fd)
     this.#file = null
   }
 
@@ -61,7 +65,7 @@ export class Spool {
     this.#kept = []
     this.#bytes = 0
     try {
-      this.#file ??= await openNameless()
+      this.#file ??= openNameless(tmpdir())
       for (const stretch of stretches) await this.#write(serialize(stretch))
     } catch (cause) {
       throw noRoom(cause)
@@ -71,7 +75,7 @@ export class Spool {
   async #read(at: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafe(length)
     for (let done = 0; done < length; ) {
-      const {bytesRead} = await this.#file!.read(bytes, done, length - done, at + done)
+      const {bytesRead} = await readAt(this.#file!.reading, bytes, done, length - done, at + done)
       if (bytesRead === 0)
         throw new StoreError('DAMAGED', `the file of jobs in ${tmpdir()} has been cut short`)
       done += bytesRead
@@ -80,19 +84,13 @@ export class Spool {
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    for (let done = 0; done < bytes.length; )
-      done += (await this.#file!.write(bytes, done, bytes.length - done, this.#end + done)).bytesWritten
+    for (let done = 0; done < bytes.length; ) {
+      const left = bytes.length - done
+      done += (await writeAt(this.#file!.writing, bytes, done, left, this.#end + done)).bytesWritten
+    }
     this.#places.push({at: this.#end, length: bytes.length})
     this.#end += bytes.length
   }
-}
-
-/** It is gone from its folder as soon as it is open: arguments are no one else's business. */
-async function openNameless(): Promise<FileHandle> {
-  const path = join(tmpdir(), `jobq-jobs-${process.pid}-${Math.random().toString(36).slice(2)}`)
-  const file = await open(path, 'wx+', 0o600)
-  await unlink(path)
-  return file
 }
 
 function noRoom(cause: unknown): JobqError {

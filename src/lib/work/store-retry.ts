@@ -2,6 +2,7 @@
  * The dispatcher's patience with its store: what can't be reached is tried again. The trouble is told once, and once
  * more when it is over.
  */
+import {Backoff} from '../jobs/backoff.ts'
 import {monotonic} from '../jobs/clock.ts'
 import {isPassing} from '../jobs/errors.ts'
 import type {JobLog} from './log/log.ts'
@@ -121,13 +122,14 @@ export class StoreRetry {
     since: number,
   ): Promise<T | null> {
     let error = first
-    for (let attempt = 0; ; attempt++) {
+    const backoff = new Backoff(...BACKOFF_MS)
+    for (;;) {
       if (!isPassing(error)) throw error
       if (this.#endingSince !== null && isIdle()) return null
       if (this.#hasWaited(since)) throw error
-      if (attempt === 0) this.#log.trouble(`${error.message}; trying again ${this.#forHowLong}`)
+      if (backoff.tries === 0) this.#log.trouble(`${error.message}; trying again ${this.#forHowLong}`)
       this.#isTroubled = true
-      await this.#pause(Math.min(BACKOFF_MS[0] * 2 ** attempt, BACKOFF_MS[1]))
+      await this.#pause(backoff.next())
       try {
         return await this.#ask(work, isIdle)
       } catch (next) {
@@ -149,10 +151,10 @@ export class StoreRetry {
     return monotonic() - Math.max(since, this.#endingSince ?? since) > PATIENCE_MS
   }
 
-  /** About so long, or until it is told to end. */
+  /** So long, or until it is told to end. */
   async #pause(ms: number): Promise<void> {
     await new Promise<void>(resolve => {
-      const timer = setTimeout(resolve, ms * (0.5 + Math.random() / 2))
+      const timer = setTimeout(resolve, ms)
       this.#interrupt = () => {
         clearTimeout(timer)
         resolve()

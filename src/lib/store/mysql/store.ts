@@ -147,7 +147,7 @@ export class MysqlStore implements Store {
       this.#poll.ring()
       return count
     } finally {
-      await spool.close()
+      spool.close()
     }
   }
 

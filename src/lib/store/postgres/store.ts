@@ -171,7 +171,7 @@ export class PostgresStore implements Store {
       if (isCommitting && isLost(error)) throw mayBeStored(this.name, 'the jobs', error)
       throw explain(this.name, error)
     } finally {
-      await spool.close()
+      spool.close()
     }
   }
 

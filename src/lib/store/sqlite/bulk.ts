@@ -25,7 +25,7 @@ export async function insertMany(
   try {
     return await insertAll(link, inserts, spool.stretches())
   } finally {
-    await spool.close()
+    spool.close()
   }
 }
 
