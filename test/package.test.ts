@@ -83,7 +83,7 @@ describe('the packed package', () => {
     for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts|LICENSE)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
@@ -168,6 +168,22 @@ describe('installed in a project', () => {
     assert.equal(await jobq('enqueue', 'Write', '--arg', '{"line":"worked"}'), '1\n')
     assert.match(await jobq('work', '--drain'), /^1 completed/)
     assert.equal(readFileSync(join(project, 'written'), 'utf8'), 'worked')
+  })
+
+  test("an application's own better-sqlite3 raises its own errors, and so does jobq's", async () => {
+    const script = `
+      import {JobQueue} from 'jobq'
+      import Database from 'better-sqlite3'
+      await using queue = await JobQueue.open({db: 'errors.db'})
+      await queue.enqueue('F', {uniqkey: 'k'})
+      const own = new Database('errors.db')
+      try { own.exec('INSERT INTO job SELECT * FROM job') }
+      catch (error) { console.log(error instanceof Database.SqliteError) }
+      await queue.enqueue('F', {uniqkey: 'k'}).catch(error => console.log(error.code))`
+    assert.equal(
+      await run(project, process.execPath, ['--input-type=module', '-e', script]),
+      'true\nDUPLICATE\n',
+    )
   })
 
   test('the library is imported by its name', async () => {

@@ -50,6 +50,7 @@ describe('what is loaded', {concurrency: 4}, () => {
 
   /** Files of jobq. */
   const START = ['lib/cli/main', 'lib/rolldown-runtime', 'lib/jobs', 'lib/settings']
+  /** better-sqlite3's JavaScript is within lib/sqlite. */
   const ENQUEUE = [...START, 'lib/sqlite']
 
   test('by --version: no package, and what starts', async t => {
@@ -59,13 +60,13 @@ describe('what is loaded', {concurrency: 4}, () => {
 
   const words = ['--arg', '{}', '--priority', '5', '--uniqkey', 'k', '--delay', '5m', '--json']
 
-  test('by the first enqueue: better-sqlite3, what an enqueue needs, and what makes the database', async t => {
+  test('by the first enqueue: no package, what an enqueue needs, and what makes the database', async t => {
     const {packages, modules} = await loads(new Home(t), ['enqueue', 'F', '--db', 'jobs.db', ...words])
-    assert.deepEqual(packages, ['better-sqlite3'])
+    assert.deepEqual(packages, [])
     assert.deepEqual(modules, [...ENQUEUE, 'lib/store/sqlite/file/make-file', 'lib/store/sqlite/schema'])
   })
 
-  test('by any other enqueue: better-sqlite3 and few files of jobq; of Node, nothing that is slow', async t => {
+  test('by any other enqueue: no package, and few files of jobq; of Node, nothing that is slow', async t => {
     const home = new Home(t)
     await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
     home.write('arg', '{}')
@@ -76,7 +77,7 @@ describe('what is loaded', {concurrency: 4}, () => {
       ['--config', '/dev/null'],
     ]) {
       const {packages, modules, builtins} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...more])
-      assert.deepEqual([packages, modules], [['better-sqlite3'], ENQUEUE])
+      assert.deepEqual([packages, modules], [[], ENQUEUE])
       assert.ok(builtins.length > 50)
       assert.deepEqual(
         builtins.filter(name => SLOW.test(name)),
@@ -90,10 +91,7 @@ describe('what is loaded', {concurrency: 4}, () => {
     await home.jobq(['enqueue', 'F', '--db', 'jobs.db'])
     const msgpack = ['--serializer', 'msgpack', '--arg', '{}']
     const {packages, modules} = await loads(home, ['enqueue', 'F', '--db', 'jobs.db', ...msgpack])
-    assert.deepEqual(
-      [packages, modules.toSorted()],
-      [['better-sqlite3'], [...ENQUEUE, 'lib/hooks'].toSorted()],
-    )
+    assert.deepEqual([packages, modules.toSorted()], [[], [...ENQUEUE, 'lib/hooks'].toSorted()])
   })
 
   for (const [what, words, more] of [
@@ -104,7 +102,7 @@ describe('what is loaded', {concurrency: 4}, () => {
       const home = new Home(t)
       if (what === 'a configuration file') home.write('jobq.config.json', '{}')
       const {packages, modules} = await loads(home, ['enqueue', 'F', ...words])
-      assert.deepEqual(packages, ['better-sqlite3', ...more])
+      assert.deepEqual(packages, more)
       assertFew(modules, /^lib\/(looks|work|index|self-import|config\/load-error|cli\/(?!main$))/)
     })
 
