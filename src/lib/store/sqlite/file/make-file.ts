@@ -2,7 +2,16 @@
  * Makes a database's file and its folder, for the user's eyes only. Where a symbolic link leads to a file that is not
  * there yet, that file is made: O_EXCL, which keeps two makers apart, follows no link by itself.
  */
-import {closeSync, existsSync, mkdirSync, openSync, readlinkSync, realpathSync, statSync} from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from 'node:fs'
 import {dirname, resolve} from 'node:path'
 import {StoreError} from '../../../jobs/errors.ts'
 
@@ -35,6 +44,21 @@ function makeFolders(folder: string): void {
     mkdirSync(folder, 0o700)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  syncNames(above)
+}
+
+/** A power cut must not take the new folder away, and with it every job: SQLite syncs only what is in that. */
+function syncNames(folder: string): void {
+  try {
+    const fd = openSync(folder, 'r')
+    try {
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    // This user may not read it, or its file system has no such thing
   }
 }
 
