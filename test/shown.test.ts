@@ -3,8 +3,8 @@
  * on whatever way it comes out; and a document says the same all the same.
  */
 import assert from 'node:assert/strict'
-import {readFileSync} from 'node:fs'
-import {describe, test} from 'node:test'
+import {copyFileSync, readFileSync} from 'node:fs'
+import {after, before, describe, test} from 'node:test'
 import {parseExposition} from './support/exposition.ts'
 import {type Jobq, jobqIn} from './support/jobq.ts'
 import {openDatabase, seedException, seedJob, seedStatus} from './support/seed.ts'
@@ -16,15 +16,27 @@ function assertShown(text: string): void {
   assert.doesNotMatch(text, UNPRINTABLE)
 }
 
-async function seeded(t: {after(end: () => void): void}): Promise<Jobq> {
-  const jobq = jobqIn(t)
-  await jobq(['init'])
-  const db = openDatabase(t, jobq.db)
+const ends: (() => void)[] = []
+const file = {after: (end: () => unknown) => ends.unshift(end as () => void)}
+const first = jobqIn(file)
+before(async () => {
+  await first(['init'])
+  const db = openDatabase(file, first.db)
   const row = {func: EVIL, uniqkey: EVIL, arg: JSON.stringify({[EVIL]: EVIL})}
   seedJob(db, row)
   seedJob(db, {...row, uniqkey: 'text', arg: EVIL})
   seedException(db, {...row, message: EVIL, uniqkey: 'other'})
   seedStatus(db, row)
+  db.pragma('wal_checkpoint(TRUNCATE)')
+})
+after(() => {
+  for (const end of ends) end()
+})
+
+/** With a copy of the first one's database. */
+function seeded(t: {after(end: () => void): void}): Jobq {
+  const jobq = jobqIn(t)
+  copyFileSync(first.db, jobq.db)
   return jobq
 }
 
@@ -64,21 +76,21 @@ describe('what a stranger named', {concurrency: 4}, () => {
   for (const words of shown) {
     const name = words.join(' ').replaceAll(EVIL, 'EVIL')
     test(`in a pipe: jobq ${name}`, async t => {
-      const jobq = await seeded(t)
+      const jobq = seeded(t)
       const {stdout, stderr} = await jobq(words, {env: {WHAT: EVIL}})
       assertShown(stdout + stderr)
       if (words.includes('--json'))
         assert.ok(stdout.includes('a\\u001b[31mb\\u009b1mc\\u007fd\\u202e'), stdout)
     })
     test(`on a terminal: jobq ${name}`, async t => {
-      const jobq = await seeded(t)
+      const jobq = seeded(t)
       const {stdout} = await jobq(words, {tty: 'all', columns: 400, env: {WHAT: EVIL, NO_COLOR: '1'}})
       assertShown(stdout.replaceAll('\r', ''))
     })
   }
 
   test('is the same value in a document', async t => {
-    const jobq = await seeded(t)
+    const jobq = seeded(t)
     const [first, second] = JSON.parse((await jobq(['list', '--json'])).stdout)
     assert.deepEqual([first.func, first.uniqkey, first.arg], [EVIL, EVIL, {[EVIL]: EVIL}])
     assert.equal(second.arg, EVIL)
@@ -89,7 +101,7 @@ describe('what a stranger named', {concurrency: 4}, () => {
   })
 
   test('is one label of a metric, the same in both', async t => {
-    const jobq = await seeded(t)
+    const jobq = seeded(t)
     const {stdout} = await jobq(['stats', '--prometheus'])
     const families = parseExposition(stdout)
     const label = EVIL.replace(new RegExp(UNPRINTABLE, 'gu'), char => `\\\\u${hex(char)}`)
@@ -97,7 +109,7 @@ describe('what a stranger named', {concurrency: 4}, () => {
   })
 
   test('is plain in the log file', async t => {
-    const jobq = await seeded(t)
+    const jobq = seeded(t)
     const words = ['work', '--drain', '--debug', '--log', 'log', '--exec', `${EVIL}=printf '%s' "$WHAT"`]
     await jobq(words, {env: {WHAT: EVIL}})
     const log = readFileSync(`${jobq.folder}/log`, 'utf8')

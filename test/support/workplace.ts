@@ -12,6 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import {stripTypeScriptTypes} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import type {TestContext} from 'node:test'
@@ -26,8 +27,8 @@ export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const JOBQ = join(ROOT, 'bin/run.js')
 /** In the workers folder, for workers that leave word of what they did. */
 const NOTE = `import {appendFileSync} from 'node:fs'
-export const note = (fields: object) =>
-  appendFileSync(process.env.NOTES!, JSON.stringify({at: Number(process.hrtime.bigint() / 1000n), ...fields}) + '\\n')
+export const note = fields =>
+  appendFileSync(process.env.NOTES, JSON.stringify({at: Number(process.hrtime.bigint() / 1000n), ...fields}) + '\\n')
 `
 
 export interface Options {
@@ -53,14 +54,14 @@ export class Workplace {
   readonly env: NodeJS.ProcessEnv
   readonly #started: Started[] = []
 
-  /** @param workers files of the workers folder, by name; a name without an extension gets `.ts` */
+  /** @param workers files of the workers folder, by name; TypeScript without an extension becomes `.mjs` */
   constructor(t: TestContext, workers: Record<string, string> = {}) {
     this.folder = mkdtempSync(join(tmpdir(), 'jobq-work-'))
     this.db = join(this.folder, 'jobs.db')
     this.env = this.#environment()
     mkdirSync(join(this.folder, 'tmp'))
     this.write('bin/jobq', `#!/bin/sh\nexec '${process.execPath}' '${JOBQ}' "$@"\n`, 0o755)
-    this.write('workers/_note.ts', NOTE)
+    this.write('workers/_note.mjs', NOTE)
     for (const [name, source] of Object.entries(workers)) this.worker(name, source)
     t.after(async () => {
       for (const started of this.#started) if (!started.hasExited) started.kill('SIGKILL')
@@ -81,11 +82,16 @@ export class Workplace {
     return file
   }
 
-  /** A TypeScript module, or what the name's extension says; what begins with #! gets its run bit. */
+  /**
+   * What the name's extension says; what begins with #! gets its run bit. A module without an extension is TypeScript,
+   * whose types are stripped here: that would take each of jobq's children as long as all the rest of its start.
+   */
   worker(name: string, source: string): string {
     const isScript = source.startsWith('#!')
-    const file = /\.\w+$/.test(name) || isScript ? name : `${name}.ts`
-    return this.write(`workers/${file.replaceAll('::', '/')}`, source, isScript ? 0o755 : 0o644)
+    const file = name.replaceAll('::', '/')
+    if (isScript || /\.\w+$/.test(name))
+      return this.write(`workers/${file}`, source, isScript ? 0o755 : 0o644)
+    return this.write(`workers/${file}.mjs`, stripTypeScriptTypes(source))
   }
 
   /** Any jobq command on this database. */

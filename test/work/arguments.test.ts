@@ -8,7 +8,7 @@ import {Workplace} from '../support/workplace.ts'
 const FIXTURE = fileURLToPath(new URL('../fixtures/qudo-0.0214-written.sqlite', import.meta.url))
 
 const worker = (settings: string, body = '') => `import {defineWorker} from 'jobq'
-const {note} = await import(process.env.HOME + '/workers/_note.ts')
+const {note} = await import(process.env.HOME + '/workers/_note.mjs')
 const shown = value => value instanceof Uint8Array ? {hex: Buffer.from(value).toString('hex')}
   : value?.bin ? {...value, bin: shown(value.bin)} : value
 export default defineWorker({${settings} work(job) {
@@ -108,7 +108,7 @@ describe('an argument', {concurrency: 2}, () => {
   test('of 10 MB arrives whole', async t => {
     const site = new Workplace(t, {
       'Big.mjs': `import {createHash} from 'node:crypto'
-        import {note} from './_note.ts'
+        import {note} from './_note.mjs'
         export default {serializer: 'none', work: ({arg}) =>
           note({size: arg.length, hash: createHash('sha256').update(arg).digest('hex')})}`,
     })

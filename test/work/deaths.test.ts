@@ -10,7 +10,7 @@ import {Workplace} from '../support/workplace.ts'
 const worker = (body: string, settings = '') => `import {defineWorker, type Job} from 'jobq'
 import {spawn} from 'node:child_process'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 void spawn, sleep, note
 export default defineWorker({${settings} async work(job: Job<any>) {${body}}})
 `

@@ -16,7 +16,7 @@ interface Note {
 }
 
 /** A worker that notes its job; it fails where the argument says so. */
-const NOTING = `import {note} from './_note.ts'
+const NOTING = `import {note} from './_note.mjs'
 export default {
   maxRetries: 1,
   work(job) {
@@ -27,7 +27,7 @@ export default {
 
 /** @param body of the configuration's object; it has `note` */
 function configured(site: Workplace, body: string): void {
-  site.write('jobq.config.mjs', `import {note} from './workers/_note.ts'\nexport default {${body}}\n`)
+  site.write('jobq.config.mjs', `import {note} from './workers/_note.mjs'\nexport default {${body}}\n`)
 }
 
 describe('hooks of the configuration', () => {
@@ -35,7 +35,7 @@ describe('hooks of the configuration', () => {
     const site = new Workplace(t, {Noting: NOTING})
     site.write(
       'hooks/third.mjs',
-      `import {note} from '../workers/_note.ts'
+      `import {note} from '../workers/_note.mjs'
 export default {name: 'third', preWork: job => note({what: 'third', id: job.id, arg: job.arg})}`,
     )
     configured(
@@ -162,7 +162,7 @@ export default {name: 'third', preWork: job => note({what: 'third', id: job.id, 
 describe('plugins of the configuration', () => {
   test('are started in each child before its first job, reached by name, and stopped at its end', async t => {
     const site = new Workplace(t, {
-      Say: `import {note} from './_note.ts'
+      Say: `import {note} from './_note.mjs'
 export default {work(job) { note({what: job.plugin('greeter').greeting, pid: process.pid}) }}`,
     })
     configured(

@@ -64,7 +64,7 @@ async function onServer(
 
 /** Waits until the test says so, then does the rest. */
 const waits = (rest: string) => `import {existsSync} from 'node:fs'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 export default {maxRetries: 3, setJobStatus: true, async work(job) {
   note({id: job.id})
   while (!existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))

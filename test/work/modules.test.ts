@@ -10,7 +10,7 @@ import {Workplace} from '../support/workplace.ts'
 function worker(body: string, settings = ''): string {
   return `import {defineWorker, type Job} from 'jobq'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 void sleep, note
 export default defineWorker({${settings ? `${settings},` : ''} async work(job: Job<any>) {${body}}})
 `
@@ -63,7 +63,7 @@ describe('what work did', {concurrency: 2}, () => {
     assert.equal(code, 5)
     assert.match(stderr, /^\S+ 1 Boom failed \S+ Error: no such photo$/m)
     const [exception] = site.exceptions()
-    assert.match(exception!.message, /^Error: no such photo\n\s+at .*workers\/Boom\.ts/)
+    assert.match(exception!.message, /^Error: no such photo\n\s+at .*workers\/Boom\.mjs/)
     assert.doesNotMatch(exception!.message, /node:|lib\/work/)
     assert.deepEqual([exception!.uniqkey, exception!.arg, exception!.retried], ['photo:9', '{"photo":9}', 0])
     assert.deepEqual(
@@ -328,7 +328,7 @@ describe('what a worker throws', {concurrency: 2}, () => {
     assert.equal(code, 5)
     assert.match(stderr, /1 Timer failed \S+ TypeError: in a timer \(again in 70 s\)/)
     assert.equal(stderr.match(/child \d+ starts/g)?.length, 2)
-    assert.match(site.messages()[0]!, /^TypeError: in a timer\n\s+at .*Timer\.ts/)
+    assert.match(site.messages()[0]!, /^TypeError: in a timer\n\s+at .*Timer\.mjs/)
     assert.equal(site.notes().length, 1)
     assert.deepEqual(site.rows('SELECT retry_cnt FROM job'), [{retry_cnt: 1}])
     assert.deepEqual(

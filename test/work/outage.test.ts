@@ -86,7 +86,7 @@ async function answersPostgres(url: string): Promise<boolean> {
 }
 
 for (const kind of KINDS)
-  describe(`an outage of ${kind.name}`, async () => {
+  describe(`an outage of ${kind.name}`, {concurrency: 3}, async () => {
     const found = await kind.server()
     if ('missing' in found) {
       test('is not tried', t => t.skip(found.missing))

@@ -50,7 +50,7 @@ test('with `jobq work`, again and again: the one that ran each time has failed, 
     Hold: `import {existsSync} from 'node:fs'
 import {defineWorker} from 'jobq'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 export default defineWorker({
   async work(job) {
     note({id: job.id})

@@ -8,7 +8,7 @@ import {Workplace} from '../support/workplace.ts'
 const worker = (body: string) => `import {existsSync} from 'node:fs'
 import {spawn} from 'node:child_process'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 void existsSync, spawn, sleep
 export default {async work(job: any) {
   note({word: 'begin', id: job.id, pid: process.pid})

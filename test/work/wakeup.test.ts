@@ -7,7 +7,7 @@ import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
 const WORKER = `import {existsSync} from 'node:fs'
-import {note} from './_note.ts'
+import {note} from './_note.mjs'
 export default {async work(job) {
   note({id: job.id, arg: job.arg, second: Date.now() / 1000})
   while (job.arg?.waits && !existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))
@@ -105,7 +105,7 @@ describe('a job starts as soon as', {concurrency: 2}, () => {
 
   test('a retry is due', async t => {
     const site = new Workplace(t, {
-      'Job.mjs': `import {note} from './_note.ts'
+      'Job.mjs': `import {note} from './_note.mjs'
         export default {maxRetries: 1, retryDelay: 1, work(job) { note({}); if (job.retryCnt === 0) throw new Error('no') }}`,
     })
     const work = await idleWorker(site)
