@@ -1,10 +1,10 @@
 /** PgBouncer in front of a PostgreSQL server, as the tests need it: on 127.0.0.1, and ended with them. */
-import {spawn} from 'node:child_process'
-import {chownSync, mkdtempSync, writeFileSync} from 'node:fs'
-import {tmpdir} from 'node:os'
+import {chownSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
+import {find, freePort, unprivileged} from './machine.ts'
+import {inFolder} from './own-server.ts'
 import {answersPostgres} from './postgres.ts'
-import {find, freePort, type NoServer, none, started, type TestServer, unprivileged} from './servers.ts'
+import {type NoServer, none, type TestServer} from './servers.ts'
 
 /** @param mode what a client has a connection to the server for */
 export async function pooler(
@@ -15,12 +15,12 @@ export async function pooler(
   if (!program) return none('PgBouncer', 'PATH', 'apt-get install pgbouncer')
   const {hostname, port, username, password, pathname} = new URL(server)
   const own = await freePort()
-  const folder = mkdtempSync(join(tmpdir(), 'jobq-pgbouncer-'))
-  const file = join(folder, 'pgbouncer.ini')
   const login = password === '' ? '' : `password=${decodeURIComponent(password)}`
-  writeFileSync(
-    file,
-    `[databases]
+  return inFolder('jobq-pgbouncer-', folder => {
+    const file = join(folder, 'pgbouncer.ini')
+    writeFileSync(
+      file,
+      `[databases]
 * = host=${hostname} port=${port || 5432} user=${decodeURIComponent(username)} ${login}
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -31,10 +31,17 @@ pool_mode = ${mode}
 default_pool_size = 10
 server_idle_timeout = 5
 `,
-  )
-  const as = process.getuid?.() === 0 ? unprivileged() : null // it refuses to run as root
-  if (as) for (const path of [folder, file]) chownSync(path, as.uid, as.gid)
-  const child = spawn(program, ['-q', file], {stdio: 'ignore', cwd: folder, ...as})
-  const url = `postgres://${username}@127.0.0.1:${own}${pathname}`
-  return started(child, folder, url, answersPostgres, 'SIGINT')
+    )
+    const as = process.getuid?.() === 0 ? unprivileged() : null // it refuses to run as root
+    if (as) for (const path of [folder, file]) chownSync(path, as.uid, as.gid)
+    return {
+      command: program,
+      args: ['-q', file],
+      options: {cwd: folder, ...as},
+      folder,
+      url: `postgres://${username}@127.0.0.1:${own}${pathname}`,
+      answers: answersPostgres,
+      signal: 'SIGINT',
+    }
+  })
 }
