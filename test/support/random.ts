@@ -16,6 +16,11 @@ export class Random {
     return Math.floor(this.#next() * bound)
   }
 
+  /** A whole number from the one to the other. */
+  between(low: number, high: number): number {
+    return low + this.below(high - low + 1)
+  }
+
   /** @param probability from 0 to 1 */
   chance(probability: number): boolean {
     return this.#next() < probability
@@ -23,6 +28,12 @@ export class Random {
 
   pick<T>(from: readonly T[]): T {
     return from[this.below(from.length)]!
+  }
+
+  /** One of the names, as often as its weight says. */
+  weighted<Name extends string>(weights: Readonly<Record<Name, number>>): Name {
+    const names = Object.keys(weights) as Name[]
+    return this.pick(names.flatMap(name => Array.from({length: weights[name]}, () => name)))
   }
 
   /** Weyl's sequence, its bits mixed by multiplications. */

@@ -2,16 +2,7 @@
  * A place to work in: a folder of its own with a database and a workers folder, and jobq as a user there has it,
  * with no settings of the machine's. Whatever was started is killed and the folder removed when the test is over.
  */
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import {chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {stripTypeScriptTypes} from 'node:module'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
@@ -19,7 +10,7 @@ import type {TestContext} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
 import {type EnqueueOptions, JobQueue} from '../../src/lib/index.ts'
-import {isAlive} from './alive.ts'
+import {processesWith} from './alive.ts'
 import {COMPILE_CACHE} from './compile-cache.ts'
 import {type Finished, Started} from './started.ts'
 
@@ -169,10 +160,7 @@ export class Workplace {
 
   /** Processes started from here, by whomever, that are still there. */
   survivors(): number[] {
-    const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name))
-    return pids
-      .map(Number)
-      .filter(pid => isAlive(pid) && environmentOf(pid).includes(`HOME=${this.folder}\0`))
+    return processesWith(`HOME=${this.folder}`)
   }
 
   /** What workers have noted, in the order in which they did. */
@@ -198,13 +186,5 @@ export class Workplace {
       JOBQ_DB: this.db,
       NOTES: this.path('notes'),
     }
-  }
-}
-
-function environmentOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'latin1')
-  } catch {
-    return '' // gone
   }
 }

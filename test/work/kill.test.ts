@@ -5,12 +5,13 @@
 import assert from 'node:assert/strict'
 import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Database from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
+import {childrenOf, commandLineOf, isAlive} from '../support/alive.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 
@@ -70,25 +71,8 @@ async function enqueueNaps(db: string, count: number): Promise<void> {
   await queue.addMany(Array.from({length: count}, () => job))
 }
 
-/** The processes that this one has started, straight from the system. */
-function childrenOf(pid: number): number[] {
-  try {
-    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
-  } catch {
-    return []
-  }
-}
-
 function isNode(pid: number): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('child.')
-  } catch {
-    return false
-  }
-}
-
-function isAlive(pid: number): boolean {
-  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  return commandLineOf(pid).includes('child.')
 }
 
 /** Every job ended, or failed for good after its third death; who ran twice was being run by a killed process. */
