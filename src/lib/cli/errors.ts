@@ -1,5 +1,5 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
-import {EXIT, isShort, JobqError} from '../jobs/errors.ts'
+import {EXIT, isShort, JobqError, shortageHint} from '../jobs/errors.ts'
 import {withoutPasswords} from '../jobs/passwords.ts'
 import {printableJson} from '../jobs/printable.ts'
 import {complain, say} from './output-guard.ts'
@@ -22,10 +22,7 @@ function facts(error: unknown): {code: string; message: string; hint: string; ex
     return {code, message, hint, exitCode}
   }
   const message = error instanceof Error ? error.message : String(error)
-  if (isShort(error)) {
-    const hint = 'check the limits of this user: ulimit -n, ulimit -u'
-    return {code: 'NO_PROCESS', message, hint, exitCode: EXIT.failed}
-  }
+  if (isShort(error)) return {code: 'NO_PROCESS', message, hint: shortageHint(error), exitCode: EXIT.failed}
   return {
     code: 'INTERNAL',
     message: `unexpected: ${message}`,

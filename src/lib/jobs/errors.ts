@@ -202,11 +202,7 @@ export class ProcessError extends JobqError {
   readonly code = 'NO_PROCESS'
   readonly exitCode = EXIT.failed
 
-  constructor(
-    cause?: unknown,
-    what = "can't start a process for the workers",
-    hint = 'check the limits of this user: ulimit -n, ulimit -u',
-  ) {
+  constructor(cause?: unknown, what = "can't start a process for the workers", hint = shortageHint(cause)) {
     super(`${what}${cause instanceof Error ? ` (${cause.message})` : ''}`, {hint, cause})
   }
 }
@@ -217,10 +213,21 @@ const SHORT = /^(EMFILE|ENFILE|EAGAIN|ENOMEM|ENOBUFS)$/
 /** What Node.js says of that where it looks for a package.json: its code tells of a broken one, or there is none. */
 const SHORT_IN_WORDS = /^Cannot read package config .*: (too many open files|file table overflow)/
 
+/** What Node.js, V8 and better-sqlite3 say where there is no memory for one more value. */
+const NO_MEMORY = /^(Failed to allocate memory|Array buffer allocation failed|Out of memory)$/i
+
 /** Is it that the system has no room for one more? */
 export function isShort(error: unknown): boolean {
   const {code = '', message = ''} = (error ?? {}) as NodeJS.ErrnoException
-  return SHORT.test(code) || SHORT_IN_WORDS.test(message)
+  return SHORT.test(code) || SHORT_IN_WORDS.test(message) || NO_MEMORY.test(message)
+}
+
+/** What to do about it. */
+export function shortageHint(error: unknown): string {
+  const {code = '', message = ''} = (error ?? {}) as NodeJS.ErrnoException
+  if (NO_MEMORY.test(message) || /^ENOMEM$/.test(code))
+    return 'this process may have too little memory: check ulimit -v, and the limits of its container or unit'
+  return 'check the limits of this user: ulimit -n, ulimit -u'
 }
 
 /** What should be a transaction of the caller's is none, is elsewhere, or can't go on. */

@@ -1,6 +1,7 @@
 /** SQLite's codes in a user's words. */
-import {closeSync, openSync} from 'node:fs'
-import {JobqError, StoreError} from '../../jobs/errors.ts'
+import {closeSync, openSync, statfsSync} from 'node:fs'
+import {dirname} from 'node:path'
+import {JobqError, StoreError, shortageHint} from '../../jobs/errors.ts'
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isBusy(error: unknown): boolean {
@@ -41,6 +42,15 @@ export function explain(name: string, error: unknown): unknown {
       hint: 'give this user write permission to the file and its folder',
       cause,
     })
+  if (code.startsWith('SQLITE_CANTOPEN') && hasNoInode(name))
+    return new StoreError(
+      'FULL',
+      `no room for one more file on the file system of ${name}; nothing was stored`,
+      {
+        hint: 'it has no inode left (df -i): delete some files and try again',
+        cause,
+      },
+    )
   if (code.startsWith('SQLITE_CANTOPEN') && hasNoDescriptor())
     return new StoreError('UNREACHABLE', `can't open ${name} (too many open files)`, {
       hint: "check this user's limit: ulimit -n",
@@ -51,11 +61,25 @@ export function explain(name: string, error: unknown): unknown {
       hint: 'check that this user may read and write the file and its folder',
       cause,
     })
+  if (code === 'SQLITE_NOMEM')
+    return new StoreError('DATABASE', `${name}: ${message}; nothing was stored`, {
+      hint: shortageHint(error),
+      cause,
+    })
   if (code.startsWith('SQLITE_')) return new StoreError('DATABASE', `${name}: ${message} (${code})`, {cause})
   return error
 }
 
-/** SQLite says nothing of why it could not open a file. */
+/** SQLite says nothing of why it could not open a file. Some file systems count no inodes. */
+function hasNoInode(name: string): boolean {
+  try {
+    const {files, ffree} = statfsSync(dirname(name))
+    return files > 0 && ffree === 0
+  } catch {
+    return false
+  }
+}
+
 function hasNoDescriptor(): boolean {
   try {
     closeSync(openSync('/dev/null', 'r'))

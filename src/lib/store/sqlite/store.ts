@@ -97,6 +97,7 @@ export class SqliteStore implements Store {
   #work: Work | undefined
   #guarding: NodeJS.Timeout | undefined
   readonly #onTrouble: (message: string) => void
+  #isBlind = false
   readonly #watches = new Map<Watch, () => void>()
 
   constructor(db: Database, name: string, options: SqliteOptions = {}, place?: FilePlace) {
@@ -291,11 +292,17 @@ export class SqliteStore implements Store {
     const start = async () => {
       const {watchFile} = await import('./watch.ts')
       if (isClosed) return
-      stop = watchFile(this.#link, since, onChange)
+      stop = watchFile(this.#link, since, onChange, message => this.#tellBlind(message))
       if (isClosed) stop() // by onChange, which the first look may have called
     }
     if (!this.#link.db.memory) void start()
     return watch
+  }
+
+  /** Once, however often it is watched. */
+  #tellBlind(message: string): void {
+    if (!this.#isBlind) this.#onTrouble(message)
+    this.#isBlind = true
   }
 
   async close(): Promise<void> {

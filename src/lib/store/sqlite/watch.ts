@@ -20,9 +20,15 @@ const PAUSE_MS = 1
 /**
  * The file itself is never opened or watched: closing any descriptor on it would drop this process's SQLite locks.
  * @param since the change counter whose next change is to be told.
+ * @param onBlind told if the folder can't be watched, and why
  * @returns what ends the watch
  */
-export function watchFile(link: SqliteLink, since: number | null, onChange: () => void): () => void {
+export function watchFile(
+  link: SqliteLink,
+  since: number | null,
+  onChange: () => void,
+  onBlind: (message: string) => void,
+): () => void {
   let version = since
   let timer: NodeJS.Timeout | undefined
   let lookUntil = 0
@@ -69,7 +75,8 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
     lookUntil = Math.max(lookUntil, monotonic() + COMMIT_MS)
     look(1)
   }
-  const poll = () => {
+  const poll = (error: unknown) => {
+    onBlind(blindness(link.name, error as NodeJS.ErrnoException))
     lookUntil = Infinity
     look(POLL_MS)
   }
@@ -85,8 +92,17 @@ export function watchFile(link: SqliteLink, since: number | null, onChange: () =
       watcher.close()
       stop()
     }
-  } catch {
-    poll()
+  } catch (error) {
+    poll(error)
     return stop
   }
+}
+
+function blindness(name: string, {code = '', message}: NodeJS.ErrnoException): string {
+  const limit = {
+    EMFILE: 'fs.inotify.max_user_instances, or ulimit -n',
+    ENOSPC: 'fs.inotify.max_user_watches',
+  }[code]
+  const hint = limit === undefined ? '' : ` (raise ${limit})`
+  return `can't watch the folder of ${name} (${message}): it is looked at every ${POLL_MS} ms instead${hint}`
 }

@@ -19,6 +19,9 @@ const PAUSE_MS = 20
 /** In one write: each that ends shows that the reader reads. */
 const WRITE_BYTES = 64 << 10
 const STALL_MS = 1000
+const NEWLINE = 10
+/** A file may have some again. */
+const HAS_NO_ROOM: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT'])
 const FLUSH_MS = 2000
 
 export interface Sink {
@@ -46,7 +49,7 @@ export function streamSink(fd: 1 | 2, tellDropped: (lines: number) => string): S
 
 export class FileSink implements Sink {
   readonly #path: string
-  readonly #tellDropped: (lines: number) => string
+  readonly #lost: LostLines
   readonly #pace = new Pace(done => {
     this.#writeWaiting()
     done()
@@ -54,12 +57,11 @@ export class FileSink implements Sink {
   #fd: number
   #waiting: string[] = []
   #size = 0
-  #dropped = 0
 
   /** @throws the system's errors */
   constructor(path: string, tellDropped: (lines: number) => string) {
     this.#path = path
-    this.#tellDropped = tellDropped
+    this.#lost = new LostLines(tellDropped)
     this.#fd = openSync(path, 'a', 0o640)
     process.on('exit', () => this.#writeWaiting()) // of a process that crashes
   }
@@ -87,16 +89,48 @@ export class FileSink implements Sink {
 
   /** A disk that is full costs lines of log, and no jobs. */
   #writeWaiting(): void {
-    const lines = this.#waiting
+    if (this.#waiting.length === 0 && !this.#lost.isAny) return
+    const {bytes, head} = this.#lost.before(this.#waiting.join(''))
     this.#waiting = []
     this.#size = 0
+    let at = 0
     try {
-      if (this.#dropped > 0) writeSync(this.#fd, this.#tellDropped(this.#dropped))
-      this.#dropped = 0
-      if (lines.length > 0) writeWhole(this.#fd, lines.join(''))
-    } catch {
-      this.#dropped += lines.length
-    }
+      while (at < bytes.length) at += writeSync(this.#fd, bytes, at)
+    } catch {}
+    this.#lost.count(bytes, head, at)
+  }
+}
+
+/**
+ * The lines that a full disk had no room for: they are told as soon as there is some. Of the one that it had no more room
+ * for the beginning stays, on a line of its own.
+ */
+class LostLines {
+  readonly #tell: (lines: number) => string
+  #lines = 0
+  #isTorn = false
+
+  constructor(tell: (lines: number) => string) {
+    this.#tell = tell
+  }
+
+  get isAny(): boolean {
+    return this.#lines > 0
+  }
+
+  /** @returns the text with what is to be said first; `head` is where that ends */
+  before(text: string): {bytes: Buffer; head: number} {
+    const first = (this.#isTorn ? '\n' : '') + (this.#lines === 0 ? '' : this.#tell(this.#lines))
+    return {bytes: Buffer.from(first + text), head: Buffer.byteLength(first)}
+  }
+
+  /** @param at how many bytes were written */
+  count(bytes: Buffer, head: number, at: number): void {
+    const isToldOf = at >= head
+    if (at > 0) this.#isTorn = bytes[at - 1] !== NEWLINE
+    const rest = bytes.subarray(isToldOf ? at : head)
+    this.#lines =
+      (isToldOf ? 0 : this.#lines) + rest.reduce((lines, byte) => lines + Number(byte === NEWLINE), 0)
   }
 }
 
@@ -110,6 +144,7 @@ class PipeSink implements Sink {
   #isBroken = false
   #onDrained: (() => void) | null = null
   readonly #tellDropped: (lines: number) => string
+  readonly #lost: LostLines
   #room: PromiseWithResolvers<void> | null = null
   #isStalled = false
   #stall: NodeJS.Timeout | undefined
@@ -117,6 +152,7 @@ class PipeSink implements Sink {
   constructor(fd: number, tellDropped: (lines: number) => string) {
     this.#fd = fd
     this.#tellDropped = tellDropped
+    this.#lost = new LostLines(tellDropped)
     process.on('exit', () => this.#writeRest())
   }
 
@@ -173,8 +209,15 @@ class PipeSink implements Sink {
       if (this.#isEmpty) this.#onDrained?.()
       done()
     }
-    if (text === '') end()
-    else this.#writeAll(Buffer.from(text), end)
+    if (text === '') {
+      end()
+      return
+    }
+    const {bytes, head} = this.#lost.before(text)
+    this.#writeAll(bytes, 0, at => {
+      this.#lost.count(bytes, head, at)
+      end()
+    })
   }
 
   /** What waits, in one piece. */
@@ -187,18 +230,19 @@ class PipeSink implements Sink {
     return text
   }
 
-  #writeAll(bytes: Buffer, done: () => void, pauseMs = 1): void {
-    write(this.#fd, bytes, 0, Math.min(bytes.length, WRITE_BYTES), null, (error, written) => {
+  /** @param done told how many bytes were written */
+  #writeAll(bytes: Buffer, at: number, done: (at: number) => void, pauseMs = 1): void {
+    write(this.#fd, bytes, at, Math.min(bytes.length - at, WRITE_BYTES), null, (error, written) => {
       if (!error) {
         this.#isStalled = false
         this.#stall?.refresh()
       }
       if (error?.code === 'EAGAIN')
-        setTimeout(() => this.#writeAll(bytes, done, Math.min(pauseMs * 2, 50)), pauseMs)
-      else if (!error && written < bytes.length) this.#writeAll(bytes.subarray(written), done)
+        setTimeout(() => this.#writeAll(bytes, at, done, Math.min(pauseMs * 2, 50)), pauseMs)
+      else if (!error && at + written < bytes.length) this.#writeAll(bytes, at + written, done)
       else {
-        if (error) this.#isBroken = true // its reader is gone: no one is left to tell
-        done()
+        if (error && !HAS_NO_ROOM.has(error.code)) this.#isBroken = true // its reader is gone: no one is left to tell
+        done(error ? at : bytes.length)
       }
     })
   }
@@ -207,7 +251,7 @@ class PipeSink implements Sink {
   #writeRest(): void {
     if (this.#isWriting || this.#isBroken || this.#isEmpty) return
     try {
-      writeWhole(this.#fd, this.#take())
+      writeWhole(this.#fd, this.#lost.before(this.#take()).bytes)
     } catch {} // a pipe that is full, or has no reader
   }
 }
@@ -257,7 +301,6 @@ class Pace {
 }
 
 /** A short write is gone on with. @throws the system's errors */
-function writeWhole(fd: number, text: string): void {
-  const bytes = Buffer.from(text)
+function writeWhole(fd: number, bytes: Buffer): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at)
 }
