@@ -30,8 +30,10 @@ describe('a word that is no command', {concurrency: 4}, () => {
     test(JSON.stringify(word), async t => {
       const says = usage(`expected a command, got ${JSON.stringify(word)} ${hint}`)
       await assertRefused(new Home(t), [word], says)
-      const {stderr, code} = await jobqIn(t)(['help', word])
-      if (word !== '') assert.deepEqual([stderr, code], [`jobq: ${says.says.join('')}\n`, 2])
+      for (const asked of ['help', '--help', '-h']) {
+        const {stderr, code} = await jobqIn(t)([asked, word])
+        if (word !== '') assert.deepEqual([stderr, code], [`jobq: ${says.says.join('')}\n`, 2], asked)
+      }
     })
 })
 

@@ -140,6 +140,8 @@ describe('a file', () => {
     ['sqlite:///x%00y.db', /got a NUL in its name$/, /./],
     ['dbi:SQLite:uri=file:x%00y.db', /got a NUL in its name$/, /./],
     ['sqlite:///q.db#frag', /got one with a #/, /%23/],
+    ['dbi:Pg:dbname=\ud83d', /got one with half a character in it$/, /./],
+    ['\udc00.db', /got one with half a character in it$/, /./],
   ] as const)
     test(`${text}: refused, with what is wrong`, () => {
       assert.throws(() => read(text), refusal(says, hint))

@@ -79,6 +79,15 @@ test('one that is out of reach is told of once and left alone; its jobs go to an
   assert.equal(await several.enqueueMany([job(), job()]), 2)
 })
 
+test('what asks no server does not tell that it is back', async t => {
+  const {several, cut, said} = await setUp(t)
+  cut.add(1)
+  await several.paused()
+  cut.delete(1)
+  assert.deepEqual(await several.resume([]), [])
+  assert.deepEqual(said, ['database 1 is out of reach: the server is gone'])
+})
+
 test('if none can be reached, that is the error', async t => {
   const {several, cut} = await setUp(t)
   cut.add(1).add(2)

@@ -139,6 +139,7 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
       replacedBy({uniqkey: ''}),
       replacedBy({priority: -1}),
       replacedBy({due: {in: 'soon'}}),
+      replacedBy({due: {at: 2 ** 32}}),
       replacedBy({context: '[1]'}),
     ]
     await site.enqueue(

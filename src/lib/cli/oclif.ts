@@ -13,7 +13,7 @@ import {unknownCommand} from './unknown-command.ts'
 
 export async function runOclif(argv: string[], root: string): Promise<void> {
   const config = await asSomeone(async () => Config.load({root, ...(await sources(root))}))
-  const words = argv[0] === 'help' ? helpFor(argv) : argv
+  const words = argv[0] === 'help' || isHelp(argv[0] ?? '') ? helpFor(argv) : argv
   const [id, ...rest] = words
   if (id === undefined || isHelp(id)) return await ended(asSomeone(() => run(words, config)))
   const command = commandOf(id, config)
@@ -46,7 +46,7 @@ async function sources(root: string): Promise<{pjson?: PJSON; ignoreManifest?: b
   return {pjson: {...pjson, oclif: {...pjson.oclif, commands: './src/commands'}}, ignoreManifest: true}
 }
 
-/** `jobq help work` is `jobq work --help`: oclif's own help command is a plugin of its own. */
+/** `jobq help work`, `jobq --help work` is `jobq work --help`: oclif's own help command is a plugin of its own. */
 function helpFor([, ...topic]: string[]): string[] {
   return [...topic.filter(word => !word.startsWith('-') && word !== 'help'), '--help']
 }

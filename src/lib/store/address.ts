@@ -32,6 +32,10 @@ const FORMS =
  */
 export function parseAddress(text: string, folder?: string): Address {
   if (text === '') throw new UsageError(`expected a database, got an empty one`, {hint: `give ${FORMS}`})
+  if (!text.isWellFormed())
+    throw new UsageError('expected a database, got one with half a character in it', {
+      hint: 'no name can hold it: an escape such as \\ud83d stands without its other half',
+    })
   if (/^dbi:/i.test(text)) return fromDsn(text, folder)
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(text)?.[1]?.toLowerCase()
   switch (scheme) {

@@ -19,9 +19,11 @@ const JOBS = `SELECT job.id, func_id AS funcId, ${FUNC_NAME}, ${ARG_AND_KEY}, en
   FROM job LEFT JOIN func ON func.id = func_id`
 const SIZES = `SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id IN ${GIVEN}`
 const NAMED = 'SELECT id, CAST(name AS TEXT) AS name FROM func WHERE name IN ($func, CAST($func AS BLOB))'
+/** What names no function by a number that JavaScript can hold is nobody's job: it must not spoil the others' listing. */
 const WITH_JOBS = `WITH RECURSIVE has (id) AS (
-    SELECT min(func_id) FROM job UNION ALL
-    SELECT (SELECT func_id FROM job WHERE func_id > has.id ORDER BY func_id LIMIT 1) FROM has WHERE has.id IS NOT NULL)
+    SELECT min(func_id) FROM job WHERE func_id BETWEEN ${FIRST} AND ${LAST} UNION ALL
+    SELECT (SELECT func_id FROM job WHERE func_id > has.id AND func_id <= ${LAST} ORDER BY func_id LIMIT 1)
+    FROM has WHERE has.id IS NOT NULL)
   SELECT id FROM has WHERE id IS NOT NULL`
 
 const OF_FUNCS = 'FROM json_each($given) func CROSS JOIN job WHERE func_id = func.value AND'

@@ -75,7 +75,7 @@ function isNewJob(job: Fields): job is Fields & WireNewJob {
     (uniqkey === null || isName(uniqkey, checkUniqkey)) &&
     isUint32(priority) &&
     isObject(due) &&
-    ('in' in due ? isUint32(due.in) : isWhole(due.at)) &&
+    isUint32('in' in due ? due.in : due.at) &&
     isBytes(arg) &&
     isYesNo(plain) &&
     (context === undefined || isContext(context)) &&
