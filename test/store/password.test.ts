@@ -11,7 +11,7 @@ import {networkInterfaces} from 'node:os'
 import {describe, type TestContext, test} from 'node:test'
 import {TLSSocket} from 'node:tls'
 import {fileURLToPath} from 'node:url'
-import type {StoreError} from '../../src/lib/jobs/errors.ts'
+import {StoreError} from '../../src/lib/jobs/errors.ts'
 import {prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
 import {Listener} from '../../src/lib/store/postgres/watch.ts'
@@ -85,6 +85,34 @@ describe('MySQL', {concurrency: 4, skip}, () => {
       assert.deepEqual(another.told, ['unreadable'])
     })
   }
+
+  for (const host of [LOCAL, FAR!])
+    test(`as clear text: not told to ${host === FAR ? 'a server afar' : 'one of this machine'}`, async t => {
+      const server = await mysql(t, 'mysql_clear_password')
+      await assert.rejects(asked(server.url(host), 'there'), StoreError)
+      await server.gone()
+      assert.deepEqual(server.told, [])
+    })
+
+  test('a file that the server asks for is not sent', async t => {
+    const server = await asking(t, 'mysql', (socket, tell) => {
+      let isIn = false
+      socket.on('data', data => {
+        const nth = data[3]! + 1
+        if (!isIn) socket.write(packet(nth, [0, 0, 0, 2, 0, 0, 0]))
+        else if (data.length > 4 && data[4] !== 3) tell(data.toString('latin1'))
+        else socket.write(packet(nth, [0xfb], '/etc/passwd'))
+        isIn = true
+      })
+      socket.write(packet(0, ...greeting('mysql_native_password', 0xf7)))
+    })
+    await assert.rejects(asked(server.url(LOCAL), 'here'), StoreError)
+    await server.gone()
+    assert.ok(
+      server.told.every(said => !/root:/.test(said)),
+      server.told.join(),
+    )
+  })
 
   test('a public key that is none is told before anyone is asked', async t => {
     const file = new Home(t).write('key', 'no key')

@@ -90,9 +90,16 @@ export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError) return error
   const {errno = 0, message, code = errno > 0 ? `error ${errno}` : undefined} = error as MysqlError
   const cause = error
-  if (typeof code !== 'string') return error
   const failed = (kind: StoreError['code'], what: string, hint: string) =>
     new StoreError(kind, what, {hint, cause})
+  if (message.startsWith('As a result of LOCAL INFILE'))
+    // mysql2's, without a code
+    return failed(
+      'UNREACHABLE',
+      `${name} asks for a file of this machine, which jobq never sends`,
+      'no server of jobq’s has a reason to: see who answers at that address',
+    )
+  if (typeof code !== 'string') return error
   if (error instanceof PasswordRefused)
     return failed(
       'UNREACHABLE',
