@@ -99,6 +99,35 @@ test("docs/commands.md lists every error's code", () => {
   assert.deepEqual(sorted(listed.match(/[A-Z_]+/g)!), sorted([...codes, 'INTERNAL']))
 })
 
+describe('promises', () => {
+  for (const document of ['docs/reliability.md', 'docs/security.md'])
+    test(`each test that ${document} names is there`, () => {
+      const text = read(document).replace(/\s+/g, ' ')
+      // Behind a file's name its tests, in quotes, with commas between
+      const named = [...text.matchAll(/`(test\/[\w/.-]+)`: ((?:"[^"]+"(?:, )?)+)/g)]
+      assert.equal(
+        named.length,
+        text.match(/`test\/[\w/.-]+\.ts`/g)!.length,
+        'each file has a title behind it',
+      )
+      for (const [, file = '', titles = ''] of named)
+        for (const [, title = ''] of titles.matchAll(/"([^"]+)"/g))
+          assert.ok(read(file).includes(title), `${file}: ${title}`)
+    })
+
+  test('docs/security.md names what is installed with jobq, and nothing else', () => {
+    const {packages} = JSON.parse(read('package-lock.json')) as {packages: Record<string, {dev?: boolean}>}
+    const shipped = Object.entries(packages).filter(([path, {dev}]) => path !== '' && !dev)
+    // valibot's optional peer: it is in the lock file, and not installed with jobq
+    const isOptional = (name: string) => /^(@typescript\/.*|typescript)$/.test(name)
+    const names = shipped
+      .map(([path]) => path.split('node_modules/').at(-1)!)
+      .filter(name => !isOptional(name))
+    const [, listed = ''] = read('docs/security.md').split('## What is installed with it')
+    assert.deepEqual(sorted(listed.match(/(?<=`)[@a-z][\w@/.-]*(?=`)/g)!), sorted(names))
+  })
+})
+
 function read(file: string): string {
   return readFileSync(join(root, file), 'utf8')
 }
