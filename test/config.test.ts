@@ -281,7 +281,7 @@ describe('a broken file: refused', {concurrency: 4}, () => {
     const home = new Home(t)
     home.write('jobq.config.js', 'await new Promise(() => {})\nexport default {}')
     const refusal = {exit: 1, code: 'UNFINISHED', says: ['ended before it was done', 'a configuration file']}
-    await assertRefused(home, ['enqueue', 'F'], refusal)
+    await assertRefused(home, ['enqueue', 'F'], refusal, {command: [process.execPath, RUN_JS]})
   })
 })
 

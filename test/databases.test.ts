@@ -306,16 +306,15 @@ describe('a password never shows', {concurrency: 4}, () => {
   ])
     test(db, async t => {
       const home = new Home(t)
-      for (const words of [
-        ['--db', db],
-        ['--json', '--db', db],
+      const env = {JOBQ_DEBUG: '1'}
+      for (const {code, stdout, stderr} of [
+        await home.jobq(['enqueue', 'F', '--db', db], {env}),
+        await home.call(['enqueue', 'F', '--json', '--db', db], {env}),
       ]) {
-        const env = {JOBQ_DEBUG: '1'}
-        const {code, stdout, stderr} = await home.jobq(['enqueue', 'F', ...words], {env})
         assert.ok(code === 1 || code === 2, String(code))
         assert.doesNotMatch(stdout + stderr, /hunter2|hun%ter2/)
       }
-      const {stderr} = await home.jobq(['enqueue', 'F'], {env: {JOBQ_DB: db}})
+      const {stderr} = await home.call(['enqueue', 'F'], {env: {JOBQ_DB: db}})
       assert.match(stderr, /^jobq: [^\n]+\n$/)
       assert.doesNotMatch(stderr, /hunter2|hun%ter2/)
       assert.doesNotMatch(Object.keys(home.files()).join(), /hunter2/) // nor is it a file's name
@@ -348,7 +347,7 @@ describe('a password never shows', {concurrency: 4}, () => {
       ])
         for (const more of [[], ['--json']]) {
           const said = words.map(word => word.replace('URL', url))
-          const {stdout, stderr} = await home.jobq([...said, ...more], {env: {JOBQ_DEBUG: '1'}})
+          const {stdout, stderr} = await home.call([...said, ...more], {env: {JOBQ_DEBUG: '1'}})
           assert.doesNotMatch(stdout + stderr, /hunter2/)
         }
     })

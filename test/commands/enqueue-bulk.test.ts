@@ -225,7 +225,7 @@ describe('--batch', {concurrency: 4}, () => {
     for (const [i, [line, says, code = 'USAGE']] of refused.entries())
       test(`${line.slice(0, 40)}: nothing is enqueued`, async () => {
         const file = home.write(`batch-${i}`, `{"func":"A"}\n{"func":"B"}\n${line}\n{"func":"C"}\n`)
-        const {stdout, ...ended} = await home.jobq([...BATCH, file, '--json'])
+        const {stdout, ...ended} = await home.call([...BATCH, file, '--json'])
         assert.deepEqual(ended, {code: 2, signal: null, stderr: ''})
         const {error} = JSON.parse(stdout) as {error: {code: string; message: string; hint: string}}
         assert.equal(error.code, code)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
 import {Home} from '../support/home.ts'
-import {jobqIn} from '../support/jobq.ts'
+import {jobqIn, RUN_JS} from '../support/jobq.ts'
 import {assertRefused, usage} from '../support/refusal.ts'
 
 describe('a word that is no command', {concurrency: 4}, () => {
@@ -94,7 +94,10 @@ describe('what a command does not take', {concurrency: 4}, () => {
       env,
     })
     const given = ['work', '--exec', 'F=true', '--max-workers', 'few']
-    await assertRefused(home, given, usage(`--max-workers: ${expected} "few"`), {env})
+    await assertRefused(home, given, usage(`--max-workers: ${expected} "few"`), {
+      env,
+      command: [process.execPath, RUN_JS], // oclif keeps where a flag's value came from
+    })
   })
 
   test('--since takes how long ago, however long', async t => {

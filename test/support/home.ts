@@ -72,8 +72,13 @@ export class Home {
     return {code, signal, stdout: started.stdout, stderr: started.stderr}
   }
 
-  start(args: readonly string[], {env, ...options}: RunOptions = {}): Started {
-    return this.#jobq.start(args, {...options, env: {TZ: 'Asia/Seoul', ...env}})
+  start(args: readonly string[], options: RunOptions = {}): Started {
+    return this.#jobq.start(args, inSeoul(options))
+  }
+
+  /** Runs it in a process that others share, where no option asks for one of its own. */
+  call(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+    return this.#jobq.call(args, inSeoul(options))
   }
 
   /** The jobs of a database, by id. */
@@ -91,4 +96,8 @@ export class Home {
       file.close()
     }
   }
+}
+
+function inSeoul({env, ...options}: RunOptions): RunOptions {
+  return {...options, env: {TZ: 'Asia/Seoul', ...env}}
 }

@@ -12,6 +12,7 @@ import {join} from 'node:path'
 import type {TestContext} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import {COMPILE_CACHE} from './compile-cache.ts'
+import {calledInOneProcess} from './one-process.ts'
 import {type Finished, Started} from './started.ts'
 import {tempFolder} from './temp.ts'
 
@@ -44,6 +45,8 @@ export interface Jobq {
   (args: readonly string[], options?: RunOptions): Promise<Finished>
   /** Does not wait for its end. */
   start(args: readonly string[], options?: RunOptions): Started
+  /** In a process that others share, where no option asks for one of its own. */
+  call(args: readonly string[], options?: RunOptions): Promise<Finished>
   readonly folder: string
   readonly db: string
 }
@@ -68,7 +71,12 @@ export function jobqIn(t: Pick<TestContext, 'after'>): Jobq {
     const finished = await start(args, options).exited
     return options.tty ? {...finished, stdout: finished.stdout.replaceAll('\r\n', '\n')} : finished
   }
-  return Object.assign(run, {start, folder, db})
+  const call = (args: readonly string[], options: RunOptions = {}) => {
+    const {env, cwd = folder, ...own} = options
+    if (Object.keys(own).length > 0 || env?.NODE_OPTIONS) return run(args, options)
+    return calledInOneProcess({words: args, cwd, env: environment(folder, env)})
+  }
+  return Object.assign(run, {start, call, folder, db})
 }
 
 function spawned(command: readonly string[], folder: string, options: RunOptions): Started {

@@ -28,7 +28,7 @@ export async function assertRefused(
 ): Promise<void> {
   const before = home.files()
   assertOneLine(await home.jobq([command, ...words], options), refusal)
-  const json = await home.jobq([command, '--json', ...words], options)
+  const json = await home.call([command, '--json', ...words], options)
   assert.equal(json.stderr, '')
   const document = JSON.parse(json.stdout) as {error: Record<string, unknown>}
   const {code, message, hint} = document.error
