@@ -2,13 +2,14 @@
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
 import {type Link, textOf, textOrNull} from './connection.ts'
-import {ERRNO, hasErrno} from './errors.ts'
+import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
 import {checkTime, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'
 
-/** @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError */
+/** @param name the database's. @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError, StoreError */
 export async function retryException(
   link: Link,
+  name: string,
   exceptionId: number,
   {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
 ): Promise<EnqueuedJob> {
@@ -34,7 +35,9 @@ export async function retryException(
   const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
   try {
     const id = idOfRow((await link.run(insert)).insertId)
-    await link.batch([mark, 'COMMIT'])
+    await link.batch([mark, 'COMMIT']).catch(error => {
+      throw isLost(error) || isCancelled(error) ? mayBeStored(name, 'the job', error) : error
+    })
     return {id, func, uniqkey, priority, runAfter}
   } catch (error) {
     if (!hasErrno(error, ERRNO.duplicate) || uniqkey === null) throw error

@@ -196,7 +196,7 @@ export class MysqlStore implements Store {
     exceptionId: number,
     options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
   ): Promise<EnqueuedJob> {
-    const enqueued = await this.#links.write(link => retryException(link, exceptionId, options))
+    const enqueued = await this.#links.write(link => retryException(link, this.name, exceptionId, options))
     this.#poll.ring()
     return enqueued
   }

@@ -210,29 +210,40 @@ export class PostgresStore implements Store {
     {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
   ): Promise<EnqueuedJob> {
     checkDue(due)
-    const transaction = this.#link.transaction(async send => {
-      const [exception] = (await send(LOCK_EXCEPTION, [exceptionId])).rows as {
-        func: string
-        uniqkey: string | null
-        retried: number
-      }[]
-      if (!exception)
-        throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-      if (exception.retried) throw new AlreadyRetriedError(exceptionId)
-      const tried = again ? null : await nextTry(send, exceptionId)
-      if (tried !== null) throw new StillTriedError(exceptionId, tried)
-      const {func, uniqkey} = exception
-      const stored = await send(RETRY, [exceptionId, ...dueValues(due), priority]).catch(error => {
-        throw explainRange(error, due)
+    let isCommitting = false
+    const transaction = this.#link
+      .transaction(
+        async send => {
+          isCommitting = false
+          const [exception] = (await send(LOCK_EXCEPTION, [exceptionId])).rows as {
+            func: string
+            uniqkey: string | null
+            retried: number
+          }[]
+          if (!exception)
+            throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
+          if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+          const tried = again ? null : await nextTry(send, exceptionId)
+          if (tried !== null) throw new StillTriedError(exceptionId, tried)
+          const {func, uniqkey} = exception
+          const stored = await send(RETRY, [exceptionId, ...dueValues(due), priority]).catch(error => {
+            throw explainRange(error, due)
+          })
+          const [job] = stored.rows as {id: number; runAfter: number}[]
+          if (!job) {
+            const [waiting] = (await send(FIND_RETRIED, [exceptionId])).rows
+            throw new DuplicateJobError(func, uniqkey ?? '', waiting ? Number(waiting.id) : null)
+          }
+          await send(MARK_RETRIED, [exceptionId])
+          return {...job, func, uniqkey, priority}
+        },
+        () => {
+          isCommitting = true
+        },
+      )
+      .catch(error => {
+        throw isCommitting && isLost(error) ? mayBeStored(this.name, 'the job', error) : error
       })
-      const [job] = stored.rows as {id: number; runAfter: number}[]
-      if (!job) {
-        const [waiting] = (await send(FIND_RETRIED, [exceptionId])).rows
-        throw new DuplicateJobError(func, uniqkey ?? '', waiting ? Number(waiting.id) : null)
-      }
-      await send(MARK_RETRIED, [exceptionId])
-      return {...job, func, uniqkey, priority}
-    })
     return this.#explained(transaction)
   }
 
