@@ -29,7 +29,7 @@ export class Acknowledged {
 
   /** How much was said. */
   get counts(): string {
-    return `${this.#jobs.size} ids, ${this.#run.size} runs, ${this.#ended.size} ends that are durable`
+    return `ids=${this.#jobs.size} runs=${this.#run.size} ends=${this.#ended.size}`
   }
 
   /** @param said by an `enqueue FUNC`, a `call FUNC`, a `work`, a `durable work`; or, as `ID FUNC ARG`, by a `program` */

@@ -25,7 +25,7 @@ const LIBRARY = pathToFileURL(join(ROOT, 'dist/lib/index.cjs')).href
 const PLACE = statSync('/dev/shm', {throwIfNoEntry: false})?.isDirectory() ? '/dev/shm' : tmpdir()
 /** Where jobq itself has its database, within XDG_DATA_HOME. */
 const OWN = 'jobq/jobq.db'
-const CUTS = SOAK ? 4000 : 150
+const CUTS = SOAK ? 1000 : 150
 
 /** At every so many cuts the command opens it first. */
 const LISTED = 50
@@ -127,7 +127,7 @@ await enqueue('Runs', 0)`,
     await scene.program(`for (let i = 0; i < 50; i++) await enqueue('Runs', i)`, {
       durable: false,
     })
-    await assert.rejects(scene.cutAgainAndAgain(t), /^Error: job \d+ of Runs is lost/)
+    await assert.rejects(scene.cutAgainAndAgain(t), /^Error: (job \d+ of Runs is lost|id \d+ is given again)/)
   })
 })
 
@@ -214,7 +214,7 @@ await queue.close()`
         rmSync(place, {recursive: true})
       }
     }
-    t.diagnostic(`${made} cuts in ${events.length} events, ${acknowledged.counts}, JOBQ_SEED=${SEED}`)
+    t.diagnostic(`power cut: cuts=${made} events=${events.length} ${acknowledged.counts}`)
   }
 
   async #list(path: string): Promise<void> {
