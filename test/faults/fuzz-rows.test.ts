@@ -210,7 +210,7 @@ async function comesBack(
       [func.trimEnd(), options.uniqkey ?? null, options.priority],
     )
     if (options.serializer === 'none')
-      assert.deepEqual(Buffer.from(found?.arg ?? []), Buffer.from(options.arg as string))
+      assert.deepEqual(Buffer.from(found?.arg ?? []), Buffer.from((options.arg as string | null) ?? ''))
     if (options.serializer === 'json')
       assert.deepEqual(
         JSON.parse(Buffer.from(found!.arg!).toString()),
@@ -290,7 +290,7 @@ describe('what the library stores comes back as it was, or is refused', () => {
         const exception_time = job.run_after
         await put(database, 'exception_log', {
           func_id,
-          message,
+          message: Buffer.from(message),
           exception_time,
           arg: job.arg,
           uniqkey: job.uniqkey,

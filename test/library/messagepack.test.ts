@@ -52,6 +52,14 @@ describe("Data::MessagePack's bytes", () => {
     }
   })
 
+  test('with a key __proto__ are an entry of that name, and no prototype', async () => {
+    const value = JSON.parse('{"__proto__": {"isAdmin": true}, "a": [{"__proto__": "text"}]}')
+    const read = (await decodeArg(pack(value), 'msgpack')) as {isAdmin?: boolean}
+    assert.deepEqual(Object.keys(read), ['__proto__', 'a'])
+    assert.equal(read.isAdmin, undefined)
+    assert.equal(JSON.stringify(read), JSON.stringify(value))
+  })
+
   test('stand in the job', async t => {
     const {queue, rows} = await openQueue(t, {serializer: 'msgpack'})
     const arg = {photo: 9, size: [120, 120], to: 'ada@example.com'}

@@ -34,7 +34,8 @@ export async function fuzz<T>(
     ...(PATH === undefined ? {} : {path: PATH}),
   })
   const ends = [...came].map(([to, times]) => `${to}: ${times}`).sort()
-  t.diagnostic(`${numRuns} inputs, JOBQ_SEED=${SEED}; ${ends.join(', ')}`)
+  t.diagnostic(`JOBQ_SEED=${SEED}; ${ends.join(', ')}`)
+  t.diagnostic(`${t.name}: inputs=${numRuns}`) // test/faults/soak.ts sums it up
 }
 
 /** What has been trouble to someone: numbers at their edges, names of other things, shells, terminals, paths, URLs. */

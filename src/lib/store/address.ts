@@ -5,6 +5,7 @@ import {homedir} from 'node:os'
 import {isAbsolute, join} from 'node:path'
 import {UsageError} from '../jobs/errors.ts'
 import {absolutePath} from '../jobs/here.ts'
+import {withoutPassword} from '../jobs/passwords.ts'
 import {parseDsn} from './dsn.ts'
 
 export type Address = SqliteAddress | ServerAddress
@@ -191,7 +192,8 @@ export function addressName(address: Address): string {
   const url = new URL(address.url)
   if (url.password) url.password = '***'
   const shown = SHOWN.flatMap(key =>
-    url.searchParams.getAll(key).map((value): [string, string] => [key, value]),
+    // In a DSN that is cut wrongly, such as `sslmode= password=…`, a value has another's key in it
+    url.searchParams.getAll(key).map((value): [string, string] => [key, withoutPassword(value)]),
   )
   url.search = new URLSearchParams(shown).toString()
   return url.href

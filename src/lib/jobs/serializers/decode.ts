@@ -42,12 +42,20 @@ function asValue(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(asValue)
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype)
     return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, asValue(item)]))
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key === PROTO ? '__proto__' : key, asValue(item)]),
+  )
 }
+
+/** Stands for the key `__proto__` while the package sets keys: it would make the value the prototype of its object. */
+const PROTO = `__proto__ ${Math.random()}`
 
 /** Perl's Data::MessagePack writes the keys of a hash as bytes, unless they are flagged as characters. */
 function mapKeyConverter(key: unknown): string | number {
-  if (key instanceof Uint8Array) return Buffer.from(key).toString('utf8')
+  if (key instanceof Uint8Array) {
+    const text = Buffer.from(key).toString('utf8')
+    return text === '__proto__' ? PROTO : text
+  }
   if (typeof key === 'string' || typeof key === 'number') return key
   if (typeof key === 'bigint') return String(key)
   throw new Error(`a map's key should be text or a number, but is ${kindOf(key)}`)

@@ -48,7 +48,8 @@ export class SqliteMemory {
 
   /** Functions that are paused, by name. */
   get paused(): readonly string[] {
-    const sql = 'SELECT func FROM jobq_pause ORDER BY func'
+    const sql =
+      'SELECT CAST(func AS TEXT) AS func FROM jobq_pause WHERE func IS NOT NULL ORDER BY jobq_pause.func'
     this.#paused ??= this.#link.pluck(sql).all() as string[]
     return this.#paused
   }
