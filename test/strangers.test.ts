@@ -174,8 +174,11 @@ describe('a configuration that is found', {concurrency: 4}, () => {
       const home = place(t)
       spoil(home, 'app', 'app/jobq.config.mjs')
       const cwd = home.path('app/src')
-      for (const words of [['enqueue', 'F'], ['list'], ['work', '--once', '--exec', 'F=true']]) {
-        const refused = await home.jobq(words, {cwd})
+      for (const refused of [
+        await home.jobq(['enqueue', 'F'], {cwd}),
+        await home.call(['list'], {cwd}),
+        await home.call(['work', '--once', '--exec', 'F=true'], {cwd}),
+      ]) {
         const says = ['expected a configuration that only you can change', home.path('app/jobq.config.mjs')]
         assertOneLine(refused, {exit: 2, says: [...says, '--config FILE', '--config /dev/null none']})
       }
@@ -281,11 +284,13 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
       test(`is refused if ${file} ${what}; --workers takes it on purpose`, {skip}, async t => {
         const home = place(t, file)
         const func = file.endsWith('.mjs') ? 'F' : 'My::F'
-        await home.jobq(['enqueue', func, '--db', home.path('jobs.db')])
+        assert.deepEqual(await home.call(['enqueue', func, '--db', home.path('jobs.db')]), printed(1))
         spoil(home, 'app/workers', file)
         const work = ['work', '--once', '--db', home.path('jobs.db')]
-        for (const more of [[], ['--abilities', func]]) {
-          const refused = await home.jobq([...work, ...more], {cwd: home.path('app')})
+        for (const refused of [
+          await home.jobq(work, {cwd: home.path('app')}),
+          await home.call([...work, '--abilities', func], {cwd: home.path('app')}),
+        ]) {
           const says = ['expected workers that only you can change', home.path('app'), '--workers']
           assertOneLine(refused, {exit: 2, says})
         }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {existsSync, readFileSync} from 'node:fs'
 import {describe, test} from 'node:test'
 import type {EnqueueOptions} from '../../src/lib/index.ts'
+import {readFromChild} from '../../src/lib/work/executors/from-child.ts'
 import {isAlive, untilGone} from '../support/alive.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -119,28 +120,10 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
         await sleep(60_000)`),
       Next: NEXT,
     })
-    const job = {func: 'F', arg: null, plain: false, uniqkey: null, priority: 0, due: {in: 0}}
-    const replacedBy = (fields: object) =>
-      JSON.stringify({
-        ...{kind: 'ended', run: 1, rss: 0},
-        outcome: {kind: 'replaced', retryIn: null, jobs: [{...job, ...fields}]},
-      })
     const said = [
       'junk',
-      'null',
-      '[]',
-      '{"kind":"ended"}',
-      '{"kind":"ended","run":1,"rss":0,"outcome":{"kind":"released"}}',
       '{"kind":"ended","run":7,"rss":0,"outcome":{"kind":"completed"}}',
-      '{"kind":"loaded","workers":5}',
-      '{"kind":"loaded","workers":[],"hasPlugins":false}',
-      '{"cmd":"NODE_HANDLE_ACK"}',
-      replacedBy({func: 'x'.repeat(300)}),
-      replacedBy({uniqkey: ''}),
       replacedBy({priority: -1}),
-      replacedBy({due: {in: 'soon'}}),
-      replacedBy({due: {at: 2 ** 32}}),
-      replacedBy({context: '[1]'}),
     ]
     await site.enqueue(
       ...said.map((text): [string, EnqueueOptions] => ['Speaks', {arg: text, serializer: 'none'}]),
@@ -177,6 +160,33 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
     assert.equal(helpers.length, 3)
     await untilGone(...helpers)
   })
+})
+
+/** The end of a run whose job was replaced by one of these fields. */
+function replacedBy(fields: object): string {
+  const job = {func: 'F', arg: null, plain: false, uniqkey: null, priority: 0, due: {in: 0}}
+  const outcome = {kind: 'replaced', retryIn: null, jobs: [{...job, ...fields}]}
+  return JSON.stringify({kind: 'ended', run: 1, rss: 0, outcome})
+}
+
+test('what a child may not say is nonsense, to the last field', () => {
+  for (const text of [
+    'null',
+    '[]',
+    '{"kind":"ended"}',
+    '{"kind":"ended","run":1,"rss":0,"outcome":{"kind":"released"}}',
+    '{"kind":"loaded","workers":5}',
+    '{"kind":"loaded","workers":[],"hasPlugins":false}',
+    '{"cmd":"NODE_HANDLE_ACK"}',
+    replacedBy({func: 'x'.repeat(300)}),
+    replacedBy({uniqkey: ''}),
+    replacedBy({priority: -1}),
+    replacedBy({due: {in: 'soon'}}),
+    replacedBy({due: {at: 2 ** 32}}),
+    replacedBy({context: '[1]'}),
+  ])
+    assert.equal(readFromChild(JSON.parse(text)), null, text)
+  assert.ok(readFromChild(JSON.parse(replacedBy({priority: 1}))))
 })
 
 test('the guardian that is killed is replaced, and what a killed dispatcher leaves behind is ended all the same', async t => {
