@@ -123,6 +123,7 @@ describe('a worker’s process that dies', {concurrency: 2}, () => {
     const said = [
       'junk',
       '{"kind":"ended","run":7,"rss":0,"outcome":{"kind":"completed"}}',
+      '{"kind":"loaded","workers":[],"hasPlugins":false}',
       replacedBy({priority: -1}),
     ]
     await site.enqueue(
@@ -176,7 +177,6 @@ test('what a child may not say is nonsense, to the last field', () => {
     '{"kind":"ended"}',
     '{"kind":"ended","run":1,"rss":0,"outcome":{"kind":"released"}}',
     '{"kind":"loaded","workers":5}',
-    '{"kind":"loaded","workers":[],"hasPlugins":false}',
     '{"cmd":"NODE_HANDLE_ACK"}',
     replacedBy({func: 'x'.repeat(300)}),
     replacedBy({uniqkey: ''}),
