@@ -10,7 +10,7 @@
 import './jobs/node-version.ts'
 import {ALL} from './client/options.ts'
 import {JobQueue} from './client/queue.ts'
-import {loadSupport, type SupportOptions} from './hooks/extensions.ts'
+import {loadExtensions, type SupportOptions} from './hooks/extensions.ts'
 import type {AttemptEnd} from './hooks/plugins.ts'
 import {monotonic} from './jobs/clock.ts'
 import {NotFoundError, UsageError} from './jobs/errors.ts'
@@ -99,9 +99,9 @@ export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> 
     isNamed: false,
     folder: here(),
   }
-  const support = await loadSupport({}, undefined, around)
+  const extensions = await loadExtensions({}, undefined, around)
   const store = await openSqlite(':memory:', {clock: () => clock.now.getTime(), durable: false})
-  return new TestQueue<F>(await JobQueue.over<F>(store, settings, support), clock, ready)
+  return new TestQueue<F>(await JobQueue.over<F>(store, settings, extensions), clock, ready)
 }
 
 /** What the time is, for a test's queue: it stands still until it is told to go on. */
@@ -182,7 +182,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     if (!found)
       throw new NotFoundError(`job ${id} is not in the queue`, {hint: 'it may have been worked before'})
     const ready = worker
-      ? readyOne(worker as Worker | Worker['work'], 'worker', this.queue.support.serializer)
+      ? readyOne(worker as Worker | Worker['work'], 'worker', this.queue.extensions.serializer)
       : this.#workerOf(found.func)
     const {jobs, now} = await this.#grab([found.func], ALL)
     const job = jobs.find(each => each.id === id)
@@ -236,8 +236,12 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     attempt.run = {settings, stop: () => {}}
     this.#outcomes.started(attempt)
     const since = this.clock.now.getTime()
-    const {support} = this.queue
-    const ran = await runJob(worker, new RunningJob(job, new AbortController(), support.plugins), support)
+    const {extensions} = this.queue
+    const ran = await runJob(
+      worker,
+      new RunningJob(job, new AbortController(), extensions.plugins),
+      extensions,
+    )
     attempt.end({kind: 'finished', outcome: ran.outcome}, 0)
     attempt.durationMs = this.clock.now.getTime() - since
     const result = await this.#settle(attempt)
@@ -271,7 +275,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     state,
     arg: bytes,
   }: ListedJob): Promise<TestJob> {
-    const serializer = this.#workers.get(func)?.serializer ?? this.queue.support.serializer
+    const serializer = this.#workers.get(func)?.serializer ?? this.queue.extensions.serializer
     const arg = await decodeArg(bytes, serializer).catch(() => bytes && textOrBytes(bytes))
     return {id, func, arg, uniqkey, priority, runAfter: new Date(runAfter * 1000), retryCnt, state}
   }

@@ -396,7 +396,7 @@ describe('an import without an end', () => {
     mock.timers.enable({apis: ['setTimeout']})
     t.after(() => mock.timers.reset())
     const workers = [{func: 'Loop', file, settings: {}}]
-    const toLoad = {workers, serializer: undefined, support: null, measure: false}
+    const toLoad = {workers, serializer: undefined, extensions: null, measure: false}
     const child = new PoolChild(toLoad, log, () => {})
     t.after(() => child.end())
     const refused = assert.rejects(child.loaded, {
@@ -432,7 +432,7 @@ describe('an import without an end', () => {
     t.after(() => mock.timers.reset())
     const workers = [{func: 'A', file: site.path('workers/A.ts'), settings: {}}]
     const child = new PoolChild(
-      {workers, serializer: undefined, support: null, measure: false},
+      {workers, serializer: undefined, extensions: null, measure: false},
       log,
       () => {},
     )

@@ -26,7 +26,7 @@ export async function withQueue<T>(
     return await use(queue)
   } finally {
     await queue.close()
-    if (!queue.support.plugins.isEmpty) setTimeout(() => process.exit(), PATIENCE_MS).unref()
+    if (!queue.extensions.plugins.isEmpty) setTimeout(() => process.exit(), PATIENCE_MS).unref()
   }
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type {Events} from '../hooks/events.ts'
-import type {Support} from '../hooks/extensions.ts'
+import type {Extensions} from '../hooks/extensions.ts'
 import {callOf, hookedIn, hookedJob, jobOf, jobOfCall, type ToJob} from '../hooks/hooked-job.ts'
 import type {EnqueueCall, Hooks} from '../hooks/hooks.ts'
 import type {PluginSet} from '../hooks/plugin-set.ts'
@@ -23,7 +23,7 @@ export class Enqueuer {
   readonly #defaults: EnqueueDefaults
   readonly #events: Events
 
-  constructor({hooks, plugins, serializer}: Support, events: Events) {
+  constructor({hooks, plugins, serializer}: Extensions, events: Events) {
     this.#hooks = hooks
     this.#around = plugins.aroundEnqueue ?? ((_call, enqueue) => enqueue())
     this.#isAround = plugins.aroundEnqueue !== null

@@ -4,7 +4,7 @@
 
 import {resolveSettings, type Settings} from '../config/settings.ts'
 import {type EventName, Events, type JobqEvents} from '../hooks/events.ts'
-import {loadSupport, type Support} from '../hooks/extensions.ts'
+import {type Extensions, loadExtensions} from '../hooks/extensions.ts'
 import type {ToJob} from '../hooks/hooked-job.ts'
 import type {EnqueueCall, Hooks} from '../hooks/hooks.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
@@ -32,7 +32,7 @@ import type {Waiting, WaitOptions} from './wait.ts'
  * @typeParam F functions and the types of their arguments: {@link Functions}
  */
 export class JobQueue<F = Functions> extends QueueView<F> {
-  readonly #support: Support
+  readonly #extensions: Extensions
   readonly #enqueuer: Enqueuer
   readonly #onTrouble: QueueOptions['onTrouble']
   /** @internal */
@@ -47,14 +47,14 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   private constructor(
     store: Store,
     settings: Settings,
-    support: Support,
+    extensions: Extensions,
     onTrouble: QueueOptions['onTrouble'],
   ) {
     super(new Calls(store), settings.databases.length)
     this.settings = settings
-    this.#support = support
+    this.#extensions = extensions
     this.#onTrouble = onTrouble
-    this.#enqueuer = new Enqueuer(support, this.events)
+    this.#enqueuer = new Enqueuer(extensions, this.events)
   }
 
   /**
@@ -83,7 +83,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     role: PluginContext['role'] | null,
     options: QueueOptions = {},
   ): Promise<JobQueue<F>> {
-    const support = await loadSupport(
+    const extensions = await loadExtensions(
       role === null ? {} : settings.config,
       settings.file === null ? undefined : settings.folder,
       options,
@@ -91,20 +91,20 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     const brief = role === null || role === 'command'
     const durable = options.durable ?? (role !== 'dispatcher' || (settings.config.durable ?? false))
     const store = await openStores(settings.databases, {...options, brief, durable})
-    return JobQueue.over<F>(store, settings, support, role ?? 'client', options.onTrouble)
+    return JobQueue.over<F>(store, settings, extensions, role ?? 'client', options.onTrouble)
   }
 
   /** @internal A queue over a store that is open; the queue closes it. @throws PluginError */
   static async over<F = Functions>(
     store: Store,
     settings: Settings,
-    support: Support,
+    extensions: Extensions,
     role: PluginContext['role'] = 'client',
     onTrouble?: QueueOptions['onTrouble'],
   ): Promise<JobQueue<F>> {
-    const queue = new JobQueue<F>(store, settings, support, onTrouble)
+    const queue = new JobQueue<F>(store, settings, extensions, onTrouble)
     try {
-      await support.plugins.start({role, queue: queue as unknown as JobQueue})
+      await extensions.plugins.start({role, queue: queue as unknown as JobQueue})
     } catch (error) {
       await store.close()
       throw error
@@ -141,18 +141,18 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   }
 
   /** @internal The hooks and plugins in force. */
-  get support(): Support {
-    return this.#support
+  get extensions(): Extensions {
+    return this.#extensions
   }
 
   /** The hooks of this queue, to register and unregister. */
   get hooks(): Hooks {
-    return this.#support.hooks
+    return this.#extensions.hooks
   }
 
   /** What the configuration's or the options' `plugins` have under that name. @throws PluginError if there is none */
   plugin<Name extends string>(name: Name): PluginOf<Name> {
-    return this.#support.plugins.get(name)
+    return this.#extensions.plugins.get(name)
   }
 
   /** Calls the listener at each event of this name. What it throws is an uncaught exception. @see JobqEvents */
@@ -333,11 +333,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
 
   async #close(): Promise<void> {
     this.calls.refuse()
-    this.#support.hooks.close()
+    this.#extensions.hooks.close()
     this.#waiting?.close()
     await this.calls.end()
     try {
-      await this.#support.plugins.stop()
+      await this.#extensions.plugins.stop()
     } catch (error) {
       if (!this.#onTrouble) throw error
       this.#onTrouble((error as PluginError).message)
@@ -356,7 +356,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
       const own = await openStores(databases, {durable: config.durable ?? false, onTrouble})
       return {store: own, close: () => own.close()}
     }
-    const host = {config, events: this.events, working: this.working, support: this.#support, openStore}
+    const host = {config, events: this.events, working: this.working, extensions: this.#extensions, openStore}
     return workInline(options, host, this.calls.closing)
   }
 }

@@ -9,7 +9,7 @@ import type {SerializerName} from '../jobs/serializers/serializers.ts'
 import {type Hook, Hooks} from './hooks.ts'
 import {PluginSet} from './plugin-set.ts'
 
-export interface Support {
+export interface Extensions {
   readonly hooks: Hooks
   readonly plugins: PluginSet
   /** How arguments are encoded where nothing else is said. */
@@ -29,7 +29,7 @@ export interface SupportOptions {
 }
 
 /** No hooks and no plugins. */
-export const NO_SUPPORT: Support = {hooks: new Hooks(), plugins: new PluginSet(), serializer: 'json'}
+export const NO_EXTENSIONS: Extensions = {hooks: new Hooks(), plugins: new PluginSet(), serializer: 'json'}
 
 /** Plugins, or paths of modules that export one by default, by the name that jobs reach them by. */
 export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | string} & {
@@ -41,11 +41,11 @@ export type PluginOptions = {readonly [Name in keyof Plugins]?: Plugins[Name] | 
  * @param folder what relative paths of the configuration mean; undefined, and for the options': the current one
  * @throws ConfigError, PluginError, UsageError
  */
-export async function loadSupport(
+export async function loadExtensions(
   config: SupportOptions,
   folder: string | undefined,
   options: SupportOptions = {},
-): Promise<Support> {
+): Promise<Extensions> {
   const sources: [from: SupportOptions, folder: string | undefined][] = [
     [config, folder],
     [options, undefined],

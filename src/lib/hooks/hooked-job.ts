@@ -12,7 +12,7 @@ import {
   newJob,
 } from '../jobs/new-job.ts'
 import {isObject, kindOf} from '../jobs/value.ts'
-import type {Support} from './extensions.ts'
+import type {Extensions} from './extensions.ts'
 import type {EnqueueCall, Hooks} from './hooks.ts'
 
 /** A call, as its hooks have left it, to the job that is stored. */
@@ -28,7 +28,7 @@ const AFTER = 'after the hooks: '
  */
 export async function replacementJobs(
   requests: readonly JobRequest[],
-  {hooks, serializer}: Support,
+  {hooks, serializer}: Extensions,
 ): Promise<NewJob[]> {
   const jobs: NewJob[] = []
   for (const [i, request] of requests.entries()) {

@@ -4,7 +4,7 @@
 
 import type {JobqConfig} from '../config/schema.ts'
 import type {Events} from '../hooks/events.ts'
-import {NO_SUPPORT, type Support} from '../hooks/extensions.ts'
+import {type Extensions, NO_EXTENSIONS} from '../hooks/extensions.ts'
 import {UsageError} from '../jobs/errors.ts'
 import type {ArgOf, FuncName, Functions} from '../jobs/functions.ts'
 import {checkFunc} from '../jobs/names.ts'
@@ -71,7 +71,7 @@ export interface InlineHost {
   config: JobqConfig
   events: Events
   /** Default: no hooks and no plugins. */
-  support?: Support
+  extensions?: Extensions
   openStore(onTrouble: (message: string) => void): Promise<{store: Store; close(): Promise<void>}>
 }
 
@@ -89,9 +89,9 @@ export async function workInline<F>(
 ): Promise<Summary> {
   checkInline(options)
   const {concurrency = 1, signal, onTrouble = () => {}} = options
-  const {config, events, support = NO_SUPPORT} = host
+  const {config, events, extensions = NO_EXTENSIONS} = host
   const workers = readyWorkers(options, config)
-  const executors = new InlineExecutors(workers, concurrency, support, onTrouble)
+  const executors = new InlineExecutors(workers, concurrency, extensions, onTrouble)
   const {store, close} = await host.openStore(onTrouble)
   const working = {funcs: [...workers.keys()], concurrency}
   host.working.add(working)

@@ -4,7 +4,7 @@ import type {JobQueue} from '../../client/queue.ts'
 import {ALL_FUNCS, type FuncCounts} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
 import type {Handler} from '../../work/handlers.ts'
-import type {WorkResult, WorkStart} from '../../work/work.ts'
+import type {WorkResult, WorkStart} from '../../work/manager.ts'
 
 /** How many functions are named; whoever has more knows them. */
 const MAX_NAMED = 8

@@ -20,7 +20,7 @@ import {enqueueWithin} from './caller-transaction.ts'
 import {endsIn, trackIn} from './completions.ts'
 import {type Database, Databases, type Member} from './database.ts'
 import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedTimes} from './merge.ts'
-import {diedIn, peekAt, renewIn, turnOf} from './work.ts'
+import {diedIn, peekAt, renewIn, turnOf} from './turn.ts'
 
 export interface SeveralOptions {
   /** Called once each time that a database is found to be out of reach, and again when it is back. */

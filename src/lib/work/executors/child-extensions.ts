@@ -4,11 +4,11 @@
  */
 import {dirname} from 'node:path'
 import {loadConfig} from '../../config/settings.ts'
-import {loadSupport, type Support} from '../../hooks/extensions.ts'
+import {type Extensions, loadExtensions} from '../../hooks/extensions.ts'
 
 /** Loads them and starts the plugins. @throws ConfigError, PluginError, UsageError */
-export async function startSupport(file: string): Promise<Support> {
-  const support = await loadSupport(await loadConfig(file), dirname(file))
-  await support.plugins.start({role: 'worker', queue: null})
-  return support
+export async function startSupport(file: string): Promise<Extensions> {
+  const extensions = await loadExtensions(await loadConfig(file), dirname(file))
+  await extensions.plugins.start({role: 'worker', queue: null})
+  return extensions
 }

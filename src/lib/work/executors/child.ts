@@ -5,7 +5,7 @@
 import {Socket} from 'node:net'
 import {pathToFileURL} from 'node:url'
 import {makeJobqImportable} from '../../config/self-import.ts'
-import {NO_SUPPORT, type Support} from '../../hooks/extensions.ts'
+import {type Extensions, NO_EXTENSIONS} from '../../hooks/extensions.ts'
 import {JobqError, WorkerError} from '../../jobs/errors.ts'
 import {CHANNEL_FD, Channel} from './channel.ts'
 import {
@@ -30,7 +30,7 @@ import {
 let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
 let running: {run: number; retryIn: number | null; stop: AbortController} | null = null
-let support: Support = NO_SUPPORT
+let extensions: Extensions = NO_EXTENSIONS
 
 makeJobqImportable()
 const channel = new Channel(new Socket({fd: CHANNEL_FD}), {
@@ -65,17 +65,17 @@ function disband(): void {
   process.kill(-process.pid, 'SIGKILL')
 }
 
-async function load({workers: files, serializer, support: config, measure}: ToLoad): Promise<void> {
+async function load({workers: files, serializer, extensions: config, measure}: ToLoad): Promise<void> {
   memory = measure ? () => process.memoryUsage.rss() : () => 0
   try {
     for (const {func, file, settings} of files) {
       send({kind: 'loading', file})
       workers.set(func, readyWorker(await importWorker(file), settings, file, serializer))
     }
-    if (serializer !== undefined) support = {...NO_SUPPORT, serializer}
+    if (serializer !== undefined) extensions = {...NO_EXTENSIONS, serializer}
     if (config !== null) {
       send({kind: 'loading', file: config})
-      support = await (await import('./child-extensions.ts')).startSupport(config)
+      extensions = await (await import('./child-extensions.ts')).startSupport(config)
     }
     send({
       kind: 'loaded',
@@ -110,13 +110,13 @@ async function run(run: number, wire: WireJob): Promise<void> {
   const row = jobFromWire(wire)
   const worker = workers.get(row.func)!
   const current = {run, retryIn: null as number | null, stop: new AbortController()}
-  const job = new RunningJob(row, current.stop, support.plugins)
+  const job = new RunningJob(row, current.stop, extensions.plugins)
   running = current
   if (worker.maxRetries > row.retryCnt) {
     current.retryIn = await retryInAdvance(worker, job)
     if (typeof worker.retryDelay === 'function') send({kind: 'retry', run, retryIn: current.retryIn})
   }
-  const {outcome, afterwards} = await runJob(worker, job, support)
+  const {outcome, afterwards} = await runJob(worker, job, extensions)
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
   if (running !== current) return // an uncaught exception has spoken for it
   running = null
@@ -128,7 +128,7 @@ async function run(run: number, wire: WireJob): Promise<void> {
 }
 
 async function end(): Promise<void> {
-  await support.plugins.stop().catch(error => process.stderr.write(`${messageOf(error)}\n`))
+  await extensions.plugins.stop().catch(error => process.stderr.write(`${messageOf(error)}\n`))
   process.exit()
 }
 

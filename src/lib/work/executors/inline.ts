@@ -3,7 +3,7 @@
  * at once.
  */
 
-import type {Support} from '../../hooks/extensions.ts'
+import type {Extensions} from '../../hooks/extensions.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import type {JobRow} from '../../jobs/job.ts'
 import {
@@ -27,7 +27,7 @@ export class InlineExecutors implements Executors {
   readonly #funcs: readonly string[]
   readonly #maxRunning: ReadonlyMap<string, number>
   readonly #concurrency: number
-  readonly #support: Support
+  readonly #extensions: Extensions
   readonly #onTrouble: (message: string) => void
   readonly #runs = new Set<InlineRun>()
   /** postWork hooks of jobs whose end has been reported. */
@@ -38,11 +38,11 @@ export class InlineExecutors implements Executors {
   constructor(
     workers: ReadonlyMap<string, ReadyWorker>,
     concurrency: number,
-    support: Support,
+    extensions: Extensions,
     onTrouble: (message: string) => void,
   ) {
     this.#workers = workers
-    this.#support = support
+    this.#extensions = extensions
     this.#onTrouble = onTrouble
     this.#funcs = [...workers.keys()]
     this.#maxRunning = limited([...workers].map(([func, {maxRunning}]) => ({func, maxRunning})))
@@ -59,11 +59,16 @@ export class InlineExecutors implements Executors {
   }
 
   start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
-    const run = new InlineRun(this.#workers.get(job.func)!, job, this.#support, (run, ended, afterwards) => {
-      this.#runs.delete(run)
-      onEnd(ended)
-      if (afterwards) this.#attend(afterwards)
-    })
+    const run = new InlineRun(
+      this.#workers.get(job.func)!,
+      job,
+      this.#extensions,
+      (run, ended, afterwards) => {
+        this.#runs.delete(run)
+        onEnd(ended)
+        if (afterwards) this.#attend(afterwards)
+      },
+    )
     this.#runs.add(run)
     if (since - this.#roundSince < ROUND_MS) run.begin()
     else setImmediate(this.#beginInNewRound, run)
@@ -91,18 +96,18 @@ export class InlineExecutors implements Executors {
 
 class InlineRun implements Run, RunSettings {
   readonly #worker: ReadyWorker
-  readonly #support: Support
+  readonly #extensions: Extensions
   readonly #onEnd: OnEnd
   readonly #stop = new AbortController()
   readonly #job: RunningJob
   #patience: NodeJS.Timeout | undefined
   #hasEnded = false
 
-  constructor(worker: ReadyWorker, row: JobRow, support: Support, onEnd: OnEnd) {
+  constructor(worker: ReadyWorker, row: JobRow, extensions: Extensions, onEnd: OnEnd) {
     this.#worker = worker
-    this.#support = support
+    this.#extensions = extensions
     this.#onEnd = onEnd
-    this.#job = new RunningJob(row, this.#stop, support.plugins)
+    this.#job = new RunningJob(row, this.#stop, extensions.plugins)
   }
 
   get settings(): RunSettings {
@@ -126,7 +131,7 @@ class InlineRun implements Run, RunSettings {
   }
 
   begin(): void {
-    void runJob(this.#worker, this.#job, this.#support).then(this.#ran)
+    void runJob(this.#worker, this.#job, this.#extensions).then(this.#ran)
   }
 
   readonly #ran = ({outcome, afterwards}: Ran): void => this.#end({kind: 'finished', outcome}, afterwards)

@@ -30,7 +30,7 @@ export interface PoolOptions {
 
 /** What a pool's children have besides their workers. */
 export type PoolSettings = PoolOptions &
-  Pick<ToLoad, 'serializer' | 'support'> & {
+  Pick<ToLoad, 'serializer' | 'extensions'> & {
     /** May a function whose worker can't be loaded be left out, if there are others? Not one that was named. */
     mayLeaveOut: boolean
   }
@@ -213,9 +213,9 @@ export class Pool implements Executor {
   #set(handlers: readonly ModuleHandler[], settings: PoolSettings): void {
     this.#settings = {...settings}
     this.#late.clear()
-    const {serializer, support, maxChildMemory} = settings
+    const {serializer, extensions, maxChildMemory} = settings
     const workers = handlers.map(({func, file, settings}) => ({func, file, settings}))
-    this.#all = {workers, serializer, support, measure: maxChildMemory > 0}
+    this.#all = {workers, serializer, extensions, measure: maxChildMemory > 0}
     this.#choose()
   }
 

@@ -24,7 +24,7 @@ export interface ToLoad {
   /** The configuration's, for workers that say nothing of it. */
   serializer: SerializerName | undefined
   /** The configuration file, if it has hooks for workers, or plugins. */
-  support: string | null
+  extensions: string | null
   /** Tell its memory after each job? */
   measure: boolean
 }

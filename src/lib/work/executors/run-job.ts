@@ -4,7 +4,7 @@
 
 import {fileURLToPath} from 'node:url'
 import type {FuncSettings} from '../../config/schema.ts'
-import {NO_SUPPORT, type Support} from '../../hooks/extensions.ts'
+import {type Extensions, NO_EXTENSIONS} from '../../hooks/extensions.ts'
 import {replacementJobs} from '../../hooks/hooked-job.ts'
 import type {EndedJob} from '../../hooks/hooks.ts'
 import type {PluginSet} from '../../hooks/plugin-set.ts'
@@ -109,12 +109,16 @@ export interface Ran {
 }
 
 /** Runs the job, with the hooks before it and the plugins around it, and says how it ended. Never throws. */
-export function runJob(worker: ReadyWorker, job: RunningJob, support: Support = NO_SUPPORT): Promise<Ran> {
-  const {aroundWork} = support.plugins
-  return aroundWork ? within(aroundWork, worker, job, support) : attempt(worker, job, support)
+export function runJob(
+  worker: ReadyWorker,
+  job: RunningJob,
+  extensions: Extensions = NO_EXTENSIONS,
+): Promise<Ran> {
+  const {aroundWork} = extensions.plugins
+  return aroundWork ? within(aroundWork, worker, job, extensions) : attempt(worker, job, extensions)
 }
 
-function ran(job: RunningJob, outcome: End, {hooks}: Support): Ran {
+function ran(job: RunningJob, outcome: End, {hooks}: Extensions): Ran {
   if (outcome.kind === 'died' || !hooks.has('postWork')) return {job, outcome, afterwards: null}
   return {job, outcome, afterwards: () => hooks.run('postWork', job.ended(outcome))}
 }
@@ -127,12 +131,12 @@ async function within(
   aroundWork: NonNullable<PluginSet['aroundWork']>,
   worker: ReadyWorker,
   job: RunningJob,
-  support: Support,
+  extensions: Extensions,
 ): Promise<Ran> {
   await job.decode(worker.serializer)
   let working: Promise<Ran> | null = null
   const once = async () => {
-    working ??= attempt(worker, job, support)
+    working ??= attempt(worker, job, extensions)
     return endOf((await working).outcome, job.thrown)
   }
   const around = (async () => aroundWork(job, once))() // it may throw at once
@@ -143,7 +147,7 @@ async function within(
   const done = await (working as Promise<Ran> | null)
   if (done) return complaint ? {...done, afterwards: async () => Promise.reject(complaint.error)} : done
   const error = complaint?.error ?? new PluginError('a plugin did not call work() in its aroundWork()')
-  return ran(job, failure(worker, job, error), support)
+  return ran(job, failure(worker, job, error), extensions)
 }
 
 /** What plugins and tests are told of it. */
@@ -158,8 +162,8 @@ function reasonOf(outcome: End): string {
   return outcome.kind === 'died' ? outcome.how : ''
 }
 
-async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): Promise<Ran> {
-  const {hooks} = support
+async function attempt(worker: ReadyWorker, job: RunningJob, extensions: Extensions): Promise<Ran> {
+  const {hooks} = extensions
   try {
     const decoding = job.decode(worker.serializer)
     if (decoding) await decoding
@@ -173,18 +177,18 @@ async function attempt(worker: ReadyWorker, job: RunningJob, support: Support): 
       // A hook's own failure, not one of an enqueue within work()
       if (error instanceof HookError && (error.point === 'deserialize' || error.point === 'preWork')) {
         job.thrown = error
-        return ran(job, {kind: 'died', how: messageOf(error)}, support)
+        return ran(job, {kind: 'died', how: messageOf(error)}, extensions)
       }
-      return ran(job, failure(worker, job, error), support)
+      return ran(job, failure(worker, job, error), extensions)
     }
   }
-  if (job.abortReason !== null) return ran(job, {kind: 'aborted', reason: job.abortReason}, support)
-  if (job.replacements === null) return ran(job, COMPLETED, support)
+  if (job.abortReason !== null) return ran(job, {kind: 'aborted', reason: job.abortReason}, extensions)
+  if (job.replacements === null) return ran(job, COMPLETED, extensions)
   try {
-    const jobs = await replacementJobs(job.replacements, support)
-    return ran(job, {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}, support)
+    const jobs = await replacementJobs(job.replacements, extensions)
+    return ran(job, {kind: 'replaced', jobs, retryIn: nextTry(worker, job)}, extensions)
   } catch (error) {
-    return ran(job, failure(worker, job, error), support)
+    return ran(job, failure(worker, job, error), extensions)
   }
 }
 

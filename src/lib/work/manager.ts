@@ -199,7 +199,7 @@ function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSetti
     maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
     mayLeaveOut: abilitiesOf(options, config) === undefined,
     serializer: config.serializer,
-    support: hasWorkerSupport(config) ? file : null,
+    extensions: hasWorkerSupport(config) ? file : null,
   }
 }
 
