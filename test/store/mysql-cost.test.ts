@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import {after, describe, test} from 'node:test'
 import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
 import {answerOf, callOf, isAnswered} from '../../src/lib/store/mysql/call.ts'
-import type {Link} from '../../src/lib/store/mysql/connection.ts'
-import {Links} from '../../src/lib/store/mysql/connections.ts'
+import type {MysqlConnection} from '../../src/lib/store/mysql/connection.ts'
+import {MysqlConnections} from '../../src/lib/store/mysql/connections.ts'
 import {Funcs} from '../../src/lib/store/mysql/funcs.ts'
 import {look} from '../../src/lib/store/mysql/turn.ts'
 import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
@@ -27,14 +27,20 @@ else {
     test('a handful of reads, whatever waits, is delayed, is leased or is not its own', async t => {
       const db = await MysqlDatabase.create(server.url)
       t.after(() => db.drop())
-      const links = new Links(connectionOptions(db.url, db.name), db.name, 1, 1000, timeoutsOf(db.url))
+      const links = new MysqlConnections(
+        connectionOptions(db.url, db.name),
+        db.name,
+        1,
+        1000,
+        timeoutsOf(db.url),
+      )
       t.after(() => links.close())
       const store = db.store()
       t.after(() => store.close())
       await store.init()
       await store.enqueueMany([newJob('Other'), newJob('Work', {due: {in: 9999}, priority: 9})])
       await store.enqueueMany(Array.from({length: 100}, (_, i) => newJob('Work', {priority: i % 2})))
-      const few = await links.lend(link => readsOfTurn(link))
+      const few = await links.withConnection(link => readsOfTurn(link))
       assert.ok(few < HANDFUL, `${few} reads at 100 jobs`)
       const now = await db.now()
       const fills = {
@@ -48,24 +54,24 @@ else {
         await db.run(
           `INSERT INTO job (func_id, grabbed_until, run_after, priority) SELECT ${values} FROM ${rowsOf(rows)}`,
         )
-        const reads = await links.lend(link => readsOfTurn(link))
+        const reads = await links.withConnection(link => readsOfTurn(link))
         assert.ok(reads < HANDFUL, `${reads} reads at ${rows} ${what}, ${few} without`)
       }
       // Qudo's own query walks through them all: so the count is known to tell
       const qudo = `SELECT id FROM job FORCE INDEX (priority) WHERE grabbed_until <= ${now} AND run_after <= ${now}
         AND func_id = (SELECT id FROM func WHERE name = 'Work') ORDER BY priority DESC LIMIT 30`
-      const slow = await links.lend(link => counted(link, () => link.run(qudo)))
+      const slow = await links.withConnection(link => counted(link, () => link.run(qudo)))
       assert.ok(slow > MANY, `${slow} reads`)
     })
   })
 }
 
 /** A look, and a take that gets a job; or three, which may read half as much again. */
-async function readsOfTurn(link: Link): Promise<number> {
+async function readsOfTurn(link: MysqlConnection): Promise<number> {
   return Math.max(await readsOf(link, 1), (await readsOf(link, 3)) / 1.5)
 }
 
-async function readsOf(link: Link, limit: number): Promise<number> {
+async function readsOf(link: MysqlConnection, limit: number): Promise<number> {
   const funcs = new Funcs()
   await look(link, funcs, WANT) // what it has not seen yet costs a little more
   return counted(link, async () => {
@@ -80,14 +86,14 @@ async function readsOf(link: Link, limit: number): Promise<number> {
 }
 
 /** Rows and index entries that this connection's statements read. */
-async function counted(link: Link, work: () => Promise<unknown>): Promise<number> {
+async function counted(link: MysqlConnection, work: () => Promise<unknown>): Promise<number> {
   const before = await handlerReads(link)
   await work()
   const own = (await handlerReads(link)) - (await handlerReads(link)) // reading the counters counts as well
   return (await handlerReads(link)) - before + 3 * own
 }
 
-async function handlerReads(link: Link): Promise<number> {
+async function handlerReads(link: MysqlConnection): Promise<number> {
   const {rows} = await link.run(`SHOW SESSION STATUS LIKE 'Handler_read%'`)
   return rows.reduce((sum, row) => sum + Number(row.Value), 0)
 }

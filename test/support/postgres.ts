@@ -2,7 +2,7 @@
 import {randomBytes} from 'node:crypto'
 import type {TestContext} from 'node:test'
 import pg from 'pg'
-import type {LinkOptions} from '../../src/lib/store/postgres/connections.ts'
+import type {PostgresConnectionOptions} from '../../src/lib/store/postgres/connections.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import type {Foreign} from '../store/suite/bench.ts'
 
@@ -81,7 +81,7 @@ export class PostgresDatabase {
   readonly isSigned = true
 
   /** @param parameters of the URL, with its question mark */
-  store(options: LinkOptions = {}, parameters = ''): PostgresStore {
+  store(options: PostgresConnectionOptions = {}, parameters = ''): PostgresStore {
     return postgresStore(this.url + parameters, this.name, options)
   }
 

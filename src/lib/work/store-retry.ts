@@ -61,7 +61,7 @@ export class StoreRetry {
    * @throws StoreError for what does not pass, or not in time
    */
   with<T>(work: () => Promise<T>, isIdle: () => boolean, since = monotonic()): Promise<T | null> {
-    // As in SqliteLink: the first attempt, once a job, is no async function's
+    // As in SqliteConnection: the first attempt, once a job, is no async function's
     return this.#ask(work, isIdle).catch((error: unknown) => this.#workAgain(error, work, isIdle, since))
   }
 

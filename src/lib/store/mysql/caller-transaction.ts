@@ -8,7 +8,7 @@ import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
 import {
   bound,
-  type Link,
+  type MysqlConnection,
   type Reply,
   type Row,
   reply,
@@ -17,7 +17,7 @@ import {
   type TextColumn,
   type Value,
 } from './connection.ts'
-import type {Links} from './connections.ts'
+import type {MysqlConnections} from './connections.ts'
 import {checkPacket, ERRNO, explain, hasErrno, isLost} from './errors.ts'
 import {hasBesides, Inserter, unmake} from './insert.ts'
 
@@ -36,18 +36,18 @@ interface Place {
 }
 
 /** What is known of the queue's database. */
-type Own = Pick<Link, 'names' | 'keys' | 'maxBytes'>
+type Own = Pick<MysqlConnection, 'names' | 'keys' | 'maxBytes'>
 
 /** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
-export class Within {
-  readonly #links: Links
+export class CallerTransaction {
+  readonly #links: MysqlConnections
   readonly #name: string
   #own: (Place & Own) | null = null
   readonly #servers = new WeakMap<Connection, string>()
   /** What a connection is at: its calls are done one after the other. */
   readonly #last = new WeakMap<Connection, Promise<unknown>>()
 
-  constructor(links: Links, name: string) {
+  constructor(links: MysqlConnections, name: string) {
     this.#links = links
     this.#name = name
   }
@@ -71,7 +71,7 @@ export class Within {
   }
 
   async #enqueue(connection: Connection, job: NewJob): Promise<EnqueuedJob> {
-    const guest = new Guest(connection, this.#own ?? (await this.#askOwn()))
+    const guest = new CallerConnection(connection, this.#own ?? (await this.#askOwn()))
     try {
       checkStatus((await guest.send('DO 0')).status)
       const {now, funcId} = await this.#look(guest, job.func)
@@ -88,7 +88,7 @@ export class Within {
   }
 
   /** The time, and the function's id if it has one yet. */
-  async #look(guest: Guest, func: string): Promise<{now: number; funcId: number | null}> {
+  async #look(guest: CallerConnection, func: string): Promise<{now: number; funcId: number | null}> {
     const sql = `SELECT UNIX_TIMESTAMP() AS now, ${DATABASE} AS db,
       (SELECT id FROM func WHERE name = ${guest.names.literal(func)}) AS id`
     let row: Row
@@ -103,7 +103,7 @@ export class Within {
     return {now: Number(row.now), funcId: row.id === null ? null : Number(row.id)}
   }
 
-  async #checkPlace(guest: Guest, database: string): Promise<void> {
+  async #checkPlace(guest: CallerConnection, database: string): Promise<void> {
     const known = this.#servers.get(guest.connection)
     const theirs = {database, server: known ?? (await serverOf(guest))}
     if (isSame(theirs, this.#own!)) {
@@ -133,7 +133,7 @@ export class Within {
     return this.#own
   }
 
-  async #explained(guest: Guest, error: unknown): Promise<unknown> {
+  async #explained(guest: CallerConnection, error: unknown): Promise<unknown> {
     if (error instanceof JobqError) return error
     if (isLost(error))
       return new TransactionError('the connection is closed, and its transaction is rolled back', {
@@ -153,7 +153,7 @@ export class Within {
   }
 }
 
-async function insertOne(guest: Guest, inserter: Inserter, job: NewJob): Promise<EnqueuedJob[]> {
+async function insertOne(guest: CallerConnection, inserter: Inserter, job: NewJob): Promise<EnqueuedJob[]> {
   try {
     return await inserter.insert([job])
   } catch (error) {
@@ -163,7 +163,11 @@ async function insertOne(guest: Guest, inserter: Inserter, job: NewJob): Promise
 }
 
 /** More than one row, the function's say: all of them or none. */
-async function insertAtomically(guest: Guest, inserter: Inserter, job: NewJob): Promise<EnqueuedJob[]> {
+async function insertAtomically(
+  guest: CallerConnection,
+  inserter: Inserter,
+  job: NewJob,
+): Promise<EnqueuedJob[]> {
   await guest.run('SAVEPOINT jobq_enqueue')
   try {
     const enqueued = await inserter.insert([job])
@@ -184,7 +188,7 @@ async function insertAtomically(guest: Guest, inserter: Inserter, job: NewJob): 
  * A caller's connection, one statement at a time. It is set up as its owner likes: values are sent as hexadecimal text,
  * which means the same in every character set and sql_mode.
  */
-class Guest implements Session {
+class CallerConnection implements Session {
   readonly connection: Connection
   readonly names: TextColumn
   readonly keys: TextColumn

@@ -3,8 +3,8 @@
  * writes its outcome (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
 import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
-import {type Link, textOf} from './connection.ts'
-import type {Links} from './connections.ts'
+import {type MysqlConnection, textOf} from './connection.ts'
+import type {MysqlConnections} from './connections.ts'
 
 /** The most jobs in one statement. */
 const MOST_IDS = 1000
@@ -14,12 +14,12 @@ const MOST_AWAITED = 10_000
 const UNTIL = `UNIX_TIMESTAMP() - ${KEPT_SECONDS - TOLD_SECONDS}`
 
 export class Waits {
-  readonly #links: Links
+  readonly #links: MysqlConnections
   readonly #sweeper: Sweeper
   /** Those that this process waits for and that have not been seen to end, the one looked for longest ago first. */
   readonly #awaited = new Set<number>()
 
-  constructor(links: Links, sweeper: Sweeper) {
+  constructor(links: MysqlConnections, sweeper: Sweeper) {
     this.#links = links
     this.#sweeper = sweeper
   }
@@ -67,7 +67,7 @@ export class Waits {
   }
 
   /** For the poll: whether one of those that are awaited here has ended. Tells it once. */
-  async haveEnded(link: Link): Promise<boolean> {
+  async haveEnded(link: MysqlConnection): Promise<boolean> {
     if (this.#awaited.size === 0) return false
     const ids = [...this.#awaited].slice(0, MOST_IDS)
     const {rows} = await link.run(`SELECT id FROM job WHERE id IN (${ids})`)
@@ -81,7 +81,10 @@ export class Waits {
 }
 
 /** In this order: with a job's row goes what is told here, in one transaction. */
-async function endsOf(link: Link, ids: readonly number[]): Promise<{ends: JobEnd[]; untold: string[]}> {
+async function endsOf(
+  link: MysqlConnection,
+  ids: readonly number[],
+): Promise<{ends: JobEnd[]; untold: string[]}> {
   const [jobs, waits] = await link.batch([
     `SELECT id FROM job WHERE id IN (${ids})`,
     `SELECT job_id, outcome, message, ended_at > ${UNTIL} AS untold FROM jobq_wait WHERE job_id IN (${ids})`,
@@ -127,7 +130,7 @@ export class Sweeper {
   readonly #sweptTo = new Map<string, number>()
 
   /** To be called for every call that adds rows, on a connection that is in no transaction. */
-  async sweepNowAndThen(link: Link): Promise<void> {
+  async sweepNowAndThen(link: MysqlConnection): Promise<void> {
     if (--this.#untilSweep > 0) return
     this.#untilSweep = SWEEP_EVERY
     await this.#sweep(link, 'jobq_context', 'TRUE')
@@ -135,7 +138,7 @@ export class Sweeper {
   }
 
   /** What one look has found without its job is deleted by another: a DELETE would see rows newer than its subquery does. */
-  async #sweep(link: Link, table: string, condition: string): Promise<void> {
+  async #sweep(link: MysqlConnection, table: string, condition: string): Promise<void> {
     const from = this.#sweptTo.get(table)
     const [, stretch] = await link.batch([
       from === undefined

@@ -57,14 +57,14 @@ export interface Session {
   execute(statement: string, values: Value[]): Promise<Reply>
 }
 
-export interface LinkOptions {
+export interface MysqlConnectionOptions {
   /** How long locks may be waited for. */
   patience: number
   answerMs: number
 }
 
 /** One connection, set up for jobq. */
-export class Link implements Session {
+export class MysqlConnection implements Session {
   readonly #connection: Connection
   readonly #socket: Socket
   readonly #silence: Silence
@@ -86,7 +86,7 @@ export class Link implements Session {
   isCluster = false
 
   /** @param socket the connection's */
-  constructor(connection: Connection, socket: Socket, {patience, answerMs}: LinkOptions) {
+  constructor(connection: Connection, socket: Socket, {patience, answerMs}: MysqlConnectionOptions) {
     this.answerMs = answerMs
     this.#connection = connection
     this.#socket = socket

@@ -6,7 +6,7 @@ import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {StoreError} from '../../jobs/errors.ts'
 import {isSilent, silent, type Timeouts} from '../shared/silence.ts'
-import {Link} from './connection.ts'
+import {MysqlConnection} from './connection.ts'
 import {explain, isLost, isOutOfConnections, isPassing} from './errors.ts'
 
 /** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
@@ -15,21 +15,21 @@ const TRUSTED_MS = 10_000
 export const PATIENCE_MS = 30_000
 
 /** What is asked of a new connection beside what all are. */
-export type SetUp = (link: Link) => Promise<void>
+export type SetUp = (link: MysqlConnection) => Promise<void>
 
 /** Which of the time-outs holds for what is sent. */
 type Wait = 'answer' | 'read'
 
 /** A few connections, each lent to one user at a time; who finds none free waits for the next. */
-export class Links {
+export class MysqlConnections {
   readonly #options: ConnectionOptions
   readonly #name: string
   readonly #size: number
   readonly #patience: number
   readonly #timeouts: Timeouts
   readonly #setUp: SetUp
-  readonly #all = new Set<Link>()
-  readonly #idle: Link[] = []
+  readonly #all = new Set<MysqlConnection>()
+  readonly #idle: MysqlConnection[] = []
   readonly #waiting: (() => void)[] = []
   #open = 0
   #isClosed = false
@@ -53,23 +53,23 @@ export class Links {
   }
 
   /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
-  read<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+  read<T>(work: (link: MysqlConnection) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     return this.#use(work, wait, true)
   }
 
   /** Work that has failed leaves nothing behind. */
-  write<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+  write<T>(work: (link: MysqlConnection) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     return this.#use(work, wait, false)
   }
 
   /** What met a deadlock or waited too long for a lock, of a table's as well, is done again. */
-  #use<T>(work: (link: Link) => Promise<T>, wait: Wait, isRead: boolean): Promise<T> {
+  #use<T>(work: (link: MysqlConnection) => Promise<T>, wait: Wait, isRead: boolean): Promise<T> {
     return this.#explained(async () => {
       const giveUpAt = monotonic() + this.#patience
       const backoff = new Backoff(2, 200)
       for (let losses = 0; ; ) {
         try {
-          return await this.lend(work, wait)
+          return await this.withConnection(work, wait)
         } catch (error) {
           if (isRead && isLost(error) && !isSilent(error) && losses++ === 0) continue
           if (!isPassing(error)) throw error
@@ -82,7 +82,7 @@ export class Links {
   }
 
   /** A connection for as long as the work takes; what it left open is rolled back. Raises what the driver raised. */
-  async lend<T>(work: (link: Link) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
+  async withConnection<T>(work: (link: MysqlConnection) => Promise<T>, wait: Wait = 'answer'): Promise<T> {
     const link = await this.#take()
     link.answerMs = this.#timeouts[wait]
     try {
@@ -112,7 +112,7 @@ export class Links {
   }
 
   /** Where the server gives no more connections, those that are here have to do. */
-  async #take(): Promise<Link> {
+  async #take(): Promise<MysqlConnection> {
     let isServerFull = false
     for (;;) {
       if (this.#isClosed) throw new StoreError('UNREACHABLE', `${this.#name} was closed`)
@@ -131,16 +131,16 @@ export class Links {
     }
   }
 
-  async #connect(): Promise<Link> {
+  async #connect(): Promise<MysqlConnection> {
     this.#open++
     const socket = dial(this.#options)
     const {connect, answer} = this.#timeouts
     const giveUp = () => socket.destroy(silent(`no connection within ${connect / 1000} s`))
     const deadline = setTimeout(giveUp, connect)
-    let link: Link | undefined
+    let link: MysqlConnection | undefined
     try {
       const connection = createConnection({...this.#options, stream: socket})
-      link = new Link(connection, socket, {patience: this.#patience, answerMs: answer})
+      link = new MysqlConnection(connection, socket, {patience: this.#patience, answerMs: answer})
       this.#all.add(link)
       await link.connect()
       await link.setUp()
@@ -157,7 +157,7 @@ export class Links {
     }
   }
 
-  #giveBack(link: Link): void {
+  #giveBack(link: MysqlConnection): void {
     if (link.isDead || this.#isClosed) {
       link.end()
       this.#drop(link)
@@ -165,7 +165,7 @@ export class Links {
     this.#waiting.shift()?.()
   }
 
-  #drop(link: Link): void {
+  #drop(link: MysqlConnection): void {
     if (this.#all.delete(link)) this.#open--
   }
 
@@ -190,7 +190,7 @@ function dial({socketPath, host, port}: ConnectionOptions): Socket {
   return connect({host: host!, port: port!, noDelay: true, keepAlive: true})
 }
 
-async function isAlive(link: Link): Promise<boolean> {
+async function isAlive(link: MysqlConnection): Promise<boolean> {
   if (monotonic() - link.usedAt < TRUSTED_MS) return true
   try {
     await link.batch(['DO 0'], 5000)

@@ -7,8 +7,8 @@ import {DuplicateJobError, idTooLarge, type JobqError} from '../../jobs/errors.t
 import {type EnqueuedJob, type ListedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell, type Waiting} from '../shared/batcher.ts'
 import type {Sweeper} from './completions.ts'
-import {type Link, literal} from './connection.ts'
-import type {Links} from './connections.ts'
+import {literal, type MysqlConnection} from './connection.ts'
+import type {MysqlConnections} from './connections.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, isPassing, mayBeStored} from './errors.ts'
 import {
   besides,
@@ -38,7 +38,7 @@ export interface EnqueueOptions {
 }
 
 export class Enqueuer {
-  readonly #links: Links
+  readonly #links: MysqlConnections
   readonly #options: EnqueueOptions
   /** A large one goes alone. */
   readonly #batcher = new Batcher({jobs: TOGETHER_JOBS, bytes: INSERT_BYTES}, job => {
@@ -48,7 +48,7 @@ export class Enqueuer {
   /** Whether someone is on the way to a connection and will take along who waits. */
   #isCalled = false
 
-  constructor(links: Links, options: EnqueueOptions) {
+  constructor(links: MysqlConnections, options: EnqueueOptions) {
     this.#links = links
     this.#options = options
   }
@@ -87,7 +87,7 @@ export class Enqueuer {
     return cut
   }
 
-  async #store(link: Link, batch: readonly Waiting[]): Promise<Answer> {
+  async #store(link: MysqlConnection, batch: readonly Waiting[]): Promise<Answer> {
     const jobs = batch.map(({job}) => job)
     if (jobs.some(hasBesides)) await this.#options.sweeper.sweepNowAndThen(link)
     try {
@@ -141,7 +141,7 @@ function stored(arg: NewJob['arg']): Uint8Array {
 }
 
 /** Says whether the last enqueue on this connection has stored something after all: a COMMIT may be done and cancelled. */
-async function isStored(link: Link): Promise<boolean> {
+async function isStored(link: MysqlConnection): Promise<boolean> {
   const [, found] = await link.batch([
     'ROLLBACK',
     'SELECT EXISTS (SELECT 1 FROM job WHERE id = LAST_INSERT_ID()) AS stored',
@@ -150,7 +150,7 @@ async function isStored(link: Link): Promise<boolean> {
 }
 
 /** One job, committed. Its function has a row already in all but the first call: then it is one round trip. */
-async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
+async function insertOne(link: MysqlConnection, job: NewJob): Promise<EnqueuedJob> {
   const {func, uniqkey, priority, due} = job
   if ('at' in due) checkTime(due.at)
   if (bytesOf(job) >= LARGE_BYTES) return insertCarefully(link, job)
@@ -180,7 +180,7 @@ async function insertOne(link: Link, job: NewJob): Promise<EnqueuedJob> {
 }
 
 /** The function's row and the job's are one transaction: what is refused leaves neither. */
-async function insertCarefully(link: Link, job: NewJob): Promise<EnqueuedJob> {
+async function insertCarefully(link: MysqlConnection, job: NewJob): Promise<EnqueuedJob> {
   const [, clock] = await link.batch([
     'START TRANSACTION',
     'SELECT UNIX_TIMESTAMP() AS now, LAST_INSERT_ID(0) AS none',
@@ -194,7 +194,10 @@ async function insertCarefully(link: Link, job: NewJob): Promise<EnqueuedJob> {
  * Several jobs in one commit and one round trip, each with an INSERT and an id of its own. A key that is waiting already
  * refuses its job alone. Whatever else is wrong with one of them, a function that is new say, is an error of the whole.
  */
-async function insertTogether(link: Link, jobs: readonly NewJob[]): Promise<(EnqueuedJob | JobqError)[]> {
+async function insertTogether(
+  link: MysqlConnection,
+  jobs: readonly NewJob[],
+): Promise<(EnqueuedJob | JobqError)[]> {
   const funcs = [...new Set(jobs.map(({func}) => func))]
   for (const {due} of jobs) if ('at' in due) checkTime(due.at)
   const statements = [

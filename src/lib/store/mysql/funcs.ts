@@ -4,7 +4,7 @@
  */
 import {ALL_FUNCS} from '../../jobs/job.ts'
 import type {Want} from '../store.ts'
-import {type Link, literal, textOf} from './connection.ts'
+import {literal, type MysqlConnection, textOf} from './connection.ts'
 import {PAUSED} from './procedure.ts'
 
 export class Funcs {
@@ -37,7 +37,7 @@ export class Funcs {
   }
 
   /** Asks anew. Names stay as they were asked for: where the collation knows no case, the row may say another one. */
-  async learn(link: Link, {funcs}: Want): Promise<void> {
+  async learn(link: MysqlConnection, {funcs}: Want): Promise<void> {
     const unknown = funcs.filter(func => !this.#ids.has(func))
     const select = (func: string) =>
       `(SELECT id, ${literal(func)} AS asked FROM func WHERE name = ${link.names.literal(func)})`

@@ -2,7 +2,7 @@
 import type {JobState} from '../../jobs/job.ts'
 import type {Reading} from '../shared/reading.ts'
 import {FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from '../shared/reads-sql.ts'
-import type {Link, Row} from './connection.ts'
+import type {MysqlConnection, Row} from './connection.ts'
 import {jobColumns, jobOf} from './rows.ts'
 
 const FROM = 'FROM job FORCE INDEX (jobq_lane)'
@@ -33,7 +33,10 @@ const LOGS = {
 }
 
 /** @param now the database's clock */
-export function mysqlSql({names, keys}: Pick<Link, 'names' | 'keys'>, now: number): ReadsSql<string> {
+export function mysqlSql(
+  {names, keys}: Pick<MysqlConnection, 'names' | 'keys'>,
+  now: number,
+): ReadsSql<string> {
   const name = names.select('name')
   /** An id that is not to be found in func is shown as it is: a row is never hidden. */
   const funcName = (id: string) => `COALESCE(${names.select('func.name')}, CONCAT('#', ${id})) AS func`

@@ -2,8 +2,8 @@
 import {monotonic} from '../../jobs/clock.ts'
 import type {Want, Watch} from '../store.ts'
 import type {Waits} from './completions.ts'
-import {type Link, textOf} from './connection.ts'
-import type {Links} from './connections.ts'
+import {type MysqlConnection, textOf} from './connection.ts'
+import type {MysqlConnections} from './connections.ts'
 import {ERRNO, hasErrno} from './errors.ts'
 import {Funcs} from './funcs.ts'
 import {look} from './turn.ts'
@@ -14,7 +14,7 @@ const POLL_MS = [10, 250] as const
 const BUSY_MS = 1000
 
 export class Poll {
-  readonly #links: Links
+  readonly #links: MysqlConnections
   readonly #waits: Waits
   readonly #watchers = new Set<() => void>()
   readonly #known = new Funcs()
@@ -29,7 +29,7 @@ export class Poll {
   #pause: number = POLL_MS[0]
   #busyUntil = 0
 
-  constructor(links: Links, waits: Waits) {
+  constructor(links: MysqlConnections, waits: Waits) {
     this.#links = links
     this.#waits = waits
   }
@@ -83,7 +83,7 @@ export class Poll {
     if (this.#isAsking) return
     this.#isAsking = true
     // What can't be read has changed: the next turn says why
-    const seen = await this.#links.lend(link => this.#ask(link)).catch(() => null)
+    const seen = await this.#links.withConnection(link => this.#ask(link)).catch(() => null)
     this.#isAsking = false
     if (this.#watchers.size === 0) return
     if (seen !== this.#seen) this.ring()
@@ -92,7 +92,7 @@ export class Poll {
   }
 
   /** Who may not call the procedure takes no jobs: it hears of the ends that it waits for. */
-  async #ask(link: Link): Promise<string> {
+  async #ask(link: MysqlConnection): Promise<string> {
     if (await this.#waits.haveEnded(link)) this.#ends++
     const lanes = await this.#askForLanes(link).catch(error => {
       if (hasErrno(error, ERRNO.notExecutable)) return ''
@@ -101,7 +101,7 @@ export class Poll {
     return `${lanes} ${this.#ends}`
   }
 
-  async #askForLanes(link: Link): Promise<string> {
+  async #askForLanes(link: MysqlConnection): Promise<string> {
     let funcs = [...this.#funcs]
     if (funcs.length === 0) {
       const {rows} = await link.run(`SELECT ${link.names.select('name')} AS name FROM func`)

@@ -5,7 +5,7 @@
  */
 import {MAX_ID} from '../../jobs/job.ts'
 import {JUMP_SECONDS} from '../shared/lease-clock.ts'
-import type {Link} from './connection.ts'
+import type {MysqlConnection} from './connection.ts'
 import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
@@ -220,7 +220,7 @@ const PASS = `SET @jobq_passed = CONCAT(IF(j_why = 'passed', @jobq_passed, ''), 
     END IF;`
 
 /** The best job, told before it is written that it is taken: who runs it does not wait for that. */
-function takeOne({keys}: Pick<Link, 'keys'>): string {
+function takeOne({keys}: Pick<MysqlConnection, 'keys'>): string {
   const row = `id, ${keys.select('uniqkey')}, arg, enqueue_time, run_after, retry_cnt
           INTO j_got, j_uniqkey, j_arg, j_enqueue_time, j_run_after, j_retry_cnt`
   return `SET j_got = NULL;
@@ -290,7 +290,7 @@ WHILE j_func IS NOT NULL DO
 END WHILE;`
 
 /** What has not been told yet. */
-function answer(link: Pick<Link, 'keys'>): string {
+function answer(link: Pick<MysqlConnection, 'keys'>): string {
   const columns = `${jobColumns(link)}, (SELECT context FROM jobq_context WHERE job_id = job.id) AS context`
   return `IF j_go AND j_count < j_most THEN
     ${NEXT_END}
@@ -326,7 +326,7 @@ const VARIABLES = `DECLARE j_now, j_lease_time, j_until, j_to, j_due INT UNSIGNE
  * longest to go through. It runs with the caller's rights.
  * @param link tells the character set of the tables
  */
-export function createProcedure(link: Pick<Link, 'keys'>): string {
+export function createProcedure(link: Pick<MysqlConnection, 'keys'>): string {
   return `CREATE PROCEDURE ${PROCEDURE} (
     j_done BIGINT UNSIGNED,                  -- a job that was completed; or NULL
     j_done_until INT UNSIGNED,               -- and its grabbed_until

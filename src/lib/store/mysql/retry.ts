@@ -1,14 +1,14 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
-import {type Link, textOf, textOrNull} from './connection.ts'
+import {type MysqlConnection, textOf, textOrNull} from './connection.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
 import {checkTime, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'
 
 /** @param name the database's. @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError, StoreError */
 export async function retryException(
-  link: Link,
+  link: MysqlConnection,
   name: string,
   exceptionId: number,
   {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
@@ -46,7 +46,7 @@ export async function retryException(
 }
 
 /** As Store.nextTry. Along the unique key, whose rows of one function without a uniqkey are in the order of their ids. */
-export async function nextTry(link: Link, exceptionId: number): Promise<number | null> {
+export async function nextTry(link: MysqlConnection, exceptionId: number): Promise<number | null> {
   const {rows} = await link.run(
     `SELECT job.id FROM (
        SELECT id FROM job WHERE func_id = (SELECT func_id FROM exception_log WHERE id = ${exceptionId})

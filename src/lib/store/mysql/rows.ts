@@ -1,9 +1,9 @@
 /** Rows of `job` on MySQL as the rest of jobq knows them. */
 import {idTooLarge} from '../../jobs/errors.ts'
 import {type JobRow, MAX_ID} from '../../jobs/job.ts'
-import {type Link, type Row, textOf, textOrNull} from './connection.ts'
+import {type MysqlConnection, type Row, textOf, textOrNull} from './connection.ts'
 
-export function jobColumns({keys}: Pick<Link, 'keys'>): string {
+export function jobColumns({keys}: Pick<MysqlConnection, 'keys'>): string {
   return `job.id, job.func_id, job.arg, ${keys.select('job.uniqkey')} AS uniqkey, job.enqueue_time, job.grabbed_until,
     job.run_after, job.retry_cnt, job.priority`
 }

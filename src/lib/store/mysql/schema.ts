@@ -1,7 +1,7 @@
 /** The schema on MySQL and MariaDB: Qudo's four tables to the letter, jobq's index on them, and jobq's own tables. */
 import {StoreError} from '../../jobs/errors.ts'
 import {BUILD_MS} from '../shared/silence.ts'
-import {type Link, textOf} from './connection.ts'
+import {type MysqlConnection, textOf} from './connection.ts'
 import {isDenied} from './errors.ts'
 import {createProcedure, PROCEDURE} from './procedure.ts'
 import {CREATE_END, END_PROCEDURE} from './settle.ts'
@@ -128,7 +128,7 @@ export interface SchemaStep {
  * each step asks whether it is still to be done.
  * @returns what was made
  */
-export async function prepareSchema(link: Link, name: string): Promise<SchemaStep[]> {
+export async function prepareSchema(link: MysqlConnection, name: string): Promise<SchemaStep[]> {
   const lock = `CONCAT('jobq init ', LEFT(MD5(DATABASE()), 16))`
   const made: SchemaStep[] = []
   const [got] = await link.batch(
@@ -161,7 +161,7 @@ export async function prepareSchema(link: Link, name: string): Promise<SchemaSte
  * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or a newer jobq was here; DATABASE if the server
  * or a table's engine can't do what jobq needs
  */
-export async function schemaPlan(link: Link, name: string): Promise<SchemaStep[]> {
+export async function schemaPlan(link: MysqlConnection, name: string): Promise<SchemaStep[]> {
   if (link.tooOld !== '')
     throw new StoreError('DATABASE', `${name}: ${link.tooOld}`, {hint: 'jobq needs SELECT … SKIP LOCKED'})
   const [tables, columns, indexes, routines] = await link.batch([
@@ -211,7 +211,7 @@ function newTable(table: string, sql: string): SchemaStep {
   return {sql: sql.replace('\n) ENGINE', key), makes: [`table ${table}`, `index ${index.name}`]}
 }
 
-async function schemaVersion(link: Link): Promise<number | undefined> {
+async function schemaVersion(link: MysqlConnection): Promise<number | undefined> {
   const {rows} = await link.run('SELECT MAX(version) AS version FROM jobq_schema')
   const version = rows[0]?.version
   return version === null || version === undefined ? undefined : Number(version)
@@ -245,7 +245,7 @@ function checkEngines(name: string, engines: ReadonlyMap<string, string>): void 
 }
 
 /** Some servers and some old tables can't add an index online: then with the table locked meanwhile. */
-async function run(link: Link, statement: string): Promise<void> {
+async function run(link: MysqlConnection, statement: string): Promise<void> {
   try {
     await link.batch([statement], BUILD_MS)
   } catch (error) {

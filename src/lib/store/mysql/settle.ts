@@ -5,7 +5,7 @@
 import {JobqError} from '../../jobs/errors.ts'
 import {MAX_DEATHS, MAX_UINT32, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
-import {type Link, literal, type Reply, textOf} from './connection.ts'
+import {literal, type MysqlConnection, type Reply, textOf} from './connection.ts'
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */
@@ -106,7 +106,7 @@ export function resultOf(reply: Reply | undefined): SettleResult {
 }
 
 /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
-export async function replace(link: Link, settlement: Settlement): Promise<SettleResult> {
+export async function replace(link: MysqlConnection, settlement: Settlement): Promise<SettleResult> {
   const {outcome} = settlement
   if (outcome.kind !== 'replaced') throw new Error(`expected replaced, got ${outcome.kind}`)
   const [, clock, ended] = await link.batch([

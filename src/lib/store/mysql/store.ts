@@ -12,10 +12,10 @@ import {collect, each} from '../shared/stretch.ts'
 import {Spool} from '../spool.ts'
 import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from '../store.ts'
 import {connectionOptions} from './address.ts'
-import {Within} from './caller-transaction.ts'
+import {CallerTransaction} from './caller-transaction.ts'
 import {Sweeper, Waits} from './completions.ts'
-import {type Link, literal, textOf} from './connection.ts'
-import {Links, PATIENCE_MS} from './connections.ts'
+import {literal, type MysqlConnection, textOf} from './connection.ts'
+import {MysqlConnections, PATIENCE_MS} from './connections.ts'
 import {Enqueuer} from './enqueue.ts'
 import {isCancelled, isLost, mayBeStored} from './errors.ts'
 import {Inserter} from './insert.ts'
@@ -74,11 +74,11 @@ export async function prepareMysql(
 
 export class MysqlStore implements Store {
   readonly name: string
-  readonly #links: Links
-  readonly #turnLinks: Links
+  readonly #links: MysqlConnections
+  readonly #turnLinks: MysqlConnections
   readonly #turns: Turns
   readonly #enqueuer: Enqueuer
-  readonly #within: Within
+  readonly #within: CallerTransaction
   readonly #waits: Waits
   readonly #poll: Poll
 
@@ -86,15 +86,15 @@ export class MysqlStore implements Store {
     this.name = name
     const options = connectionOptions(url, name)
     const timeouts = timeoutsOf(url)
-    this.#links = new Links(options, name, CONNECTIONS, patience, timeouts)
-    this.#turnLinks = new Links(options, name, durable ? 1 : COMMITS, patience, timeouts, link =>
+    this.#links = new MysqlConnections(options, name, CONNECTIONS, patience, timeouts)
+    this.#turnLinks = new MysqlConnections(options, name, durable ? 1 : COMMITS, patience, timeouts, link =>
       link.setUpForTurns(),
     )
     const sweeper = new Sweeper()
     this.#waits = new Waits(this.#links, sweeper)
     this.#poll = new Poll(this.#links, this.#waits)
     this.#turns = new Turns(this.#turnLinks, {name, durable, onDoubt: () => this.#poll.ring()})
-    this.#within = new Within(this.#links, name)
+    this.#within = new CallerTransaction(this.#links, name)
     this.#enqueuer = new Enqueuer(this.#links, {
       name,
       find: async (func, uniqkey) => (await this.list({func, uniqkey, limit: 1, offset: 0}))[0],
@@ -151,7 +151,7 @@ export class MysqlStore implements Store {
     }
   }
 
-  async #insertAll(link: Link, spool: Spool): Promise<number> {
+  async #insertAll(link: MysqlConnection, spool: Spool): Promise<number> {
     const [, clock] = await link.batch(['START TRANSACTION', 'SELECT UNIX_TIMESTAMP() AS now'])
     const inserter = new Inserter(link, Number(clock!.rows[0]!.now))
     let inserted = 0
@@ -258,7 +258,7 @@ export class MysqlStore implements Store {
 }
 
 /** A packet holds only so much. */
-async function rowsOf(link: Link, queries: readonly string[]): Promise<unknown[][]> {
+async function rowsOf(link: MysqlConnection, queries: readonly string[]): Promise<unknown[][]> {
   const replies = []
   for (let at = 0; at < queries.length; at += BATCH)
     replies.push(...(await link.batch(queries.slice(at, at + BATCH))))

@@ -7,8 +7,8 @@ import type {Lease, Settlement} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {type Answer, answerOf, callOf, isAnswered, isDone} from './call.ts'
-import {type Link, type Reply, textOf, textOrNull} from './connection.ts'
-import type {Links} from './connections.ts'
+import {type MysqlConnection, type Reply, textOf, textOrNull} from './connection.ts'
+import type {MysqlConnections} from './connections.ts'
 import {Funcs} from './funcs.ts'
 import {endCall, replace, resultOf} from './settle.ts'
 import {Doubts} from './unconfirmed-commits.ts'
@@ -35,13 +35,13 @@ export interface TurnsOptions {
 }
 
 export class Turns {
-  readonly #links: Links
+  readonly #links: MysqlConnections
   readonly #options: TurnsOptions
   readonly #funcs = new Funcs()
   readonly #doubts = new Doubts()
   readonly #leaseClock = new LeaseClock()
 
-  constructor(links: Links, options: TurnsOptions) {
+  constructor(links: MysqlConnections, options: TurnsOptions) {
     this.#links = links
     this.#options = options
   }
@@ -108,7 +108,7 @@ export class Turns {
     }
   }
 
-  async #transact(link: Link, settlements: readonly Settlement[], want: Want) {
+  async #transact(link: MysqlConnection, settlements: readonly Settlement[], want: Want) {
     const {latest} = this.#leaseClock
     const ends = settlements.filter(isDone)
     const others = settlements.filter(settlement => !isDone(settlement))
@@ -202,7 +202,7 @@ export class Turns {
 
 /** What a turn would find, without taking it; and a text that is as before if nothing has changed that matters. */
 export async function look(
-  link: Link,
+  link: MysqlConnection,
   funcs: Funcs,
   want: Want,
   leaseClock = new LeaseClock(),
@@ -222,7 +222,7 @@ export async function look(
  * @returns how they went, the answers to what follows, and a promise of the commit
  */
 async function commitEnds(
-  link: Link,
+  link: MysqlConnection,
   ends: readonly Settlement[],
   following: readonly string[],
 ): Promise<{results: SettleResult[]; replies: Reply[]; committed: Promise<void>}> {
@@ -251,7 +251,7 @@ function merge(
   return ends.map(end => (isSuch(end) ? such[i++]! : others[j++]!))
 }
 
-function checkVersion({tooOld}: Link, name: string): void {
+function checkVersion({tooOld}: MysqlConnection, name: string): void {
   if (tooOld !== '')
     throw new StoreError('DATABASE', `${name}: ${tooOld}`, {hint: 'jobq needs SELECT … SKIP LOCKED'})
 }

@@ -5,7 +5,7 @@
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
-import type {Link, Reply, Send, Value} from './connections.ts'
+import type {PostgresConnections, Reply, Send, Value} from './connections.ts'
 import {explain, isDead, stateOf} from './errors.ts'
 import {
   besideValues,
@@ -53,13 +53,13 @@ function insertText(isBeside: boolean, isKnown: boolean): string {
 }
 
 /** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
-export class Within {
-  readonly #link: Link
+export class CallerTransaction {
+  readonly #link: PostgresConnections
   #place: Place | null = null
   /** What a connection is at: its calls are done one after the other. */
   readonly #last = new WeakMap<Client, Promise<unknown>>()
 
-  constructor(link: Link) {
+  constructor(link: PostgresConnections) {
     this.#link = link
   }
 
@@ -82,7 +82,7 @@ export class Within {
   }
 
   async #enqueue(client: Client, job: NewJob): Promise<EnqueuedJob> {
-    const guest = new Guest(client)
+    const guest = new CallerConnection(client)
     const attempt = (funcId: number | null) => guest.atomically(() => this.#insert(guest, job, funcId))
     try {
       return await attempt(null).catch(async error => {
@@ -107,7 +107,7 @@ export class Within {
     return Number(func.id)
   }
 
-  async #insert(guest: Guest, job: NewJob, funcId: number | null): Promise<EnqueuedJob> {
+  async #insert(guest: CallerConnection, job: NewJob, funcId: number | null): Promise<EnqueuedJob> {
     const {func, uniqkey, priority, due} = job
     for (let isFirst = true; ; isFirst = false) {
       const own = this.#place ?? (await this.#askPlace())
@@ -178,7 +178,7 @@ export class Within {
  * A caller's connection, one statement at a time. Nothing is prepared on it, since its owner may reset it, or have a
  * pooler behind it.
  */
-class Guest {
+class CallerConnection {
   readonly #client: Client
 
   constructor(client: Client) {

@@ -5,7 +5,7 @@
  */
 import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
 import {bigints} from './arrays.ts'
-import {type Link, NOW} from './connections.ts'
+import {NOW, type PostgresConnections} from './connections.ts'
 import {SWEPT, type Sweeper, sweep} from './side-tables.ts'
 
 /** Their rows are locked, so that none of them can end before it is known to be waited for. */
@@ -33,7 +33,11 @@ const ENDS = {
 }
 
 /** @returns those that are in the queue */
-export async function trackJobs(link: Link, sweeper: Sweeper, jobs: readonly RowRef[]): Promise<RowRef[]> {
+export async function trackJobs(
+  link: PostgresConnections,
+  sweeper: Sweeper,
+  jobs: readonly RowRef[],
+): Promise<RowRef[]> {
   if (jobs.length === 0) return []
   const from = sweeper.values(jobs.length)
   const {rows} = await link.run(TRACK, [bigints(jobs.map(({id}) => id)), ...from], true)
@@ -42,7 +46,7 @@ export async function trackJobs(link: Link, sweeper: Sweeper, jobs: readonly Row
   return jobs.filter(({id}) => living.has(id)).map(({id}) => ({id}))
 }
 
-export async function endsOf(link: Link, jobs: readonly RowRef[]): Promise<JobEnd[]> {
+export async function endsOf(link: PostgresConnections, jobs: readonly RowRef[]): Promise<JobEnd[]> {
   if (jobs.length === 0) return []
   type Told = {id: number; outcome: JobEnd['outcome'] | null; message: Buffer | null}
   const {rows} = await link.run(ENDS, [bigints(jobs.map(({id}) => id))], true)

@@ -49,14 +49,14 @@ type Lent = PoolClient & Connection
 /** Which of the time-outs holds for what is sent. */
 type Wait = 'answer' | 'read'
 
-export interface LinkOptions {
+export interface PostgresConnectionOptions {
   /** false: a commit may be lost by a crash of the server. Default true: as the server is set up. */
   durable?: boolean
   /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
   patience?: number
 }
 
-export class Link {
+export class PostgresConnections {
   readonly name: string
   readonly #pool: pg.Pool
   readonly #all = new Set<Connection>()
@@ -66,7 +66,11 @@ export class Link {
   #free = MAX_CONNECTIONS
   readonly #waiting: (() => void)[] = []
 
-  constructor(url: string, name: string, {durable = true, patience = PATIENCE_MS}: LinkOptions) {
+  constructor(
+    url: string,
+    name: string,
+    {durable = true, patience = PATIENCE_MS}: PostgresConnectionOptions,
+  ) {
     this.name = name
     this.#patience = patience
     this.#timeouts = timeoutsOf(url)

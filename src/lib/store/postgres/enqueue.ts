@@ -7,7 +7,7 @@ import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {Batcher, type Waiting} from '../shared/batcher.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import {findDuplicates, insertMany, makeFuncs} from './bulk.ts'
-import type {Link, Send} from './connections.ts'
+import type {PostgresConnections, Send} from './connections.ts'
 import {explain, isDead, isLost, isOfData, isPassing} from './errors.ts'
 import {checkJob, findDuplicate, insertOne} from './insert.ts'
 import type {Sweeper} from './side-tables.ts'
@@ -28,7 +28,7 @@ interface Lane {
 }
 
 export class Enqueuer {
-  readonly #link: Link
+  readonly #link: PostgresConnections
   readonly #sweeper: Sweeper
   readonly #send: Send
   readonly #plain: Lane = {batcher: new Batcher(MOST), underWay: 0}
@@ -36,7 +36,7 @@ export class Enqueuer {
   /** Those that have a row, as far as is known. */
   readonly #funcs = new Set<string>()
 
-  constructor(link: Link, sweeper: Sweeper) {
+  constructor(link: PostgresConnections, sweeper: Sweeper) {
     this.#link = link
     this.#sweeper = sweeper
     this.#send = (statement, values) => link.run(statement, values)

@@ -17,12 +17,12 @@ import {collect, each} from '../shared/stretch.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
-import type {Within} from './caller-transaction.ts'
+import type {CallerTransaction} from './caller-transaction.ts'
 import {endsOf, trackJobs} from './completions.ts'
 import {
-  Link,
-  type LinkOptions,
   NOW,
+  type PostgresConnectionOptions,
+  PostgresConnections,
   type Reply,
   type Send,
   type Statement,
@@ -88,8 +88,12 @@ const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY
  * @param name the address as messages may show it, without a password
  * @throws UsageError if the URL says what can't be done
  */
-export function postgresStore(url: string, name: string, options: LinkOptions = {}): PostgresStore {
-  const link = new Link(url, name, options)
+export function postgresStore(
+  url: string,
+  name: string,
+  options: PostgresConnectionOptions = {},
+): PostgresStore {
+  const link = new PostgresConnections(url, name, options)
   const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
   return new PostgresStore(link, new Listener(url, knock))
 }
@@ -99,15 +103,15 @@ export function postgresStore(url: string, name: string, options: LinkOptions = 
  * A turn is one round trip, and two for a `replaced`.
  */
 export class PostgresStore implements Store {
-  readonly #link: Link
+  readonly #link: PostgresConnections
   readonly #listener: Listener
   readonly #watches = new Set<Watch>()
   readonly #sweeper = new Sweeper()
   readonly #together: Enqueuer
   readonly #turns: PostgresTurn
-  #within: Within | undefined
+  #within: CallerTransaction | undefined
 
-  constructor(link: Link, listener: Listener) {
+  constructor(link: PostgresConnections, listener: Listener) {
     this.#link = link
     this.#listener = listener
     this.#together = new Enqueuer(link, this.#sweeper)
@@ -119,7 +123,7 @@ export class PostgresStore implements Store {
   }
 
   async places(): Promise<string[]> {
-    return [await (await this.#startWithin()).place()]
+    return [await (await this.#startCallerTransaction()).place()]
   }
 
   async init(): Promise<void> {
@@ -141,12 +145,12 @@ export class PostgresStore implements Store {
   }
 
   async enqueueWithin(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
-    return (await this.#startWithin()).enqueue(connection, job)
+    return (await this.#startCallerTransaction()).enqueue(connection, job)
   }
 
-  async #startWithin(): Promise<Within> {
-    const {Within} = await import('./caller-transaction.ts')
-    this.#within ??= new Within(this.#link)
+  async #startCallerTransaction(): Promise<CallerTransaction> {
+    const {CallerTransaction} = await import('./caller-transaction.ts')
+    this.#within ??= new CallerTransaction(this.#link)
     return this.#within
   }
 

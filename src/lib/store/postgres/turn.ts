@@ -7,7 +7,14 @@ import {type JobRow, type Lease, MAX_DEATHS, type Settlement} from '../../jobs/j
 import {LeaseClock} from '../shared/lease-clock.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {bigints, booleans, integers, texts} from './arrays.ts'
-import {type Link, NOW, type Reply, type Row, type Statement, type Value} from './connections.ts'
+import {
+  NOW,
+  type PostgresConnections,
+  type Reply,
+  type Row,
+  type Statement,
+  type Value,
+} from './connections.ts'
 import {areDone, leaseValues, replace, resultsOf, type Step, stepsOf} from './settle.ts'
 import type {Sweeper} from './side-tables.ts'
 
@@ -23,7 +30,7 @@ type GrabRow = Omit<JobRow, 'func' | 'context'> & {what: string; func: string | 
 
 /** Raw errors: the caller explains them. */
 export class PostgresTurn {
-  readonly #link: Link
+  readonly #link: PostgresConnections
   readonly #sweeper: Sweeper
   /** Of functions whose jobs were taken here: their rows are committed. */
   readonly #funcIds = new Map<string, number>()
@@ -33,7 +40,7 @@ export class PostgresTurn {
   #served = 0
   readonly #leaseClock = new LeaseClock()
 
-  constructor(link: Link, sweeper: Sweeper) {
+  constructor(link: PostgresConnections, sweeper: Sweeper) {
     this.#link = link
     this.#sweeper = sweeper
   }

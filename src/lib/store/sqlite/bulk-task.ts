@@ -5,9 +5,9 @@
 import type {NewJob} from '../../jobs/job.ts'
 import {connectLike} from './connection.ts'
 import {SqliteInsert} from './insert.ts'
-import type {LinkAddress, Task} from './thread-protocol.ts'
+import type {ConnectionAddress, Task} from './thread-protocol.ts'
 
-export async function bulk(address: LinkAddress): Promise<Task> {
+export async function bulk(address: ConnectionAddress): Promise<Task> {
   const link = connectLike(address)
   await link.setDurable(address.isDurable)
   const inserts = new SqliteInsert(link)

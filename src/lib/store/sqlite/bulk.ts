@@ -5,7 +5,7 @@
 import {setImmediate as breathe} from 'node:timers/promises'
 import type {NewJob} from '../../jobs/job.ts'
 import {Spool, stretches} from '../spool.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import {Thread} from './thread.ts'
 
@@ -16,7 +16,7 @@ const MAX_BEHIND = 4
 
 /** @throws what the source throws, as it is; DuplicateJobError, ArgumentError, with `nth`; StoreError */
 export async function insertMany(
-  link: SqliteLink,
+  link: SqliteConnection,
   inserts: SqliteInsert,
   jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
 ): Promise<number> {
@@ -30,7 +30,7 @@ export async function insertMany(
 }
 
 async function insertAll(
-  link: SqliteLink,
+  link: SqliteConnection,
   inserts: SqliteInsert,
   stretches: AsyncIterable<NewJob[]>,
 ): Promise<number> {
@@ -59,11 +59,11 @@ async function insertAll(
  * source is read here, for a few milliseconds at a time, while the thread inserts: on two cores that is faster, too.
  */
 class BulkThread {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   readonly #thread: Thread
   readonly #taking: Promise<unknown>[] = []
 
-  constructor(link: SqliteLink) {
+  constructor(link: SqliteConnection) {
     this.#link = link
     this.#thread = new Thread({task: 'bulk', address: link.address}, YOUNG_MB)
   }

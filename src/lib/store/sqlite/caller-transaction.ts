@@ -6,24 +6,24 @@ import type {Database} from 'better-sqlite3'
 import {StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
-import {fileOf, type LinkOptions, SqliteLink} from './connection.ts'
+import {fileOf, SqliteConnection, type SqliteConnectionOptions} from './connection.ts'
 import {SqliteInsert} from './insert.ts'
 
 /** A caller's connection, with the statements that are prepared on it. */
-interface Guest {
-  link: SqliteLink
+interface CallerConnection {
+  link: SqliteConnection
   inserts: SqliteInsert
 }
 
 const IMMEDIATE = 'begin it with BEGIN IMMEDIATE, or `db.transaction(…).immediate()`'
 
 /** Nothing is remembered of the database from one call to the next: the caller may have rolled back in between. */
-export class SqliteWithin {
-  readonly #store: SqliteLink
-  readonly #options: LinkOptions
-  readonly #guests = new WeakMap<Database, Guest>()
+export class SqliteCallerTransaction {
+  readonly #store: SqliteConnection
+  readonly #options: SqliteConnectionOptions
+  readonly #guests = new WeakMap<Database, CallerConnection>()
 
-  constructor(store: SqliteLink, options: LinkOptions) {
+  constructor(store: SqliteConnection, options: SqliteConnectionOptions) {
     this.#store = store
     this.#options = options
   }
@@ -51,11 +51,11 @@ export class SqliteWithin {
     }
   }
 
-  #guest(db: Database): Guest {
+  #guest(db: Database): CallerConnection {
     const known = this.#guests.get(db)
     if (known) return known
     this.#checkFile(db)
-    const link = new SqliteLink(db, this.#store.name, this.#options)
+    const link = new SqliteConnection(db, this.#store.name, this.#options)
     const guest = {link, inserts: new SqliteInsert(link)}
     this.#guests.set(db, guest)
     return guest

@@ -4,12 +4,12 @@
  * power cut ends who waits as well, so no write here waits for the disk: with 600 jobs that end one by one, that was half of what the process that waited for them did.
  */
 import {type JobEnd, KEPT_SECONDS, MAX_UINT32, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 
 /** @returns those that are in the queue */
 export function trackJobs(
-  link: SqliteLink,
+  link: SqliteConnection,
   inserts: SqliteInsert,
   jobs: readonly RowRef[],
 ): Promise<RowRef[]> {
@@ -30,7 +30,7 @@ export function trackJobs(
  * Takes no write lock while none of them has ended. One statement for all of them: it is asked at every commit of anyone
  * (measured with 600 jobs: 0.5 ms, where a statement for each took 6).
  */
-export async function endsOf(link: SqliteLink, jobs: readonly RowRef[]): Promise<JobEnd[]> {
+export async function endsOf(link: SqliteConnection, jobs: readonly RowRef[]): Promise<JobEnd[]> {
   const sql = `SELECT value AS id, coalesce(outcome, 'gone') AS outcome, coalesce(message, '') AS message,
     coalesce(ended_at, iif(job_id IS NULL, 0, ${MAX_UINT32})) AS endedAt
     FROM json_each(?) LEFT JOIN job ON job.id = value LEFT JOIN jobq_wait ON job_id = value

@@ -7,7 +7,7 @@ import {MAX_ID} from '../../jobs/job.ts'
 import {explain, isBusy, isFull} from './errors.ts'
 import type {Copies} from './file/copies.ts'
 import {type FilePlace, isAt, KnownFile, LONG_WAL, replacedError} from './file/known-file.ts'
-import type {LinkAddress} from './thread-protocol.ts'
+import type {ConnectionAddress} from './thread-protocol.ts'
 import type {Checkpoints} from './wal/checkpoints.ts'
 import type {LongWal} from './wal/long-wal.ts'
 
@@ -30,7 +30,7 @@ const LOOK_EVERY = 16
 /** Of the schema in schema.ts. Here, so that a database that has it is opened without loading that. */
 export const SCHEMA_VERSION = 2
 
-export interface LinkOptions {
+export interface SqliteConnectionOptions {
   /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
   patience?: number
   /** Now, in milliseconds since 1970. Default Date.now: on SQLite the host's clock is the database's. */
@@ -57,9 +57,9 @@ export function connectTo(place: FilePlace): Database {
 }
 
 /** In a thread: a connection like the one that has this address. */
-export function connectLike({place, name, patience, clockOffset}: LinkAddress): SqliteLink {
+export function connectLike({place, name, patience, clockOffset}: ConnectionAddress): SqliteConnection {
   const clock = () => Date.now() + clockOffset
-  return new SqliteLink(connectTo(place), name, {patience, clock, isHelper: true}, place)
+  return new SqliteConnection(connectTo(place), name, {patience, clock, isHelper: true}, place)
 }
 
 /** The file of a connection that was opened by other means. */
@@ -77,7 +77,7 @@ export function fileOf(db: Database): string {
   return file === '' ? '' : realpathSync(file)
 }
 
-export class SqliteLink {
+export class SqliteConnection {
   readonly db: Database
   readonly name: string
   /** Undefined where it is in no file, or the connection is a caller's. */
@@ -115,7 +115,12 @@ export class SqliteLink {
   constructor(
     db: Database,
     name: string,
-    {clock = Date.now, patience = LOCK_PATIENCE_MS, onTrouble = () => {}, isHelper = false}: LinkOptions,
+    {
+      clock = Date.now,
+      patience = LOCK_PATIENCE_MS,
+      onTrouble = () => {},
+      isHelper = false,
+    }: SqliteConnectionOptions,
     place?: FilePlace,
   ) {
     this.db = db
@@ -140,7 +145,7 @@ export class SqliteLink {
   }
 
   /** What another thread needs for a connection like this one. @throws StoreError */
-  get address(): LinkAddress {
+  get address(): ConnectionAddress {
     try {
       const clockOffset = this.#clock() - Date.now()
       const {name, isDurable} = this

@@ -12,7 +12,7 @@ import {
 } from '../../jobs/errors.ts'
 import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell} from '../shared/batcher.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 
 /** How long the event loop may be kept. */
 const BREATH_MS = 3
@@ -27,7 +27,7 @@ const SWEEP_ROWS = 100
 
 /** Tables are named with their schema: the connection may be a caller's, who has temporary ones of the same name. */
 export class SqliteInsert {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   readonly #funcIds = new Map<string, number>()
   readonly #batcher = new Batcher(MOST_TOGETHER)
   /** When it was first enqueued in this round of the event loop; null if it was not yet. */
@@ -37,7 +37,7 @@ export class SqliteInsert {
   #untilSweep = 1 + Math.floor(Math.random() * SWEEP_EVERY) // most processes that enqueue are short
   readonly #sweptTo: Record<string, number> = {}
 
-  constructor(link: SqliteLink) {
+  constructor(link: SqliteConnection) {
     this.#link = link
   }
 

@@ -5,7 +5,7 @@
 import {ALL_FUNCS, type JobRow, type Lease, MAX_ID, MAX_UINT32} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
 import type {Peek, Turn, Want} from '../store.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import type {Passed, SqliteMemory} from './memory.ts'
 import type {SqliteSettle} from './settle.ts'
@@ -90,7 +90,7 @@ interface NoHead {
 }
 
 export class SqliteLanes {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   readonly #inserts: SqliteInsert
   readonly #settle: SqliteSettle
   readonly #funcNames = new Map<number, string>()
@@ -100,7 +100,7 @@ export class SqliteLanes {
   readonly #lastServed = new Map<number, number>()
   #served = 0
 
-  constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert, settle: SqliteSettle) {
+  constructor(link: SqliteConnection, memory: SqliteMemory, inserts: SqliteInsert, settle: SqliteSettle) {
     this.#link = link
     this.#leaseClock = new LeaseClock(link.elapsed)
     this.#memory = memory

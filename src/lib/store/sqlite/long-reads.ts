@@ -6,7 +6,7 @@
 import type {JobPlace} from '../shared/listing.ts'
 import {STRETCH_ROWS} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage} from '../store.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {Read} from './reads.ts'
 import {Thread} from './thread.ts'
 
@@ -21,12 +21,12 @@ const MOST_ROWS = `SELECT ${['job', 'job_status', 'exception_log']
   .join(' + ')}`
 
 export class LongReads {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   #thread: Thread | undefined
   #asked = 0
   #leaving: NodeJS.Timeout | undefined
 
-  constructor(link: SqliteLink) {
+  constructor(link: SqliteConnection) {
     this.#link = link
   }
 

@@ -4,7 +4,7 @@
  * has it asks five statements less (measured: 3 µs of 39).
  */
 import {MAX_ID} from '../../jobs/job.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 
 /** At this priority and above nothing of a function is due before dueAt; null: nothing waits there. */
 export interface Passed {
@@ -13,7 +13,7 @@ export interface Passed {
 }
 
 export class SqliteMemory {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   /** What the last walk through a function's lanes has passed. */
   readonly passed = new Map<number, Passed>()
   /** No lease of the function ends before. */
@@ -23,7 +23,7 @@ export class SqliteMemory {
   #version: number | null = null
   #own = -1
 
-  constructor(link: SqliteLink) {
+  constructor(link: SqliteConnection) {
     this.#link = link
   }
 

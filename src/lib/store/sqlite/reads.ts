@@ -6,7 +6,7 @@ import type {ReadsSql} from '../shared/reads-sql.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {whole} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage, Page} from '../store.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
 /** A read by its name, which another thread can do as well. */
@@ -16,9 +16,9 @@ export interface Read {
 }
 
 export class SqliteReads {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
 
-  constructor(link: SqliteLink) {
+  constructor(link: SqliteConnection) {
     this.#link = link
   }
 

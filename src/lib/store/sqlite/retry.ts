@@ -1,7 +1,7 @@
 /** A failed job enqueued again from the exception log, within a transaction. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 
 /** Along the unique index, whose rows of one function without a key are in the order of their ids. */
@@ -13,13 +13,13 @@ const NEXT_TRY = `SELECT job.id FROM (
     AND CAST(job.arg AS BLOB) IS CAST(exception_log.arg AS BLOB) LIMIT 1`
 
 /** As Store.nextTry. */
-export function nextTry(link: SqliteLink, exceptionId: number): number | null {
+export function nextTry(link: SqliteConnection, exceptionId: number): number | null {
   return (link.pluck(NEXT_TRY).get({id: exceptionId}) as number | undefined) ?? null
 }
 
 /** @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError */
 export function retryException(
-  link: SqliteLink,
+  link: SqliteConnection,
   inserts: SqliteInsert,
   exceptionId: number,
   {priority, due, again = false}: Pick<NewJob, 'priority' | 'due'> & {again?: boolean | undefined},

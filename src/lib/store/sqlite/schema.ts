@@ -1,6 +1,6 @@
 /** The schema on SQLite: Qudo's four tables to the letter, jobq's indexes on them, and jobq's own tables. */
 import {StoreError} from '../../jobs/errors.ts'
-import {SCHEMA_VERSION, type SqliteLink} from './connection.ts'
+import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 
 const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
   func: {
@@ -95,7 +95,7 @@ const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION}
 const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`
 
 /** Makes the schema where it is missing, by several processes at once too. @throws StoreError */
-export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void> {
+export async function makeSchema(link: SqliteConnection, adopt: boolean): Promise<void> {
   await link
     .patiently(() => {
       const plan = schemaPlan(link, adopt) // refuses before anything is changed
@@ -112,7 +112,7 @@ export async function makeSchema(link: SqliteLink, adopt: boolean): Promise<void
 }
 
 /** As makeSchema, but looks for every table and index, also in a database of something else. @returns what was made */
-export function completeSchema(link: SqliteLink): Promise<SchemaStep[]> {
+export function completeSchema(link: SqliteConnection): Promise<SchemaStep[]> {
   return link.patiently(() => {
     if (initPlan(link).length === 0) return []
     link.db.pragma('journal_mode = WAL')
@@ -131,7 +131,7 @@ export function completeSchema(link: SqliteLink): Promise<SchemaStep[]> {
  * @throws StoreError FOREIGN if a table of Qudo's name is not Qudo's, or without `adopt` none of them is there, or a
  * newer jobq was here
  */
-function schemaPlan(link: SqliteLink, adopt: boolean): string[] {
+function schemaPlan(link: SqliteConnection, adopt: boolean): string[] {
   const {db, name} = link
   const version = link.schemaVersion()
   if (version === SCHEMA_VERSION) return []
@@ -170,7 +170,7 @@ export interface SchemaStep {
  * As schemaPlan, for `jobq init`: what is missing and no more, down to an index that someone has dropped, and also in a
  * database of something else.
  */
-export function initPlan(link: SqliteLink): SchemaStep[] {
+export function initPlan(link: SqliteConnection): SchemaStep[] {
   const plan = schemaPlan(link, true)
   const present = link.db.prepare('SELECT name FROM sqlite_master').pluck().all() as string[]
   return (plan.length > 0 ? plan : OWN).flatMap(sql => {
@@ -180,7 +180,7 @@ export function initPlan(link: SqliteLink): SchemaStep[] {
   })
 }
 
-function checkColumns({db, name}: SqliteLink, table: string): void {
+function checkColumns({db, name}: SqliteConnection, table: string): void {
   const columns = db.prepare('SELECT name FROM pragma_table_info(?)').pluck().all(table) as string[]
   const missing = QUDO_TABLES[table]!.columns.filter(column => !columns.includes(column))
   if (missing.length === 0) return
@@ -191,7 +191,7 @@ function checkColumns({db, name}: SqliteLink, table: string): void {
   )
 }
 
-function hasQudoTables({db}: SqliteLink): boolean {
+function hasQudoTables({db}: SqliteConnection): boolean {
   const sql = `SELECT count(*) FROM sqlite_master WHERE name IN ('func', 'job', 'exception_log', 'job_status')`
   return db.prepare(sql).pluck().get() === 4
 }

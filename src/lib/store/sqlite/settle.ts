@@ -11,7 +11,7 @@ import {
   type Settlement,
 } from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import type {SqliteMemory} from './memory.ts'
 
@@ -22,11 +22,11 @@ import type {SqliteMemory} from './memory.ts'
 type Mine = readonly [id: number, grabbedUntil: number]
 
 export class SqliteSettle {
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   readonly #inserts: SqliteInsert
   readonly #memory: SqliteMemory
 
-  constructor(link: SqliteLink, memory: SqliteMemory, inserts: SqliteInsert) {
+  constructor(link: SqliteConnection, memory: SqliteMemory, inserts: SqliteInsert) {
     this.#link = link
     this.#memory = memory
     this.#inserts = inserts

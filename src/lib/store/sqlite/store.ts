@@ -9,8 +9,14 @@ import type {JobPlace} from '../shared/listing.ts'
 import type {LogPlace} from '../shared/logs.ts'
 import {each} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
-import {SqliteWithin} from './caller-transaction.ts'
-import {connect, connectTo, type LinkOptions, SCHEMA_VERSION, SqliteLink} from './connection.ts'
+import {SqliteCallerTransaction} from './caller-transaction.ts'
+import {
+  connect,
+  connectTo,
+  SCHEMA_VERSION,
+  SqliteConnection,
+  type SqliteConnectionOptions,
+} from './connection.ts'
 import {explain} from './errors.ts'
 import type {FilePlace} from './file/known-file.ts'
 import {claim} from './file/only-name.ts'
@@ -22,7 +28,7 @@ import type {Read, SqliteReads} from './reads.ts'
 import type {SchemaStep} from './schema.ts'
 import type {SqliteSettle} from './settle.ts'
 
-export interface SqliteOptions extends LinkOptions {
+export interface SqliteOptions extends SqliteConnectionOptions {
   /** Make the file's folder (0700) if it is missing. Default false. */
   makeFolder?: boolean
   /** false: a commit may be lost by a power cut (never by a crash). For a dispatcher. Default true. */
@@ -87,10 +93,10 @@ interface Work {
 
 export class SqliteStore implements Store {
   readonly name: string
-  readonly #link: SqliteLink
+  readonly #link: SqliteConnection
   readonly #adopt: boolean
   readonly #inserts: SqliteInsert
-  readonly #within: SqliteWithin
+  readonly #within: SqliteCallerTransaction
   readonly #isBrief: boolean
   #reads: SqliteReads | undefined
   #longReads: LongReads | undefined
@@ -102,12 +108,12 @@ export class SqliteStore implements Store {
 
   constructor(db: Database, name: string, options: SqliteOptions = {}, place?: FilePlace) {
     this.name = name
-    this.#link = new SqliteLink(db, name, options, place)
+    this.#link = new SqliteConnection(db, name, options, place)
     this.#adopt = options.adopt ?? false
     this.#isBrief = options.brief ?? false
     this.#onTrouble = options.onTrouble ?? (() => {})
     this.#inserts = new SqliteInsert(this.#link)
-    this.#within = new SqliteWithin(this.#link, options)
+    this.#within = new SqliteCallerTransaction(this.#link, options)
   }
 
   setDurable(durable: boolean): Promise<void> {

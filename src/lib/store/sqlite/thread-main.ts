@@ -3,8 +3,8 @@ import {parentPort, workerData} from 'node:worker_threads'
 import {connectLike, connectTo} from './connection.ts'
 import {
   type Answer,
+  type ConnectionAddress,
   failureOf,
-  type LinkAddress,
   type Shortened,
   type Task,
   type ThreadData,
@@ -47,7 +47,7 @@ async function begin(data: ThreadData): Promise<Task> {
 }
 
 /** Each of one moment. */
-async function reads(address: LinkAddress): Promise<Task> {
+async function reads(address: ConnectionAddress): Promise<Task> {
   const {SqliteReads} = await import('./reads.ts')
   const link = connectLike(address)
   const reads = new SqliteReads(link)

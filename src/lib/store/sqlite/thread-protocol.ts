@@ -6,7 +6,7 @@ import {ArgumentError, DuplicateJobError, StoreError, type StoreErrorCode} from 
 import type {FilePlace} from './file/known-file.ts'
 
 /** What makes a connection like another one. */
-export interface LinkAddress {
+export interface ConnectionAddress {
   place: FilePlace
   name: string
   isDurable: boolean
@@ -17,7 +17,7 @@ export interface LinkAddress {
 }
 
 export type ThreadData =
-  | {task: 'bulk' | 'reads'; address: LinkAddress}
+  | {task: 'bulk' | 'reads'; address: ConnectionAddress}
   | {task: 'checkpoint' | 'shorten'; place: FilePlace}
 
 /** To one order. */

@@ -5,7 +5,7 @@
 import {realpathSync, watch as watchFolder} from 'node:fs'
 import {basename, dirname} from 'node:path'
 import {monotonic} from '../../jobs/clock.ts'
-import type {SqliteLink} from './connection.ts'
+import type {SqliteConnection} from './connection.ts'
 
 /** How long after a change of the files its commit may take to show: a slow disk's fsync. */
 const COMMIT_MS = 5000
@@ -24,7 +24,7 @@ const PAUSE_MS = 1
  * @returns what ends the watch
  */
 export function watchFile(
-  link: SqliteLink,
+  link: SqliteConnection,
   since: number | null,
   onChange: () => void,
   onBlind: (message: string) => void,
