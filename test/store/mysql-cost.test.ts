@@ -6,7 +6,7 @@ import {answerOf, callOf, isAnswered} from '../../src/lib/store/mysql/call.ts'
 import type {MysqlConnection} from '../../src/lib/store/mysql/connection.ts'
 import {MysqlConnections} from '../../src/lib/store/mysql/connections.ts'
 import {Funcs} from '../../src/lib/store/mysql/funcs.ts'
-import {look} from '../../src/lib/store/mysql/turn.ts'
+import {peek} from '../../src/lib/store/mysql/turn.ts'
 import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
@@ -66,16 +66,16 @@ else {
   })
 }
 
-/** A look, and a take that gets a job; or three, which may read half as much again. */
+/** A peek, and a take that gets a job; or three, which may read half as much again. */
 async function readsOfTurn(link: MysqlConnection): Promise<number> {
   return Math.max(await readsOf(link, 1), (await readsOf(link, 3)) / 1.5)
 }
 
 async function readsOf(link: MysqlConnection, limit: number): Promise<number> {
   const funcs = new Funcs()
-  await look(link, funcs, WANT) // what it has not seen yet costs a little more
+  await peek(link, funcs, WANT) // what it has not seen yet costs a little more
   return counted(link, async () => {
-    assert.ok((await look(link, funcs, WANT)).head)
+    assert.ok((await peek(link, funcs, WANT)).head)
     await link.run('START TRANSACTION')
     const call = callOf(funcs, {want: {...WANT, limit}, latest: null})
     const {replies, committed} = await link.batchThenCommit([call], isAnswered)

@@ -239,16 +239,16 @@ export class Dispatcher {
     }
     if (!turn) return
     this.#clock = {now: turn.now, at}
-    if (turn.jumped !== undefined || this.#hasJumped) this.#heedJump(turn.jumped)
-    const refused = this.#heed(turn, finished)
+    if (turn.jumped !== undefined || this.#hasJumped) this.#handleJump(turn.jumped)
+    const refused = this.#handle(turn, finished)
     if (refused.length > 0) await this.#settleApart(refused)
-    if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#heedDeaths(turn.jobs)
+    if (this.#options.prefetch > 0 && turn.jobs.length > 0) await this.#handleDeaths(turn.jobs)
     if (limit > 0) this.#plan(turn, limit, isWhole)
   }
 
   /** @returns those whose end was refused */
-  #heed(turn: Turn, finished: readonly Attempt[]): Attempt[] {
-    const refused = this.#heedSettled(finished, turn.settled)
+  #handle(turn: Turn, finished: readonly Attempt[]): Attempt[] {
+    const refused = this.#handleSettled(finished, turn.settled)
     this.#outcomes.buried(turn.buried)
     for (const job of turn.jobs) {
       this.#outcomes.grabbed(job, turn.now)
@@ -259,7 +259,7 @@ export class Dispatcher {
     return refused
   }
 
-  #heedSettled(finished: readonly Attempt[], settled: Turn['settled']): Attempt[] {
+  #handleSettled(finished: readonly Attempt[], settled: Turn['settled']): Attempt[] {
     const refused: Attempt[] = []
     let hasPending = false
     for (let i = 0; i < finished.length; i++) {
@@ -277,7 +277,7 @@ export class Dispatcher {
 
   /** The store has not taken them together. */
   async #settleApart(attempts: readonly Attempt[]): Promise<void> {
-    this.#heedSettled(attempts, await this.#refusedEnds.settle(attempts))
+    this.#handleSettled(attempts, await this.#refusedEnds.settle(attempts))
     this.wake()
   }
 
@@ -299,7 +299,7 @@ export class Dispatcher {
     setTimeout(this.wake, PENDING_MS).unref()
   }
 
-  #heedJump(seconds: number | undefined): void {
+  #handleJump(seconds: number | undefined): void {
     if (seconds !== undefined && !this.#hasJumped)
       this.#log.trouble(
         `the database's clock has jumped ahead by ${seconds} s: leases that ran out by it are left for half a minute to those who may hold them`,
@@ -370,7 +370,7 @@ export class Dispatcher {
   }
 
   /** Where a worker of one has died. */
-  async #heedDeaths(taken: readonly JobRow[]): Promise<void> {
+  async #handleDeaths(taken: readonly JobRow[]): Promise<void> {
     const died = await this.#storeRetry.with(
       () => this.#store.died(taken),
       () => this.#isIdle(),

@@ -6,7 +6,7 @@ import {type MysqlConnection, textOf} from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
 import {ERRNO, hasErrno} from './errors.ts'
 import {Funcs} from './funcs.ts'
-import {look} from './turn.ts'
+import {peek} from './turn.ts'
 
 /** How long to wait between two polls: while something goes on, and when nothing has for long. */
 const POLL_MS = [10, 250] as const
@@ -44,7 +44,7 @@ export class Poll {
   watch(onChange: () => void): Watch {
     const watcher = () => onChange() // the same function may watch twice
     this.#watchers.add(watcher)
-    if (this.#watchers.size === 1) void this.#look()
+    if (this.#watchers.size === 1) void this.#peek()
     return {
       close: () => {
         this.#watchers.delete(watcher)
@@ -79,7 +79,7 @@ export class Poll {
    * would not do: they are given before the commit, so a job can show up behind a greater one. A new job that changes
    * none of this is behind one that is ready.
    */
-  async #look(): Promise<void> {
+  async #peek(): Promise<void> {
     if (this.#isAsking) return
     this.#isAsking = true
     // What can't be read has changed: the next turn says why
@@ -108,7 +108,7 @@ export class Poll {
       funcs = rows.map(({name}) => textOf(name))
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
-    return (await look(link, this.#known, want)).signature
+    return (await peek(link, this.#known, want)).signature
   }
 
   #sleep(): void {
@@ -116,6 +116,6 @@ export class Poll {
     if (this.#watchers.size === 0) return
     const [least, most] = POLL_MS
     this.#pause = monotonic() < this.#busyUntil ? least : Math.min(most, this.#pause * 1.5)
-    this.#timer = setTimeout(() => void this.#look(), this.#pause)
+    this.#timer = setTimeout(() => void this.#peek(), this.#pause)
   }
 }

@@ -64,7 +64,7 @@ export class Turns {
     const one = {...want, limit: 1}
     await this.#links.quiet()
     const {now, head, ...answer} = await this.#links.read(link =>
-      look(link, this.#funcs, one, this.#leaseClock),
+      peek(link, this.#funcs, one, this.#leaseClock),
     )
     const next = this.#nextDueIn({now, ...answer})
     return {head: head && {priority: head.priority, dueFor: now - head.runAfter}, nextDueIn: head ? 0 : next}
@@ -201,7 +201,7 @@ export class Turns {
 }
 
 /** What a turn would find, without taking it; and a text that is as before if nothing has changed that matters. */
-export async function look(
+export async function peek(
   link: MysqlConnection,
   funcs: Funcs,
   want: Want,
