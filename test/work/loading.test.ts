@@ -242,8 +242,10 @@ describe('one worker of several that is of no use', {concurrency: 2}, () => {
   ]
   const setUp = (t: TestContext) => {
     const site = new Workplace(t, {
-      ...Object.fromEntries(BAD),
-      Good: `export default {work() {}}`,
+      ...Object.fromEntries(
+        BAD.map(([func, source]) => [source.startsWith('#!') ? func : `${func}.ts`, source]),
+      ),
+      'Good.ts': `export default {work() {}}`,
       Shell: '#!/bin/sh\n',
     })
     site.write('workers/NoBit', '#!/bin/sh\n')
@@ -275,7 +277,7 @@ describe('one worker of several that is of no use', {concurrency: 2}, () => {
     const site = setUp(t)
     const work = site.work()
     await work.prints(/^jobq: works Good \(workers\/Good\.ts\), Shell \(workers\/Shell\) from /m)
-    site.worker('Misspelt', `export default {work() {}, maxRetries: 3}`)
+    site.worker('Misspelt.ts', `export default {work() {}, maxRetries: 3}`)
     site.worker('Shell', '#!/bin/sh\n# jobq: max-retrys=3\n')
     await site.enqueue(['Misspelt'], ['Script'])
     work.kill('SIGHUP')
