@@ -1,7 +1,6 @@
 /** The right to a job: renewed while it runs, respected when someone else has taken it, kept through locks. */
 import assert from 'node:assert/strict'
-import {join} from 'node:path'
-import {after, describe, mock, type TestContext, test} from 'node:test'
+import {after, describe, mock, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {Events} from '../../src/lib/hooks/events.ts'
 import {JobQueue} from '../../src/lib/index.ts'
@@ -9,58 +8,9 @@ import {openSqlite} from '../../src/lib/store/sqlite/store.ts'
 import {Dispatcher} from '../../src/lib/work/dispatcher.ts'
 import type {Ended, Executors} from '../../src/lib/work/executors/executor.ts'
 import type {JobLog} from '../../src/lib/work/log/log.ts'
-import {MysqlDatabase} from '../support/mysql.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
-import {mysqlServer, postgresServer} from '../support/servers.ts'
-import {tempFolder} from '../support/temp.ts'
+import {databaseKinds} from '../support/kinds.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
-
-const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
-
-interface Place {
-  db: string
-  query(sql: string): Promise<Record<string, unknown>[]>
-}
-
-const KINDS = [
-  {
-    name: 'SQLite',
-    create: async (t: TestContext): Promise<Place> => {
-      const db = join(tempFolder(t), 'jobs.db')
-      await JobQueue.init({db})
-      const file = new Sqlite(db)
-      t.after(() => file.close())
-      const query = async (sql: string) => {
-        const statement = file.prepare<[], Record<string, unknown>>(sql)
-        if (statement.reader) return statement.all()
-        statement.run()
-        return []
-      }
-      return {db, query}
-    },
-  },
-  {
-    name: 'MySQL',
-    server: mysql,
-    create: (t: TestContext) => onServer(t, MysqlDatabase.create((mysql as {url: string}).url)),
-  },
-  {
-    name: 'PostgreSQL',
-    server: postgres,
-    create: (t: TestContext) => onServer(t, PostgresDatabase.create((postgres as {url: string}).url)),
-  },
-]
-
-async function onServer(
-  t: TestContext,
-  created: Promise<MysqlDatabase> | Promise<PostgresDatabase>,
-): Promise<Place> {
-  const database = await created
-  t.after(() => database.drop())
-  await JobQueue.init({db: database.url})
-  return {db: database.url, query: sql => database.query(sql)}
-}
 
 /** Waits until the test says so, then does the rest. */
 const waits = (rest: string) => `import {existsSync} from 'node:fs'
@@ -134,7 +84,7 @@ test('a job that something else gives back the moment it is taken is not run aga
   assert.ok(runs < 10, `${runs} times`)
 })
 
-for (const {name, server, create} of KINDS) {
+for (const {name, server, create} of await databaseKinds()) {
   const title = `a job whose id JavaScript can not hold is told once and not worked, what is behind it is: ${name}`
   if (server && 'missing' in server) test(title, {skip: server.missing})
   if (server && 'url' in server) after(() => server.stop())

@@ -1,0 +1,62 @@
+/** The three kinds of databases, for what is to hold on each: a prepared one of the test's own. */
+import {join} from 'node:path'
+import type {TestContext} from 'node:test'
+import Sqlite from 'better-sqlite3'
+import {JobQueue} from '../../src/lib/index.ts'
+import {MysqlDatabase} from './mysql.ts'
+import {answersPostgres, PostgresDatabase} from './postgres.ts'
+import {mysqlServer, type NoServer, postgresServer, type TestServer} from './servers.ts'
+import {tempFolder} from './temp.ts'
+
+export interface Prepared {
+  db: string
+  query(sql: string): Promise<Record<string, unknown>[]>
+}
+
+export interface DatabaseKind {
+  name: 'SQLite' | 'MySQL' | 'PostgreSQL'
+  /** To be stopped after the tests, or why there is none. */
+  server?: TestServer | NoServer
+  create(t: TestContext): Promise<Prepared>
+}
+
+export async function databaseKinds(): Promise<DatabaseKind[]> {
+  const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
+  return [
+    {name: 'SQLite', create: onSqlite},
+    {
+      name: 'MySQL',
+      server: mysql,
+      create: t => onServer(t, MysqlDatabase.create((mysql as TestServer).url)),
+    },
+    {
+      name: 'PostgreSQL',
+      server: postgres,
+      create: t => onServer(t, PostgresDatabase.create((postgres as TestServer).url)),
+    },
+  ]
+}
+
+async function onSqlite(t: TestContext): Promise<Prepared> {
+  const db = join(tempFolder(t), 'jobs.db')
+  await JobQueue.init({db})
+  const file = new Sqlite(db)
+  t.after(() => file.close())
+  const query = async (sql: string) => {
+    const statement = file.prepare<[], Record<string, unknown>>(sql)
+    if (statement.reader) return statement.all()
+    statement.run()
+    return []
+  }
+  return {db, query}
+}
+
+async function onServer(
+  t: TestContext,
+  created: Promise<MysqlDatabase> | Promise<PostgresDatabase>,
+): Promise<Prepared> {
+  const database = await created
+  t.after(() => database.drop())
+  await JobQueue.init({db: database.url})
+  return {db: database.url, query: sql => database.query(sql)}
+}
