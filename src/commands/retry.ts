@@ -5,7 +5,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
   static override description =
-    `Takes the ids that \`jobq list --failed\` shows, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument and uniqkey it had.
+    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument and uniqkey it had.
 
 exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
 
@@ -19,6 +19,7 @@ A dry run prints exception id, function and uniqkey of what would be retried; in
 Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if a uniqkey or a job's next try was waiting, 130 or 143 if it was stopped.`
   static override examples = [
     {description: 'Two exceptions', command: '<%= config.bin %> retry 3 4'},
+    {description: 'The job that an enqueue has printed', command: '<%= config.bin %> retry --job 7'},
     {
       description: 'What would be retried of the last two hours',
       command: '<%= config.bin %> retry --all --since 2h --dry-run',
@@ -30,6 +31,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
   ]
   static override usage = [
     '<%= command.id %> EXCEPTION_ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> --job ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
     '<%= command.id %> --all [--func F] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--json]',
   ]
   static override args = {
@@ -40,6 +42,11 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     }),
   }
   static override flags = {
+    job: string({
+      summary: 'the last failed attempt of this job, by the id that enqueue has printed; may be given again',
+      helpValue: 'ID',
+      multiple: true,
+    }),
     all: boolean({summary: 'every exception that was not retried yet'}),
     func: string({summary: 'with --all: only those of a function', helpValue: 'F', dependsOn: ['all']}),
     since: string({

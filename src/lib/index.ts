@@ -37,12 +37,15 @@ export * from './jobs/errors.ts'
 // By `*`: a named one would keep an application's `declare module 'jobq'` from the interface
 export * from './jobs/functions.ts'
 export type {
+  AttemptRow,
   EnqueuedJob,
   ExceptionRow,
+  ExceptionState,
   FinalStatus,
   FuncCounts,
   FuncTimes,
   JobEnd,
+  JobHistory,
   JobRow,
   JobState,
   ListedJob,

@@ -30,6 +30,10 @@ function ids(stdout: string): number[] {
   return fields(stdout).map(([id]) => Number(id))
 }
 
+function exceptionIds(stdout: string): number[] {
+  return fields(stdout).map(([, id]) => Number(id))
+}
+
 describe('list: waiting jobs', () => {
   test('come as they would be worked: running, ready by priority, delayed by time', async t => {
     const {jobq, db} = await prepared(t)
@@ -173,11 +177,12 @@ describe('list --failed, --finished', () => {
     seedException(db, {func: 'Img', exception_time: 2000, message: '', arg: null})
     const {stdout} = await jobq(['list', '--failed'])
     assert.deepEqual(fields(stdout), [
-      ['2', 'Img', '2000', '0', '\\N', '', '\\N'],
-      ['1', 'Notify', '1000', '1', 'k', 'first\\nline', '{"a":1}'],
+      ['\\N', '2', 'Img', '2000', '0', '\\N', '', '\\N', 'failed'],
+      ['\\N', '1', 'Notify', '1000', '1', 'k', 'first\\nline', '{"a":1}', 'retried'],
     ])
     assert.deepEqual(JSON.parse((await jobq(['list', '--failed', '--json', '--func', 'Notify'])).stdout), [
       {
+        job_id: null,
         id: 1,
         func_id: 1,
         func: 'Notify',
@@ -186,10 +191,14 @@ describe('list --failed, --finished', () => {
         uniqkey: 'k',
         arg: {a: 1},
         retried: 1,
+        state: 'retried',
       },
     ])
-    assert.deepEqual(ids((await jobq(['list', '--failed', '--uniqkey', 'k'])).stdout), [1])
-    assert.deepEqual(ids((await jobq(['list', '--failed', '--limit', '1', '--offset', '1'])).stdout), [1])
+    assert.deepEqual(exceptionIds((await jobq(['list', '--failed', '--uniqkey', 'k'])).stdout), [1])
+    assert.deepEqual(
+      exceptionIds((await jobq(['list', '--failed', '--limit', '1', '--offset', '1'])).stdout),
+      [1],
+    )
   })
 
   test('statuses, newest first', async t => {
@@ -198,11 +207,12 @@ describe('list --failed, --finished', () => {
     seedStatus(db, {func: 'Img', status: 'abort', job_start_time: 2000, job_end_time: 2001})
     const {stdout} = await jobq(['list', '--finished'])
     assert.deepEqual(fields(stdout), [
-      ['2', 'Img', 'abort', '2000', '2001', '\\N', '{}'],
-      ['1', 'Notify', 'completed', '1000', '1010', 'k', '{}'],
+      ['\\N', '2', 'Img', 'abort', '2000', '2001', '\\N', '{}'],
+      ['\\N', '1', 'Notify', 'completed', '1000', '1010', 'k', '{}'],
     ])
     const [row] = JSON.parse((await jobq(['list', '--finished', '--json', '--uniqkey', 'k'])).stdout)
     assert.deepEqual(row, {
+      job_id: null,
       id: 1,
       func_id: 1,
       func: 'Notify',
@@ -298,7 +308,7 @@ describe('list: few and many', () => {
       ids((await jobq(['list', '--limit', '7', '--offset', '4321'])).stdout),
       rows.slice(4321, 4328).map(({id}) => id),
     )
-    const failed = ids((await jobq(['list', '--failed', '--limit', '1000000000'])).stdout)
+    const failed = exceptionIds((await jobq(['list', '--failed', '--limit', '1000000000'])).stdout)
     assert.deepEqual(
       failed,
       Array.from({length: 2500}, (_, i) => 2500 - i),
@@ -361,12 +371,12 @@ describe('list on a terminal', () => {
     assert.equal(code, 0)
     assert.ok(stdout.includes(`${ESC}[32mready`), JSON.stringify(stdout))
     const lines = stripVTControlCharacters(stdout).trimEnd().split('\n')
-    assert.match(lines[0]!, /^ID {2}FUNC +STATE +PRIORITY {2}DUE +RETRIES {2}UNIQKEY +ARG$/)
+    assert.match(lines[0]!, /^JOB {2}FUNC +STATE +PRIORITY {2}DUE +RETRIES {2}UNIQKEY +ARG$/)
     assert.match(
       lines[1]!,
-      /^ 1 {2}MyApp::Worker::Image::Thumbnail {2}ready +0 {2}\ds ago +0 {2}photo:9 +\{"to":"x+…$/,
+      /^ {2}1 {2}MyApp::Worker::Image::Thumbnail {2}ready +0 {2}\ds ago +0 {2}photo:9 +\{"to":"x+…$/,
     )
-    assert.match(lines[2]!, /^ 2 {2}Notify +delayed +0 {2}in 2h +0 {2}- +"日本語/)
+    assert.match(lines[2]!, /^ {2}2 {2}Notify +delayed +0 {2}in 2h +0 {2}- +"日本語/)
     assert.equal(lines.length, 3)
     assert.ok(lines.slice(0, 2).every(line => line.length <= 100))
   })
@@ -412,10 +422,10 @@ describe('list on a terminal', () => {
     const failed = await jobq(['list', '--failed'], {tty: 'all', env})
     assert.match(
       failed.stdout,
-      /^ID {2}FUNC +FAILED +RETRIED {2}UNIQKEY {2}MESSAGE +ARG\n 1 {2}Notify {2}2m.* ago +yes +- +no route {2}\{\}\n$/,
+      /^JOB {2}EXCEPTION {2}FUNC +FAILED +STATE +UNIQKEY {2}MESSAGE +ARG\n +- +1 {2}Notify {2}2m.* ago +retried +- +no route {2}\{\}\n$/,
     )
     const finished = await jobq(['list', '--finished'], {tty: 'all', env})
-    assert.match(finished.stdout, /\n 1 {2}Notify {2}completed {2}1\ds ago {2}1h 1m {2}- +\{\}\n$/)
+    assert.match(finished.stdout, /\n {2}- {2}Notify {2}completed {2}1\ds ago {2}1h 1m {2}- +\{\}\n$/)
   })
 })
 

@@ -134,7 +134,7 @@ describe('stats in a pipe', () => {
     assert.equal(stderr, '')
     assert.match(
       stdout,
-      /^Idle(\t0){6}(\t\\N){4}\nNotify\t2\t1\t1\t1\t5\t1\t5\d\d\t2\t100\t0.08\nOther\t1\t0\t0\t0\t1\t0\t\d\d\t7\t7\t0.02\ntotal\t3\t1\t1\t1\t6\t1\t5\d\d\t2\t100\t0.1\n$/,
+      /^Idle(\t0){6}(\t\\N){4}\t0\nNotify\t2\t1\t1\t1\t5\t1\t5\d\d\t2\t100\t0.08\t0\nOther\t1\t0\t0\t0\t1\t0\t\d\d\t7\t7\t0.02\t0\ntotal\t3\t1\t1\t1\t6\t1\t5\d\d\t2\t100\t0.1\t0\n$/,
     )
   })
 })
@@ -329,11 +329,11 @@ describe('stats on a terminal', () => {
     const lines = stripVTControlCharacters(stdout).trimEnd().split('\n')
     assert.match(
       lines[0]!,
-      /^FUNC +READY +DELAYED +RUNNING +FAILED +COMPLETED +ABORTED +OLDEST +MEDIAN +P95 +PER MIN +LAST HOUR$/,
+      /^FUNC +READY +DELAYED +RUNNING +FAILED +RETRYING +COMPLETED +ABORTED +OLDEST +MEDIAN +P95 +PER MIN +LAST HOUR$/,
     )
-    assert.match(lines[1]!, /^Idle( +0){6}( +-){4}$/)
-    assert.match(lines[2]!, /^Notify +2 +1 +1 +1 +5 +1 +8m \d+s +2s +1m 40s +0.08 +█ *$/)
-    assert.match(lines[4]!, /^total +3 +1 +1 +1 +6 +1 +8m \d+s +2s +1m 40s +0.1 .*█ *$/)
+    assert.match(lines[1]!, /^Idle( +0){7}( +-){4}$/)
+    assert.match(lines[2]!, /^Notify +2 +1 +1 +1 +0 +5 +1 +8m \d+s +2s +1m 40s +0.08 +█ *$/)
+    assert.match(lines[4]!, /^total +3 +1 +1 +1 +0 +6 +1 +8m \d+s +2s +1m 40s +0.1 .*█ *$/)
     assert.equal(lines.length, 5)
   })
 

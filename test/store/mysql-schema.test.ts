@@ -43,14 +43,15 @@ const GRANTS = {
     'SELECT, INSERT ON @.exception_log',
     'SELECT, INSERT ON @.job_status',
     'SELECT, INSERT, DELETE ON @.jobq_death',
+    'SELECT, INSERT ON @.jobq_attempt',
     'SELECT ON @.jobq_pause',
     'SELECT, DELETE ON @.jobq_context',
     'SELECT, UPDATE ON @.jobq_wait',
-    'EXECUTE ON PROCEDURE @.jobq_turn_4',
-    'EXECUTE ON PROCEDURE @.jobq_end_4',
+    'EXECUTE ON PROCEDURE @.jobq_turn_5',
+    'EXECUTE ON PROCEDURE @.jobq_end_5',
   ],
   /** Besides what work has: retry, pause and resume. */
-  operate: ['UPDATE ON @.exception_log', 'INSERT, DELETE ON @.jobq_pause'],
+  operate: ['UPDATE ON @.exception_log', 'UPDATE ON @.jobq_attempt', 'INSERT, DELETE ON @.jobq_pause'],
   init: ['SELECT, INSERT, CREATE, INDEX, CREATE ROUTINE ON @.*'],
 }
 
@@ -95,7 +96,7 @@ else {
     test("a dry run is a script for MySQL's own client, procedure included", async t => {
       const db = await create(t)
       const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
-      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_4 [^$]*END\$\$\nDELIMITER ;$/m)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_5 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -136,13 +137,13 @@ else {
       const db = await create(t)
       const store = db.store(t)
       await store.init()
-      await db.query('DROP PROCEDURE jobq_turn_4')
+      await db.query('DROP PROCEDURE jobq_turn_5')
       const {id} = await store.enqueue(newJob())
       assert.equal((await store.list(PAGE))[0]?.id, id)
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.match((error as StoreError).hint, /^run `jobq init`/)
-          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_4 does not exist\)/)(error)
+          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_5 does not exist\)/)(error)
         })
       await store.init()
       assert.equal((await store.turn([], want())).jobs[0]?.id, id)
@@ -188,7 +189,7 @@ else {
         await assert.rejects(call(), isForeign(/is not prepared for jobq/))
       const {made, sql} = await prepareMysql(db.url, db.name, {dryRun: false})
       assert.deepEqual(made, ['table jobq_context', 'table jobq_wait'])
-      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (2)']) // procedures stay
+      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (3)']) // procedures stay
       assert.deepEqual((await prepareMysql(db.url, db.name, {dryRun: false})).sql, [])
       assert.deepEqual(
         (await store.turn([], want())).jobs.map(job => job.id),
@@ -376,7 +377,7 @@ else {
         const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        assert.deepEqual(await proceduresOf(db), ['jobq_end_4', 'jobq_turn_4'])
+        assert.deepEqual(await proceduresOf(db), ['jobq_end_5', 'jobq_turn_5'])
       }
     })
 
@@ -385,12 +386,12 @@ else {
       const {store, db} = await asUser(t, withoutRoutine, '')
       await assert.rejects(store.init(), error => {
         assert.ok(error instanceof StoreError)
-        assert.match(error.message, /^\S+: may not make the procedure jobq_end_4 \(Access denied [^\n]+\)$/)
+        assert.match(error.message, /^\S+: may not make the procedure jobq_end_5 \(Access denied [^\n]+\)$/)
         assert.match(error.hint, /GRANT CREATE ROUTINE/)
         return error.code === 'DATABASE'
       })
       const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
-      assert.deepEqual(made, ['procedure jobq_end_4', 'procedure jobq_turn_4'])
+      assert.deepEqual(made, ['procedure jobq_end_5', 'procedure jobq_turn_5'])
       assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
     })
 
@@ -401,7 +402,7 @@ else {
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.ok(error instanceof StoreError)
-          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_4'$/)
+          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_5'$/)
           assert.match(error.hint, /GRANT EXECUTE/)
           return error.code === 'DATABASE'
         })

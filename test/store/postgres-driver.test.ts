@@ -473,7 +473,7 @@ else {
         )
     })
 
-    test('one of version 1 is brought to version 2, with an older jobq at work on it', async t => {
+    test('one of version 1 is brought to this one, with an older jobq at work on it', async t => {
       const db = await PostgresDatabase.create(url)
       const store = db.store()
       t.after(async () => {
@@ -500,11 +500,11 @@ else {
       const {made} = await preparePostgres(db.url, 'db', {dryRun: false})
       assert.deepEqual(
         made.filter(each => each.startsWith('table')),
-        ['table jobq_context', 'table jobq_wait'],
+        ['attempt', 'output', 'order', 'manager', 'context', 'wait'].map(name => `table jobq_${name}`),
       )
-      assert.ok(!made.includes('table job') && made.includes('function jobq_grab_2'), String(made))
+      assert.ok(!made.includes('table job') && made.includes('function jobq_grab_3'), String(made))
       assert.deepEqual((await preparePostgres(db.url, 'db', {dryRun: true})).sql, [])
-      assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 2}])
+      assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 3}])
 
       // The older one ends its job and takes the next, and who waits for that hears that it is gone
       const second = await store.enqueue(newJob('Work', {tracked: true, context: '{}'}))
@@ -570,12 +570,12 @@ else {
     const WORK = [
       ...ENQUEUE,
       'GRANT UPDATE, DELETE ON job TO',
-      'GRANT SELECT, INSERT ON exception_log, job_status TO',
+      'GRANT SELECT, INSERT ON exception_log, job_status, jobq_attempt TO',
       'GRANT SELECT, INSERT, DELETE ON jobq_death TO',
       'GRANT SELECT, DELETE ON jobq_context TO',
       'GRANT SELECT, UPDATE ON jobq_wait TO',
       'GRANT SELECT ON jobq_pause TO',
-      ...USE('exception_log, job_status, jobq_death'),
+      ...USE('exception_log, job_status, jobq_attempt, jobq_death'),
     ]
 
     async function roleWith(t: TestContext, grants: readonly string[]) {

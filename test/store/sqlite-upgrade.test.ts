@@ -105,7 +105,7 @@ describe('a database of jobq 0.1', () => {
     const ids = await Promise.all(children.map(child => tell(child, {do: 'enqueue', func: 'Work', count: 5})))
     const store = await open(t, path)
     assert.equal((await store.counts('Work'))[0]?.ready, 1 + inserted + ids.flat().length)
-    assert.equal(old.prepare('SELECT count(*) FROM jobq_schema WHERE version = 2').pluck().get(), 1)
+    assert.equal(old.prepare('SELECT count(*) FROM jobq_schema WHERE version = 3').pluck().get(), 1)
   })
 
   test('an older process goes on beside a newer one', async t => {
@@ -141,7 +141,11 @@ describe('a database of jobq 0.1', () => {
 
   test('jobq init tells what is new, and makes it', async t => {
     const path = versionOne(t)
-    const made = ['table jobq_context', 'table jobq_wait']
+    const made = [
+      ...['table jobq_context', 'table jobq_wait', 'table jobq_attempt'],
+      ...['job', 'exception', 'status', 'tried'].map(by => `index jobq_attempt_${by}`),
+      ...['table jobq_output', 'index jobq_output_job', 'table jobq_order', 'table jobq_manager'],
+    ]
     for (const dryRun of [true, false])
       assert.deepEqual((await prepareSqlite(path, {makeFolder: false, dryRun})).made, made)
     const again = await prepareSqlite(path, {makeFolder: false, dryRun: false})
@@ -152,7 +156,7 @@ describe('a database of jobq 0.1', () => {
   test('what a newer jobq made is refused by an older one, and stays as it is', async t => {
     const path = versionOne(t)
     const db = new Sqlite(path)
-    db.exec('UPDATE jobq_schema SET version = 3')
+    db.exec('UPDATE jobq_schema SET version = 4')
     db.close()
     const before = schema(path)
     await assert.rejects(

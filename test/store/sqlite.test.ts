@@ -89,14 +89,18 @@ describe('a database that Perl wrote', () => {
       perl.jobs,
     )
     assert.deepEqual(
-      exceptions.sort(byId).map(({message, retried, ...row}) => ({
+      exceptions.sort(byId).map(({message, retried, jobId: _job, state: _state, ...row}) => ({
         ...row,
         message: Buffer.from(message),
         retried: Number(retried),
       })),
       perl.exceptions,
     )
-    assert.deepEqual(statuses.sort(byId), perl.statuses)
+    assert.deepEqual(
+      statuses.sort(byId).map(({jobId: _job, ...row}) => row),
+      perl.statuses,
+    )
+    assert.ok([...exceptions, ...statuses].every(({jobId}) => jobId === null))
     assert.deepEqual([jobs.length, exceptions.length, statuses.length], [9, 4, 4])
   })
 

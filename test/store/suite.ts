@@ -14,6 +14,7 @@ import {ends} from './suite/ends.ts'
 import {bulk, enqueueing, slowBulk, uniqkeys} from './suite/enqueue.ts'
 import {foreignRows} from './suite/foreign.ts'
 import {delays, limits, order} from './suite/grab.ts'
+import {histories} from './suite/history.ts'
 import {leases} from './suite/lease.ts'
 import {listings, logListings, streams} from './suite/list.ts'
 import {retrying} from './suite/retry.ts'
@@ -85,6 +86,7 @@ const PARTS = {
   replaced: replacing,
   turn: turns,
   'retry of an exception': retrying,
+  "a job's history": histories,
   list: listings,
   'exceptions and statuses': logListings,
   'row by row': streams,

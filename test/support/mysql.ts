@@ -106,7 +106,9 @@ export class MysqlDatabase {
   async remove(): Promise<void> {
     if (!this.#pool || (await this.#isUsedUp())) return this.drop()
     await this.#endOthers()
-    const own = ['jobq_context', 'jobq_death', 'jobq_pause', 'jobq_wait']
+    const own = ['attempt', 'context', 'death', 'manager', 'order', 'output', 'pause', 'wait'].map(
+      name => `jobq_${name}`,
+    )
     const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
     await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
     this.#pool.push(this)

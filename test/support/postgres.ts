@@ -35,7 +35,7 @@ export async function prepared(
   return {db, store}
 }
 
-const BESIDE = ['jobq_context', 'jobq_wait']
+const BESIDE = ['jobq_context', 'jobq_wait', 'jobq_attempt', 'jobq_output', 'jobq_order', 'jobq_manager']
 
 export class PostgresDatabase {
   readonly url: string

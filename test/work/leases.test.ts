@@ -153,7 +153,7 @@ describe('a lease of a minute', () => {
       }),
       start: (_job: unknown, _since: number, onEnd: (ended: Ended) => void) => {
         onEnds.push(onEnd)
-        return {settings: {grabFor: 3600, setJobStatus: false, retryIn: () => null}, stop() {}}
+        return {settings: {grabFor: 3600, setJobStatus: false, retryIn: () => null}, pid: null, stop() {}}
       },
     }
     const said: string[] = []

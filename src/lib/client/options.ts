@@ -74,7 +74,7 @@ const OPEN = {
 }
 const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
 const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo}
-const CHOICE = {ids: is.array, func: is.text, since: is.since}
+const CHOICE = {ids: is.array, jobs: is.array, func: is.text, since: is.since}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
 const JOBS = {...PAGE, state: is.state, contexts: is.yesNo}
 const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
@@ -111,6 +111,7 @@ export const check = {
   retryMany: (choice: RetryChoice, options: RetryOptions & {dryRun?: boolean | undefined}) => {
     checkOptions(choice, 'retryMany', CHOICE)
     if ('ids' in choice) for (const id of choice.ids) refOf(id, 'retryMany: ids')
+    if ('jobs' in choice) for (const job of choice.jobs) refOf(job, 'retryMany: jobs')
     checkOptions(options, 'retryMany', {...RETRY, dryRun: is.yesNo})
     checkDue(options, 'retryMany: ')
   },

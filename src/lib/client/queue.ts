@@ -292,7 +292,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     options: RetryOptions & {dryRun?: boolean | undefined} = {},
   ): AsyncGenerator<RetryOutcome> {
     check.retryMany(choice, options)
-    const outcomes = this.each('ids' in choice ? {} : choice, store =>
+    const outcomes = this.each('ids' in choice || 'jobs' in choice ? {} : choice, store =>
       retryMany(store, choice, rowOf(options), options.dryRun ?? false),
     )
     for await (const outcome of outcomes) {

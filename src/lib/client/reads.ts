@@ -9,6 +9,7 @@ import {
   type FuncAttempts,
   type FuncCounts,
   type FuncTimes,
+  type JobHistory,
   type ListedJob,
   type RowRef,
   type StatusRow,
@@ -53,6 +54,17 @@ export abstract class QueueView<F = Functions> {
     return this.calls.make(store => {
       const ref = this.refOf(db === undefined ? {id} : {id, db}, 'find')
       return store.find(ref.id, ref.db)
+    })
+  }
+
+  /**
+   * All that is known of a job, also when it has left the queue, as long as an attempt of it is kept; null: nothing.
+   * @param job its id, or what an enqueue or a listing has returned
+   */
+  show(job: number | RowRef): Promise<JobHistory | null> {
+    return this.calls.make(store => {
+      const {id, db} = this.refOf(job, 'show')
+      return store.history(id, db)
     })
   }
 

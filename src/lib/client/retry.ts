@@ -12,9 +12,11 @@ import {
 import {type EnqueuedJob, type ExceptionRow, idOf, type NewJob, type RowRef} from '../jobs/job.ts'
 import type {Store} from '../store/store.ts'
 
-/** Some exceptions by id, or all that were not retried yet. */
+/** Some exceptions by id, those of some jobs, or all that were not retried yet. */
 export type RetryChoice =
   | {ids: readonly RowRef[]}
+  /** The last failed attempt of each of these jobs. */
+  | {jobs: readonly RowRef[]}
   | {func?: string | undefined; since?: {at: number} | {ago: number} | undefined}
 
 /** A new job (null in a dry run: it would be enqueued), or why there is none. */
@@ -41,6 +43,14 @@ export async function* retryMany(
     orRefused(ref, () => (dryRun ? rehearsal.retry(ref, row.again, exception) : retryOne(store, ref, row)))
   if ('ids' in choice) {
     for (const ref of choice.ids) yield await retry(ref)
+    return
+  }
+  if ('jobs' in choice) {
+    for (const job of choice.jobs) {
+      const exception = await lastException(store, job)
+      if (exception) yield await retry(exception)
+      else yield {exception: job, refused: noFailure(job)}
+    }
     return
   }
   const all = {...choice, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
@@ -103,6 +113,18 @@ class Rehearsal {
     this.#retried.add(idOf(row))
     return {exception: row, func, uniqkey, job: null, refused: null}
   }
+}
+
+async function lastException(store: Store, job: RowRef): Promise<RowRef | null> {
+  const {attempts} = (await store.history(job.id, job.db)) ?? {attempts: []}
+  const failed = attempts.findLast(({exceptionId}) => exceptionId !== null)
+  return failed ? {...job, id: failed.exceptionId!} : null
+}
+
+function noFailure(job: RowRef): NotFoundError {
+  return new NotFoundError(`job ${idOf(job)}: no failed attempt of it is known`, {
+    hint: `see \`jobq show ${idOf(job)}\`, \`jobq list --failed\``,
+  })
 }
 
 function noException(id: number): NotFoundError {

@@ -104,8 +104,20 @@ export interface Lease extends RowRef {
   grabbedUntil: number
 }
 
+/**
+ * What has become of the job of a failed attempt, as far as jobq_attempt knows it.
+ * - retried: it was enqueued again
+ * - retrying: it waits for its next try, or is at it
+ * - earlier: it has left the queue by a later attempt
+ * - failed: it was given up with this one; also where nothing is known: Perl's and older jobqs' attempts
+ */
+export type ExceptionState = 'retried' | 'retrying' | 'earlier' | 'failed'
+
 /** A row of `exception_log`: one for every failed attempt. */
 export interface ExceptionRow extends RowRef {
+  /** Whose attempt it was; null: not known. */
+  jobId: number | null
+  state: ExceptionState
   funcId: number
   func: string
   exceptionTime: number
@@ -120,6 +132,8 @@ export type FinalStatus = 'completed' | 'failed' | 'abort'
 
 /** A row of `job_status`, written for functions whose worker asks for it (set_job_status). */
 export interface StatusRow extends RowRef {
+  /** Whose attempt it was; null: not known. */
+  jobId: number | null
   funcId: number
   func: string
   arg: Uint8Array | null
@@ -162,6 +176,47 @@ export interface Settlement {
   outcome: Outcome
   /** Given if the worker sets a job status: when the attempt began and ended. */
   span?: {start: number; end: number} | undefined
+  /** Where and since when it ran, for jobq_attempt; as far as it is known. */
+  ran?: Ran | undefined
+}
+
+/** Where an attempt ran. Its row in jobq_attempt is written with the one in exception_log or job_status, if there is one. */
+export interface Ran {
+  /** Unix seconds by the database's clock. */
+  start: number
+  host: string
+  /** Of the process that ran it; null: it is not known. */
+  pid: number | null
+}
+
+/** A row of jobq_attempt, and of what it belongs to. */
+export interface AttemptRow {
+  /** By id from the first on. */
+  nth: number
+  outcome: JobEnd['outcome'] | 'died'
+  /** Did the job leave the queue by it? */
+  isLast: boolean
+  start: number | null
+  end: number
+  host: string | null
+  pid: number | null
+  /** Of exception_log; null: it has none. */
+  exceptionId: number | null
+  /** Why it failed; else empty. */
+  message: string
+  /** As what job its exception was retried; null: it was not. */
+  retriedAs: number | null
+}
+
+/** All that is known of a job. One that has left the queue is known by its attempts, as long as these are kept. */
+export interface JobHistory extends RowRef {
+  /** null: it is not in the queue any more. */
+  job: ListedJob | null
+  func: string
+  uniqkey: string | null
+  arg: Uint8Array | null
+  /** In the order in which they ended; of those that leave a row. */
+  attempts: AttemptRow[]
 }
 
 /** How many jobs and exceptions a function has, and how old its oldest ready job is (seconds, null if none). */
@@ -170,8 +225,10 @@ export interface FuncCounts {
   ready: number
   delayed: number
   running: number
-  /** Exceptions that were not retried yet. */
+  /** Jobs that were given up and not retried yet: by their exceptions. */
   failed: number
+  /** Jobs that have failed and wait for their next try, or are at it. */
+  retrying: number
   completed: number
   aborted: number
   oldestReadyAge: number | null

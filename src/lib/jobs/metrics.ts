@@ -25,7 +25,7 @@ const JOBS = {
   type: 'gauge',
   labels: ['func', 'state'],
   stored:
-    'Jobs in the database. failed: exceptions not retried yet. completed, aborted: rows of job_status, which only functions with set_job_status keep.',
+    'Jobs in the database. failed: given up and not retried yet. retrying: failed, and waiting for the next try or at it. completed, aborted: rows of job_status, which only functions with set_job_status keep.',
 } as const
 const LATENCY = {
   name: 'jobq_latency_seconds',
@@ -102,7 +102,7 @@ export function funcLabel(func: string): string {
 }
 
 export function jobsSamples(counts: readonly FuncCounts[]): Sample[] {
-  const states = ['ready', 'delayed', 'running', 'failed', 'completed', 'aborted'] as const
+  const states = ['ready', 'delayed', 'running', 'failed', 'retrying', 'completed', 'aborted'] as const
   return counts.flatMap(count =>
     states.map(state => ({labels: {func: funcLabel(count.func), state}, value: count[state]})),
   )

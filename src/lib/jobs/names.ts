@@ -36,6 +36,31 @@ export function parseRef(text: string, what: string): RowRef {
   return db === undefined ? {id: Number(id)} : {id: Number(id), db: Number(db)}
 }
 
+/** The most ids that a range may stand for. */
+const MOST_IDS = 100_000
+
+/** Ids as people write several: `7 8`, `1-5,8`, `2:7`. @throws UsageError */
+export function parseRefs(words: readonly string[], what: string): RowRef[] {
+  const refs: RowRef[] = []
+  for (const word of words.flatMap(word => word.split(','))) {
+    const [, first, last] = /^(.*\d)-(\d+)$/.exec(word) ?? []
+    if (first === undefined) refs.push(parseRef(word, what))
+    else refs.push(...rangeOf(parseRef(first, what), parseRef(last!, what).id, word, what))
+    if (refs.length > MOST_IDS)
+      throw new UsageError(`${what}: expected at most ${MOST_IDS} ids, got more`, {
+        hint: 'name them in several calls',
+      })
+  }
+  return refs
+}
+
+function* rangeOf(first: RowRef, last: number, word: string, what: string): Generator<RowRef> {
+  if (last < first.id)
+    throw new UsageError(`${what}: expected a range that goes up, got ${JSON.stringify(word)}`)
+  const end = Math.min(last, first.id + MOST_IDS)
+  for (let id = first.id; id <= end; id++) yield {...first, id}
+}
+
 /** Where Perl's default of 90000, which is no TCP port, arrives: the port that Qudo's clients connect to. */
 export const ADMIN_PORT = 24_464
 

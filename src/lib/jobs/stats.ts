@@ -39,6 +39,7 @@ export function statsOf(
       delayed: sum(counts, 'delayed'),
       running: sum(counts, 'running'),
       failed: sum(counts, 'failed'),
+      retrying: sum(counts, 'retrying'),
       completed: sum(counts, 'completed'),
       aborted: sum(counts, 'aborted'),
       oldestReadyAge: funcs.reduce<number | null>(

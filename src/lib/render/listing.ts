@@ -36,7 +36,7 @@ export const JOBS: Listing<ListedJob> = {
   line: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg}) =>
     line([idOf({id, db}), func, state, priority, runAfter, retryCnt, uniqkey], argLine(arg)),
   columns: [
-    {head: 'ID', align: 'right'},
+    {head: 'JOB', align: 'right'},
     {head: 'FUNC', gives: 'hardly'},
     {head: 'STATE'},
     {head: 'PRIORITY', align: 'right'},
@@ -60,6 +60,7 @@ export const JOBS: Listing<ListedJob> = {
 
 export const EXCEPTIONS: Listing<ExceptionRow> = {
   document: exception => ({
+    job_id: jobIdOf(exception),
     id: idOf(exception),
     func_id: exception.funcId,
     func: exception.func,
@@ -68,33 +69,40 @@ export const EXCEPTIONS: Listing<ExceptionRow> = {
     uniqkey: exception.uniqkey,
     arg: argDocument(exception.arg),
     retried: Number(exception.retried),
+    state: exception.state,
   }),
-  fields: ['id', 'func', 'exception_time', 'retried', 'uniqkey', 'message', 'arg'],
-  line: ({id, db, func, exceptionTime, retried, uniqkey, message, arg}) =>
-    line([idOf({id, db}), func, exceptionTime, Number(retried), uniqkey, message], argLine(arg)),
+  fields: ['job_id', 'id', 'func', 'exception_time', 'retried', 'uniqkey', 'message', 'arg', 'state'],
+  line: row => {
+    const {func, exceptionTime, retried, uniqkey, message, arg, state} = row
+    const fields = [jobIdOf(row), idOf(row), func, exceptionTime, Number(retried), uniqkey, message]
+    return line(fields, argLine(arg), state)
+  },
   columns: [
-    {head: 'ID', align: 'right'},
+    {head: 'JOB', align: 'right'},
+    {head: 'EXCEPTION', align: 'right'},
     {head: 'FUNC', gives: 'hardly'},
     {head: 'FAILED'},
-    {head: 'RETRIED'},
+    {head: 'STATE'},
     {head: 'UNIQKEY', gives: 'hardly'},
     {head: 'MESSAGE', gives: 'gladly'},
     {head: 'ARG', gives: 'gladly'},
   ],
-  cells: ({id, db, func, exceptionTime, retried, uniqkey, message, arg}) => [
-    {text: String(idOf({id, db}))},
-    {text: oneLine(func)},
-    {text: fromNow(exceptionTime)},
-    {text: retried ? 'yes' : 'no', tone: retried ? 'dim' : 'bad'},
-    keyCell(uniqkey),
-    {text: oneLine(message.trimEnd())},
-    argCell(arg),
+  cells: row => [
+    jobCell(row),
+    {text: String(idOf(row))},
+    {text: oneLine(row.func)},
+    {text: fromNow(row.exceptionTime)},
+    {text: row.state, tone: row.state === 'failed' ? 'bad' : row.state === 'retrying' ? 'waiting' : 'dim'},
+    keyCell(row.uniqkey),
+    {text: oneLine(row.message.trimEnd())},
+    argCell(row.arg),
   ],
   none: 'no such job has failed',
 }
 
 export const STATUSES: Listing<StatusRow> = {
   document: status => ({
+    job_id: jobIdOf(status),
     id: idOf(status),
     func_id: status.funcId,
     func: status.func,
@@ -104,11 +112,13 @@ export const STATUSES: Listing<StatusRow> = {
     job_start_time: status.jobStartTime,
     job_end_time: status.jobEndTime,
   }),
-  fields: ['id', 'func', 'status', 'job_start_time', 'job_end_time', 'uniqkey', 'arg'],
-  line: ({id, db, func, status, jobStartTime, jobEndTime, uniqkey, arg}) =>
-    line([idOf({id, db}), func, status, jobStartTime, jobEndTime, uniqkey], argLine(arg)),
+  fields: ['job_id', 'id', 'func', 'status', 'job_start_time', 'job_end_time', 'uniqkey', 'arg'],
+  line: row => {
+    const {func, status, jobStartTime, jobEndTime, uniqkey, arg} = row
+    return line([jobIdOf(row), idOf(row), func, status, jobStartTime, jobEndTime, uniqkey], argLine(arg))
+  },
   columns: [
-    {head: 'ID', align: 'right'},
+    {head: 'JOB', align: 'right'},
     {head: 'FUNC', gives: 'hardly'},
     {head: 'STATUS'},
     {head: 'ENDED'},
@@ -116,20 +126,30 @@ export const STATUSES: Listing<StatusRow> = {
     {head: 'UNIQKEY', gives: 'hardly'},
     {head: 'ARG', gives: 'gladly'},
   ],
-  cells: ({id, db, func, status, jobStartTime, jobEndTime, uniqkey, arg}) => [
-    {text: String(idOf({id, db}))},
-    {text: oneLine(func)},
-    {text: status, tone: status === 'completed' ? 'good' : 'bad'},
-    {text: fromNow(jobEndTime)},
-    {text: duration(jobEndTime - jobStartTime)},
-    keyCell(uniqkey),
-    argCell(arg),
+  cells: row => [
+    jobCell(row),
+    {text: oneLine(row.func)},
+    {text: row.status, tone: row.status === 'completed' ? 'good' : 'bad'},
+    {text: fromNow(row.jobEndTime)},
+    {text: duration(row.jobEndTime - row.jobStartTime)},
+    keyCell(row.uniqkey),
+    argCell(row.arg),
   ],
   none: 'no such job has left a status (only functions with setJobStatus do)',
 }
 
+/** Whose attempt it was, as people and scripts have it; null: not known, a Perl worker's say. */
+function jobIdOf({jobId, db}: {jobId: number | null; db?: number | undefined}): number | string | null {
+  return jobId === null ? null : idOf({id: jobId, db})
+}
+
+function jobCell(row: {jobId: number | null; db?: number | undefined}): Cell {
+  const id = jobIdOf(row)
+  return id === null ? {text: '-', tone: 'dim'} : {text: String(id)}
+}
+
 /** An argument in a document: JSON in its own text, else a string, else the bytes in base64. */
-function argDocument(arg: Uint8Array | null): RawJson | string | {base64: string} | null {
+export function argDocument(arg: Uint8Array | null): RawJson | string | {base64: string} | null {
   if (arg === null) return null
   const text = argText(arg)
   if (text === null) return {base64: Buffer.from(arg).toString('base64')}

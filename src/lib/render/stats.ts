@@ -24,6 +24,7 @@ function numbers(stats: Numbers) {
     jobs_per_minute: jobsPerMinute(stats),
     per_minute: stats.perMinute,
     paused: stats.paused,
+    retrying: stats.retrying,
   }
 }
 
@@ -37,7 +38,7 @@ function jobsPerMinute({perMinute}: Numbers): number | null {
 /** The fields of a line, for --help. */
 export const STATS_FIELDS = [
   ...['func', 'ready', 'delayed', 'running', 'failed', 'completed', 'aborted', 'oldest_ready_age'],
-  ...['run_time_median', 'run_time_p95', 'jobs_per_minute'],
+  ...['run_time_median', 'run_time_p95', 'jobs_per_minute', 'retrying'],
 ]
 
 /** A line for every function, by name; the last line is the total. */
@@ -49,7 +50,7 @@ function fields(stats: FuncStats): (string | number | null)[] {
   const {func, ready, delayed, running, failed, completed, aborted, oldestReadyAge, median, p95} = stats
   return [
     ...[func, ready, delayed, running, failed, completed, aborted, oldestReadyAge, median, p95],
-    jobsPerMinute(stats),
+    ...[jobsPerMinute(stats), stats.retrying],
   ]
 }
 
@@ -58,6 +59,7 @@ const COUNT_COLUMNS: readonly Column[] = [
   {head: 'DELAYED', align: 'right'},
   {head: 'RUNNING', align: 'right'},
   {head: 'FAILED', align: 'right'},
+  {head: 'RETRYING', align: 'right'},
   {head: 'COMPLETED', align: 'right'},
   {head: 'ABORTED', align: 'right'},
   {head: 'OLDEST', align: 'right'},
@@ -70,7 +72,7 @@ const TIME_COLUMNS: readonly Column[] = [
 ]
 
 /** From here on all columns go beside each other, with a name and a curve of some use. */
-const WIDE = 132
+const WIDE = 142
 const CURVES = [60, 30, 20]
 
 /** One table, or on a terminal as most are, two: the counts, and below them the times of those that have some. */
@@ -106,12 +108,13 @@ export async function statsTable({funcs, total}: Stats, width: number): Promise<
 }
 
 function countCells(stats: FuncStats): Cell[] {
-  const {ready, delayed, running, failed, completed, aborted, oldestReadyAge} = stats
+  const {ready, delayed, running, failed, retrying, completed, aborted, oldestReadyAge} = stats
   return [
     count(ready, 'good'),
     count(delayed, 'waiting'),
     count(running, 'busy'),
     count(failed, 'bad'),
+    count(retrying, 'waiting'),
     count(completed),
     count(aborted, 'bad'),
     orDash(oldestReadyAge === null ? null : duration(oldestReadyAge)),

@@ -6,6 +6,7 @@ import type {
   FuncCounts,
   FuncTimes,
   JobEnd,
+  JobHistory,
   JobRow,
   JobState,
   Lease,
@@ -78,6 +79,8 @@ export interface Store {
 
   /** @param db which of several databases; a driver has only the one */
   find(id: number, db?: number): Promise<ListedJob | null>
+  /** Whatever is known of that job, also when it has left the queue; null: nothing. */
+  history(id: number, db?: number): Promise<JobHistory | null>
   /** Jobs as they would be worked: the running ones, the ready by priority, the delayed by their time. */
   list(page: JobPage): Promise<ListedJob[]>
   /** exception_log, newest first. */

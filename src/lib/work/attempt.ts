@@ -1,12 +1,15 @@
 /**
  * One attempt at a job, as the dispatcher follows it: grabbed, perhaps waiting for an executor, running, ended, settled.
  */
+import {hostname} from 'node:os'
 import type {JobRow, Lease, Outcome, Settlement} from '../jobs/job.ts'
 import type {Ended, Run} from './executors/executor.ts'
 import {cut, withMessageCut} from './messages.ts'
 
 /** An error of a server may repeat what it did not take. */
 const MAX_REASON_BYTES = 1024
+
+const HOST = hostname()
 
 export class Attempt {
   readonly job: JobRow
@@ -51,9 +54,14 @@ export class Attempt {
   }
 
   get settlement(): Settlement {
-    const {lease, outcome, startedAt} = this
-    if (!this.run?.settings.setJobStatus) return {lease, outcome}
-    return {lease, outcome, span: {start: startedAt, end: startedAt + Math.round(this.durationMs / 1000)}}
+    const {lease, outcome, startedAt: start, run} = this
+    if (!run) return {lease, outcome}
+    const {setJobStatus} = run.settings
+    if (!setJobStatus && (outcome.kind === 'completed' || outcome.kind === 'released'))
+      return {lease, outcome}
+    const ran = {start, host: HOST, pid: run.pid ?? process.pid}
+    if (!setJobStatus) return {lease, outcome, ran}
+    return {lease, outcome, ran, span: {start, end: start + Math.round(this.durationMs / 1000)}}
   }
 
   #outcome(ended: Ended): Outcome {

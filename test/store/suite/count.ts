@@ -37,6 +37,7 @@ export const counting: Tests = {
       delayed: 1,
       running: 1,
       failed: 2,
+      retrying: 0,
       completed: 1,
       aborted: 1,
     })
@@ -73,6 +74,7 @@ export const counting: Tests = {
         delayed: 0,
         running: 0,
         failed: 0,
+        retrying: 0,
         completed: 0,
         aborted: 0,
         oldestReadyAge: null,

@@ -62,7 +62,7 @@ export const outcomes: Tests = {
     )
     const {exceptions, statuses} = await logs(bench.store)
     assert.equal(exceptions.length, 1)
-    assertException(exceptions[0]!, job, 'boom', [before, after])
+    assertException(exceptions[0]!, job, 'boom', [before, after], 'retrying')
     assert.deepEqual(statuses, [])
   },
 
@@ -429,10 +429,11 @@ function assertException(
   job: JobRow,
   message: string,
   [before, after]: [number, number],
+  state: ExceptionRow['state'] = 'failed',
 ): void {
   const {id: _, arg, exceptionTime, ...rest} = exception
-  const {funcId, func, uniqkey} = job
-  assert.deepEqual(rest, {funcId, func, uniqkey, message, retried: false})
+  const {id: jobId, funcId, func, uniqkey} = job
+  assert.deepEqual(rest, {jobId, funcId, func, uniqkey, message, retried: false, state})
   assertBytes(arg, job.arg!)
   assertBetween(before, exceptionTime, after)
 }
@@ -445,7 +446,15 @@ async function assertStatus(
 ): Promise<void> {
   assert.equal(statuses.length, 1)
   const {id: _, arg, ...rest} = statuses[0]!
-  const {funcId, func, uniqkey} = job
-  assert.deepEqual(rest, {funcId, func, uniqkey, status, jobStartTime: SPAN.start, jobEndTime: SPAN.end})
+  const {id: jobId, funcId, func, uniqkey} = job
+  assert.deepEqual(rest, {
+    jobId,
+    funcId,
+    func,
+    uniqkey,
+    status,
+    jobStartTime: SPAN.start,
+    jobEndTime: SPAN.end,
+  })
   assertArg(arg, job.arg ?? db.noStatusArg ?? null, 'the status')
 }

@@ -5,7 +5,7 @@ import type {JobQueue} from '../../client/queue.ts'
 import type {RetryChoice, RetryOutcome} from '../../client/retry.ts'
 import {DuplicateJobError, EXIT, type JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type RowRef} from '../../jobs/job.ts'
-import {parseRef, parseWhole} from '../../jobs/names.ts'
+import {parseRef, parseRefs, parseWhole} from '../../jobs/names.ts'
 import {parseDelay, parsePast} from '../../jobs/time.ts'
 import {line} from '../../render/listing.ts'
 import {withQueueOf} from '../command-queue.ts'
@@ -15,6 +15,7 @@ import {Stop} from '../stop.ts'
 
 export interface RetryFlags extends QueueFlags {
   exception_id?: string[] | undefined
+  job?: string[] | undefined
   all?: boolean | undefined
   func?: string | undefined
   since?: string | undefined
@@ -31,14 +32,17 @@ interface RetryResult {
 }
 
 export async function run(flags: RetryFlags): Promise<Record<string, unknown>> {
-  const {exception_id: ids = [], all = false, func, since} = flags
-  if (all === ids.length > 0)
-    throw new UsageError(`expected ids of exceptions or --all, got ${ids.length > 0 ? 'both' : 'neither'}`, {
-      hint: 'see `jobq list --failed`',
+  const {exception_id: ids = [], job: jobs = [], all = false, func, since} = flags
+  const given = [ids.length > 0, jobs.length > 0, all].filter(Boolean).length
+  if (given !== 1)
+    throw new UsageError(`expected ids of exceptions or --all, got ${given === 0 ? 'neither' : 'both'}`, {
+      hint: 'see `jobq list --failed`; --job takes the id of a job',
     })
   const choice = all
     ? {func, since: since === undefined ? undefined : parsePast(since, '--since')}
-    : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
+    : jobs.length > 0
+      ? {jobs: parseRefs(jobs, '--job')}
+      : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
   const options = {
     again: flags.again ?? false,
     dryRun: flags['dry-run'] ?? false,
@@ -57,7 +61,7 @@ async function retryAll(
   print: (text: string) => void,
 ): Promise<RetryResult> {
   using stop = new Stop()
-  const isAll = !('ids' in choice)
+  const isAll = !('ids' in choice || 'jobs' in choice)
   const isSkipped = (refused: JobqError | null) => isAll && refused instanceof StillTriedError
   const outcomes: RetryOutcome[] = []
   for await (const outcome of queue.retryMany(choice, options)) {

@@ -21,6 +21,8 @@ const NEXT_FUNCS = Array.from({length: FUNCS_TOGETHER}, () => [
 ]).flat()
 
 const SECONDS = 'GREATEST(job_end_time, job_start_time) - job_start_time'
+const LEFT =
+  'jobq_attempt a LEFT JOIN exception_log e ON e.id = exception_id LEFT JOIN job_status s ON s.id = status_id'
 const LOGS = {
   exception_log: {
     columns: 'exception_time AS exceptionTime, message, retried',
@@ -80,6 +82,20 @@ export function mysqlSql(
       `SELECT log.id, func_id AS funcId, ${funcName('func_id')}, arg, ${keys.select('uniqkey')} AS uniqkey, ${LOGS[table].columns}
        FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN (${ids})`,
 
+    links: (table, ids) => {
+      const column = table === 'exception_log' ? 'exception_id' : 'status_id'
+      return `SELECT a.${column} AS id, job_id AS jobId, is_last AS isLast,
+          EXISTS (SELECT 1 FROM job WHERE job.id = job_id) AS isThere FROM jobq_attempt a WHERE a.${column} IN (${ids})`
+    },
+    history: id => [
+      `SELECT a.id, ${funcName('a.func_id')}, outcome, is_last AS isLast, started_at AS start, ended_at AS end, host, pid,
+         exception_id AS exceptionId, retried_as AS retriedAs, message,
+         COALESCE(${keys.select('e.uniqkey')}, ${keys.select('s.uniqkey')}) AS uniqkey
+       FROM ${LEFT} LEFT JOIN func ON func.id = a.func_id WHERE job_id = ${id} ORDER BY a.id`,
+      `SELECT how, died_at AS diedAt FROM jobq_death WHERE job_id = ${id} ORDER BY id`,
+    ],
+    argOf: id => `SELECT COALESCE(e.arg, s.arg) AS arg FROM ${LEFT} WHERE a.id = ${id}`,
+
     counts(funcIds, now) {
       const among = `WHERE func_id IN (${funcIds})`
       const isReady = `grabbed_until <= ${now} AND run_after <= ${now}`
@@ -90,6 +106,9 @@ export function mysqlSql(
          ${FROM} ${among} GROUP BY func_id`,
         `SELECT func_id AS funcId, COUNT(*) AS jobs FROM exception_log ${among} AND retried = 0 GROUP BY func_id`,
         `SELECT func_id AS funcId, status, COUNT(*) AS jobs FROM job_status ${among} GROUP BY func_id, status`,
+        `SELECT a.func_id AS funcId, COUNT(*) AS attempts, COUNT(DISTINCT job.id) AS jobs FROM jobq_attempt a
+           JOIN exception_log e ON e.id = a.exception_id AND e.retried = 0 LEFT JOIN job ON job.id = a.job_id
+         WHERE a.func_id IN (${funcIds}) AND a.is_last = 0 GROUP BY a.func_id`,
       ]
     },
     times(funcIds, hourAgo) {

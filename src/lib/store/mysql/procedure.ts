@@ -10,7 +10,7 @@ import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
 /** Its name ends in its version: jobq of another version beside this one goes on using its own. */
-export const PROCEDURE = 'jobq_turn_4'
+export const PROCEDURE = 'jobq_turn_5'
 
 /** How many leases of a function that ran out are put back in one turn. */
 const EXPIRE_BATCH = 500
@@ -109,7 +109,7 @@ IF j_ids IS NOT NULL THEN
     WHILE j_ids <> '' DO
         SET j_got = SUBSTRING_INDEX(j_ids, ',', 1), j_ids = SUBSTRING(j_ids, LENGTH(j_got) + 2);
         SELECT grabbed_until, priority INTO j_until, j_priority FROM job WHERE id = j_got;
-        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, 0);
+        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, 0);
         IF @jobq_failed IS NOT NULL THEN
             SET @jobq_buried = CONCAT(IF(j_buried, CONCAT(@jobq_buried, ','), ''), j_got, ':', j_priority, ':', @jobq_failed),
                 j_buried = 1;

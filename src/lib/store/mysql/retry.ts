@@ -33,9 +33,11 @@ export async function retryException(
   const insert = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
     SELECT func_id, arg, uniqkey, ${now}, 0, ${runAfter}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
   const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
+  const remember = (id: number) =>
+    `UPDATE jobq_attempt SET retried_as = ${id} WHERE exception_id = ${exceptionId}`
   try {
     const id = idOfRow((await link.run(insert)).insertId)
-    await link.batch([mark, 'COMMIT']).catch(error => {
+    await link.batch([mark, remember(id), 'COMMIT']).catch(error => {
       throw isLost(error) || isCancelled(error) ? mayBeStored(name, 'the job', error) : error
     })
     return {id, func, uniqkey, priority, runAfter}
@@ -47,6 +49,10 @@ export async function retryException(
 
 /** As Store.nextTry. Along the unique key, whose rows of one function without a uniqkey are in the order of their ids. */
 export async function nextTry(link: MysqlConnection, exceptionId: number): Promise<number | null> {
+  const known = await link.run(
+    `SELECT job.id FROM jobq_attempt LEFT JOIN job ON job.id = job_id WHERE exception_id = ${exceptionId}`,
+  )
+  if (known.rows[0]) return known.rows[0].id === null ? null : Number(known.rows[0].id)
   const {rows} = await link.run(
     `SELECT job.id FROM (
        SELECT id FROM job WHERE func_id = (SELECT func_id FROM exception_log WHERE id = ${exceptionId})

@@ -6,8 +6,8 @@ import {isDenied} from './errors.ts'
 import {createProcedure, PROCEDURE} from './procedure.ts'
 import {CREATE_END, END_PROCEDURE} from './settle.ts'
 
-/** 2: jobq_context and jobq_wait. */
-export const SCHEMA_VERSION = 2
+/** 2: jobq_context and jobq_wait. 3: jobq_attempt, jobq_output, jobq_order, jobq_manager. */
+export const SCHEMA_VERSION = 3
 
 /**
  * Tables that jobq makes compare names byte by byte (blanks at the end don't count). Tables that Perl made keep the
@@ -88,6 +88,25 @@ const INDEXES: readonly {table: string; name: string; columns: string}[] = [
 ]
 
 const OWN_TABLES: Record<string, string> = {
+  jobq_attempt: `CREATE TABLE jobq_attempt (
+    id           BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    job_id       BIGINT UNSIGNED NOT NULL,
+    func_id      INT UNSIGNED NOT NULL,
+    outcome      VARCHAR(10) NOT NULL,
+    is_last      TINYINT(1) NOT NULL,
+    started_at   INTEGER UNSIGNED NULL,
+    ended_at     INTEGER UNSIGNED NOT NULL,
+    host         VARCHAR(255) NULL,
+    pid          INTEGER UNSIGNED NULL,
+    exception_id BIGINT UNSIGNED NULL,
+    status_id    BIGINT UNSIGNED NULL,
+    retried_as   BIGINT UNSIGNED NULL,
+    PRIMARY KEY (id),
+    KEY job_id (job_id),
+    KEY exception_id (exception_id),
+    KEY status_id (status_id),
+    KEY tried (func_id, is_last, exception_id, job_id)
+) ${TAIL}`,
   jobq_context: `CREATE TABLE jobq_context (
     job_id  BIGINT UNSIGNED NOT NULL,
     context MEDIUMTEXT NOT NULL,
@@ -98,6 +117,31 @@ const OWN_TABLES: Record<string, string> = {
     job_id  BIGINT UNSIGNED NOT NULL,
     died_at INTEGER UNSIGNED NOT NULL,
     how     MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (id),
+    KEY job_id (job_id)
+) ${TAIL}`,
+  jobq_manager: `CREATE TABLE jobq_manager (
+    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    host       VARCHAR(255) NOT NULL,
+    pid        INTEGER UNSIGNED NOT NULL,
+    started_at INTEGER UNSIGNED NOT NULL,
+    seen_at    INTEGER UNSIGNED NOT NULL,
+    state      MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (id)
+) ${TAIL}`,
+  jobq_order: `CREATE TABLE jobq_order (
+    job_id     BIGINT UNSIGNED NOT NULL,
+    what       VARCHAR(10) NOT NULL,
+    ordered_at INTEGER UNSIGNED NOT NULL,
+    heard_at   INTEGER UNSIGNED NULL,
+    PRIMARY KEY (job_id, what)
+) ${TAIL}`,
+  jobq_output: `CREATE TABLE jobq_output (
+    id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    job_id     BIGINT UNSIGNED NOT NULL,
+    attempt_id BIGINT UNSIGNED NULL,
+    is_cut     TINYINT(1) NOT NULL,
+    output     MEDIUMBLOB NOT NULL,
     PRIMARY KEY (id),
     KEY job_id (job_id)
 ) ${TAIL}`,

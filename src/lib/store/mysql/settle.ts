@@ -9,7 +9,7 @@ import {literal, type MysqlConnection, type Reply, textOf} from './connection.ts
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */
-export const END_PROCEDURE = 'jobq_end_4'
+export const END_PROCEDURE = 'jobq_end_5'
 
 /**
  * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.
@@ -24,13 +24,16 @@ export const CREATE_END = `CREATE PROCEDURE ${END_PROCEDURE} (
     j_retry_in BIGINT UNSIGNED,                 -- NULL: not again
     j_started INT UNSIGNED,                     -- of its status; or NULL
     j_ended INT UNSIGNED,
+    j_began INT UNSIGNED,                       -- where and since when it ran, as far as it is known
+    j_host VARCHAR(255) CHARACTER SET utf8mb4,
+    j_pid INT UNSIGNED,
     j_is_asked INT                              -- answer; the exception of a last death is @jobq_failed in any case
 )
     SQL SECURITY INVOKER
 BEGIN
     DECLARE j_now INT UNSIGNED DEFAULT UNIX_TIMESTAMP();
     DECLARE j_deaths INT UNSIGNED DEFAULT 0;
-    DECLARE j_found BIGINT UNSIGNED;
+    DECLARE j_found, j_exception, j_status BIGINT UNSIGNED;
     DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
     SET @jobq_failed = NULL;
@@ -46,9 +49,10 @@ BEGIN
         IF j_outcome IN ('failed', 'aborted') THEN
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
                 SELECT func_id, j_now, j_message, uniqkey, arg, 0 FROM job WHERE id = j_job;
+            SET j_exception = LAST_INSERT_ID();
         END IF;
         IF j_deaths >= ${MAX_DEATHS} THEN
-            SET @jobq_failed = LAST_INSERT_ID();
+            SET @jobq_failed = j_exception;
             DELETE FROM jobq_death WHERE job_id = j_job;
         END IF;
         IF j_started IS NOT NULL AND j_outcome <> 'released' THEN
@@ -56,6 +60,13 @@ BEGIN
                 SELECT func_id, COALESCE(arg, ''), uniqkey,
                     CASE j_outcome WHEN 'failed' THEN 'failed' WHEN 'aborted' THEN 'abort' ELSE 'completed' END,
                     j_started, j_ended
+                FROM job WHERE id = j_job;
+            SET j_status = LAST_INSERT_ID();
+        END IF;
+        IF j_exception IS NOT NULL OR j_status IS NOT NULL THEN
+            INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
+                SELECT id, func_id, j_outcome, j_outcome <> 'failed' OR j_retry_in IS NULL, COALESCE(j_began, j_started),
+                    COALESCE(j_ended, j_now), j_host, j_pid, j_exception, j_status
                 FROM job WHERE id = j_job;
         END IF;
         IF j_outcome = 'released' THEN
@@ -76,7 +87,7 @@ BEGIN
 END`
 
 /** Its answer is for `resultOf`. Of what was replaced only the old job's end. */
-export function endCall({lease, outcome, span}: Settlement): string {
+export function endCall({lease, outcome, span, ran}: Settlement): string {
   const {kind} = outcome
   const message =
     kind === 'failed'
@@ -95,6 +106,9 @@ export function endCall({lease, outcome, span}: Settlement): string {
     retryIn,
     span?.start ?? null,
     span?.end ?? null,
+    ran?.start ?? null,
+    ran?.host ?? null,
+    ran?.pid ?? null,
     1,
   ]
   return `CALL ${END_PROCEDURE}(${values.map(literal)})`

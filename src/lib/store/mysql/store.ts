@@ -2,6 +2,7 @@
 
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
+import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
@@ -221,6 +222,7 @@ export class MysqlStore implements Store {
   }
 
   find = (id: number) => this.#read(sql => find(sql, id))
+  history = (id: number) => this.#read(sql => history(sql, id))
   list = (page: JobPage) => collect(this.eachJob(page))
   exceptions = (page: ExceptionPage) => collect(this.eachException(page))
   statuses = (page: Page) => collect(this.eachStatus(page))

@@ -10,9 +10,9 @@ import {GRAB_FUNCTION} from './grab.ts'
  * Waits are looked at in a statement behind the one that deletes: who began to track one of these jobs while that waited
  * for its row has committed by now.
  */
-const END = `CREATE OR REPLACE FUNCTION jobq_end_2(
+const END = `CREATE OR REPLACE FUNCTION jobq_end_3(
     ids BIGINT[], mine INTEGER[], outcomes TEXT[], messages BYTEA[], retries BIGINT[], statuses TEXT[],
-    starts INTEGER[], stops INTEGER[]
+    starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[]
 ) RETURNS SETOF BIGINT LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
@@ -20,8 +20,8 @@ DECLARE
     held_nth BIGINT[]; left_ids BIGINT[];
 BEGIN
     WITH ends AS MATERIALIZED (
-        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops) WITH ORDINALITY
-            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, nth)
+        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops, begins, hosts, pids) WITH ORDINALITY
+            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, began, host, pid, nth)
     ), gone AS (
         DELETE FROM job USING ends e WHERE outcome IS NOT NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
         RETURNING e.*, func_id, uniqkey, arg
@@ -34,9 +34,22 @@ BEGIN
     ), exceptions AS (
         INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
         SELECT func_id, now_s, message, uniqkey, arg, 0 FROM held WHERE message IS NOT NULL ORDER BY nth
+        RETURNING id
     ), statuses AS (
         INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
         SELECT func_id, arg, uniqkey, status, started, ended FROM held WHERE status IS NOT NULL ORDER BY nth
+        RETURNING id
+    ), attempts AS (
+        -- Their rows have ascending ids, in the order in which they were inserted
+        INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
+        SELECT job_id, func_id, coalesce(outcome, 'failed'), outcome IS NOT NULL, coalesce(began, started), coalesce(ended, now_s),
+            host, pid, x.id, s.id
+        FROM held
+        LEFT JOIN (SELECT nth, row_number() OVER (ORDER BY nth) AS n FROM held WHERE message IS NOT NULL) xn USING (nth)
+        LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM exceptions) x ON x.n = xn.n
+        LEFT JOIN (SELECT nth, row_number() OVER (ORDER BY nth) AS n FROM held WHERE status IS NOT NULL) sn USING (nth)
+        LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM statuses) s ON s.n = sn.n
+        WHERE message IS NOT NULL OR status IS NOT NULL ORDER BY nth
     )
     SELECT array_agg(held.nth), array_agg(held.job_id) FILTER (WHERE held.outcome IS NOT NULL)
       INTO held_nth, left_ids FROM held;
@@ -55,13 +68,14 @@ $body$`
  * A death of the job's worker: the job goes back to its lane, or fails for good with its last one. The count is kept in
  * the database, so that it holds across processes; ids are never used twice.
  */
-const DIE = `CREATE OR REPLACE FUNCTION jobq_die_2(
-    the_job BIGINT, mine INTEGER, how TEXT, started INTEGER, ended INTEGER, max_deaths INTEGER
+const DIE = `CREATE OR REPLACE FUNCTION jobq_die_3(
+    the_job BIGINT, mine INTEGER, how TEXT, started INTEGER, ended INTEGER, began INTEGER, the_host TEXT, the_pid INTEGER,
+    max_deaths INTEGER
 ) RETURNS TABLE (held BOOLEAN, failed TEXT) LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
-    deaths INTEGER;
+    deaths INTEGER; the_exception BIGINT; the_status BIGINT;
 BEGIN
     held := FALSE;
     failed := NULL;
@@ -79,11 +93,17 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-        SELECT j.func_id, now_s, convert_to(failed, 'UTF8'), j.uniqkey, j.arg, 0 FROM job j WHERE j.id = the_job;
+        SELECT j.func_id, now_s, convert_to(failed, 'UTF8'), j.uniqkey, j.arg, 0 FROM job j WHERE j.id = the_job
+        RETURNING id INTO the_exception;
     IF started IS NOT NULL THEN
         INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
-            SELECT j.func_id, j.arg, j.uniqkey, 'failed', started, ended FROM job j WHERE j.id = the_job;
+            SELECT j.func_id, j.arg, j.uniqkey, 'failed', started, ended FROM job j WHERE j.id = the_job
+            RETURNING id INTO the_status;
     END IF;
+    INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
+        SELECT j.id, j.func_id, 'failed', TRUE, coalesce(began, started), coalesce(ended, now_s), the_host, the_pid,
+            the_exception, the_status
+        FROM job j WHERE j.id = the_job;
     UPDATE jobq_wait w SET outcome = 'failed', message = convert_to(failed, 'UTF8'), ended_at = now_s WHERE w.job_id = the_job;
     DELETE FROM jobq_context c WHERE c.job_id = the_job;
     DELETE FROM jobq_death d WHERE d.job_id = the_job;
@@ -123,9 +143,9 @@ $body$`
 export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_ring: RING,
   jobq_ring_waiting: RING_WAITING,
-  jobq_end_2: END,
-  jobq_die_2: DIE,
-  jobq_grab_2: GRAB_FUNCTION,
+  jobq_end_3: END,
+  jobq_die_3: DIE,
+  jobq_grab_3: GRAB_FUNCTION,
 }
 
 /**

@@ -42,7 +42,7 @@ const pick = (rank: string, order: string) => `
  * The planner may not sort or scan: its connection (connections.ts) forbids it. As settings of the function that would
  * cost each call 24 µs, of about 110 in all.
  */
-export const GRAB_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_grab_2(
+export const GRAB_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_grab_3(
     done BIGINT[], done_until INTEGER[],
     known INTEGER[], names TEXT[], held BOOLEAN[], most INTEGER[], served BIGINT[],
     wanted INTEGER, lease INTEGER, max_deaths INTEGER
@@ -131,8 +131,8 @@ BEGIN
                  WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s AND ${HAS_ID}
                  ORDER BY j.grabbed_until LIMIT 1000 FOR UPDATE SKIP LOCKED) j
         LOOP
-            SELECT d.failed INTO failure FROM jobq_die_2(died.id, died.grabbed_until,
-                'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, max_deaths) d;
+            SELECT d.failed INTO failure FROM jobq_die_3(died.id, died.grabbed_until,
+                'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, max_deaths) d;
             IF failure IS NOT NULL THEN
                 what := 'buried'; job_id := died.id; job_func_id := died.func_id; job_func := died.name;
                 job_uniqkey := died.uniqkey; job_priority := died.priority; job_arg := convert_to(failure, 'UTF8');

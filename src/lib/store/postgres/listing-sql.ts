@@ -42,6 +42,10 @@ const ended = (
 ) => `SELECT func_id AS "funcId", ${columns} AS value, count(*) AS jobs ${OF_ENDS}
   AND job_end_time >= $2 GROUP BY 1, 2 ORDER BY 1, 2`
 
+const LEFT =
+  'jobq_attempt a LEFT JOIN exception_log e ON e.id = exception_id LEFT JOIN job_status s ON s.id = status_id'
+const links = (column: string) => `SELECT a.${column} AS id, job_id AS "jobId", is_last AS "isLast",
+    EXISTS (SELECT FROM job WHERE job.id = job_id) AS "isThere" FROM jobq_attempt a WHERE a.${column} = ANY ($1::BIGINT[])`
 const LOGS = {
   exception_log: {
     columns: 'exception_time AS "exceptionTime", message, retried',
@@ -93,6 +97,17 @@ const TEXTS = {
     WHERE func_id = ANY ($1::INTEGER[]) AND retried = 0 GROUP BY func_id`,
   ended: `SELECT func_id AS "funcId", status, count(*) AS jobs FROM job_status
     WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id, status`,
+  tried: `SELECT a.func_id AS "funcId", count(*) AS attempts, count(DISTINCT job.id) AS jobs FROM jobq_attempt a
+      JOIN exception_log e ON e.id = a.exception_id AND e.retried = 0 LEFT JOIN job ON job.id = a.job_id
+    WHERE a.func_id = ANY ($1::INTEGER[]) AND NOT a.is_last GROUP BY a.func_id`,
+  exception_log_links: links('exception_id'),
+  job_status_links: links('status_id'),
+  history: `SELECT a.id, coalesce(func.name, '#' || a.func_id) AS func, outcome, is_last AS "isLast", started_at AS start,
+      ended_at AS "end", host, pid, exception_id AS "exceptionId", retried_as AS "retriedAs", message,
+      coalesce(e.uniqkey, s.uniqkey) AS uniqkey
+    FROM ${LEFT} LEFT JOIN func ON func.id = a.func_id WHERE job_id = $1 ORDER BY a.id`,
+  deaths: 'SELECT how, died_at AS "diedAt" FROM jobq_death WHERE job_id = $1 ORDER BY id',
+  arg_of: `SELECT coalesce(e.arg, s.arg) AS arg FROM ${LEFT} WHERE a.id = $1`,
   took: ended(SECONDS),
   minutes: ended('least(59, (job_end_time - $2) / 60)'),
   attempts: `SELECT func_id AS "funcId", status, ${SECONDS} AS seconds, count(*) AS attempts ${OF_ENDS} GROUP BY 1, 2, 3`,
@@ -143,9 +158,18 @@ export const postgresSql: ReadsSql<Query> = {
     values: [bigints(ids)],
   }),
 
+  links: (table, ids) => prepared(`${table}_links`, bigints(ids)),
+  history: id => [prepared('history', id), prepared('deaths', id)],
+  argOf: id => prepared('arg_of', id),
+
   counts(funcIds, now) {
     const ids = integers(funcIds)
-    return [prepared('counts', ids, now), prepared('failed', ids), prepared('ended', ids)]
+    return [
+      prepared('counts', ids, now),
+      prepared('failed', ids),
+      prepared('ended', ids),
+      prepared('tried', ids),
+    ]
   },
   times(funcIds, hourAgo) {
     const ids = integers(funcIds)

@@ -5,8 +5,11 @@
 import {StoreError} from '../../jobs/errors.ts'
 import {FUNCTIONS, TRIGGERS} from './functions.ts'
 
-/** 2 adds jobq_context and jobq_wait, and the functions that end in 2; those of version 1 stay for who still uses them. */
-export const SCHEMA_VERSION = 2
+/**
+ * 2 adds jobq_context and jobq_wait, 3 jobq_attempt, jobq_output, jobq_order and jobq_manager, each with the functions
+ * that end in it; those of earlier versions stay for who still uses them.
+ */
+export const SCHEMA_VERSION = 3
 
 const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
   func: {
@@ -68,6 +71,42 @@ const OWN_TABLES: Record<string, string> = {
     died_at INTEGER NOT NULL,
     how     TEXT NOT NULL
 )`,
+  jobq_attempt: `CREATE TABLE jobq_attempt (
+    id           BIGSERIAL PRIMARY KEY,
+    job_id       BIGINT NOT NULL,
+    func_id      INTEGER NOT NULL,
+    outcome      VARCHAR(10) NOT NULL,
+    is_last      BOOLEAN NOT NULL,
+    started_at   INTEGER,
+    ended_at     INTEGER NOT NULL,
+    host         VARCHAR(255),
+    pid          INTEGER,
+    exception_id BIGINT,
+    status_id    BIGINT,
+    retried_as   BIGINT
+)`,
+  jobq_output: `CREATE TABLE jobq_output (
+    id         BIGSERIAL PRIMARY KEY,
+    job_id     BIGINT NOT NULL,
+    attempt_id BIGINT,
+    is_cut     BOOLEAN NOT NULL,
+    output     BYTEA NOT NULL
+)`,
+  jobq_order: `CREATE TABLE jobq_order (
+    job_id     BIGINT NOT NULL,
+    what       VARCHAR(10) NOT NULL,
+    ordered_at INTEGER NOT NULL,
+    heard_at   INTEGER,
+    PRIMARY KEY (job_id, what)
+)`,
+  jobq_manager: `CREATE TABLE jobq_manager (
+    id         BIGSERIAL PRIMARY KEY,
+    host       VARCHAR(255) NOT NULL,
+    pid        INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    state      TEXT NOT NULL
+)`,
   jobq_context: `CREATE TABLE jobq_context (
     job_id  BIGINT PRIMARY KEY,
     context TEXT NOT NULL
@@ -90,6 +129,11 @@ const INDEXES: Record<string, string> = {
   jobq_failed: 'exception_log (func_id, retried)',
   jobq_ended: 'job_status (func_id, status, job_end_time, job_start_time)',
   jobq_death_job: 'jobq_death (job_id)',
+  jobq_attempt_job: 'jobq_attempt (job_id)',
+  jobq_attempt_exception: 'jobq_attempt (exception_id)',
+  jobq_attempt_status: 'jobq_attempt (status_id)',
+  jobq_attempt_tried: 'jobq_attempt (func_id, is_last, exception_id, job_id)',
+  jobq_output_job: 'jobq_output (job_id)',
 }
 
 /** A statement of the schema, and what it makes (`table job`), if it makes something. */

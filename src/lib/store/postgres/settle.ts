@@ -19,11 +19,14 @@ import {Inserter} from './bulk.ts'
 import {NOW, type Row, type Send, type Value} from './connections.ts'
 import type {Sweeper} from './side-tables.ts'
 
-export const END = {name: 'jobq_end', text: 'SELECT jobq_end_2($1, $2, $3, $4, $5, $6, $7, $8) AS nth'}
+export const END = {
+  name: 'jobq_end',
+  text: 'SELECT jobq_end_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS nth',
+}
 
 export const DIE = {
   name: 'jobq_die',
-  text: `SELECT held, failed FROM jobq_die_2($1, $2, $3, $4, $5, ${MAX_DEATHS})`,
+  text: `SELECT held, failed FROM jobq_die_3($1, $2, $3, $4, $5, $6, $7, $8, ${MAX_DEATHS})`,
 }
 
 /** What can be told in END; the jobs that replace one are inserted besides. */
@@ -55,14 +58,15 @@ export function stepsOf(settlements: readonly Settlement[]): Step[] {
     ids.clear()
   }
   for (const settlement of settlements) {
-    const {lease, outcome, span} = settlement
+    const {lease, outcome, span, ran} = settlement
     if (outcome.kind === 'replaced') {
       flush()
       steps.push({kind: 'replaced', settlement, count: 1})
     } else if (outcome.kind === 'died') {
       flush()
       const how = outcome.how.replaceAll('\0', '␀')
-      const values = [lease.id, lease.grabbedUntil, how, span?.start ?? null, span?.end ?? null]
+      const where = [ran?.start ?? null, ran?.host ?? null, ran?.pid ?? null]
+      const values = [lease.id, lease.grabbedUntil, how, span?.start ?? null, span?.end ?? null, ...where]
       steps.push({kind: 'died', statement: DIE, values, count: 1})
     } else {
       if (ids.has(lease.id)) flush()
@@ -89,6 +93,9 @@ function endValues(plain: readonly Plain[]): Value[] {
     texts(plain.map(({span, outcome}) => (span ? statusOf(outcome) : null))),
     integers(plain.map(({span}) => span?.start ?? null)),
     integers(plain.map(({span}) => span?.end ?? null)),
+    integers(plain.map(({ran}) => ran?.start ?? null)),
+    texts(plain.map(({ran}) => ran?.host ?? null)),
+    integers(plain.map(({ran}) => ran?.pid ?? null)),
   ]
 }
 
@@ -127,11 +134,11 @@ export function resultsOf(step: Step, rows: readonly Row[]): SettleResult[] {
 
 /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
 export async function replace(send: Send, settlement: Settlement, sweeper: Sweeper): Promise<SettleResult> {
-  const {lease, outcome, span} = settlement
+  const {lease, outcome, span, ran} = settlement
   if (outcome.kind !== 'replaced') throw new Error(`expected replaced, got ${outcome.kind}`)
   send('SAVEPOINT replacing').catch(() => {})
   try {
-    const result = await end(send, {lease, outcome, span})
+    const result = await end(send, {lease, outcome, span, ran})
     if (result.held) await insertAll(send, outcome.jobs, sweeper)
     await send('RELEASE replacing')
     return result
@@ -141,7 +148,7 @@ export async function replace(send: Send, settlement: Settlement, sweeper: Sweep
     await send('RELEASE replacing')
     const message = `job.replace: ${error.message}`
     return {
-      ...(await end(send, {lease, outcome: {kind: 'failed', message, retryIn: outcome.retryIn}, span})),
+      ...(await end(send, {lease, outcome: {kind: 'failed', message, retryIn: outcome.retryIn}, span, ran})),
       failed: message,
     }
   }

@@ -9,6 +9,7 @@ import {
   type Settlement,
   TRIED_ROWS,
 } from '../../jobs/job.ts'
+import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
@@ -59,6 +60,14 @@ const NEXT_TRY = {
       WHERE func_id = e.func_id AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) j
     WHERE e.id = $1::BIGINT AND e.uniqkey IS NULL AND j.retry_cnt > 0 AND j.enqueue_time <= e.exception_time
       AND j.run_after >= e.exception_time AND j.arg IS NOT DISTINCT FROM e.arg LIMIT 1`,
+}
+const ITS_JOB = {
+  name: 'jobq_its_job',
+  text: 'SELECT job.id FROM jobq_attempt LEFT JOIN job ON job.id = job_id WHERE exception_id = $1::BIGINT',
+}
+const REMEMBER_RETRIED = {
+  name: 'jobq_remember_retried',
+  text: 'UPDATE jobq_attempt SET retried_as = $2::BIGINT WHERE exception_id = $1::BIGINT',
 }
 const FIND_RETRIED = {
   name: 'jobq_find_retried',
@@ -239,6 +248,7 @@ export class PostgresStore implements Store {
             throw new DuplicateJobError(func, uniqkey ?? '', waiting ? Number(waiting.id) : null)
           }
           await send(MARK_RETRIED, [exceptionId])
+          await send(REMEMBER_RETRIED, [exceptionId, job.id])
           return {...job, func, uniqkey, priority}
         },
         () => {
@@ -266,6 +276,7 @@ export class PostgresStore implements Store {
   }
 
   find = (id: number) => this.#look(sql => find(sql, id))
+  history = (id: number) => this.#look(sql => history(sql, id))
   list = (page: JobPage) => collect(this.eachJob(page))
   exceptions = (page: ExceptionPage) => collect(this.eachException(page))
   statuses = (page: Page) => collect(this.eachStatus(page))
@@ -326,6 +337,8 @@ export class PostgresStore implements Store {
 
 /** As Store.nextTry. */
 async function nextTry(send: Send, exceptionId: number): Promise<number | null> {
+  const [known] = (await send(ITS_JOB, [exceptionId])).rows as {id: number | null}[]
+  if (known) return known.id
   const [job] = (await send(NEXT_TRY, [exceptionId])).rows as {id: number}[]
   return job?.id ?? null
 }

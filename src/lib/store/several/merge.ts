@@ -61,6 +61,7 @@ export function mergedCounts(parts: readonly FuncCounts[]): FuncCounts[] {
       delayed: a.delayed + b.delayed,
       running: a.running + b.running,
       failed: a.failed + b.failed,
+      retrying: a.retrying + b.retrying,
       completed: a.completed + b.completed,
       aborted: a.aborted + b.aborted,
       oldestReadyAge:

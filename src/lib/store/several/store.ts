@@ -8,6 +8,7 @@ import type {
   FuncAttempts,
   FuncCounts,
   FuncTimes,
+  JobHistory,
   Lease,
   ListedJob,
   NewJob,
@@ -80,6 +81,12 @@ export class SeveralStores implements Store {
     const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
     const job = await database.use(store => store.find(id))
     return job && {...job, db: database.index}
+  }
+
+  async history(id: number, db?: number): Promise<JobHistory | null> {
+    const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
+    const found = await database.use(store => store.history(id))
+    return found && {...found, db: database.index}
   }
 
   async list(page: JobPage): Promise<ListedJob[]> {

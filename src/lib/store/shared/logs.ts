@@ -1,5 +1,5 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
-import type {ExceptionRow, FinalStatus, StatusRow} from '../../jobs/job.ts'
+import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../jobs/job.ts'
 import type {ExceptionPage, Page} from '../store.ts'
 import {nowOf, numberOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
@@ -7,6 +7,7 @@ import {
   checkedId,
   type Func,
   type Greatest,
+  type Link,
   type LogTable,
   type ReadsSql,
   type Sized,
@@ -36,12 +37,14 @@ export function* exceptions<Query>(
   if (since !== undefined)
     where.push(['exception_time >= ?', 'at' in since ? since.at : (yield* nowOf(sql)) - since.ago])
   const {rows, next} = yield* stretch(sql, 'exception_log', where, page, place)
+  const linkOf = yield* links(sql, 'exception_log', rows)
   return {
     rows: rows.map(row => ({
-      ...common(row),
+      ...common(row, linkOf.get(row.id)),
       exceptionTime: numberOf(row.exceptionTime),
       message: textOf(row.message ?? ''),
       retried: row.retried !== 0,
+      state: row.retried === 0 ? stateOf(linkOf.get(row.id)) : 'retried',
     })),
     next,
   }
@@ -53,9 +56,10 @@ export function* statuses<Query>(
   place: LogPlace | null,
 ): Reading<Query, Stretch<StatusRow, LogPlace>> {
   const {rows, next} = yield* stretch(sql, 'job_status', [], {...page, oldestFirst: false}, place)
+  const linkOf = yield* links(sql, 'job_status', rows)
   return {
     rows: rows.map(row => ({
-      ...common(row),
+      ...common(row, linkOf.get(row.id)),
       status: textOf(row.status) as FinalStatus,
       jobStartTime: numberOf(row.jobStartTime),
       jobEndTime: numberOf(row.jobEndTime),
@@ -64,8 +68,31 @@ export function* statuses<Query>(
   }
 }
 
-function common({id, funcId, func, uniqkey, arg}: LogRow) {
-  return {id, funcId, func: textOf(func), uniqkey: uniqkey === null ? null : textOf(uniqkey), arg}
+function common({id, funcId, func, uniqkey, arg}: LogRow, link: Link | undefined) {
+  const jobId = link?.jobId ?? null
+  return {id, jobId, funcId, func: textOf(func), uniqkey: uniqkey === null ? null : textOf(uniqkey), arg}
+}
+
+/** Whose attempts these rows are, by their ids. */
+function* links<Query>(
+  sql: ReadsSql<Query>,
+  table: LogTable,
+  rows: readonly LogRow[],
+): Reading<Query, Map<number, Link>> {
+  const query =
+    rows.length === 0
+      ? null
+      : sql.links(
+          table,
+          rows.map(({id}) => id),
+        )
+  const found = query === null ? [] : yield* rowsOf<Link, Query>(query)
+  return new Map(found.map(link => [link.id, link]))
+}
+
+function stateOf(link: Link | undefined): ExceptionState {
+  if (!link || link.isLast) return 'failed'
+  return link.isThere ? 'retrying' : 'earlier'
 }
 
 function* stretch<Query>(

@@ -47,7 +47,17 @@ export interface ReadsSql<Query> extends Clock<Query> {
   /** Rows with the function's name as `func`, in any order. */
   logRows(table: LogTable, ids: readonly number[]): Query
 
-  /** {funcId, ready, delayed, running, oldest}; {funcId, jobs}: failed and not retried; {funcId, status, jobs} */
+  /** Link: of these rows of a log. Null: this database has no jobq_attempt. */
+  links(table: LogTable, ids: readonly number[]): Query | null
+  /** Attempted of the job, by id; {how, diedAt} of its deaths. */
+  history(jobId: number): readonly [attempts: Query, deaths: Query]
+  /** {arg} of what the attempt has left. */
+  argOf(attemptId: number): Query
+
+  /**
+   * {funcId, ready, delayed, running, oldest}; {funcId, jobs}: exceptions not retried; {funcId, status, jobs};
+   * {funcId, attempts, jobs}: those of the exceptions whose jobs were tried again, and how many of these jobs are there
+   */
   counts(funcIds: readonly number[], now: number): readonly Query[]
   /** {funcId, value, jobs}: by the seconds that they took, in order; by the minute of the hour in which they ended. */
   times(funcIds: readonly number[], hourAgo: number): readonly Query[]
@@ -59,6 +69,31 @@ export interface Func {
   id: number
   /** Bytes, where the column's character set is not to be trusted. */
   name: string | Uint8Array
+}
+
+/** Whose attempt a row of a log is. */
+export interface Link {
+  id: number
+  jobId: number
+  isLast: number | boolean
+  /** Is the job in the queue? */
+  isThere: number | boolean
+}
+
+/** A row of jobq_attempt with what it belongs to. */
+export interface Attempted {
+  id: number
+  func: string | Uint8Array
+  uniqkey: string | Uint8Array | null
+  outcome: string | Uint8Array
+  isLast: number | boolean
+  start: number | null
+  end: number
+  host: string | Uint8Array | null
+  pid: number | null
+  exceptionId: number | null
+  message: Uint8Array | null
+  retriedAs: number | null
 }
 
 export interface Greatest {

@@ -6,6 +6,11 @@ import {chosen, type Func, type ReadsSql} from './reads-sql.ts'
 interface Waiting extends Record<'funcId' | 'ready' | 'delayed' | 'running', number> {
   oldest: number | null
 }
+interface Tried {
+  funcId: number
+  attempts: number
+  jobs: number
+}
 interface Counted {
   funcId: number
   status?: unknown
@@ -18,9 +23,10 @@ export function* counts<Query>(sql: ReadsSql<Query>, only?: string): Reading<Que
   const [now, funcs] = yield* atNow<Func, Query>(sql, chosen(sql, only))
   if (funcs.length === 0) return []
   const answers = yield sql.counts(idsOf(funcs), now)
-  const [waiting, failed, ended] = answers as [Waiting[], Counted[], Counted[]]
+  const [waiting, failed, ended, tried] = answers as [Waiting[], Counted[], Counted[], Tried[]]
   const waitingOf = new Map(waiting.map(row => [row.funcId, row]))
   const failedOf = new Map(failed.map(({funcId, jobs}) => [funcId, jobs]))
+  const triedOf = new Map(tried.map(row => [row.funcId, row]))
   const endedOf = new Map(ended.map(({funcId, status, jobs}) => [`${funcId} ${textOf(status)}`, jobs]))
   return funcs.map(({id, name}) => {
     const {ready = 0, delayed = 0, running = 0, oldest = null} = waitingOf.get(id) ?? {}
@@ -29,7 +35,8 @@ export function* counts<Query>(sql: ReadsSql<Query>, only?: string): Reading<Que
       ready,
       delayed,
       running,
-      failed: failedOf.get(id) ?? 0,
+      failed: (failedOf.get(id) ?? 0) - (triedOf.get(id)?.attempts ?? 0),
+      retrying: triedOf.get(id)?.jobs ?? 0,
       completed: endedOf.get(`${id} completed`) ?? 0,
       aborted: endedOf.get(`${id} abort`) ?? 0,
       oldestReadyAge: oldest === null ? null : Math.max(0, now - oldest),

@@ -28,7 +28,7 @@ const RING_PAUSE_MS = 5
 const LOOK_EVERY = 16
 
 /** Of the schema in schema.ts. Here, so that a database that has it is opened without loading that. */
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 
 export interface SqliteConnectionOptions {
   /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */

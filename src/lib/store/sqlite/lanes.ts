@@ -292,7 +292,7 @@ export class SqliteLanes {
         .sql(sql)
         .all(funcId, leaseTime) as Ended[]) {
         const how = 'its lease ran out (its dispatcher or machine is gone)'
-        const {failed} = this.#settle.countDeath([id, grabbedUntil], how, undefined, now)
+        const {failed} = this.#settle.countDeath([id, grabbedUntil], how, {}, now)
         if (failed === undefined) continue
         buried.push({id, func: this.#funcNames.get(funcId)!, uniqkey, priority, message: failed})
       }

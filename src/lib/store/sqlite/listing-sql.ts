@@ -82,6 +82,17 @@ const FAILED = `SELECT func_id AS funcId, count(*) AS jobs FROM exception_log
   WHERE func_id IN ${GIVEN} AND retried = 0 GROUP BY func_id`
 const ENDED = `SELECT func_id AS funcId, status, count(*) AS jobs FROM job_status
   WHERE func_id IN ${GIVEN} GROUP BY func_id, status`
+const TRIED = `SELECT a.func_id AS funcId, count(*) AS attempts, count(DISTINCT job.id) AS jobs
+  FROM jobq_attempt a JOIN exception_log e ON e.id = a.exception_id AND e.retried = 0 LEFT JOIN job ON job.id = a.job_id
+  WHERE a.func_id IN ${GIVEN} AND a.is_last = 0 GROUP BY a.func_id`
+const LINKS = (column: string) => `SELECT a.${column} AS id, job_id AS jobId, is_last AS isLast,
+    EXISTS (SELECT 1 FROM job WHERE job.id = job_id) AS isThere FROM jobq_attempt a WHERE a.${column} IN ${GIVEN}`
+const LEFT = `jobq_attempt a LEFT JOIN exception_log e ON e.id = exception_id LEFT JOIN job_status s ON s.id = status_id`
+const HISTORY = `SELECT a.id, coalesce(CAST(func.name AS TEXT), '#' || a.func_id) AS func, outcome, is_last AS isLast,
+    started_at AS start, ended_at AS "end", host, pid, exception_id AS exceptionId, retried_as AS retriedAs,
+    CAST(coalesce(e.uniqkey, s.uniqkey) AS TEXT) AS uniqkey, CAST(e.message AS BLOB) AS message
+  FROM ${LEFT} LEFT JOIN func ON func.id = a.func_id WHERE job_id = $id ORDER BY a.id`
+const DEATHS = 'SELECT how, died_at AS diedAt FROM jobq_death WHERE job_id = $id ORDER BY id'
 const SECONDS = 'max(0, job_end_time - job_start_time)'
 const OF_ENDS = `FROM job_status WHERE func_id IN ${GIVEN} AND status IN ('completed', 'failed', 'abort')`
 const TOOK = `SELECT func_id AS funcId, ${SECONDS} AS value, count(*) AS jobs ${OF_ENDS} AND job_end_time >= $hourAgo
@@ -103,7 +114,8 @@ const LOGS = {
   },
 }
 
-export function sqliteSql(now: number): ReadsSql<Query> {
+/** @param hasAttempts not in a file of an older schema, which could only be read */
+export function sqliteSql(now: number, hasAttempts: boolean): ReadsSql<Query> {
   return {
     now,
     funcs: () => query('SELECT id, CAST(name AS TEXT) AS name FROM func ORDER BY func.name'),
@@ -147,9 +159,18 @@ export function sqliteSql(now: number): ReadsSql<Query> {
         {given: json(ids)},
       ),
 
+    links(table, ids) {
+      if (!hasAttempts) return null
+      return query(LINKS(table === 'exception_log' ? 'exception_id' : 'status_id'), {given: json(ids)})
+    },
+    history: id => (hasAttempts ? [query(HISTORY, {id}), query(DEATHS, {id})] : [NOTHING, NOTHING]),
+    argOf: id =>
+      query(`SELECT CAST(coalesce(e.arg, s.arg) AS BLOB) AS arg FROM ${LEFT} WHERE a.id = $id`, {id}),
+
     counts(funcIds, now) {
       const given = json(funcIds)
-      return [query(WAITING, {given, now}), query(FAILED, {given}), query(ENDED, {given})]
+      const tried = hasAttempts ? query(TRIED, {given}) : NOTHING
+      return [query(WAITING, {given, now}), query(FAILED, {given}), query(ENDED, {given}), tried]
     },
     times(funcIds, hourAgo) {
       const given = json(funcIds)
@@ -166,6 +187,8 @@ function jobOf(found: unknown): JobRow {
     row[column] = numberOf(row[column])
   return row
 }
+
+const NOTHING = query('SELECT 1 WHERE 0')
 
 function query(sql: string, params?: Record<string, unknown>): Query {
   return {sql, params: params ? [params] : []}

@@ -1,4 +1,5 @@
 /** Listings and counts on SQLite, each of one moment. They change nothing here: one that meets a lock can be repeated. */
+import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
 import {type Reading, read} from '../shared/reading.ts'
@@ -6,7 +7,7 @@ import type {ReadsSql} from '../shared/reads-sql.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {whole} from '../shared/stretch.ts'
 import type {ExceptionPage, JobPage, Page} from '../store.ts'
-import type {SqliteConnection} from './connection.ts'
+import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
 /** A read by its name, which another thread can do as well. */
@@ -29,6 +30,7 @@ export class SqliteReads {
 
   funcs = () => this.#read(funcs)
   find = (id: number) => this.#read(sql => find(sql, id))
+  history = (id: number) => this.#read(sql => history(sql, id))
   list = (page: JobPage) => this.#read(sql => whole((place: JobPlace | null) => jobs(sql, page, place)))
   exceptions = (page: ExceptionPage) =>
     this.#read(sql => whole((place: LogPlace | null) => exceptions(sql, page, place)))
@@ -42,7 +44,8 @@ export class SqliteReads {
   attempts = (func?: string) => this.#read(sql => attempts(sql, func))
 
   #read<Found>(reading: (sql: ReadsSql<Query>) => Reading<Query, Found>): Found {
-    return read(reading(sqliteSql(this.#link.now())), queries =>
+    const hasAttempts = this.#link.schemaVersion() === SCHEMA_VERSION
+    return read(reading(sqliteSql(this.#link.now(), hasAttempts)), queries =>
       queries.map(({sql, params}) => this.#link.sql(sql).all(...params)),
     )
   }

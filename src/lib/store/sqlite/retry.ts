@@ -12,8 +12,12 @@ const NEXT_TRY = `SELECT job.id FROM (
   WHERE exception_log.uniqkey IS NULL AND retry_cnt > 0 AND enqueue_time <= exception_time AND run_after >= exception_time
     AND CAST(job.arg AS BLOB) IS CAST(exception_log.arg AS BLOB) LIMIT 1`
 
+const ITS_JOB = `SELECT job.id FROM jobq_attempt LEFT JOIN job ON job.id = job_id WHERE exception_id = ?`
+
 /** As Store.nextTry. */
 export function nextTry(link: SqliteConnection, exceptionId: number): number | null {
+  const known = link.pluck(ITS_JOB).get(exceptionId) as number | null | undefined
+  if (known !== undefined) return known
   return (link.pluck(NEXT_TRY).get({id: exceptionId}) as number | undefined) ?? null
 }
 
@@ -48,5 +52,6 @@ export function retryException(
   )
   const id = inserts.idOf(row)
   link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
+  link.sql('UPDATE jobq_attempt SET retried_as = ? WHERE exception_id = ?').run(id, exceptionId)
   return {id, func, uniqkey, priority, runAfter}
 }

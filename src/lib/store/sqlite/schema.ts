@@ -85,12 +85,54 @@ const OWN: readonly string[] = [
     message  TEXT NOT NULL DEFAULT '',
     ended_at INTEGER
 )`,
+  `CREATE TABLE IF NOT EXISTS jobq_attempt (
+    id           INTEGER PRIMARY KEY,
+    job_id       INTEGER NOT NULL,
+    func_id      INTEGER NOT NULL,
+    outcome      VARCHAR(10) NOT NULL,
+    is_last      TINYINT(1) NOT NULL,
+    started_at   INTEGER,
+    ended_at     INTEGER NOT NULL,
+    host         VARCHAR(255),
+    pid          INTEGER,
+    exception_id INTEGER,
+    status_id    INTEGER,
+    retried_as   INTEGER
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_attempt_job ON jobq_attempt (job_id)',
+  'CREATE INDEX IF NOT EXISTS jobq_attempt_exception ON jobq_attempt (exception_id)',
+  'CREATE INDEX IF NOT EXISTS jobq_attempt_status ON jobq_attempt (status_id)',
+  'CREATE INDEX IF NOT EXISTS jobq_attempt_tried ON jobq_attempt (func_id, is_last, exception_id, job_id)',
+  `CREATE TABLE IF NOT EXISTS jobq_output (
+    id         INTEGER PRIMARY KEY,
+    job_id     INTEGER NOT NULL,
+    attempt_id INTEGER,
+    is_cut     TINYINT(1) NOT NULL,
+    output     MEDIUMBLOB NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_output_job ON jobq_output (job_id)',
+  `CREATE TABLE IF NOT EXISTS jobq_order (
+    job_id     INTEGER NOT NULL,
+    what       VARCHAR(10) NOT NULL,
+    ordered_at INTEGER NOT NULL,
+    heard_at   INTEGER,
+    PRIMARY KEY (job_id, what)
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_manager (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    host       VARCHAR(255) NOT NULL,
+    pid        INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at    INTEGER NOT NULL,
+    state      MEDIUMTEXT NOT NULL
+)`,
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
 ]
 const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`
 /**
- * Version 2 adds jobq_context and jobq_wait to version 1. A process that still runs an older jobq goes on beside it: it
- * leaves rows in them that are swept later, and who waits for a job that it worked hears that it is gone.
+ * Version 2 adds jobq_context and jobq_wait to version 1, version 3 jobq_attempt, jobq_output, jobq_order and
+ * jobq_manager. A process that still runs an older jobq goes on beside it: it leaves rows in them that are swept later,
+ * who waits for a job that it worked hears that it is gone, and its attempts are those of nobody knows which job.
  */
 const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`
 

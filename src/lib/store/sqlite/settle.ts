@@ -1,7 +1,9 @@
 /** How attempts go on and end on SQLite: leases renewed, ends and deaths written, within the transaction of a turn. */
+import type {RunResult} from 'better-sqlite3'
 import {JobqError} from '../../jobs/errors.ts'
 import {
   deathMessage,
+  type FinalStatus,
   type JobEnd,
   type Lease,
   MAX_DEATHS,
@@ -20,6 +22,18 @@ import type {SqliteMemory} from './memory.ts'
  * that someone else has taken meanwhile is left to them.
  */
 type Mine = readonly [id: number, grabbedUntil: number]
+
+type Attempted = Pick<Settlement, 'span' | 'ran'>
+
+/** An end that leaves rows. */
+interface Logged extends Attempted {
+  outcome: Exclude<JobEnd['outcome'], 'gone'>
+  /** Of the exception; not there: it has none. */
+  message?: string
+  isTriedAgain?: boolean
+}
+
+const STATUSES = {completed: 'completed', replaced: 'completed', failed: 'failed', aborted: 'abort'} as const
 
 export class SqliteSettle {
   readonly #link: SqliteConnection
@@ -41,7 +55,7 @@ export class SqliteSettle {
   }
 
   /** What is remembered is that of this transaction. */
-  settle({lease: {id, grabbedUntil}, outcome, span}: Settlement, now: number): SettleResult {
+  settle({lease: {id, grabbedUntil}, outcome, span, ran}: Settlement, now: number): SettleResult {
     const mine = [id, grabbedUntil] as const
     if (outcome.kind !== 'completed' && outcome.kind !== 'aborted') this.#link.arrivals++
     switch (outcome.kind) {
@@ -50,28 +64,29 @@ export class SqliteSettle {
         return {held: this.#link.sql(sql).run(...mine).changes === 1}
       }
       case 'completed': {
-        if (span) this.#logStatus(mine, 'completed', span)
+        if (span) this.#log(mine, {outcome: 'completed', span, ran}, now)
         return {held: this.#leave(mine, 'completed', '', now)}
       }
       case 'replaced':
-        return this.#replace(mine, outcome, span, now)
+        return this.#replace(mine, outcome, {span, ran}, now)
       case 'aborted': {
-        if (!this.#logException(mine, outcome.reason, now)) return {held: false}
-        if (span) this.#logStatus(mine, 'abort', span)
-        return {held: this.#leave(mine, 'aborted', outcome.reason, now)}
+        const {reason: message} = outcome
+        if (!this.#log(mine, {outcome: 'aborted', message, span, ran}, now)) return {held: false}
+        return {held: this.#leave(mine, 'aborted', message, now)}
       }
       case 'failed': {
-        if (!this.#logException(mine, outcome.message, now)) return {held: false}
-        if (span) this.#logStatus(mine, 'failed', span)
-        if (outcome.retryIn === null) return {held: this.#leave(mine, 'failed', outcome.message, now)}
+        const {message, retryIn} = outcome
+        const end = {outcome: 'failed', message, span, ran, isTriedAgain: retryIn !== null} as const
+        if (!this.#log(mine, end, now)) return {held: false}
+        if (retryIn === null) return {held: this.#leave(mine, 'failed', message, now)}
         const sql = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = ?
           WHERE id = ? AND grabbed_until = ?`
-        const runAfter = Math.min(now + outcome.retryIn, MAX_UINT32)
+        const runAfter = Math.min(now + retryIn, MAX_UINT32)
         return {held: this.#link.sql(sql).run(runAfter, ...mine).changes === 1}
       }
       case 'died':
         this.sweepDeaths()
-        return this.countDeath(mine, outcome.how, span, now)
+        return this.countDeath(mine, outcome.how, {span, ran}, now)
     }
   }
 
@@ -80,7 +95,7 @@ export class SqliteSettle {
    * in the database, so that it holds across processes; ids are never used twice, so rows of jobs that are gone do no
    * harm until the next death sweeps them away.
    */
-  countDeath(mine: Mine, how: string, span: Settlement['span'], now: number): SettleResult {
+  countDeath(mine: Mine, how: string, {span, ran}: Attempted, now: number): SettleResult {
     const [id] = mine
     const sql = `INSERT INTO jobq_death (job_id, died_at, how)
       SELECT id, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
@@ -91,8 +106,7 @@ export class SqliteSettle {
     if (deaths.length < MAX_DEATHS)
       return {held: this.#link.sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
     const failed = deathMessage(deaths)
-    this.#logException(mine, failed, now)
-    if (span) this.#logStatus(mine, 'failed', span)
+    this.#log(mine, {outcome: 'failed', message: failed, span, ran}, now)
     this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
     return {held: this.#leave(mine, 'failed', failed, now), failed}
   }
@@ -112,12 +126,12 @@ export class SqliteSettle {
   #replace(
     mine: Mine,
     {jobs, retryIn}: {jobs: readonly NewJob[]; retryIn: number | null},
-    span: Settlement['span'],
+    {span, ran}: Attempted,
     now: number,
   ): SettleResult {
     try {
       return this.#link.savepoint('replacing', () => {
-        if (span) this.#logStatus(mine, 'completed', span)
+        if (span) this.#log(mine, {outcome: 'replaced', span, ran}, now)
         const held = this.#leave(mine, 'replaced', '', now)
         if (held) for (const job of jobs) this.#inserts.insert(job)
         return {held}
@@ -127,7 +141,7 @@ export class SqliteSettle {
       const message = `job.replace: ${error.message}`
       const [id, grabbedUntil] = mine
       const outcome = {kind: 'failed', message, retryIn} as const
-      return {...this.settle({lease: {id, grabbedUntil}, outcome, span}, now), failed: message}
+      return {...this.settle({lease: {id, grabbedUntil}, outcome, span, ran}, now), failed: message}
     }
   }
 
@@ -145,15 +159,37 @@ export class SqliteSettle {
     return true
   }
 
-  #logException(mine: Mine, message: string, now: number): boolean {
-    const sql = `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-      SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ? AND grabbed_until = ?`
-    return this.#link.sql(sql).run(now, message, ...mine).changes === 1
+  /**
+   * What is kept of an attempt: its exception, its status, and whose attempt it was.
+   * @returns false if the job is someone else's
+   */
+  #log(mine: Mine, end: Logged, now: number): boolean {
+    const {outcome, message, span, ran, isTriedAgain = false} = end
+    const exceptionId = message === undefined ? null : this.#logException(mine, message, now)
+    const statusId = span ? this.#logStatus(mine, STATUSES[outcome], span) : null
+    if (exceptionId === undefined || statusId === undefined) return false
+    const [start, host, pid] = ran ? [ran.start, ran.host, ran.pid] : [span?.start ?? null, null, null]
+    const sql = `INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
+      SELECT id, func_id, ?, ?, ?, ?, ?, ?, ?, ? FROM job WHERE id = ?`
+    const values = [outcome, isTriedAgain ? 0 : 1, start, span?.end ?? now, host, pid, exceptionId, statusId]
+    this.#link.sql(sql).run(...values, mine[0])
+    return true
   }
 
-  #logStatus(mine: Mine, status: string, span: {start: number; end: number}): void {
+  #logException(mine: Mine, message: string, now: number): number | undefined {
+    const sql = `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
+      SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ? AND grabbed_until = ?`
+    return rowOf(this.#link.sql(sql).run(now, message, ...mine))
+  }
+
+  #logStatus(mine: Mine, status: FinalStatus, span: {start: number; end: number}): number | undefined {
     const sql = `INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
       SELECT func_id, arg, uniqkey, ?, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
-    this.#link.sql(sql).run(status, span.start, span.end, ...mine)
+    return rowOf(this.#link.sql(sql).run(status, span.start, span.end, ...mine))
   }
+}
+
+/** The id of the row that was inserted, if one was. */
+function rowOf({changes, lastInsertRowid}: RunResult): number | undefined {
+  return changes === 1 ? Number(lastInsertRowid) : undefined
 }

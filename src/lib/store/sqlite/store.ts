@@ -269,6 +269,7 @@ export class SqliteStore implements Store {
   }
 
   find = (id: number) => this.#read(reads => reads.find(id))
+  history = (id: number) => this.#read(reads => reads.history(id))
   list = (page: JobPage) => this.#look('list', page)
   exceptions = (page: ExceptionPage) => this.#look('exceptions', page)
   statuses = (page: Page) => this.#look('statuses', page)

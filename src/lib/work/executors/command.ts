@@ -111,7 +111,7 @@ export class CommandExecutor implements Executor {
         onEnd({kind: 'unstarted'})
       else onEnd(failed(`its worker could not be started (${error.message})`, retry()))
     })
-    if (!child) return {settings: runSettings, stop: () => {}}
+    if (!child) return {settings: runSettings, pid: null, stop: () => {}}
     this.#guardian.watch(child)
     this.#running.set(child, {job, since})
     this.#shortage.hasStarted(this.#running.size)
@@ -128,6 +128,7 @@ export class CommandExecutor implements Executor {
     )
     return {
       settings: runSettings,
+      pid: child.pid!,
       stop: () => {
         callOffKill = stopGroup(child)
       },

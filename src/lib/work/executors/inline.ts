@@ -95,6 +95,7 @@ export class InlineExecutors implements Executors {
 }
 
 class InlineRun implements Run, RunSettings {
+  readonly pid = null
   readonly #worker: ReadyWorker
   readonly #extensions: Extensions
   readonly #onEnd: OnEnd

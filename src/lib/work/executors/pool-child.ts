@@ -170,6 +170,7 @@ export class PoolChild {
     const settings: RunSettings = {grabFor, setJobStatus, retryIn: () => run.retryIn}
     return {
       settings,
+      pid: this.process.pid ?? null,
       stop: () => {
         run.isStopped = true
         this.#say({kind: 'stop'})
