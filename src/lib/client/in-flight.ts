@@ -55,6 +55,6 @@ export class Calls {
   }
 }
 
-export function closed(): ClosedError {
+function closed(): ClosedError {
   return new ClosedError('the queue is closed', {hint: 'open it again with JobQueue.open()'})
 }

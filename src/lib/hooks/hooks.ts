@@ -14,7 +14,7 @@ import type {Job} from '../jobs/worker.ts'
  * In their order. The first three are called in the process that enqueues, which stores the job before postEnqueue; the
  * others where the worker runs, which reports the job's end before postWork.
  */
-export const HOOK_POINTS = [
+const HOOK_POINTS = [
   'preEnqueue',
   'serialize',
   'postEnqueue',
@@ -71,7 +71,7 @@ export interface EndedJob extends Readonly<WorkedJob> {
 }
 
 /** In seconds. */
-export const DEFAULT_HOOK_TIMEOUT = 30
+const DEFAULT_HOOK_TIMEOUT = 30
 
 /** The hooks of one queue, or of one worker's process. */
 export class Hooks {

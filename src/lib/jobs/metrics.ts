@@ -84,7 +84,7 @@ export const DURATION_BUCKETS = [
   ...[1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600],
 ] as const
 /** What is stored in whole seconds can't be told apart any finer. */
-export const STORED_BUCKETS = DURATION_BUCKETS.filter(Number.isInteger)
+const STORED_BUCKETS = DURATION_BUCKETS.filter(Number.isInteger)
 export const WAIT_BUCKETS = [1, 2, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400] as const
 
 /** How an attempt ended; what was replaced by other jobs is completed, as job_status has it. */

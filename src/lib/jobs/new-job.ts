@@ -69,7 +69,7 @@ export interface EnqueueDefaults {
   serializer: SerializerName
 }
 
-export const ENQUEUE_DEFAULTS: EnqueueDefaults = {serializer: 'json'}
+const ENQUEUE_DEFAULTS: EnqueueDefaults = {serializer: 'json'}
 
 /**
  * Checks everything, and encodes the argument.

@@ -18,7 +18,7 @@ import {isShort, ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
 import {parseWhole} from '../jobs/names.ts'
 import {parseDuration} from '../jobs/time.ts'
 
-export const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
+const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
 /** The worker of one function. */
 export type Handler = ModuleHandler | CommandHandler

@@ -5,7 +5,7 @@
 import {MAX_DEATHS, type Outcome} from '../jobs/job.ts'
 
 /** In UTF-8. docs/workers.md names it. */
-export const MAX_MESSAGE_BYTES = 64 << 10
+const MAX_MESSAGE_BYTES = 64 << 10
 /** The last of a job's deaths puts those of all into one message, with a few words. */
 const MAX_DEATH_BYTES = Math.floor((MAX_MESSAGE_BYTES - 100) / MAX_DEATHS)
 /** For the line that stands for what is missing. */

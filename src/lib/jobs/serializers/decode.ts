@@ -62,7 +62,7 @@ function mapKeyConverter(key: unknown): string | number {
 }
 
 /** Storable's freeze and nfreeze begin with a version byte pair; `pst0` is its file form. */
-export function isStorable(bytes: Uint8Array): boolean {
+function isStorable(bytes: Uint8Array): boolean {
   const [a = 0, b = 0] = bytes
   if (a === 0x70 && bytes[1] === 0x73 && bytes[2] === 0x74 && bytes[3] === 0x30) return true
   return (a === 4 || a === 5) && b >= 5 && b <= 12 && bytes.length > 2 && !isPlainText(bytes)

@@ -23,7 +23,7 @@ export function encodeArg(arg: unknown, serializer: SerializerName, what: string
 }
 
 /** @throws ArgumentError for what JSON can't hold */
-export function encodeJson(value: unknown, what: string): string {
+function encodeJson(value: unknown, what: string): string {
   const text = encoded('JSON', value, what, {}, () => JSON.stringify(value) as string | undefined)
   if (text === undefined) throw notHeld('JSON', what, kindOf(value)) // by a toJSON
   return checkSize(text, what)

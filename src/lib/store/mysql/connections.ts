@@ -179,7 +179,7 @@ export class MysqlConnections {
 }
 
 /** No connection could be made: nothing has been sent, let alone stored. */
-export class NotSent extends Error {
+class NotSent extends Error {
   constructor(cause: unknown) {
     super('no connection', {cause})
   }

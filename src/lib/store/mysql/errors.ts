@@ -4,7 +4,7 @@ import {OTHER_NAME_HINT, otherName, PasswordRefused} from '../shared/peer.ts'
 import {mayBeStored as uncertain} from '../shared/uncertain.ts'
 
 /** What mysql2 throws: the server's errno (its own of MariaDB have no code there), or the system's or the protocol's code. */
-export interface MysqlError extends Error {
+interface MysqlError extends Error {
   code?: string
   errno?: number
   /** The connection is gone. */

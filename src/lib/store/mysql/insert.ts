@@ -11,7 +11,7 @@ import {idOfRow} from './rows.ts'
 
 export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
-export const INSERT_ROWS = 1000
+const INSERT_ROWS = 1000
 export const INSERT_BYTES = 1 << 19
 /**
  * An argument of so many bytes goes by itself, in the binary protocol: SQL text doubles the size of bytes (X'…'), and

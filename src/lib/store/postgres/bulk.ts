@@ -18,7 +18,7 @@ const FIND_DUPLICATES = {
 }
 
 /** What a statement has stored: an id for each job, and when each that was not refused is due. */
-export interface Stored {
+interface Stored {
   ids: number[]
   runAfter: Map<number, number>
 }

@@ -3,7 +3,7 @@ import {ArgumentError, JobqError, StoreError} from '../../jobs/errors.ts'
 import {OTHER_NAME_HINT, otherName, PasswordRefused} from '../shared/peer.ts'
 
 /** What pg throws: the server's SQLSTATE, or the system's code, or no code and only a message. */
-export interface PostgresError extends Error {
+interface PostgresError extends Error {
   code?: string
 }
 

@@ -133,7 +133,7 @@ export type LogTable = 'exception_log' | 'job_status'
 /** SQL with a `?` for its value; the table is called `log`. */
 export type Condition = readonly [sql: string, value: number | string]
 
-export interface LogPart {
+interface LogPart {
   order: 'ASC' | 'DESC'
   limit: number
   offset: number

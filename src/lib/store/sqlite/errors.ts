@@ -89,7 +89,7 @@ function hasNoDescriptor(): boolean {
   }
 }
 
-export function lockedError(name: string, cause?: unknown): StoreError {
+function lockedError(name: string, cause?: unknown): StoreError {
   return new StoreError('LOCKED', `${name} stayed locked by another process`, {
     hint: 'some process holds a transaction open; find it (`fuser` names it) and try again',
     cause,
