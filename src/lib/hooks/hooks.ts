@@ -14,14 +14,7 @@ import type {Job} from '../jobs/worker.ts'
  * In their order. The first three are called in the process that enqueues, which stores the job before postEnqueue; the
  * others where the worker runs, which reports the job's end before postWork.
  */
-const HOOK_POINTS = [
-  'preEnqueue',
-  'serialize',
-  'postEnqueue',
-  'deserialize',
-  'preWork',
-  'postWork',
-] as const
+const HOOK_POINTS = ['preEnqueue', 'serialize', 'postEnqueue', 'deserialize', 'preWork', 'postWork'] as const
 /** The name of one of the six points. */
 export type HookPoint = (typeof HOOK_POINTS)[number]
 

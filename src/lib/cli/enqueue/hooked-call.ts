@@ -17,10 +17,7 @@ export interface HookedCall {
 }
 
 export async function callOfJob(job: NewJob, serializer: SerializerName): Promise<HookedCall> {
-  const arg =
-    serializer === 'msgpack'
-      ? new Argument(await decodeArg(bytesOf(job), 'msgpack'))
-      : lazily(job, serializer)
+  const arg = new Argument(await readerOf(job, serializer))
   const {func, uniqkey, priority, due} = job
   const call: EnqueueCall = {
     func,
@@ -47,30 +44,38 @@ export async function callOfJob(job: NewJob, serializer: SerializerName): Promis
   return {call, toJob}
 }
 
-/** What hooks read and write: is it still what it was? */
+/** What hooks read and write: is it still what it was? They may change it in place, so it is compared. */
 class Argument {
-  #value: unknown
-  readonly #before: string | undefined
+  readonly #decode: () => unknown
+  #read: {value: unknown; before: string | undefined} | null = null
 
-  constructor(value: unknown) {
-    this.#value = value
-    this.#before = fingerprint(value)
+  constructor(decode: () => unknown) {
+    this.#decode = decode
   }
 
   get value(): unknown {
-    return this.#value
+    return this.#whenRead().value
   }
 
   set value(value: unknown) {
-    this.#value = value
+    this.#whenRead().value = value
   }
 
   get isAsBefore(): boolean {
+    if (this.#read === null) return true
     try {
-      return fingerprint(this.#value) === this.#before
+      return fingerprint(this.#read.value) === this.#read.before
     } catch {
       return false // a hook has put something in that JSON can't hold: encoding it tells what
     }
+  }
+
+  #whenRead(): {value: unknown} {
+    if (this.#read === null) {
+      const value = this.#decode()
+      this.#read = {value, before: fingerprint(value)}
+    }
+    return this.#read
   }
 }
 
@@ -81,27 +86,12 @@ function fingerprint(value: unknown): string | undefined {
   )
 }
 
-function lazily(job: NewJob, serializer: SerializerName): Pick<Argument, 'value' | 'isAsBefore'> {
-  let read: Argument | null = null
-  const parse = () => {
-    if (job.arg === null) return undefined
-    return serializer === 'json' ? JSON.parse(String(job.arg)) : job.arg
+/** MessagePack is decoded at once: its package is still to be loaded, and a hook does not wait when it looks. */
+async function readerOf({arg}: NewJob, serializer: SerializerName): Promise<() => unknown> {
+  if (serializer === 'msgpack') {
+    const value = await decodeArg(typeof arg === 'string' ? Buffer.from(arg) : arg, 'msgpack')
+    return () => value
   }
-  return {
-    get value() {
-      read ??= new Argument(parse())
-      return read.value
-    },
-    set value(value) {
-      read ??= new Argument(parse())
-      read.value = value
-    },
-    get isAsBefore() {
-      return read?.isAsBefore ?? true
-    },
-  }
-}
-
-function bytesOf({arg}: NewJob): Uint8Array | null {
-  return typeof arg === 'string' ? Buffer.from(arg) : arg
+  if (arg === null) return () => undefined
+  return serializer === 'json' ? () => JSON.parse(String(arg)) : () => arg
 }
