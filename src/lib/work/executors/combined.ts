@@ -7,7 +7,7 @@ import type {JobRow} from '../../jobs/job.ts'
 import type {CommandHandler, Found, Handler, ModuleHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
 import {CommandExecutor} from './command.ts'
-import type {Ended, Executors, Room, Run, WorkerView} from './executor.ts'
+import type {Ended, Executor, Executors, Prospect, Room, Run, WorkerView} from './executor.ts'
 import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
 
 export type CombinedSettings = PoolSettings & {
@@ -130,22 +130,24 @@ export class CombinedExecutors implements Executors {
     return maxRunning.size === 0 ? more : new Map([...maxRunning, ...more])
   }
 
-  prospect(func: string): 'now' | 'soon' | 'none' {
-    const handler = this.#handlers.get(func)
-    if (!handler) return 'none'
-    if (isModule(handler) ? this.#pool.failure || this.#pool.isLate(func) : this.#commands.isResting(func))
-      return 'none'
-    if (this.#running >= this.#maxWorkers) return 'soon'
-    return (isModule(handler) ? this.#pool.canStart(func) : this.#commands.room > 0) ? 'now' : 'soon'
+  prospect(func: string): Prospect {
+    const prospect = this.#executorOf(func)?.prospect(func) ?? 'none'
+    return prospect === 'now' && this.#running >= this.#maxWorkers ? 'soon' : prospect
   }
 
   start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
     this.#running++
-    const executor = this.#handlers.get(job.func)?.kind === 'command' ? this.#commands : this.#pool
+    const executor = this.#executorOf(job.func) ?? this.#pool
     return executor.start(job, since, ended => {
       this.#running--
       onEnd(ended)
     })
+  }
+
+  /** Who runs jobs of a function. */
+  #executorOf(func: string): Executor | undefined {
+    const handler = this.#handlers.get(func)
+    return handler && (isModule(handler) ? this.#pool : this.#commands)
   }
 
   /** @param patienceMs how long hooks behind a job that has ended may still take */

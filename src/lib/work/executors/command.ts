@@ -16,6 +16,7 @@ import {
   type Ended,
   type Executor,
   limited,
+  type Prospect,
   type Run,
   retryIn,
   STDERR_TAIL_BYTES,
@@ -65,11 +66,18 @@ export class CommandExecutor implements Executor {
   }
 
   get funcs(): readonly string[] {
-    return this.#funcs.some(this.isResting) ? this.#funcs.filter(func => !this.isResting(func)) : this.#funcs
+    return this.#funcs.some(this.#isResting)
+      ? this.#funcs.filter(func => !this.#isResting(func))
+      : this.#funcs
+  }
+
+  prospect(func: string): Prospect {
+    if (this.#isResting(func)) return 'none'
+    return this.room > 0 ? 'now' : 'soon'
   }
 
   /** There is no room for the arguments of its jobs at the moment. */
-  readonly isResting = (func: string): boolean => this.#arguments.isResting(func)
+  readonly #isResting = (func: string): boolean => this.#arguments.isResting(func)
 
   /** How many jobs it could start right now, as far as the machine is concerned. */
   get room(): number {

@@ -12,8 +12,7 @@ export interface Executors {
    * @param ahead so many jobs more than can start, to wait here until they can
    */
   room(ahead: number): Room
-  /** Could a job of this function start now, soon (when what runs has ended, or what starts is ready), or not at all? */
-  prospect(func: string): 'now' | 'soon' | 'none'
+  prospect(func: string): Prospect
   /**
    * @param since now, by monotonic()
    * @param onEnd called once, and never before this returns
@@ -27,6 +26,9 @@ export interface Executors {
   /** Why nothing can be worked at the moment. */
   readonly failure: Error | null
 }
+
+/** Could a job of a function start now, soon (when what runs has ended, or what starts is ready), or not at all? */
+export type Prospect = 'now' | 'soon' | 'none'
 
 /** What is wanted of the store. Held are those that no child is idle for, but one is starting. */
 export interface Room extends Omit<Want, 'lease' | 'fair'> {
@@ -79,6 +81,8 @@ export interface Executor {
   /** Of those that are limited: at most so many at once, over all processes and hosts of the store. */
   readonly maxRunning: ReadonlyMap<string, number>
   readonly workers: readonly WorkerView[]
+  /** As far as it is concerned: others may have taken the places that there are. */
+  prospect(func: string): Prospect
   /** Resolves when it can take jobs. @throws WorkerError if a worker can't be loaded */
   ready(): Promise<void>
   start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run

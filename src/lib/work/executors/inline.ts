@@ -10,6 +10,7 @@ import {
   type Ended,
   type Executors,
   limited,
+  type Prospect,
   type Room,
   type Run,
   type RunSettings,
@@ -54,7 +55,7 @@ export class InlineExecutors implements Executors {
     return {funcs: this.#funcs, maxRunning: this.#maxRunning, limit, isWhole: true}
   }
 
-  prospect(): 'now' | 'soon' {
+  prospect(): Prospect {
     return this.#runs.size < this.#concurrency ? 'now' : 'soon'
   }
 

@@ -9,7 +9,7 @@ import type {WorkerError} from '../../jobs/errors.ts'
 import type {JobRow} from '../../jobs/job.ts'
 import type {ModuleHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
-import {type Ended, type Executor, limited, type Run, type WorkerView} from './executor.ts'
+import {type Ended, type Executor, limited, type Prospect, type Run, type WorkerView} from './executor.ts'
 import {LoadError, PoolChild} from './pool-child.ts'
 import type {Guardian} from './process-groups.ts'
 import type {ToLoad} from './protocol.ts'
@@ -104,8 +104,9 @@ export class Pool implements Executor {
     return idle
   }
 
-  canStart(func: string): boolean {
-    return this.#idleChild(func) !== undefined
+  prospect(func: string): Prospect {
+    if (this.failure || this.isLate(func)) return 'none'
+    return this.#idleChild(func) ? 'now' : 'soon'
   }
 
   /** Why there is no child to work, and none that starts. */
