@@ -48,9 +48,18 @@ class Scene {
       assert.equal((await this.#site.run(['enqueue', func, '--db', this.db.db])).code, 0)
   }
 
-  work(...flags: string[]): Started {
+  work(maxWorkers = 2, ...flags: string[]): Started {
     const env = {GRAB_FOR: String(this.#grabFor)}
-    const words = ['work', '--db', this.db.db, '--max-workers', '2', '--work-delay', '1', ...flags]
+    const words = [
+      'work',
+      '--db',
+      this.db.db,
+      '--max-workers',
+      String(maxWorkers),
+      '--work-delay',
+      '1',
+      ...flags,
+    ]
     return this.#site.start(words, {env})
   }
 
@@ -134,15 +143,17 @@ for (const {name, server, create} of await databaseKinds())
       })
 
     test('who runs a job: its grab_for ends it, and no one else has had it', async t => {
-      const scene = new Scene(t, await create(t), 2)
+      const scene = new Scene(t, await create(t), 4)
       const first = scene.work()
-      await scene.enqueue('Module', 'Shell')
-      await scene.untilRuns('begin', 2)
+      for (const [i, func] of ['Module', 'Shell'].entries()) {
+        await scene.enqueue(func)
+        await scene.untilRuns('begin', i + 1)
+        signal('SIGSTOP', [scene.pids('begin')[i]!])
+      }
       const second = scene.work()
-      signal('SIGSTOP', scene.pids('begin'))
       for (const func of ['Module', 'Shell'])
         await first.prints(
-          new RegExp(`${func} failed \\S+ ran longer than its grab_for of 2 s and was stopped`),
+          new RegExp(`${func} failed \\S+ ran longer than its grab_for of 4 s and was stopped`),
         )
       await second.prints(/works Module/)
       assert.equal(scene.pids('begin').length, 2)
@@ -159,10 +170,10 @@ for (const {name, server, create} of await databaseKinds())
     }, async t => {
       const scene = new Scene(t, await create(t))
       await scene.enqueue(...Array.from({length: 6}, () => 'Module'))
-      const first = scene.work('--prefetch', '4', '--debug')
+      const first = scene.work(2, '--prefetch', '4')
       await scene.untilRuns('begin', 2)
       signal('SIGSTOP', [first.pid])
-      const second = scene.work('--max-workers', '6')
+      const second = scene.work(6)
       await scene.untilRuns('begin', 8, MINUTE_MS)
       signal('SIGCONT', [first.pid])
       scene.let(scene.pids('begin').slice(0, 2))
