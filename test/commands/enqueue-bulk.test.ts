@@ -436,9 +436,16 @@ describe('more lines than there is memory for', () => {
 /** A home whose queue has a job already. */
 async function prepared(t: ConstructorParameters<typeof Home>[0]): Promise<Home> {
   const home = new Home(t)
-  await enqueueOne(home)
+  if (waiting) home.write('jobs.db', waiting)
+  else {
+    await enqueueOne(home)
+    waiting = home.read('jobs.db')
+  }
   return home
 }
+
+/** The file of such a queue: it is made once. */
+let waiting: Buffer | undefined
 
 describe('too many open files while a module is loaded: the limit is named', {concurrency: 4}, () => {
   // Node looks for a package.json there first

@@ -201,7 +201,7 @@ else {
     test('by statement_timeout: likewise, and the next one works', async t => {
       const {db, store} = await prepared(t, url)
       await store.enqueue(newJob())
-      await db.run(`ALTER DATABASE ${db.name} SET statement_timeout = '50ms'`)
+      await db.run(`ALTER DATABASE ${db.name} SET statement_timeout = '500ms'`)
       const hasty = db.store()
       t.after(() => hasty.close())
       const {jobs} = await hasty.turn([], want())
