@@ -5,6 +5,7 @@
 import {StoreError} from '../../jobs/errors.ts'
 import type {Lease, Settlement} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
+import {Unanswered} from '../shared/unanswered.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {type Answer, answerOf, callOf, isAnswered, isDone} from './call.ts'
 import {type MysqlConnection, type Reply, textOf, textOrNull} from './connection.ts'
@@ -39,6 +40,7 @@ export class Turns {
   readonly #options: TurnsOptions
   readonly #funcs = new Funcs()
   readonly #doubts = new Doubts()
+  readonly #unanswered = new Unanswered()
   readonly #leaseClock = new LeaseClock()
 
   constructor(links: MysqlConnections, options: TurnsOptions) {
@@ -103,7 +105,7 @@ export class Turns {
     } catch (error) {
       const isUnanswered =
         error instanceof StoreError && (error.code === 'UNREACHABLE' || error.code === 'CANCELLED')
-      if (isUnanswered) this.#doubts.unanswered(settlements)
+      if (isUnanswered) this.#unanswered.add(settlements)
       throw error
     }
   }
@@ -130,7 +132,7 @@ export class Turns {
     settled: SettleResult[],
     now: number,
   ): Promise<SettleResult[]> {
-    const told = settled.map((result, i) => this.#doubts.answered(settlements[i]!, result, now))
+    const told = settled.map((result, i) => this.#unanswered.told(settlements[i]!, result, now))
     const again = [...settlements.entries()].filter(
       ([i, {lease}]) => !told[i]!.held && this.#doubts.isTaken(lease),
     )

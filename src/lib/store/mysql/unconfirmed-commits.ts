@@ -3,7 +3,6 @@
  * COMMIT (turn.ts), and then lost, is mended: its ends are written and its jobs taken once more.
  */
 import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
-import type {SettleResult} from '../store.ts'
 
 /** A turn that was told before its COMMIT was answered. */
 interface Unconfirmed {
@@ -15,8 +14,6 @@ export class Doubts {
   readonly #unconfirmed = new Set<Unconfirmed>()
   /** Those whose COMMIT has failed, the first one first. */
   readonly #failed = new Set<Unconfirmed>()
-  /** Leases whose settlement was sent and not answered. */
-  readonly #unanswered = new Map<number, number>()
 
   get hasFailed(): boolean {
     return this.#failed.size > 0
@@ -70,21 +67,5 @@ export class Doubts {
       )
       this.#failed.delete(turn)
     }
-  }
-
-  /** The answer to these was lost: they will be settled again. */
-  unanswered(settlements: readonly Settlement[]): void {
-    for (const {lease} of settlements) this.#unanswered.set(lease.id, lease.grabbedUntil)
-  }
-
-  /**
-   * What was settled before, without an answer, is not lost: while its lease holds no one else can have taken it, so it
-   * was that which has ended it.
-   * @param now by the server's clock
-   */
-  answered({lease}: Settlement, result: SettleResult, now: number): SettleResult {
-    const until = this.#unanswered.get(lease.id)
-    this.#unanswered.delete(lease.id)
-    return !result.held && until === lease.grabbedUntil && until > now ? {held: true} : result
   }
 }

@@ -5,6 +5,7 @@
  */
 import {type JobRow, type Lease, MAX_DEATHS, type Settlement} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
+import {Unanswered} from '../shared/unanswered.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {bigints, booleans, integers, texts} from './arrays.ts'
 import {
@@ -15,6 +16,7 @@ import {
   type Statement,
   type Value,
 } from './connections.ts'
+import {isLost} from './errors.ts'
 import {areDone, leaseValues, replace, resultsOf, type Step, stepsOf} from './settle.ts'
 import type {Sweeper} from './side-tables.ts'
 
@@ -39,6 +41,7 @@ export class PostgresTurn {
   readonly #lastServed = new Map<string, number>()
   #served = 0
   readonly #leaseClock = new LeaseClock()
+  readonly #unanswered = new Unanswered()
 
   constructor(link: PostgresConnections, sweeper: Sweeper) {
     this.#link = link
@@ -46,6 +49,15 @@ export class PostgresTurn {
   }
 
   async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    const turn = await this.#settleAndGrab(settlements, want).catch(error => {
+      if (isLost(error)) this.#unanswered.add(settlements)
+      throw error
+    })
+    const settled = turn.settled.map((result, i) => this.#unanswered.told(settlements[i]!, result, turn.now))
+    return {...turn, settled}
+  }
+
+  async #settleAndGrab(settlements: readonly Settlement[], want: Want): Promise<Turn> {
     if (areDone(settlements)) {
       const leases = settlements.map(({lease}) => lease)
       const {rows} = await this.#link.run(...this.#grab(want, {leases, lease: want.lease}))
