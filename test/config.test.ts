@@ -87,6 +87,15 @@ test("Qudo's block as it stands in Perl's files, 1 and 0 and the Manager's own s
   assert.equal(code, 0, stderr) // were the admin port on, it could not listen
 })
 
+test('durations as text: of several units, and weeks', async t => {
+  const config = {maxTime: '1h30m', hookTimeout: '90', funcs: {F: {retryDelay: '2w'}}}
+  assert.deepEqual(await loadConfig(new Home(t).write('durations.json', JSON.stringify(config))), {
+    maxTime: 5400,
+    hookTimeout: 90,
+    funcs: {F: {retryDelay: 1_209_600}},
+  })
+})
+
 test('functions that are named as what all objects have: taken, in JSON and in modules', async t => {
   const home = new Home(t)
   const names = ['constructor', '__proto__', 'prototype', 'toString']

@@ -44,8 +44,12 @@ The argument is JSON, checked and stored byte for byte as it was written. --args
       helpValue: 'KEY',
     }),
     priority: string({summary: '0 to 4294967295, larger is sooner; default 0', helpValue: 'N'}),
-    delay: string({summary: 'not before so long from now: 90, 90s, 5m, 2h, 3d', helpValue: 'D'}),
-    at: string({summary: 'not before: ISO 8601, @unix, or a duration from now', helpValue: 'T'}),
+    delay: string({summary: 'not before so long from now: 90, 90s, 5m, 1h30m, 3d, 2w', helpValue: 'D'}),
+    at: string({
+      summary:
+        'not before: ISO 8601, 22:00 (the next), tomorrow, tomorrow 08:30, @unix, or a duration from now',
+      helpValue: 'T',
+    }),
     tracked: boolean({summary: 'keep how it ends until `<%= config.bin %> wait` asks'}),
     'if-absent': boolean({
       summary: 'a job that waits under the uniqkey already is fine: print its id, exit 0',

@@ -51,13 +51,16 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     func: string({summary: 'with --all: only those of a function', helpValue: 'F', dependsOn: ['all']}),
     since: string({
       summary:
-        'with --all: only those since then: ISO 8601, @unix, or a duration back from now (2h: the last two hours)',
+        'with --all: only those since then: ISO 8601, 22:00 (the last), yesterday, yesterday 08:30, @unix, or a duration back from now (2h: the last two hours)',
       helpValue: 'T',
       dependsOn: ['all'],
     }),
     again: boolean({summary: 'also attempts whose job still waits for its next try: one more of it'}),
     'dry-run': boolean({summary: 'change nothing, and print what would be retried'}),
     priority: string({summary: 'of the new jobs; default 0', helpValue: 'N'}),
-    delay: string({summary: 'the new jobs are due so long from now: 90, 90s, 5m, 2h, 3d', helpValue: 'D'}),
+    delay: string({
+      summary: 'the new jobs are due so long from now: 90, 90s, 5m, 1h30m, 3d, 2w',
+      helpValue: 'D',
+    }),
   }
 }

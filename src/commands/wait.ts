@@ -26,6 +26,9 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the tim
     }),
   }
   static override flags = {
-    timeout: string({summary: 'give up after so long: 90, 90s, 5m, 2h, 3d; default never', helpValue: 'D'}),
+    timeout: string({
+      summary: 'give up after so long: 90, 90s, 5m, 1h30m, 3d, 2w; default never',
+      helpValue: 'D',
+    }),
   }
 }

@@ -167,7 +167,7 @@ describe('--batch', {concurrency: 4}, () => {
   })
 
   const whole = 'expected a whole number'
-  const duration = 'expected a duration such as 90, 90s, 5m, 2h or 3d'
+  const duration = 'expected a duration such as 90, 90s, 5m, 2h, 3d, 2w or 1h30m'
   const refused: [line: string, says: string, code?: string][] = [
     ['', 'expected JSON, got nothing', 'BAD_ARGUMENT'],
     ['{"func":"F"', 'expected JSON, got text that ends too early', 'BAD_ARGUMENT'],
@@ -199,7 +199,7 @@ describe('--batch', {concurrency: 4}, () => {
     ['{"func":"F","delay":"5x"}', `delay: ${duration}, got "5x"`],
     ['{"func":"F","delay":-5}', `delay: ${duration}, got "-5"`],
     ['{"func":"F","delay":1e10}', 'delay: expected a duration such as'],
-    ['{"func":"F","delay":true}', 'delay: expected seconds or a duration such as "5m", got true'],
+    ['{"func":"F","delay":true}', `delay: ${duration.replace(' a ', ' seconds or a ')}, got true`],
     ['{"func":"F","delay":4294967295}', `delay: ${duration}, ending before 2106-02-07T06:28:16Z`],
     ['{"func":"F","run_after":"2026-02-30"}', 'run_after: expected a time that exists'],
     [

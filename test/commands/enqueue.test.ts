@@ -71,6 +71,9 @@ describe('--delay', {concurrency: 4}, () => {
     ['5m', 300],
     ['2h', 7200],
     ['3d', 259_200],
+    ['2w', 1_209_600],
+    ['1h30m', 5400],
+    ['1w2d3h4m5s', 788_645],
   ] as const)
     test(`${text}: so long from now`, async t => {
       const home = new Home(t)
@@ -80,12 +83,25 @@ describe('--delay', {concurrency: 4}, () => {
     })
 
   const refused: [text: string, says: string][] = [
-    ...['', '-5', '-5m', '1.5m', '5x', '1h30m', '1 h', '2026-12-24', '@90', 'soon'].map(
-      (text): [string, string] => [
-        text,
-        `--delay: expected a duration such as 90, 90s, 5m, 2h or 3d, got ${JSON.stringify(text)}`,
-      ],
-    ),
+    ...[
+      '',
+      '-5',
+      '-5m',
+      '1.5m',
+      '5x',
+      '1h30',
+      '30m1h',
+      '1h 30m',
+      '5m5m',
+      's',
+      '1 h',
+      '2026-12-24',
+      '@90',
+      'soon',
+    ].map((text): [string, string] => [
+      text,
+      `--delay: expected a duration such as 90, 90s, 5m, 2h, 3d, 2w or 1h30m, got ${JSON.stringify(text)}`,
+    ]),
     ['4294967295', 'before 2106-02-07T06:28:16Z (the column is 32 bits wide), got "4294967295"'],
     ['99999d', 'at most 4294967295s, got "99999d"'],
     ['9'.repeat(400), 'at most 4294967295s'],
@@ -130,14 +146,31 @@ describe('--at', {concurrency: 4}, () => {
     assert.equal(job!.run_after - job!.enqueue_time, 7200)
   })
 
+  test('a time of day, of tomorrow: local', async t => {
+    const home = new Home(t)
+    for (const at of ['22:00', 'tomorrow', 'tomorrow 08:30'])
+      assert.equal((await home.jobq(['enqueue', 'F', ...DB, '--at', at])).code, 0)
+    const due = home
+      .jobs()
+      .map(job => new Date((job.run_after + 9 * 3600) * 1000).toISOString().slice(11, 16))
+    assert.deepEqual(due, ['22:00', '00:00', '08:30'])
+  })
+
   const [form, range, exists] = [
-    '--at: expected a time such as 2026-12-24T18:00, @1798135200 or a duration from now (2h), got',
+    '--at: expected a time such as 2026-12-24T18:00, 22:00, tomorrow 08:30, @1798135200 or a duration from now (2h), got',
     '--at: expected a time from 1970 and before 2106-02-07T06:28:16Z (the column is 32 bits wide), got',
     '--at: expected a time that exists in the calendar and on the clock, got',
   ]
   for (const [text, says] of [
     ['', form],
-    ['tomorrow', form],
+    ['yesterday', form],
+    ['tomorow', form],
+    ['tomorrow 24:00', form],
+    ['tomorrow08:30', form],
+    ['08:30 tomorrow', form],
+    ['22:60', form],
+    ['2200:00', form],
+    ['1h30', form],
     ['-2h', form],
     ['@-1', form],
     ['@1.5', form],

@@ -73,8 +73,8 @@ describe('what a command does not take', {concurrency: 4}, () => {
     [['list', '--failed', '--finished'], 'expected one of --finished, --failed, got both', /./],
     [['retry', '1', '--func', 'F'], '--func: expected --all with it, got it alone', /./],
     [
-      ['retry', '--all', '--since', 'yesterday'],
-      '--since: expected a time such as 2026-12-24T18:00, @1798135200 or how long ago (2h), got "yesterday"',
+      ['retry', '--all', '--since', 'tomorrow'],
+      '--since: expected a time such as 2026-12-24T18:00, 22:00, yesterday 08:30, @1798135200 or how long ago (2h), got "tomorrow"',
       '',
     ],
     [['stats', '--watch', '-5'], '--watch: expected seconds from 0.1 to 86400, got "-5"', ''],

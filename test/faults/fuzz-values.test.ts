@@ -56,6 +56,8 @@ describe('times and numbers', () => {
         fc.constantFrom('', 's', 'm', 'h', 'd', 'w', 'ms', ' '),
       )
       .map(parts => parts.join('')),
+    fc.stringMatching(/^(\d{1,9}w)?(\d{1,3}d)?(\d{1,3}h)?(\d{1,3}m)?(\d{1,3}s?)?$/),
+    fc.stringMatching(/^(tomorrow|yesterday|today)?[ T]?[0-3]?\d(:[0-6]\d){0,3}$/),
     fc
       .tuple(
         fc.stringMatching(/^\d{4}-\d\d-\d\d$/),

@@ -66,7 +66,7 @@ describe('how an executable ended', {concurrency: 2}, () => {
   test('a failure is tried again while retries are left, after its delay', async t => {
     const site = new Workplace(t, {
       Again: '#!/bin/sh\n# jobq: max-retries=2\necho "attempt $JOBQ_RETRY_CNT" >&2; exit 1',
-      Later: '#!/bin/sh\n# jobq: max-retries=1 retry-delay=10m\nexit 1',
+      Later: '#!/bin/sh\n# jobq: max-retries=1 retry-delay=1h30m\nexit 1',
     })
     await site.enqueue(['Again'], ['Later'])
     const {code} = await site.drain()
@@ -80,7 +80,7 @@ describe('how an executable ended', {concurrency: 2}, () => {
       {wait: number},
     ]
     assert.deepEqual(row, {retry_cnt: 1, grabbed_until: 0})
-    assert.equal(wait, 600)
+    assert.equal(wait, 5400)
   })
 
   test('the configuration has the last word, and the only one for --exec', async t => {

@@ -11,7 +11,7 @@ import {ConfigError} from '../jobs/errors.ts'
 import {MAX_UINT32} from '../jobs/job.ts'
 import {ADMIN_PORT, checkFunc, parsePort, parseSize} from '../jobs/names.ts'
 import {SERIALIZERS} from '../jobs/serializers/serializers.ts'
-import {parseDuration} from '../jobs/time.ts'
+import {DURATION_FORMS, parseDuration} from '../jobs/time.ts'
 import {isObject} from '../jobs/value.ts'
 
 const count = (min: number, max = 10_000) =>
@@ -22,7 +22,7 @@ const truth = v.pipe(
   v.transform((said: boolean | 0 | 1) => Boolean(said)),
 )
 const duration = v.pipe(
-  v.union([v.number(), v.string()], 'seconds (a number) or a duration such as "5m"'),
+  v.union([v.number(), v.string()], `seconds (a number) or ${DURATION_FORMS}`),
   v.rawTransform(({dataset, addIssue, NEVER}) => {
     const {value} = dataset
     if (typeof value === 'number') {
@@ -32,7 +32,7 @@ const duration = v.pipe(
         return parseDuration(value, '')
       } catch {}
     }
-    addIssue({message: 'seconds (a whole number) or a duration such as "5m"'})
+    addIssue({message: `seconds (a whole number) or ${DURATION_FORMS}`})
     return NEVER
   }),
 )

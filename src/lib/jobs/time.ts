@@ -1,6 +1,7 @@
 /**
- * Durations and times as people write them: `90`, `90s`, `5m`, `2h`, `3d`; ISO 8601, `@unix`, or a duration from now.
- * Everything comes out in whole seconds.
+ * Durations and times as people write them: `90`, `90s`, `2w`, `1h30m`; ISO 8601, `22:00`, `tomorrow 08:30`, `@unix`, or a
+ * duration from now. Everything comes out in whole seconds. What names no zone is local, as in `date` and `at`: of a time
+ * that comes twice the first is meant, and one that clocks set forward leave out is that much later (02:30 is 03:30).
  */
 import {UsageError} from './errors.ts'
 import {MAX_UINT32} from './job.ts'
@@ -8,18 +9,19 @@ import {MAX_UINT32} from './job.ts'
 /** Node's longest timer, 24.8 days: a longer one would go off at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
 
-const SECONDS = {s: 1, m: 60, h: 3600, d: 86_400} as const
-const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h or 3d'
+const DURATION = /^(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/
+const UNITS = [604_800, 86_400, 3600, 60, 1] as const
+/** For messages. */
+export const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h, 3d, 2w or 1h30m'
 const BEFORE_2106 = 'before 2106-02-07T06:28:16Z (the column is 32 bits wide)'
-const POINT_FORMS = 'a time such as 2026-12-24T18:00, @1798135200'
-const TIME_FORMS = `${POINT_FORMS} or a duration from now (2h)`
-const PAST_FORMS = `${POINT_FORMS} or how long ago (2h)`
+const TIME_FORMS = forms('tomorrow', 'or a duration from now (2h)')
+const PAST_FORMS = forms('yesterday', 'or how long ago (2h)')
 
 /** @param what the flag or key it stands in, for the message. @returns seconds */
 export function parseDuration(text: string, what: string): number {
-  const match = /^(\d+)([smhd])?$/.exec(text)
-  const seconds = match ? Number(match[1]) * SECONDS[(match[2] ?? 's') as keyof typeof SECONDS] : Number.NaN
-  if (Number.isNaN(seconds)) throw bad(what, DURATION_FORMS, text)
+  const parts = DURATION.exec(/^\d+$/.test(text) ? `${text}s` : text)
+  if (!parts) throw bad(what, DURATION_FORMS, text)
+  const seconds = UNITS.reduce((sum, unit, i) => sum + unit * Number(parts[i + 1] ?? 0), 0)
   if (seconds > MAX_UINT32) throw bad(what, `${DURATION_FORMS}, at most ${MAX_UINT32}s`, text)
   return seconds
 }
@@ -32,24 +34,46 @@ export function parseDelay(text: string, what: string): number {
   return seconds
 }
 
-/** @returns a point on the clock, or a distance from the database's now */
-export function parseTime(text: string, what: string): {at: number} | {in: number} {
-  return isDuration(text) ? {in: parseDelay(text, what)} : {at: parsePoint(text, what, TIME_FORMS)}
+/**
+ * A time of day is the next one.
+ * @param now the clock of whoever has written it
+ * @returns a point on the clock, or a distance from the database's now
+ */
+export function parseTime(text: string, what: string, now = new Date()): {at: number} | {in: number} {
+  if (isDuration(text)) return {in: parseDelay(text, what)}
+  return {at: parsePoint(text, what, TIME_FORMS, dayTime(text, now, 1))}
 }
 
-/** @returns a point on the clock, or a distance back from the database's now */
-export function parsePast(text: string, what: string): {at: number} | {ago: number} {
-  return isDuration(text) ? {ago: parseDuration(text, what)} : {at: parsePoint(text, what, PAST_FORMS)}
+/**
+ * A time of day is the last one.
+ * @returns a point on the clock, or a distance back from the database's now
+ */
+export function parsePast(text: string, what: string, now = new Date()): {at: number} | {ago: number} {
+  if (isDuration(text)) return {ago: parseDuration(text, what)}
+  return {at: parsePoint(text, what, PAST_FORMS, dayTime(text, now, -1))}
 }
 
 /** Digits alone are seconds; not so many, which are a time whose @ was forgotten: decades hence. */
 function isDuration(text: string): boolean {
-  return /^\d+[smhd]$|^\d{1,9}$/.test(text)
+  return /^\d{1,9}$/.test(text) || DURATION.test(text)
 }
 
-function parsePoint(text: string, what: string, forms: string): number {
+/** @param near the time of day that the text says, if it says one */
+function parsePoint(text: string, what: string, forms: string, near: number | null): number {
   const unix = /^@(\d+)$/.exec(text)
-  return checkTime(unix ? Number(unix[1]) : parseIso(text, what, forms), what, text)
+  return checkTime(near ?? (unix ? Number(unix[1]) : parseIso(text, what, forms)), what, text)
+}
+
+/** `22:00`: the nearest on that side of now. `tomorrow` or `yesterday`: at a time of day, or its midnight. Null: neither. */
+function dayTime(text: string, now: Date, step: 1 | -1): number | null {
+  const day = step === 1 ? 'tomorrow' : 'yesterday'
+  const match = /^([a-z]*)(?:(?:^|(?<=[a-z]) )([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?)?$/.exec(text)
+  if (!match || (match[1] ? match[1] !== day : match[2] === undefined)) return null
+  const [hour, minute, second] = match.slice(2).map(part => Number(part ?? 0))
+  const at = (days: number) =>
+    new Date(now.getFullYear(), now.getMonth(), now.getDate() + days, hour, minute, second).getTime()
+  const isNear = match[1] === '' && (at(0) - now.getTime()) * step > 0
+  return at(isNear ? 0 : step) / 1000
 }
 
 /** A time as a program writes it: whole Unix seconds. */
@@ -58,7 +82,7 @@ export function unixTime(seconds: number, what: string): number {
   throw bad(what, 'whole Unix seconds', seconds)
 }
 
-/** A date alone is its midnight, and what names no zone is local, as in `date` and `at`. */
+/** A date alone is its midnight. */
 function parseIso(text: string, what: string, forms: string): number {
   const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)(Z|[+-]\d\d:?\d\d)?)?$/.exec(
     text,
@@ -71,6 +95,10 @@ function parseIso(text: string, what: string, forms: string): number {
   if (Number.isNaN(parsed) || Number(day) > lastDay)
     throw bad(what, 'a time that exists in the calendar and on the clock', text)
   return Math.floor(parsed / 1000)
+}
+
+function forms(day: string, distance: string): string {
+  return `a time such as 2026-12-24T18:00, 22:00, ${day} 08:30, @1798135200 ${distance}`
 }
 
 function checkTime(seconds: number, what: string, got: string | number): number {

@@ -8,7 +8,7 @@ import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../../jobs/job.ts'
 import {checkFunc, checkPriority, checkUniqkey} from '../../jobs/names.ts'
 import {jsonFromInput, jsonPacker} from '../../jobs/serializers/input.ts'
 import {checkSize, noArg, textOrBytes} from '../../jobs/serializers/serializers.ts'
-import {parseDelay, parseTime, unixTime} from '../../jobs/time.ts'
+import {DURATION_FORMS, parseDelay, parseTime, unixTime} from '../../jobs/time.ts'
 import {describe, isObject} from '../../jobs/value.ts'
 import {jsonMembers} from './json-members.ts'
 import {openLines} from './lines.ts'
@@ -130,7 +130,7 @@ function rawArg(text: string, what: string): string | null {
 function delayOf(delay: unknown, what: string): number {
   if (delay === undefined) return 0
   if (typeof delay === 'string' || typeof delay === 'number') return parseDelay(String(delay), what)
-  throw new UsageError(`${what}: expected seconds or a duration such as "5m", got ${kind(delay)}`)
+  throw new UsageError(`${what}: expected seconds or ${DURATION_FORMS}, got ${kind(delay)}`)
 }
 
 function timeOf(time: unknown, what: string): NewJob['due'] {
