@@ -10,11 +10,13 @@ export type {
   InitOptions,
   JobOptions,
   PageOptions,
+  PruneOptions,
   QueueOptions,
   RetryOptions,
 } from './client/options.ts'
 export type {Plugin, PluginContext} from './client/plugin.ts'
 export {JobQueue} from './client/queue.ts'
+export type {Pruned} from './client/reads.ts'
 export type {RetryChoice, RetryOutcome} from './client/retry.ts'
 export type {WaitOptions} from './client/wait.ts'
 export type {JobqConfigInput} from './config/schema.ts'

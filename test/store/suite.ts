@@ -17,6 +17,7 @@ import {delays, limits, order} from './suite/grab.ts'
 import {histories} from './suite/history.ts'
 import {leases} from './suite/lease.ts'
 import {listings, logListings, streams} from './suite/list.ts'
+import {pruning} from './suite/prune.ts'
 import {retrying} from './suite/retry.ts'
 import {deaths, outcomes, replacing, turns} from './suite/settle.ts'
 import {watching} from './suite/watch.ts'
@@ -87,6 +88,7 @@ const PARTS = {
   turn: turns,
   'retry of an exception': retrying,
   "a job's history": histories,
+  prune: pruning,
   list: listings,
   'exceptions and statuses': logListings,
   'row by row': streams,

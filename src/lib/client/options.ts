@@ -36,6 +36,18 @@ export interface RetryOptions {
   again?: boolean | undefined
 }
 
+/** Which rows are deleted. */
+export interface PruneOptions {
+  /** Rows that are older than so many seconds. Default 30 days. */
+  olderThan?: number | undefined
+  /** Of failed attempts, of finished ones. Default both, if neither is true. */
+  failed?: boolean | undefined
+  finished?: boolean | undefined
+  func?: string | undefined
+  /** Only count. Default false. */
+  dryRun?: boolean | undefined
+}
+
 /** Which rows a listing has. */
 export interface PageOptions {
   func?: string | undefined
@@ -78,6 +90,13 @@ const CHOICE = {ids: is.array, jobs: is.array, func: is.text, since: is.since}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
 const JOBS = {...PAGE, state: is.state, contexts: is.yesNo}
 const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
+const PRUNE = {
+  olderThan: is.seconds,
+  failed: is.yesNo,
+  finished: is.yesNo,
+  func: is.text,
+  dryRun: is.yesNo,
+}
 const WAIT = {timeout: is.seconds, signal: is.signal}
 
 /** Each @throws UsageError */
@@ -87,6 +106,7 @@ export const check = {
   list: (options: JobOptions) => checkOptions(options, 'list', JOBS),
   exceptions: (options: ExceptionOptions) => checkOptions(options, 'exceptions', EXCEPTIONS),
   statuses: (options: PageOptions) => checkOptions(options, 'statuses', PAGE),
+  prune: (options: PruneOptions) => checkOptions(options, 'prune', PRUNE),
   wait: (options: object) => checkOptions(options, 'wait', WAIT),
   event: (name: unknown, listener: unknown) => {
     if (!(EVENT_NAMES as readonly unknown[]).includes(name))

@@ -15,7 +15,7 @@ import {
   type StatusRow,
 } from '../jobs/job.ts'
 import {type Stats, statsOf} from '../jobs/stats.ts'
-import type {Store} from '../store/store.ts'
+import type {LogTable, Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
 import {
   ALL,
@@ -23,10 +23,24 @@ import {
   type ExceptionOptions,
   type JobOptions,
   type PageOptions,
+  type PruneOptions,
   page,
   refIn,
   refOf,
 } from './options.ts'
+
+/** How many rows were deleted. */
+export interface Pruned {
+  failed: number
+  finished: number
+}
+
+const PRUNED_SECONDS = 30 * 86_400
+
+function addTo(pruned: Pruned, which: keyof Pruned, count: number): Pruned {
+  pruned[which] += count
+  return pruned
+}
 
 export abstract class QueueView<F = Functions> {
   /** @internal */
@@ -132,6 +146,23 @@ export abstract class QueueView<F = Functions> {
       check.paused(funcs ?? [], 'resume')
       return store.resume(funcs ?? (await store.paused()))
     })
+  }
+
+  /**
+   * Deletes old rows of exception_log and job_status, and what jobq keeps beside them, a few at a time, so that it
+   * disturbs no worker; yields how many were deleted so far.
+   * @throws NotFoundError if the function has never been enqueued here
+   */
+  async *prune(options: PruneOptions = {}): AsyncGenerator<Pruned> {
+    check.prune(options)
+    const {olderThan = PRUNED_SECONDS, func, dryRun = false} = options
+    const {failed, finished} = options.failed || options.finished ? options : {failed: true, finished: true}
+    const pruned = {failed: 0, finished: 0}
+    const each = (table: LogTable) =>
+      this.each(options, store => store.prune(table, {ago: olderThan, func}, dryRun))
+    if (failed) for await (const count of each('exception_log')) yield {...addTo(pruned, 'failed', count)}
+    if (finished) for await (const count of each('job_status')) yield {...addTo(pruned, 'finished', count)}
+    yield pruned
   }
 
   /** What is paused: names of functions, '' for the whole queue. */

@@ -114,6 +114,12 @@ export interface Store {
    */
   nextTry(exceptionId: number, db?: number): Promise<number | null>
 
+  /**
+   * Deletes the rows of a log that are old, and what jobq keeps beside them, in transactions of a few milliseconds each.
+   * Yields how many it were each time; where nothing is to be deleted, `dryRun`, how many it would be.
+   */
+  prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number>
+
   /** Stops handing out jobs of these functions on every host, until resumed; `ALL_FUNCS` is the whole store. */
   pause(funcs: readonly string[]): Promise<void>
   /** @returns those that were paused */
@@ -164,6 +170,14 @@ export interface ExceptionPage extends Page {
   id?: number | undefined
   db?: number | undefined
   oldestFirst?: boolean | undefined
+}
+
+export type LogTable = 'exception_log' | 'job_status'
+
+/** Rows of a log that are older than so many seconds, by the database's clock; of a function, if one is named. */
+export interface Older {
+  ago: number
+  func?: string | undefined
 }
 
 /** What `jobq init` has done, or in a dry run would do. */

@@ -5,13 +5,25 @@ import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../..
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
 import {timeoutsOf} from '../shared/silence.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
 import {Spool} from '../spool.ts'
-import type {ExceptionPage, JobPage, Page, Preparation, Store, Turn, Want, Watch} from '../store.ts'
+import type {
+  ExceptionPage,
+  JobPage,
+  LogTable,
+  Older,
+  Page,
+  Preparation,
+  Store,
+  Turn,
+  Want,
+  Watch,
+} from '../store.ts'
 import {connectionOptions} from './address.ts'
 import {CallerTransaction} from './caller-transaction.ts'
 import {Sweeper, Waits} from './completions.ts'
@@ -214,6 +226,26 @@ export class MysqlStore implements Store {
     const replies = await this.#links.write(link => link.batch(statements))
     this.#poll.ring()
     return funcs.filter((_, i) => replies[i]!.matched === 1)
+  }
+
+  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
+    const old = (after: number) => this.#read(sql => oldRows(sql, table, older, after))
+    const remove = async (ids: readonly number[]) => {
+      const {column, other} = besideLog(table)
+      const replies = await this.#links.write(link =>
+        link.batch([
+          'START TRANSACTION',
+          `DELETE jobq_output FROM jobq_output JOIN jobq_attempt a ON a.id = attempt_id
+           WHERE a.${column} IN (${ids}) AND a.${other} IS NULL`,
+          `DELETE FROM jobq_attempt WHERE ${column} IN (${ids}) AND ${other} IS NULL`,
+          `UPDATE jobq_attempt SET ${column} = NULL WHERE ${column} IN (${ids})`,
+          `DELETE FROM ${table} WHERE id IN (${ids})`,
+          'COMMIT',
+        ]),
+      )
+      return replies.at(-2)!.matched
+    }
+    yield* pruned(old, dryRun ? null : remove)
   }
 
   async paused(): Promise<string[]> {

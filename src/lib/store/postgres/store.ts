@@ -12,11 +12,12 @@ import {
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
-import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
+import type {ExceptionPage, JobPage, LogTable, Older, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
 import type {CallerTransaction} from './caller-transaction.ts'
 import {endsOf, trackJobs} from './completions.ts'
@@ -269,6 +270,27 @@ export class PostgresStore implements Store {
     const {rows} = await this.#run(RESUME, [texts(funcs)])
     const resumed = new Set(rows.map(({func}) => func))
     return funcs.filter(func => resumed.has(func))
+  }
+
+  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
+    const old = (after: number) => this.#look(sql => oldRows(sql, table, older, after))
+    const {column, other} = besideLog(table)
+    const remove = async (ids: readonly number[]) => {
+      const deleted = this.#link.transaction(async send => {
+        const given = [bigints(ids)]
+        const mine = `${column} = ANY ($1::BIGINT[])`
+        await send(
+          `DELETE FROM jobq_output USING jobq_attempt a WHERE a.id = attempt_id AND a.${mine} AND a.${other} IS NULL`,
+          given,
+        )
+        await send(`DELETE FROM jobq_attempt WHERE ${mine} AND ${other} IS NULL`, given)
+        await send(`UPDATE jobq_attempt SET ${column} = NULL WHERE ${mine}`, given)
+        const {rows} = await send(`DELETE FROM ${table} WHERE id = ANY ($1::BIGINT[]) RETURNING id`, given)
+        return rows.length
+      })
+      return this.#explained(deleted)
+    }
+    yield* pruned(old, dryRun ? null : remove)
   }
 
   async paused(): Promise<string[]> {

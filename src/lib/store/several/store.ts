@@ -16,7 +16,7 @@ import type {
   Settlement,
   StatusRow,
 } from '../../jobs/job.ts'
-import type {ExceptionPage, JobPage, Page, Store, Want, Watch} from '../store.ts'
+import type {ExceptionPage, JobPage, LogTable, Older, Page, Store, Want, Watch} from '../store.ts'
 import {enqueueWithin} from './caller-transaction.ts'
 import {endsIn, trackIn} from './completions.ts'
 import {type Database, Databases, type Member} from './database.ts'
@@ -140,6 +140,12 @@ export class SeveralStores implements Store {
   async nextTry(exceptionId: number, db?: number): Promise<number | null> {
     const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
     return database.use(store => store.nextTry(exceptionId))
+  }
+
+  /** One after the other, those that can be reached. */
+  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
+    for (const [, counts] of await this.#databases.all(async store => store.prune(table, older, dryRun)))
+      yield* counts
   }
 
   async pause(funcs: readonly string[]): Promise<void> {

@@ -1,7 +1,10 @@
 /** What a driver gives for its listings and counts: the queries, and behind each the rows that it answers with. */
 import {idTooLarge} from '../../jobs/errors.ts'
 import type {JobRow, JobState} from '../../jobs/job.ts'
+import type {LogTable} from '../store.ts'
 import type {Clock, Reading} from './reading.ts'
+
+export type {LogTable}
 
 /** Behind every priority, time and id that JavaScript can hold, and before them. */
 export const LAST = Number.MAX_SAFE_INTEGER
@@ -127,8 +130,6 @@ export interface Spot {
   runAfter: number
   id: number
 }
-
-export type LogTable = 'exception_log' | 'job_status'
 
 /** SQL with a `?` for its value; the table is called `log`. */
 export type Condition = readonly [sql: string, value: number | string]

@@ -2,11 +2,12 @@
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs} from '../shared/listing.ts'
 import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {oldRows} from '../shared/prune.ts'
 import {type Reading, read} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {whole} from '../shared/stretch.ts'
-import type {ExceptionPage, JobPage, Page} from '../store.ts'
+import type {ExceptionPage, JobPage, LogTable, Older, Page} from '../store.ts'
 import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
@@ -39,6 +40,8 @@ export class SqliteReads {
   exceptionLog = (page: ExceptionPage, place: LogPlace | null) =>
     this.#read(sql => exceptions(sql, page, place))
   statusLog = (page: Page, place: LogPlace | null) => this.#read(sql => statuses(sql, page, place))
+  oldRows = (table: LogTable, older: Older, after: number) =>
+    this.#read(sql => oldRows(sql, table, older, after))
   counts = (func?: string) => this.#read(sql => counts(sql, func))
   times = (func?: string) => this.#read(sql => times(sql, func))
   attempts = (func?: string) => this.#read(sql => attempts(sql, func))

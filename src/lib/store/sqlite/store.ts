@@ -8,7 +8,7 @@ import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../..
 import type {JobPlace} from '../shared/listing.ts'
 import type {LogPlace} from '../shared/logs.ts'
 import {each} from '../shared/stretch.ts'
-import type {ExceptionPage, JobPage, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
+import type {ExceptionPage, JobPage, LogTable, Older, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
 import {SqliteCallerTransaction} from './caller-transaction.ts'
 import {
   connect,
@@ -240,6 +240,14 @@ export class SqliteStore implements Store {
   async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
     const {settle} = this.#work ?? (await this.#startWork())
     return this.#link.read(() => settle.died(jobs))
+  }
+
+  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
+    const {pruned} = await import('../shared/prune.ts')
+    const {deleteRows} = await import('./prune.ts')
+    const old = (after: number) => this.#look('oldRows', table, older, after)
+    const remove = (ids: readonly number[]) => this.#link.write(() => deleteRows(this.#link, table, ids))
+    yield* pruned(old, dryRun ? null : remove)
   }
 
   async pause(funcs: readonly string[]): Promise<void> {
