@@ -8,7 +8,7 @@ export default class List extends BaseCommand {
   static override description =
     `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first. Each has ids of its own: \`wait\` takes those of jobs, \`retry\` those of --failed.
 
-On a terminal this is a table. Without one, every row is a line of fields with tabs between them, without a header:
+On a terminal this is a table of the first 50, and a line on standard error that says how many more there are; --limit shows as many as it says. Without one it is all there are: every row is a line of fields with tabs between them, without a header:
   jobs        ${JOBS.fields.join(', ')}
   --failed    ${EXCEPTIONS.fields.join(', ')}
   --finished  ${STATUSES.fields.join(', ')}
@@ -21,7 +21,7 @@ Exits 0, also where there is nothing to show; 1 where there is more than can be 
     {description: 'What is next', command: '<%= config.bin %> list'},
     {
       description: 'All delayed jobs of a function',
-      command: '<%= config.bin %> list --func Report --state delayed --limit 1000000',
+      command: '<%= config.bin %> list --func Report --state delayed --json',
     },
     {description: 'Is it still waiting?', command: '<%= config.bin %> list --uniqkey photo:9'},
     {
@@ -44,7 +44,7 @@ Exits 0, also where there is nothing to show; 1 where there is more than can be 
     uniqkey: string({summary: 'only those with this key', helpValue: 'K'}),
     failed: boolean({summary: 'failed attempts, newest first', exclusive: ['finished']}),
     finished: boolean({summary: 'finished jobs of functions that keep a job status, newest first'}),
-    limit: string({summary: 'at most so many; default 10', helpValue: 'N'}),
+    limit: string({summary: 'at most so many; default all, on a terminal the first 50', helpValue: 'N'}),
     offset: string({summary: 'after skipping so many; default 0', helpValue: 'N'}),
   }
 }

@@ -140,7 +140,7 @@ describe('list --json', () => {
     seedJob(db, {arg: Buffer.from([0x82, 0xa1]), run_after: 1000})
     seedJob(db, {arg: Buffer.from('a\0b'), run_after: 1000})
     seedJob(db, {run_after: 1000})
-    const {stdout} = await jobq(['list', '--json', '--limit', '100'])
+    const {stdout} = await jobq(['list', '--json'])
     for (const text of args.slice(0, 5)) assert.ok(stdout.includes(`"arg":${text},"uniqkey"`))
     const shown = (JSON.parse(stdout) as {arg: unknown}[]).map(({arg}) => arg)
     assert.deepEqual(shown.slice(5), [
@@ -284,7 +284,7 @@ describe('list: few and many', () => {
         })
       for (let i = 0; i < 2500; i++) seedException(db)
     })()
-    const {stdout, stderr} = await jobq(['list', '--limit', '1000000000', '--json'])
+    const {stdout, stderr} = await jobq(['list', '--json'])
     assert.equal(stderr, '')
     const rows = JSON.parse(stdout) as Record<string, number | string>[]
     assert.equal(new Set(rows.map(({id}) => id)).size, 6000)
@@ -308,7 +308,7 @@ describe('list: few and many', () => {
       ids((await jobq(['list', '--limit', '7', '--offset', '4321'])).stdout),
       rows.slice(4321, 4328).map(({id}) => id),
     )
-    const failed = exceptionIds((await jobq(['list', '--failed', '--limit', '1000000000'])).stdout)
+    const failed = exceptionIds((await jobq(['list', '--failed'])).stdout)
     assert.deepEqual(
       failed,
       Array.from({length: 2500}, (_, i) => 2500 - i),
@@ -321,7 +321,7 @@ describe('list: few and many', () => {
     for (let i = 0; i < 40; i++) seedJob(db, {arg})
     const env = {NODE_OPTIONS: '--max-old-space-size=40'}
     for (const args of [[], ['--json']]) {
-      const {stdout, stderr, code} = await jobq(['list', '--limit', '1000', ...args], {env})
+      const {stdout, stderr, code} = await jobq(['list', ...args], {env})
       assert.equal(stderr, '')
       assert.equal(code, 0)
       assert.ok(stdout.length > 40 * 2_000_000)
@@ -338,7 +338,7 @@ describe('list: few and many', () => {
         'bash',
         [
           '-c',
-          `set -o pipefail; "$0" "$1" list --db "$2" --limit 100000 ${flag} | head -1`,
+          `set -o pipefail; "$0" "$1" list --db "$2" ${flag} | head -1`,
           process.execPath,
           RUN_JS,
           jobq.db,
@@ -352,6 +352,79 @@ describe('list: few and many', () => {
       assert.equal(stderr, '')
       assert.equal(code, 0)
       assert.equal(stdout.split('\n').length, flag === '--failed' ? 1 : 2)
+    }
+  })
+})
+
+describe('list on a terminal, where there are more than are shown', () => {
+  /** What is shown, and how many rows of it there are below the head. */
+  async function shown(jobq: ReturnType<typeof jobqIn>, ...flags: string[]) {
+    const {stdout, stderr, code} = await jobq(['list', ...flags], {tty: 'stdout', env: {NO_COLOR: '1'}})
+    assert.equal(code, 0)
+    return [stdout.split('\n').length - 2, stderr] as const
+  }
+
+  test('the first 50, and how many more there are: of each state and function', async t => {
+    const {jobq, db} = await prepared(t)
+    const at = now()
+    db.transaction(() => {
+      for (let i = 0; i < 1100; i++) seedJob(db, {run_after: at - 100})
+      for (let i = 0; i < 60; i++) seedJob(db, {run_after: at + 7200})
+      for (let i = 0; i < 51; i++) seedJob(db, {grabbed_until: at + 7200})
+      for (let i = 0; i < 50; i++) seedJob(db, {func: 'Other', run_after: at - 100})
+    })()
+    const says = (more: string, limit: number) =>
+      [50, `… ${more} more; --limit ${limit} or a pipe shows all\n`] as const
+    assert.deepEqual(await shown(jobq), says('1,211', 1261))
+    assert.deepEqual(await shown(jobq, '--offset', '1011'), says('200', 250))
+    assert.deepEqual(await shown(jobq, '--func', 'Notify'), says('1,161', 1211))
+    assert.deepEqual(await shown(jobq, '--state', 'ready'), says('1,100', 1150))
+    assert.deepEqual(await shown(jobq, '--state', 'delayed'), says('10', 60))
+    assert.deepEqual(await shown(jobq, '--state', 'running'), says('1', 51))
+    assert.deepEqual(await shown(jobq, '--func', 'Other'), [50, ''])
+    assert.deepEqual(await shown(jobq, '--offset', '1211'), [50, ''])
+    assert.deepEqual(await shown(jobq, '--limit', '60'), [60, ''])
+    assert.deepEqual(await shown(jobq, '--limit', '1261'), [1261, ''])
+    assert.equal((await jobq(['list'])).stdout.split('\n').length - 1, 1261, 'a pipe has all')
+    const {stdout} = await jobq(['list', '--json'], {tty: 'stdout'})
+    assert.equal(JSON.parse(stdout).length, 1261, 'so has a document')
+  })
+
+  test('of a key, of the failed, of the finished', async t => {
+    const {jobq, db} = await prepared(t)
+    db.transaction(() => {
+      for (let i = 0; i < 55; i++) seedJob(db, {func: `F${i}`, uniqkey: 'k'})
+      for (let i = 0; i < 57; i++) seedException(db, {uniqkey: i % 2 ? 'k' : null})
+      for (let i = 0; i < 53; i++) seedStatus(db, {func: i ? 'F1' : 'F2'})
+    })()
+    const more = (n: number) => [50, `… ${n} more; --limit ${50 + n} or a pipe shows all\n`] as const
+    assert.deepEqual(await shown(jobq, '--uniqkey', 'k'), more(5))
+    assert.deepEqual(await shown(jobq, '--failed'), more(7))
+    assert.deepEqual(await shown(jobq, '--failed', '--offset', '3'), more(4))
+    assert.deepEqual(await shown(jobq, '--failed', '--uniqkey', 'k'), [28, ''])
+    assert.deepEqual(await shown(jobq, '--finished'), more(3))
+    assert.deepEqual(await shown(jobq, '--finished', '--func', 'F1'), more(2))
+  })
+
+  test('of several databases', async t => {
+    const {jobq, db} = await prepared(t)
+    assert.equal((await jobq(['init', '--db', 'other.db'])).code, 0)
+    const other = openDatabase(t, join(jobq.folder, 'other.db'))
+    for (const [n, each] of [
+      [30, db],
+      [31, other],
+    ] as const)
+      each.transaction(() => {
+        for (let i = 0; i < n; i++) {
+          seedJob(each)
+          seedException(each)
+          seedStatus(each)
+        }
+      })()
+    for (const flags of [[], ['--failed'], ['--finished']]) {
+      const both = [...flags, '--db', jobq.db, '--db', 'other.db']
+      assert.deepEqual(await shown(jobq, ...both), [50, '… 11 more; --limit 61 or a pipe shows all\n'])
+      assert.equal((await jobq(['list', ...both])).stdout.split('\n').length - 1, 61)
     }
   })
 })

@@ -15,7 +15,7 @@ import {
   type StatusRow,
 } from '../jobs/job.ts'
 import {type Stats, statsOf} from '../jobs/stats.ts'
-import type {LogTable, Store} from '../store/store.ts'
+import type {Choice, LogTable, Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
 import {
   ALL,
@@ -204,6 +204,11 @@ export abstract class QueueView<F = Functions> {
       check.func(func, 'times')
       return store.times(func)
     })
+  }
+
+  /** @internal How many rows a listing of a log has. */
+  logCount(table: LogTable, choice: Choice): Promise<number> {
+    return this.calls.make(store => store.logCount(table, choice))
   }
 
   /** @internal How attempts have ended, by function, for those that keep a job status; all of it is read. */

@@ -87,6 +87,8 @@ export interface Store {
   exceptions(page: ExceptionPage): Promise<ExceptionRow[]>
   /** job_status, newest first. */
   statuses(page: Page): Promise<StatusRow[]>
+  /** How many rows of a log there are: of a function, with a uniqkey, or all. */
+  logCount(table: LogTable, choice: Choice): Promise<number>
 
   /**
    * The same three row by row, in flat memory however many there are. Between two rows no transaction is open: the
@@ -148,9 +150,12 @@ export interface Store {
   close(): Promise<void>
 }
 
-export interface Page {
+export interface Choice {
   func?: string | undefined
   uniqkey?: string | undefined
+}
+
+export interface Page extends Choice {
   limit: number
   offset: number
 }

@@ -195,6 +195,39 @@ export const logListings: Tests = {
     assert.deepEqual(await words({func: 'F0'}), ['F0 failed', 'F0 completed'])
     assert.deepEqual(await words({func: 'Nobody'}), [])
   },
+
+  'how many there are: as many as are listed': async ({store}) => {
+    const choices = [{}, {func: 'F0'}, {uniqkey: "it's"}, {func: 'F1', uniqkey: "it's"}, {func: 'Nobody'}]
+    const counts = async () =>
+      Promise.all(
+        (['exception_log', 'job_status'] as const).map(log =>
+          Promise.all(choices.map(choice => store.logCount(log, choice))),
+        ),
+      )
+    assert.deepEqual(await counts(), [
+      [0, 0, 0, 0, 0],
+      [0, 0, 0, 0, 0],
+    ])
+    const failed = {kind: 'failed', message: 'x', retryIn: null} as const
+    for (const [func, uniqkey, outcome, keeps] of [
+      ['F0', "it's", failed, SPAN],
+      ['F0', null, failed, SPAN],
+      ['F1', "it's", failed, undefined],
+      ['F1', "it's", {kind: 'completed'}, SPAN],
+    ] as const) {
+      await store.enqueue(newJob(func, {uniqkey}))
+      await settle(store, await takeOne(store, ['F0', 'F1']), outcome, keeps)
+    }
+    assert.deepEqual(await counts(), [
+      [3, 2, 2, 1, 0],
+      [3, 2, 2, 1, 0],
+    ])
+    for (const choice of choices) {
+      const page = {...choice, limit: 10, offset: 0}
+      assert.equal((await store.exceptions(page)).length, await store.logCount('exception_log', choice))
+      assert.equal((await store.statuses(page)).length, await store.logCount('job_status', choice))
+    }
+  },
 }
 
 // ---- listings, row by row

@@ -1,5 +1,7 @@
 /** `jobq list` once its words are known: a listing in the form that its reader wants, in flat memory. */
-import type {JobState} from '../../jobs/job.ts'
+import type {JobOptions} from '../../client/options.ts'
+import type {JobQueue} from '../../client/queue.ts'
+import {JOB_STATES, type JobState} from '../../jobs/job.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {toJson} from '../../render/json.ts'
 import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../../render/listing.ts'
@@ -8,6 +10,8 @@ import {writeAll} from '../output.ts'
 import {complain} from '../output-guard.ts'
 import type {QueueFlags} from '../settings.ts'
 
+/** So many rows a terminal is shown, unless --limit says how many. */
+const SCREENFUL = 50
 /** How many rows of a long table are drawn at once. */
 const TABLE_PART = 500
 
@@ -25,15 +29,54 @@ export interface ListFlags extends QueueFlags {
 /** Shows the rows as they are read, under --json too: there may be more of them than memory holds. */
 export async function run(flags: ListFlags): Promise<void> {
   const {func, uniqkey, json = false} = flags
-  const limit = parseWhole(flags.limit ?? '10', '--limit')
+  const state = flags.state as JobState | undefined
+  const wanted = flags.limit === undefined ? undefined : parseWhole(flags.limit, '--limit')
   const offset = parseWhole(flags.offset ?? '0', '--offset')
-  const page = {func, uniqkey, limit, offset}
+  const isFirst = wanted === undefined && !json && process.stdout.isTTY
+  const choice = {func, uniqkey}
+  const page = {...choice, limit: isFirst ? SCREENFUL + 1 : wanted, offset}
   await withQueueOf(flags, async queue => {
-    if (flags.failed) return showListing(queue.eachException(page), EXCEPTIONS, json)
-    if (flags.finished) return showListing(queue.eachStatus(page), STATUSES, json)
-    await showListing(queue.eachJob({...page, state: flags.state as JobState | undefined}), JOBS, json)
+    const show = <Row>(rows: AsyncIterable<Row>, listing: Listing<Row>, count: () => Promise<number>) =>
+      isFirst
+        ? showFirst(rows, listing, async () => (await count()) - offset)
+        : showListing(rows, listing, json)
+    if (flags.failed)
+      return show(queue.eachException(page), EXCEPTIONS, () => queue.logCount('exception_log', choice))
+    if (flags.finished)
+      return show(queue.eachStatus(page), STATUSES, () => queue.logCount('job_status', choice))
+    await show(queue.eachJob({...page, state}), JOBS, () => countJobs(queue, {...choice, state}))
     await tellPassedOver(queue, 'listed')
   })
+}
+
+async function countJobs(queue: JobQueue, choice: JobOptions): Promise<number> {
+  const {func, uniqkey, state} = choice
+  if (uniqkey !== undefined) return countRows(queue.eachJob(choice)) // at most one a function
+  const states = state === undefined ? JOB_STATES : [state]
+  const counts = (await queue.counts(func)).flatMap(ofFunc => states.map(state => ofFunc[state]))
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
+async function countRows(rows: AsyncIterable<unknown>): Promise<number> {
+  let count = 0
+  for await (const _ of rows) count++
+  return count
+}
+
+/** @param count of all of them; while rows come and go it may be of another moment */
+async function showFirst<Row>(
+  rows: AsyncIterable<Row>,
+  listing: Listing<Row>,
+  count: () => Promise<number>,
+): Promise<void> {
+  let found = 0
+  async function* first(): AsyncGenerator<Row> {
+    for await (const row of rows) if (++found <= SCREENFUL) yield row
+  }
+  await showTable(first(), listing)
+  if (found <= SCREENFUL) return
+  const more = Math.max(1, (await count()) - SCREENFUL)
+  complain(`… ${more.toLocaleString('en-US')} more; --limit ${SCREENFUL + more} or a pipe shows all`)
 }
 
 async function showListing<Row>(

@@ -1,7 +1,15 @@
 /** What listings and counts ask of MySQL: they read the index jobq_lane, with a statement for each lane. */
 import type {JobState} from '../../jobs/job.ts'
 import type {Reading} from '../shared/reading.ts'
-import {FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from '../shared/reads-sql.ts'
+import {
+  type Condition,
+  FIRST,
+  type Key,
+  LAST,
+  type Lane,
+  type ReadsSql,
+  type Spot,
+} from '../shared/reads-sql.ts'
 import type {MysqlConnection, Row} from './connection.ts'
 import {jobColumns, jobOf} from './rows.ts'
 
@@ -42,6 +50,12 @@ export function mysqlSql(
   const name = names.select('name')
   /** An id that is not to be found in func is shown as it is: a row is never hidden. */
   const funcName = (id: string) => `COALESCE(${names.select('func.name')}, CONCAT('#', ${id})) AS func`
+  const conditions = (where: readonly Condition[]) =>
+    where
+      .map(([condition, value]) =>
+        condition.replace('?', () => (typeof value === 'string' ? keys.literal(value) : String(value))),
+      )
+      .join(' AND ')
   const jobs = `SELECT ${jobColumns({keys})}, ${funcName('job.func_id')} FROM job LEFT JOIN func ON func.id = job.func_id`
   return {
     now,
@@ -71,13 +85,10 @@ export function mysqlSql(
        ${after ? `AND ${behindKey(after, state)}` : ''}
        ORDER BY ${state === 'ready' ? 'priority DESC, run_after' : 'run_after, priority DESC'}, id LIMIT ${limit}`,
 
-    logSizes(table, where, {order, limit, offset}) {
-      const conditions = where.map(([condition, value]) =>
-        condition.replace('?', () => (typeof value === 'string' ? keys.literal(value) : String(value))),
-      )
-      return `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions.join(' AND ')}
-        ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`
-    },
+    logSizes: (table, where, {order, limit, offset}) =>
+      `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions(where)}
+       ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`,
+    logCount: (table, where) => `SELECT COUNT(*) AS jobs FROM ${table} log WHERE ${conditions(where)}`,
     logRows: (table, ids) =>
       `SELECT log.id, func_id AS funcId, ${funcName('func_id')}, arg, ${keys.select('uniqkey')} AS uniqkey, ${LOGS[table].columns}
        FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN (${ids})`,

@@ -4,7 +4,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
-import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
@@ -13,6 +13,7 @@ import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
 import {Spool} from '../spool.ts'
 import type {
+  Choice,
   ExceptionPage,
   JobPage,
   LogTable,
@@ -262,6 +263,7 @@ export class MysqlStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#read(sql => exceptions(sql, page, place)))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#read(sql => statuses(sql, page, place)))
+  logCount = (table: LogTable, choice: Choice) => this.#read(sql => logCount(sql, table, choice))
   funcs = () => this.#read(funcs)
   tooLargeId = () => this.#read(tooLargeId)
   counts = (func?: string) => this.#read(sql => counts(sql, func))

@@ -2,7 +2,7 @@
 import type {JobRow} from '../../jobs/job.ts'
 import {ORDERS} from '../shared/lanes.ts'
 import {rowsOf} from '../shared/reading.ts'
-import {type Key, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+import {type Condition, type Key, LAST, type ReadsSql} from '../shared/reads-sql.ts'
 import {bigints, integers} from './arrays.ts'
 import {NOW, type Statement, type Value} from './connections.ts'
 
@@ -146,12 +146,15 @@ export const postgresSql: ReadsSql<Query> = {
   ],
   besideLanes: (funcIds, state, now) => [prepared(`${state}_aside`, integers(funcIds), now)],
 
-  logSizes(table, where, {order, limit, offset}) {
-    const conditions = where.map(([condition], i) => condition.replace('?', `$${i + 1}`))
-    const statement = `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions.join(' AND ')}
-      ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`
-    return {statement, values: where.map(([, value]) => value)}
-  },
+  logSizes: (table, where, {order, limit, offset}) => ({
+    statement: `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions(where)}
+      ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`,
+    values: where.map(([, value]) => value),
+  }),
+  logCount: (table, where) => ({
+    statement: `SELECT count(*) AS jobs FROM ${table} log WHERE ${conditions(where)}`,
+    values: where.map(([, value]) => value),
+  }),
   logRows: (table, ids) => ({
     statement: `SELECT log.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, ${LOGS[table].columns}
       FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id = ANY ($1::BIGINT[])`,
@@ -176,6 +179,10 @@ export const postgresSql: ReadsSql<Query> = {
     return [prepared('took', ids, hourAgo), prepared('minutes', ids, hourAgo)]
   },
   attempts: funcIds => prepared('attempts', integers(funcIds)),
+}
+
+function conditions(where: readonly Condition[]): string {
+  return where.map(([condition], i) => condition.replace('?', `$${i + 1}`)).join(' AND ')
 }
 
 function prepared(name: keyof typeof TEXTS, ...values: Value[]): Query {

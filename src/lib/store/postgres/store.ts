@@ -11,13 +11,25 @@ import {
 } from '../../jobs/job.ts'
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
-import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
-import type {ExceptionPage, JobPage, LogTable, Older, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
+import type {
+  Choice,
+  ExceptionPage,
+  JobPage,
+  LogTable,
+  Older,
+  Page,
+  Peek,
+  Store,
+  Turn,
+  Want,
+  Watch,
+} from '../store.ts'
 import {bigints, texts} from './arrays.ts'
 import type {CallerTransaction} from './caller-transaction.ts'
 import {endsOf, trackJobs} from './completions.ts'
@@ -306,6 +318,7 @@ export class PostgresStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#look(sql => exceptions(sql, page, place)))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
+  logCount = (table: LogTable, choice: Choice) => this.#look(sql => logCount(sql, table, choice))
   funcs = () => this.#look(funcs)
   tooLargeId = () => this.#look(tooLargeId)
   counts = (func?: string) => this.#look(sql => counts(sql, func))

@@ -16,7 +16,7 @@ import type {
   Settlement,
   StatusRow,
 } from '../../jobs/job.ts'
-import type {ExceptionPage, JobPage, LogTable, Older, Page, Store, Want, Watch} from '../store.ts'
+import type {Choice, ExceptionPage, JobPage, LogTable, Older, Page, Store, Want, Watch} from '../store.ts'
 import {enqueueWithin} from './caller-transaction.ts'
 import {endsIn, trackIn} from './completions.ts'
 import {type Database, Databases, type Member} from './database.ts'
@@ -100,6 +100,11 @@ export class SeveralStores implements Store {
 
   async statuses(page: Page): Promise<StatusRow[]> {
     return slice(this.eachStatus({...page, offset: 0, limit: page.offset + page.limit}), page)
+  }
+
+  async logCount(table: LogTable, choice: Choice): Promise<number> {
+    const counts = await this.#databases.all(store => store.logCount(table, choice))
+    return counts.reduce((sum, [, count]) => sum + count, 0)
   }
 
   eachJob(page: JobPage): AsyncGenerator<ListedJob> {

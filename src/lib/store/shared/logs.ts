@@ -1,14 +1,14 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
 import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../jobs/job.ts'
-import type {ExceptionPage, Page} from '../store.ts'
+import type {Choice, ExceptionPage, LogTable, Page} from '../store.ts'
 import {nowOf, numberOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
   type Condition,
   checkedId,
   type Func,
   type Greatest,
+  LAST,
   type Link,
-  type LogTable,
   type ReadsSql,
   type Sized,
 } from './reads-sql.ts'
@@ -68,6 +68,18 @@ export function* statuses<Query>(
   }
 }
 
+export function* logCount<Query>(
+  sql: ReadsSql<Query>,
+  table: LogTable,
+  {func, uniqkey}: Choice,
+): Reading<Query, number> {
+  const [named] = func === undefined ? [] : yield* rowsOf<Func, Query>(sql.named(func))
+  if (func !== undefined && !named) return 0
+  const where = [['log.id <= ?', LAST] as const, ...chosenRows(named?.id, uniqkey)]
+  const [row] = yield* rowsOf<{jobs: number}, Query>(sql.logCount(table, where))
+  return row!.jobs
+}
+
 function common({id, funcId, func, uniqkey, arg}: LogRow, link: Link | undefined) {
   const jobId = link?.jobId ?? null
   return {id, jobId, funcId, func: textOf(func), uniqkey: uniqkey === null ? null : textOf(uniqkey), arg}
@@ -108,8 +120,7 @@ function* stretch<Query>(
   if (funcId === null) return {rows: [], next: null}
   const where: Condition[] = [[`log.id ${oldestFirst ? '>' : '<'} ?`, after]]
   if (oldestFirst) where.push(['log.id <= ?', newest])
-  if (funcId !== undefined) where.push(['func_id = ?', funcId])
-  if (uniqkey !== undefined) where.push(['uniqkey = ?', uniqkey])
+  where.push(...chosenRows(funcId, uniqkey))
   const limit = Math.min(STRETCH_ROWS, left)
   const part = {order: oldestFirst ? 'ASC' : 'DESC', limit, offset: place ? 0 : page.offset} as const
   const sized = yield* rowsOf<Sized, Query>(sql.logSizes(table, [...where, ...more], part))
@@ -122,6 +133,13 @@ function* stretch<Query>(
     rows: ids.map(id => byId.get(id)!),
     next: isCut && left > ids.length ? {...begun, after: ids.at(-1)!, left: left - ids.length} : null,
   }
+}
+
+function chosenRows(funcId: number | undefined, uniqkey: string | undefined): Condition[] {
+  const where: Condition[] = []
+  if (funcId !== undefined) where.push(['func_id = ?', funcId])
+  if (uniqkey !== undefined) where.push(['uniqkey = ?', uniqkey])
+  return where
 }
 
 /** @throws StoreError if there is a row whose id can't be told from others */

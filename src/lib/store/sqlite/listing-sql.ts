@@ -1,7 +1,7 @@
 /** What listings and counts ask of SQLite: seeks in the index jobq_lane, lane by lane. */
 import type {JobRow, JobState} from '../../jobs/job.ts'
 import {numberOf, rowsOf} from '../shared/reading.ts'
-import {FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+import {type Condition, FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'
 
 export interface Query {
   sql: string
@@ -148,10 +148,13 @@ export function sqliteSql(now: number, hasAttempts: boolean): ReadsSql<Query> {
     besideLanes: (funcIds, state, now) => [query(ASIDE[state], {given: json(funcIds), now})],
 
     logSizes(table, where, {order, limit, offset}) {
-      const sql = `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log
-        WHERE ${where.map(([condition]) => condition).join(' AND ')} ORDER BY log.id ${order} LIMIT ? OFFSET ?`
+      const sql = `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions(where)} ORDER BY log.id ${order} LIMIT ? OFFSET ?`
       return {sql, params: [...where.map(([, value]) => value), limit, offset]}
     },
+    logCount: (table, where) => ({
+      sql: `SELECT count(*) AS jobs FROM ${table} log WHERE ${conditions(where)}`,
+      params: where.map(([, value]) => value),
+    }),
     logRows: (table, ids) =>
       query(
         `SELECT log.id, func_id AS funcId, ${FUNC_NAME}, ${ARG_AND_KEY}, ${LOGS[table].columns}
@@ -186,6 +189,10 @@ function jobOf(found: unknown): JobRow {
   for (const column of ['enqueueTime', 'grabbedUntil', 'runAfter', 'retryCnt', 'priority'] as const)
     row[column] = numberOf(row[column])
   return row
+}
+
+function conditions(where: readonly Condition[]): string {
+  return where.map(([condition]) => condition).join(' AND ')
 }
 
 const NOTHING = query('SELECT 1 WHERE 0')

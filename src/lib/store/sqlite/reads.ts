@@ -1,13 +1,13 @@
 /** Listings and counts on SQLite, each of one moment. They change nothing here: one that meets a lock can be repeated. */
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs} from '../shared/listing.ts'
-import {exceptions, type LogPlace, statuses} from '../shared/logs.ts'
+import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {oldRows} from '../shared/prune.ts'
 import {type Reading, read} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {whole} from '../shared/stretch.ts'
-import type {ExceptionPage, JobPage, LogTable, Older, Page} from '../store.ts'
+import type {Choice, ExceptionPage, JobPage, LogTable, Older, Page} from '../store.ts'
 import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
@@ -42,6 +42,7 @@ export class SqliteReads {
   statusLog = (page: Page, place: LogPlace | null) => this.#read(sql => statuses(sql, page, place))
   oldRows = (table: LogTable, older: Older, after: number) =>
     this.#read(sql => oldRows(sql, table, older, after))
+  logCount = (table: LogTable, choice: Choice) => this.#read(sql => logCount(sql, table, choice))
   counts = (func?: string) => this.#read(sql => counts(sql, func))
   times = (func?: string) => this.#read(sql => times(sql, func))
   attempts = (func?: string) => this.#read(sql => attempts(sql, func))

@@ -8,7 +8,19 @@ import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../..
 import type {JobPlace} from '../shared/listing.ts'
 import type {LogPlace} from '../shared/logs.ts'
 import {each} from '../shared/stretch.ts'
-import type {ExceptionPage, JobPage, LogTable, Older, Page, Peek, Store, Turn, Want, Watch} from '../store.ts'
+import type {
+  Choice,
+  ExceptionPage,
+  JobPage,
+  LogTable,
+  Older,
+  Page,
+  Peek,
+  Store,
+  Turn,
+  Want,
+  Watch,
+} from '../store.ts'
 import {SqliteCallerTransaction} from './caller-transaction.ts'
 import {
   connect,
@@ -285,6 +297,7 @@ export class SqliteStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look('statusLog', page, place))
+  logCount = (table: LogTable, choice: Choice) => this.#look('logCount', table, choice)
   funcs = () => this.#read(reads => reads.funcs())
   tooLargeId = () => this.#link.read(() => this.#link.tooLargeId('job'))
   counts = (func?: string) => this.#look('counts', func)
