@@ -460,7 +460,7 @@ describe('a full file system', {concurrency: 4, skip: CANT_MOUNT}, () => {
     home.write('arg', 'x'.repeat(20_000))
     const script = `while "$@" --db full/jobs.db --arg-file arg --serializer none >>ids 2>err
       status=$?; [ $status = 0 ]; do :; done; cp full/jobs.db* .; cat err >&2; exit $status`
-    const {code, stderr} = await onSmallDisk(home, script)
+    const {code, stderr} = await onSmallDisk(home, script, '400k')
     assertOneLine({code, signal: null, stdout: '', stderr}, {exit: 1, says: ['nothing was stored']})
     const ids = home.read('ids').toString().trim().split('\n').map(Number)
     const stored = new Sqlite(home.path('jobs.db')) // with its log, as it was left
@@ -481,8 +481,8 @@ describe('a full file system', {concurrency: 4, skip: CANT_MOUNT}, () => {
     assert.deepEqual(home.jobs(), [])
   })
 
-  function onSmallDisk(home: Home, script: string) {
-    const mount = 'mkdir -p full && mount -t tmpfs -o size=200k tmpfs full || exit 99'
+  function onSmallDisk(home: Home, script: string, size = '200k') {
+    const mount = `mkdir -p full && mount -t tmpfs -o size=${size} tmpfs full || exit 99`
     const command = ['unshare', '-rm', 'sh', '-c', `${mount}; ${script}`, 'sh', process.execPath, RUN_JS]
     return home.jobq(['enqueue', 'F'], {command})
   }

@@ -300,7 +300,7 @@ describe('retry: what can not be meant', () => {
     [['0'], /EXCEPTION_ID: .*"0"/],
     [['1', '--since', '2h'], /--since: expected --all with it/],
     [['1', '--func', 'Notify'], /--func: expected --all with it/],
-    [['--all', '--since', 'yesterday'], /--since: expected a time/],
+    [['--all', '--since', 'lately'], /--since: expected a time/],
     [['--all', '--priority', 'high'], /--priority: expected a whole number/],
     [['--all', '--priority', '4294967296'], /--priority: /],
     [['--all', '--delay', '5 min'], /--delay: /],

@@ -366,7 +366,7 @@ describe('flags', {concurrency: 2}, () => {
       [['--max-workers', '1.5'], /^jobq: --max-workers: expected a whole number/],
       [['--max-jobs', 'many'], /^jobq: --max-jobs: expected a whole number from 1/],
       [['--max-time', 'soon'], /^jobq: --max-time: expected a duration/],
-      [['--shutdown-timeout', '1w'], /^jobq: --shutdown-timeout: expected a duration/],
+      [['--shutdown-timeout', '1y'], /^jobq: --shutdown-timeout: expected a duration/],
       [['--work-delay', ''], /^jobq: --work-delay: expected a duration/],
       [['--max-worker', '1'], /^jobq: unknown flag --max-worker .*did you mean --max-workers\?/],
       [['Good'], /^jobq: .*Good/],
