@@ -55,7 +55,7 @@ export function mysqlSql(
       .map(([condition, value]) =>
         condition.replace('?', () => (typeof value === 'string' ? keys.literal(value) : String(value))),
       )
-      .join(' AND ')
+      .join(' AND ') || 'TRUE'
   const jobs = `SELECT ${jobColumns({keys})}, ${funcName('job.func_id')} FROM job LEFT JOIN func ON func.id = job.func_id`
   return {
     now,

@@ -182,7 +182,7 @@ export const postgresSql: ReadsSql<Query> = {
 }
 
 function conditions(where: readonly Condition[]): string {
-  return where.map(([condition], i) => condition.replace('?', `$${i + 1}`)).join(' AND ')
+  return where.map(([condition], i) => condition.replace('?', `$${i + 1}`)).join(' AND ') || 'TRUE'
 }
 
 function prepared(name: keyof typeof TEXTS, ...values: Value[]): Query {

@@ -7,7 +7,6 @@ import {
   checkedId,
   type Func,
   type Greatest,
-  LAST,
   type Link,
   type ReadsSql,
   type Sized,
@@ -75,8 +74,7 @@ export function* logCount<Query>(
 ): Reading<Query, number> {
   const [named] = func === undefined ? [] : yield* rowsOf<Func, Query>(sql.named(func))
   if (func !== undefined && !named) return 0
-  const where = [['log.id <= ?', LAST] as const, ...chosenRows(named?.id, uniqkey)]
-  const [row] = yield* rowsOf<{jobs: number}, Query>(sql.logCount(table, where))
+  const [row] = yield* rowsOf<{jobs: number}, Query>(sql.logCount(table, chosenRows(named?.id, uniqkey)))
   return row!.jobs
 }
 

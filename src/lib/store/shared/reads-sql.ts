@@ -47,7 +47,7 @@ export interface ReadsSql<Query> extends Clock<Query> {
 
   /** Sized: of what may be large in a row. By id. */
   logSizes(table: LogTable, where: readonly Condition[], part: LogPart): Query
-  /** {jobs}: how many rows. */
+  /** {jobs}: how many rows; without conditions all, by whichever index is the smallest. */
   logCount(table: LogTable, where: readonly Condition[]): Query
   /** Rows with the function's name as `func`, in any order. */
   logRows(table: LogTable, ids: readonly number[]): Query

@@ -192,7 +192,7 @@ function jobOf(found: unknown): JobRow {
 }
 
 function conditions(where: readonly Condition[]): string {
-  return where.map(([condition]) => condition).join(' AND ')
+  return where.map(([condition]) => condition).join(' AND ') || 'TRUE'
 }
 
 const NOTHING = query('SELECT 1 WHERE 0')
