@@ -205,6 +205,8 @@ test('the guardian that is killed is replaced, and what a killed dispatcher leav
   await until('and another', () => work.stderr.match(/another takes its place/g)?.length === 2)
   const second = guardianOf(work.pid)
   await until('that works', () => ![null, first, second].includes(guardianOf(work.pid)))
+  // Once it answers it has told the new one what to end, for that it does in the round in which it starts it
+  await until('it answers', async () => (await site.run(['status'])).stdout !== '')
   work.kill('SIGKILL')
   await untilGone(site.notes<Note>()[0]!.pid, Number(readFileSync(site.path('script'), 'utf8')))
   await until('nothing is left', () => site.survivors().length === 0)

@@ -185,6 +185,7 @@ for (const kind of KINDS)
           delayed: 0,
           running: 0,
           failed: 0,
+          retrying: 0,
           completed: 0,
           aborted: 0,
           oldestReadyAge: null,

@@ -50,8 +50,12 @@ export function whenRead(readers: readonly LineReader[], done: () => void): void
     return
   }
   const waits = readers.map(({waitsFor}) => waitsFor)
-  const again = () => whenRead(readers, done)
-  void Promise.all(waits).then(() => setImmediate(() => setImmediate(again))) // one whole round: what is there is read
+  void Promise.all(waits).then(() => whenRound(() => whenRead(readers, done)))
+}
+
+/** Calls back after one whole round of the event loop: what is in the pipes is read. */
+export function whenRound(done: () => void): void {
+  setImmediate(() => setImmediate(done))
 }
 
 /** The last bytes of a stream. */

@@ -14,7 +14,7 @@ import type {JobLog} from '../log/log.ts'
 import {CHANNEL_FD, Channel} from './channel.ts'
 import {describeExit, type Ended, type Run, type RunSettings, retryIn, STDERR_TAIL_BYTES} from './executor.ts'
 import {readFromChild} from './from-child.ts'
-import {LineReader, Tail, whenRead} from './output.ts'
+import {LineReader, Tail, whenRead, whenRound} from './output.ts'
 import {signalGroup, stopGroup} from './process-groups.ts'
 import {
   type FromChild,
@@ -251,12 +251,8 @@ export class PoolChild {
         this.#lateTimer = setTimeout(this.#late.resolve, SLOW_LOAD_MS, message.file)
         return
       case 'loaded':
-        for (const worker of message.workers) this.#workers.set(worker.func, worker)
-        this.#hasPlugins = message.hasPlugins
-        this.wasLoaded = true
-        this.state = 'idle'
-        this.#load.resolve()
-        this.#onIdle(this)
+        // What its import has printed is no job's
+        whenRound(() => whenRead(this.#readers, () => this.#loaded(message)))
         return
       case 'refused':
         this.#load.reject(new LoadError(this.#loading, message.message, message.hint))
@@ -273,6 +269,16 @@ export class PoolChild {
         if (this.#run) this.#early = message
         else this.#freed(message)
     }
+  }
+
+  #loaded({workers, hasPlugins}: Extract<FromChild, {kind: 'loaded'}>): void {
+    if (this.state !== 'starting') return // it has been ended since
+    for (const worker of workers) this.#workers.set(worker.func, worker)
+    this.#hasPlugins = hasPlugins
+    this.wasLoaded = true
+    this.state = 'idle'
+    this.#load.resolve()
+    this.#onIdle(this)
   }
 
   #finished({outcome, rss, left}: Extract<FromChild, {kind: 'ended'}>): void {
