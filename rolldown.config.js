@@ -30,7 +30,7 @@ const CHUNKS = {
   queue: ['client/queue'],
   main: ['cli/main', 'cli/run/enqueue', 'cli/optional-value'],
   command: ['cli/command-queue'],
-  looks: ['list', 'stats', 'status', 'retry', 'show', 'wait'].map(name => `cli/run/${name}`),
+  looks: ['check', 'list', 'stats', 'status', 'retry', 'show', 'wait'].map(name => `cli/run/${name}`),
   managers: ['work/status/managers'],
   dispatcher: ['work/dispatcher'],
   work: ['cli/run/work'],

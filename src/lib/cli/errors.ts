@@ -1,7 +1,7 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
 import {EXIT, isShort, JobqError, shortageHint} from '../jobs/errors.ts'
 import {withoutPasswords} from '../jobs/passwords.ts'
-import {printableJson} from '../jobs/printable.ts'
+import {printable, printableJson} from '../jobs/printable.ts'
 import {complain, say} from './output-guard.ts'
 
 /** Sets the exit status that says so, first: showing it ends the process if nobody reads any more. */
@@ -14,6 +14,16 @@ export function showError(error: unknown, json: boolean): void {
   if (process.env.JOBQ_DEBUG)
     for (const line of (error instanceof Error ? withCauses(error) : String(error)).split('\n'))
       complain(line)
+}
+
+/** For `jobq check`: what is wrong, in the form and with the exit status of a monitoring plugin. */
+export function showUnknown(error: unknown, json: boolean): void {
+  const {code, message, hint} = facts(error)
+  process.exitCode = 3
+  const [told, advice] = [withoutPasswords(message), withoutPasswords(hint)]
+  if (json)
+    say(`${printableJson(JSON.stringify({status: 'UNKNOWN', error: {code, message: told, hint: advice}}))}\n`)
+  else say(`JOBQ UNKNOWN - ${printable(told + (advice && ` (${advice})`)).replaceAll('|', '/')}\n`)
 }
 
 function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {

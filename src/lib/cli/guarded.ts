@@ -1,9 +1,10 @@
 /** Every way out of a command goes through here, so that errors look alike and the exit status is honest. */
 import {UnfinishedError} from '../jobs/errors.ts'
-import {showError} from './errors.ts'
+import {showError, showUnknown} from './errors.ts'
 
 export async function guarded(argv: readonly string[], work: () => Promise<void>): Promise<void> {
-  const fail = (error: unknown) => showError(error, wantsJson(argv))
+  const show = argv[0] === 'check' ? showUnknown : showError
+  const fail = (error: unknown) => show(error, wantsJson(argv))
   const unfinished = () => fail(new UnfinishedError())
   process.once('beforeExit', unfinished)
   process.on('uncaughtException', error => {

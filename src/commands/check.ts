@@ -1,0 +1,35 @@
+import {string} from '@oclif/core/flags'
+import {BaseCommand} from '../lib/cli/base-command.ts'
+
+const least = (what: string) => ({helpValue: 'N', summary: what})
+
+export default class Check extends BaseCommand {
+  static override summary = 'Tell a monitoring system how the queue is, in one line.'
+  static override description =
+    `For Nagios, Icinga, check_by_ssh and whatever else runs monitoring plugins: how many jobs are ready, how many were given up and not retried, and for how long the oldest ready one has been due. More than --max-… is CRITICAL, more than --warn-… WARNING.
+
+Prints one line: the state, why, and behind a bar the numbers with their limits:
+  JOBQ CRITICAL - 240 ready (at most 100) | ready=240;50;100;0 failed=0;;;0 age=12s;;;0
+With --json: {"status":"CRITICAL","ready":240,"failed":0,"age":12}
+
+Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: the database is out of reach, or has not answered within 2 s, a flag or a function that is not known. No other command has these.`
+  static override examples = [
+    {
+      description: 'Critical if a job has been ready for five minutes, or one was given up',
+      command: '<%= config.bin %> check --max-age 5m --max-failed 0',
+    },
+    {
+      description: 'One function, with a warning before',
+      command: '<%= config.bin %> check --func Notify --warn-ready 50 --max-ready 500',
+    },
+  ]
+  static override flags = {
+    func: string({summary: 'only a function', helpValue: 'F'}),
+    'max-age': string({summary: 'critical if the oldest ready job has been due for longer', helpValue: 'D'}),
+    'max-ready': string(least('critical if more jobs are ready')),
+    'max-failed': string(least('critical if more jobs were given up and not retried')),
+    'warn-age': string({summary: 'a warning if it has been due for longer', helpValue: 'D'}),
+    'warn-ready': string(least('a warning if more are ready')),
+    'warn-failed': string(least('a warning if more were given up')),
+  }
+}

@@ -1,0 +1,77 @@
+/** `jobq check` once its words are known. Its exit status is a monitoring plugin's, also of what went wrong (cli/errors.ts). */
+import {existsSync} from 'node:fs'
+import {StoreError} from '../../jobs/errors.ts'
+import {parseWhole} from '../../jobs/names.ts'
+import {parseDuration} from '../../jobs/time.ts'
+import {checkLine, type Measure, STATES, stateOf} from '../../render/check.ts'
+import {withQueue} from '../command-queue.ts'
+import {showUnknown} from '../errors.ts'
+import {printer} from '../output-guard.ts'
+import {commandSettings, type QueueFlags} from '../settings.ts'
+
+/** Who asks gives up after some seconds, and is to hear why. */
+const PATIENCE_MS = 2000
+
+export interface CheckFlags extends QueueFlags {
+  func?: string | undefined
+  'max-age'?: string | undefined
+  'max-ready'?: string | undefined
+  'max-failed'?: string | undefined
+  'warn-age'?: string | undefined
+  'warn-ready'?: string | undefined
+  'warn-failed'?: string | undefined
+  json?: boolean | undefined
+}
+
+export async function run(flags: CheckFlags): Promise<Record<string, unknown>> {
+  const limits = limitsOf(flags)
+  const timer = setTimeout(() => {
+    showUnknown(new StoreError('UNREACHABLE', 'no answer from the database within 2 s'), flags.json ?? false)
+    process.exit()
+  }, PATIENCE_MS)
+  const measures = await measured(flags, limits).finally(() => clearTimeout(timer))
+  const state = Math.max(...measures.map(stateOf))
+  process.exitCode = state
+  printer(flags.json)(checkLine(measures, state))
+  const values = measures.map(({name, value}) => [name, value])
+  return {status: STATES[state], ...Object.fromEntries(values)}
+}
+
+type Limits = Record<Measure['name'], {warn: number | null; most: number | null}>
+
+/** @throws UsageError */
+function limitsOf(flags: CheckFlags): Limits {
+  const limit = (flag: keyof CheckFlags, parse: (text: string, what: string) => number) => {
+    const text = flags[flag] as string | undefined
+    return text === undefined ? null : parse(text, `--${flag}`)
+  }
+  const whole = (text: string, what: string) => parseWhole(text, what)
+  return {
+    ready: {warn: limit('warn-ready', whole), most: limit('max-ready', whole)},
+    failed: {warn: limit('warn-failed', whole), most: limit('max-failed', whole)},
+    age: {warn: limit('warn-age', parseDuration), most: limit('max-age', parseDuration)},
+  }
+}
+
+/** @throws StoreError if a database can't be reached, or is a file that is not there: who only looks makes none */
+async function measured(flags: CheckFlags, limits: Limits): Promise<Measure[]> {
+  const settings = await commandSettings(flags)
+  for (const address of settings.databases)
+    if (address.driver === 'sqlite' && !existsSync(address.path))
+      throw new StoreError('UNREACHABLE', `expected a database at ${address.path}, got none`, {
+        hint: 'it is made by the first enqueue; check --db',
+      })
+  let trouble: string | null = null
+  const onTrouble = (message: string) => {
+    trouble = message
+  }
+  const counts = await withQueue(settings, null, {onTrouble}, queue => queue.counts(flags.func))
+  if (trouble !== null) throw new StoreError('UNREACHABLE', trouble)
+  const sum = (name: 'ready' | 'failed') => counts.reduce((total, count) => total + count[name], 0)
+  const age = Math.max(0, ...counts.map(({oldestReadyAge}) => oldestReadyAge ?? 0))
+  return [
+    {name: 'ready', value: sum('ready'), ...limits.ready},
+    {name: 'failed', value: sum('failed'), ...limits.failed},
+    {name: 'age', value: age, ...limits.age},
+  ]
+}
