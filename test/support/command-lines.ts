@@ -108,7 +108,12 @@ export function assertHonest({code, signal, stdout, stderr}: Finished, argv: rea
   assert.doesNotMatch(all, UNPRINTABLE)
   const end = argv.indexOf('--')
   const isJson = argv.slice(0, end < 0 ? argv.length : end).includes('--json')
-  if (isJson && code !== EXIT.done && !isTelling) {
+  if (argv[0] === 'check' && code !== EXIT.done) {
+    // It has statuses of its own, and says what is wrong where it says all else
+    assert.ok(code! <= 3, `exit status ${code}`)
+    if (isJson) assert.ok('status' in JSON.parse(stdout))
+    else assert.match(stdout, /^JOBQ (WARNING|CRITICAL|UNKNOWN) - [^\n]+\n$/)
+  } else if (isJson && code !== EXIT.done && !isTelling) {
     const {error} = JSON.parse(stdout) as {error?: Record<string, unknown>}
     if (error) assert.deepEqual(Object.keys(error), ['code', 'message', 'hint'])
   } else if (!isTelling && (code === EXIT.usage || code === EXIT.failed)) {
