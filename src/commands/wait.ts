@@ -1,5 +1,5 @@
 import {string as argument} from '@oclif/core/args'
-import {boolean, string} from '@oclif/core/flags'
+import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
 
 export default class Wait extends BaseCommand {
@@ -9,9 +9,7 @@ export default class Wait extends BaseCommand {
 
 Any job in the queue can be waited for. One that may end before that is to be enqueued with --tracked: how it ends is kept then for a day, or for a minute once someone has asked.
 
-With --func or --all all jobs that are in the queue now are waited for, running and delayed ones among them; what is enqueued meanwhile is not. An empty queue is no error.
-
-Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, or the function was never enqueued here, 1 if the time was up; what was not waited for goes on.`
+Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, 1 if the time was up; what was not waited for goes on.`
   static override examples = [
     {
       description: 'Enqueue, and go on when it is done',
@@ -19,15 +17,6 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, or the funct
         'id=$(<%= config.bin %> enqueue Report --tracked) && <%= config.bin %> wait "$id" && open report.pdf',
     },
     {description: 'Several, for five minutes at most', command: '<%= config.bin %> wait 7 8 9 --timeout 5m'},
-    {
-      description: 'All pages, then what is made of them',
-      command:
-        '<%= config.bin %> enqueue Page --args-from pages && <%= config.bin %> wait --func Page >/dev/null && make index',
-    },
-    {
-      description: 'An empty queue before a new version is put in place',
-      command: '<%= config.bin %> wait --all --timeout 10m',
-    },
   ]
   static override args = {
     id: argument({
@@ -37,8 +26,6 @@ Exits 0, 5 if a job failed or was aborted, 4 if a job is not there, or the funct
     }),
   }
   static override flags = {
-    func: string({summary: 'all jobs of a function', helpValue: 'F', exclusive: ['all']}),
-    all: boolean({summary: 'all jobs'}),
     timeout: string({
       summary: 'give up after so long: 90, 90s, 5m, 1h30m, 3d, 2w; default never',
       helpValue: 'D',

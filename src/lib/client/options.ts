@@ -108,7 +108,6 @@ export const check = {
   statuses: (options: PageOptions) => checkOptions(options, 'statuses', PAGE),
   prune: (options: PruneOptions) => checkOptions(options, 'prune', PRUNE),
   wait: (options: object) => checkOptions(options, 'wait', WAIT),
-  waitFor: (choice: object) => checkOptions(choice, 'waitFor', {func: is.text}),
   event: (name: unknown, listener: unknown) => {
     if (!(EVENT_NAMES as readonly unknown[]).includes(name))
       throw new UsageError(`on: expected the name of an event, got ${describe(name)}`, {

@@ -265,24 +265,6 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   }
 
   /**
-   * Waits for all jobs that are in the queue now, all or a function's, and yields how each has ended, soon after it did; of
-   * a hundred thousand jobs only the ids are held. Jobs that are enqueued meanwhile are not waited for.
-   * @throws NotFoundError if the function has never been enqueued here; WaitTimeoutError; the signal's reason;
-   * ClosedError when the queue is closed meanwhile; StoreError
-   */
-  async *waitFor(
-    choice: {func?: string | undefined} = {},
-    options: WaitOptions = {},
-  ): AsyncGenerator<JobEnd> {
-    check.waitFor(choice)
-    check.wait(options)
-    const {endsOfAll} = await import('./wait-for.ts')
-    yield* this.each(choice, store =>
-      endsOfAll(store, store.eachId(choice.func), options, this.calls.closing),
-    )
-  }
-
-  /**
    * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job.
    * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError

@@ -282,13 +282,8 @@ export class WaitTimeoutError extends JobqError {
   readonly code = 'WAIT_TIMEOUT'
   readonly exitCode = EXIT.failed
 
-  /** @param jobs the one by its id, or how many */
-  constructor(jobs: number | string | {left: number}, seconds: number) {
-    const isMany = typeof jobs === 'object' && jobs.left !== 1
-    const which =
-      typeof jobs === 'object' ? (isMany ? `${jobs.left} jobs have` : '1 job has') : `job ${jobs} has`
-    const it = isMany ? 'they go on; they' : 'it goes on; it'
-    super(`${which} not ended within ${seconds} s`, {hint: `${it} can be waited for again`})
+  constructor(id: number | string, seconds: number) {
+    super(`job ${id} has not ended within ${seconds} s`, {hint: 'it goes on; it can be waited for again'})
   }
 }
 

@@ -97,8 +97,6 @@ export interface Store {
   eachJob(page: JobPage): AsyncGenerator<ListedJob>
   eachException(page: ExceptionPage): AsyncGenerator<ExceptionRow>
   eachStatus(page: Page): AsyncGenerator<StatusRow>
-  /** The jobs that are in the queue when it begins, all or a function's, by id: none is passed over that changes its state. */
-  eachId(func?: string): AsyncGenerator<RowRef>
 
   /**
    * Enqueues a failed job again, under its uniqkey, and marks the exception retried. Qudo's

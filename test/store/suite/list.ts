@@ -247,32 +247,6 @@ export const streams: Tests = {
     }
   },
 
-  'ids come in their order, once, whatever becomes of the jobs meanwhile': async ({store}) => {
-    const count = 1200
-    await store.enqueueMany(
-      Array.from({length: 2 * count}, (_, i) => newJob(i % 2 ? 'B' : 'A', {due: {in: i % 3 ? 0 : HOUR}})),
-    )
-    const all = ids(await collect(store.eachId()))
-    assert.equal(all.length, 2 * count)
-    assert.deepEqual(
-      all,
-      all.toSorted((a, b) => a - b),
-    )
-    const met = []
-    for await (const {id} of store.eachId('B')) {
-      if (met.length === 0) {
-        assert.equal((await take(store, 'B', 2 * count)).length, (2 * count) / 3)
-        await store.enqueue(newJob('B'))
-      }
-      met.push(id)
-    }
-    assert.deepEqual(
-      met,
-      all.filter((_, i) => i % 2 === 1),
-    )
-    assert.deepEqual(await collect(store.eachId('C')), [])
-  },
-
   'thousands of jobs, large arguments among them, come in order and once': async ({store}) => {
     const large = randomBytes(300_000)
     const jobs = function* () {

@@ -68,8 +68,6 @@ export function mysqlSql(
     withUniqkey: (uniqkey, funcIds) =>
       `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)} AND job.id <= ${LAST}`,
     jobOf: row => jobOf(row as Row),
-    jobIds: (where, limit) =>
-      `SELECT id FROM job FORCE INDEX (PRIMARY) WHERE ${conditions(where)} ORDER BY id LIMIT ${limit}`,
     jobSizes: ids => `SELECT id, COALESCE(OCTET_LENGTH(arg), 0) AS bytes FROM job WHERE id IN (${ids})`,
     contexts: ids => `SELECT job_id AS id, context FROM jobq_context WHERE job_id IN (${ids})`,
 

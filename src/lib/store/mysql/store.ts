@@ -3,7 +3,7 @@
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
 import {history} from '../shared/history.ts'
-import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
+import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
@@ -263,7 +263,6 @@ export class MysqlStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#read(sql => exceptions(sql, page, place)))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#read(sql => statuses(sql, page, place)))
-  eachId = (func?: string) => each((place: IdPlace | null) => this.#read(sql => jobIds(sql, func, place)))
   logCount = (table: LogTable, choice: Choice) => this.#read(sql => logCount(sql, table, choice))
   funcs = () => this.#read(funcs)
   tooLargeId = () => this.#read(tooLargeId)

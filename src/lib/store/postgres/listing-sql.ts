@@ -125,10 +125,6 @@ export const postgresSql: ReadsSql<Query> = {
   jobs: ids => prepared('jobs', bigints(ids)),
   withUniqkey: (uniqkey, funcIds) => prepared('with_uniqkey', integers(funcIds), uniqkey),
   jobOf: row => row as JobRow,
-  jobIds: (where, limit) => ({
-    statement: `SELECT id FROM job WHERE ${conditions(where)} ORDER BY id LIMIT ${limit}`,
-    values: where.map(([, value]) => value),
-  }),
   jobSizes: ids => prepared('sizes', bigints(ids)),
   contexts: ids => prepared('contexts', bigints(ids)),
 

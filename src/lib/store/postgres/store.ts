@@ -10,7 +10,7 @@ import {
   TRIED_ROWS,
 } from '../../jobs/job.ts'
 import {history} from '../shared/history.ts'
-import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
+import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {besideLog, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
@@ -318,7 +318,6 @@ export class PostgresStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#look(sql => exceptions(sql, page, place)))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
-  eachId = (func?: string) => each((place: IdPlace | null) => this.#look(sql => jobIds(sql, func, place)))
   logCount = (table: LogTable, choice: Choice) => this.#look(sql => logCount(sql, table, choice))
   funcs = () => this.#look(funcs)
   tooLargeId = () => this.#look(tooLargeId)

@@ -133,12 +133,6 @@ export class SeveralStores implements Store {
     )
   }
 
-  /** One database after the other. */
-  async *eachId(func?: string): AsyncGenerator<RowRef> {
-    for (const [{index: db}, ids] of await this.#databases.all(async store => store.eachId(func)))
-      yield* withDb(ids, db)
-  }
-
   async retry(
     exceptionId: number,
     options: {priority: number; due: NewJob['due']; again?: boolean | undefined},

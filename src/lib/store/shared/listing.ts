@@ -1,10 +1,9 @@
 /** A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits. */
-import type {JobRow, JobState, ListedJob, RowRef} from '../../jobs/job.ts'
+import type {JobRow, JobState, ListedJob} from '../../jobs/job.ts'
 import type {JobPage} from '../store.ts'
 import {delayedOf, type Keys, ORDERS, readyOf} from './lanes.ts'
 import {atNow, nowOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
-  type Condition,
   chosen,
   FIRST,
   type Func,
@@ -82,37 +81,6 @@ export function* funcs<Query>(sql: ReadsSql<Query>): Reading<Query, string[]> {
 export function* tooLargeId<Query>(sql: ReadsSql<Query>): Reading<Query, string | null> {
   const [row] = yield* rowsOf<Greatest, Query>(sql.greatestId('job'))
   return tooLarge(row!)
-}
-
-/** Where the ids of jobs go on. Those beyond `upTo` came after the reading began. */
-export interface IdPlace {
-  after: number
-  upTo: number
-}
-
-export function* jobIds<Query>(
-  sql: ReadsSql<Query>,
-  func: string | undefined,
-  place: IdPlace | null,
-): Reading<Query, Stretch<RowRef, IdPlace>> {
-  const {after, upTo} = place ?? {after: 0, upTo: yield* greatestJob(sql)}
-  const where: Condition[] = [
-    ['id > ?', after],
-    ['id <= ?', upTo],
-  ]
-  if (func !== undefined) {
-    const [named] = yield* rowsOf<Func, Query>(sql.named(func))
-    if (!named) return {rows: [], next: null}
-    where.push(['func_id = ?', named.id])
-  }
-  const found = yield* rowsOf<RowRef, Query>(sql.jobIds(where, STRETCH_ROWS))
-  const rows = found.map(({id}) => ({id: Number(id)}))
-  return {rows, next: rows.length < STRETCH_ROWS ? null : {after: rows.at(-1)!.id, upTo}}
-}
-
-function* greatestJob<Query>(sql: ReadsSql<Query>): Reading<Query, number> {
-  const [row] = yield* rowsOf<Greatest, Query>(sql.greatestId('job'))
-  return Math.min(Number(row!.digits), LAST)
 }
 
 function* withContexts<Query>(

@@ -27,8 +27,6 @@ export interface ReadsSql<Query> extends Clock<Query> {
   jobSizes(ids: readonly number[]): Query
   /** {id, context} of the jobs that have one. */
   contexts(ids: readonly number[]): Query
-  /** {id} of jobs, by id, read by it: it alone stays as it is while they are worked. */
-  jobIds(where: readonly Condition[], limit: number): Query
 
   /** {id} of the functions that have jobs, those that have no row of their own among them. */
   withJobs(): Reading<Query, {id: number}[]>

@@ -129,10 +129,6 @@ export function sqliteSql(now: number, hasAttempts: boolean): ReadsSql<Query> {
         uniqkey,
       }),
     jobOf,
-    jobIds: (where, limit) => ({
-      sql: `SELECT id FROM job NOT INDEXED WHERE ${conditions(where)} ORDER BY id LIMIT ?`,
-      params: [...where.map(([, value]) => value), limit],
-    }),
     jobSizes: ids => query(SIZES, {given: json(ids)}),
     contexts: ids =>
       query(`SELECT job_id AS id, context FROM jobq_context WHERE job_id IN ${GIVEN}`, {given: json(ids)}),

@@ -62,7 +62,6 @@ export class LongReads {
 /** May it look at more rows than a stretch of a listing has? Jobs are found by an index, whichever are asked for. */
 function mayBeLong({what, args}: Read): boolean {
   if (what === 'counts' || what === 'times' || what === 'attempts') return true
-  if (what === 'jobIds') return args[0] !== undefined
   const [page, place] = args as [JobPage & ExceptionPage, (Partial<JobPlace> | null)?]
   const isStretch = what === 'jobs' || what === 'exceptionLog' || what === 'statusLog'
   const passed = place ? (place.skip ?? 0) : page.offset

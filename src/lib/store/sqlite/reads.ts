@@ -1,6 +1,6 @@
 /** Listings and counts on SQLite, each of one moment. They change nothing here: one that meets a lock can be repeated. */
 import {history} from '../shared/history.ts'
-import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs} from '../shared/listing.ts'
+import {find, funcs, type JobPlace, jobs} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {oldRows} from '../shared/prune.ts'
 import {type Reading, read} from '../shared/reading.ts'
@@ -37,7 +37,6 @@ export class SqliteReads {
     this.#read(sql => whole((place: LogPlace | null) => exceptions(sql, page, place)))
   statuses = (page: Page) => this.#read(sql => whole((place: LogPlace | null) => statuses(sql, page, place)))
   jobs = (page: JobPage, place: JobPlace | null) => this.#read(sql => jobs(sql, page, place))
-  jobIds = (func: string | undefined, place: IdPlace | null) => this.#read(sql => jobIds(sql, func, place))
   exceptionLog = (page: ExceptionPage, place: LogPlace | null) =>
     this.#read(sql => exceptions(sql, page, place))
   statusLog = (page: Page, place: LogPlace | null) => this.#read(sql => statuses(sql, page, place))

@@ -5,7 +5,7 @@
 import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../../jobs/job.ts'
-import type {IdPlace, JobPlace} from '../shared/listing.ts'
+import type {JobPlace} from '../shared/listing.ts'
 import type {LogPlace} from '../shared/logs.ts'
 import {each} from '../shared/stretch.ts'
 import type {
@@ -297,7 +297,6 @@ export class SqliteStore implements Store {
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#look('exceptionLog', page, place))
   eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look('statusLog', page, place))
-  eachId = (func?: string) => each((place: IdPlace | null) => this.#look('jobIds', func, place))
   logCount = (table: LogTable, choice: Choice) => this.#look('logCount', table, choice)
   funcs = () => this.#read(reads => reads.funcs())
   tooLargeId = () => this.#link.read(() => this.#link.tooLargeId('job'))
