@@ -1,8 +1,6 @@
 import {string} from '@oclif/core/flags'
 import {BaseCommand} from '../lib/cli/base-command.ts'
 
-const least = (what: string) => ({helpValue: 'N', summary: what})
-
 export default class Check extends BaseCommand {
   static override summary = 'Tell a monitoring system how the queue is, in one line.'
   static override description =
@@ -26,10 +24,10 @@ Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: the database is out of reach, or h
   static override flags = {
     func: string({summary: 'only a function', helpValue: 'F'}),
     'max-age': string({summary: 'critical if the oldest ready job has been due for longer', helpValue: 'D'}),
-    'max-ready': string(least('critical if more jobs are ready')),
-    'max-failed': string(least('critical if more jobs were given up and not retried')),
+    'max-ready': string({summary: 'critical if more jobs are ready', helpValue: 'N'}),
+    'max-failed': string({summary: 'critical if more jobs were given up and not retried', helpValue: 'N'}),
     'warn-age': string({summary: 'a warning if it has been due for longer', helpValue: 'D'}),
-    'warn-ready': string(least('a warning if more are ready')),
-    'warn-failed': string(least('a warning if more were given up')),
+    'warn-ready': string({summary: 'a warning if more are ready', helpValue: 'N'}),
+    'warn-failed': string({summary: 'a warning if more were given up', helpValue: 'N'}),
   }
 }

@@ -233,7 +233,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     const settings = {...worker, retryIn: () => nextTry(worker, ran.job)}
     this.#outcomes.grabbed(job, now)
     attempt.startedAt = now
-    attempt.run = {settings, pid: null, stop: () => {}}
+    attempt.run = {settings, pid: process.pid, stop: () => {}}
     this.#outcomes.started(attempt)
     const since = this.clock.now.getTime()
     const {extensions} = this.queue

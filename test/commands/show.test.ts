@@ -54,6 +54,11 @@ describe('show', {concurrency: 4}, () => {
       /\nattempt 2: failed .* process \d+, exception 2, retried as job 3\n {2}exited with status 3\n {2}no route\n$/,
     )
     assert.equal((await site.run(['retry', '--job', '2'])).code, 4)
+    const none = await site.run(['retry', '--job', '1'])
+    assert.deepEqual([none.code, none.stdout], [4, ''])
+    assert.match(none.stderr, /^jobq: job 1: no failed attempt of it is known \(see [^\n]+\)\n$/)
+    const {refused} = JSON.parse((await site.run(['retry', '--job', '1', '--json'])).stdout)
+    assert.partialDeepStrictEqual(refused, [{exception_id: null, code: 'NOT_FOUND'}])
   })
 
   test('several, and of one that is not known a word: exit 4', async t => {

@@ -37,11 +37,6 @@ export interface Pruned {
 
 const PRUNED_SECONDS = 30 * 86_400
 
-function addTo(pruned: Pruned, which: keyof Pruned, count: number): Pruned {
-  pruned[which] += count
-  return pruned
-}
-
 export abstract class QueueView<F = Functions> {
   /** @internal */
   protected readonly calls: Calls
@@ -160,9 +155,17 @@ export abstract class QueueView<F = Functions> {
     const pruned = {failed: 0, finished: 0}
     const each = (table: LogTable) =>
       this.each(options, store => store.prune(table, {ago: olderThan, func}, dryRun))
-    if (failed) for await (const count of each('exception_log')) yield {...addTo(pruned, 'failed', count)}
-    if (finished) for await (const count of each('job_status')) yield {...addTo(pruned, 'finished', count)}
-    yield pruned
+    yield {...pruned}
+    if (failed)
+      for await (const count of each('exception_log')) {
+        pruned.failed += count
+        yield {...pruned}
+      }
+    if (finished)
+      for await (const count of each('job_status')) {
+        pruned.finished += count
+        yield {...pruned}
+      }
   }
 
   /** What is paused: names of functions, '' for the whole queue. */

@@ -22,7 +22,8 @@ export type RetryChoice =
 /** A new job (null in a dry run: it would be enqueued), or why there is none. */
 export type RetryOutcome =
   | {exception: RowRef; func: string; uniqkey: string | null; job: EnqueuedJob | null; refused: null}
-  | {exception: RowRef; refused: JobqError}
+  /** exception: null: of the job that was named no failed attempt is known. */
+  | {exception: RowRef | null; refused: JobqError}
 
 interface NewRow {
   priority: number
@@ -49,7 +50,7 @@ export async function* retryMany(
     for (const job of choice.jobs) {
       const exception = await lastException(store, job)
       if (exception) yield await retry(exception)
-      else yield {exception: job, refused: noFailure(job)}
+      else yield {exception: null, refused: noFailure(job)}
     }
     return
   }

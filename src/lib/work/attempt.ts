@@ -59,7 +59,7 @@ export class Attempt {
     const {setJobStatus} = run.settings
     if (!setJobStatus && (outcome.kind === 'completed' || outcome.kind === 'released'))
       return {lease, outcome}
-    const ran = {start, host: HOST, pid: run.pid ?? process.pid}
+    const ran = {start, host: HOST, pid: run.pid}
     if (!setJobStatus) return {lease, outcome, ran}
     return {lease, outcome, ran, span: {start, end: start + Math.round(this.durationMs / 1000)}}
   }

@@ -45,10 +45,9 @@ function limitsOf(flags: CheckFlags): Limits {
     const text = flags[flag] as string | undefined
     return text === undefined ? null : parse(text, `--${flag}`)
   }
-  const whole = (text: string, what: string) => parseWhole(text, what)
   return {
-    ready: {warn: limit('warn-ready', whole), most: limit('max-ready', whole)},
-    failed: {warn: limit('warn-failed', whole), most: limit('max-failed', whole)},
+    ready: {warn: limit('warn-ready', parseWhole), most: limit('max-ready', parseWhole)},
+    failed: {warn: limit('warn-failed', parseWhole), most: limit('max-failed', parseWhole)},
     age: {warn: limit('warn-age', parseDuration), most: limit('max-age', parseDuration)},
   }
 }

@@ -101,7 +101,7 @@ function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
       refused === null
         ? []
         : {
-            exception_id: idOf(exception),
+            exception_id: exception && idOf(exception),
             code: refused.code,
             message: refused.message,
             hint: hintOf(refused),
@@ -111,12 +111,15 @@ function retryDocument({outcomes}: RetryResult): Record<string, unknown> {
 }
 
 /** The message, with the exception in it as the user knows it. */
-function complaint(exception: RowRef, refused: JobqError): string {
-  const {message} = refused
-  const [plain, known] = [`exception ${exception.id}`, `exception ${idOf(exception)}`]
+function complaint(exception: RowRef | null, refused: JobqError): string {
+  const told = exception ? named(exception, refused.message) : refused.message
   const hint = hintOf(refused)
-  const told = message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`
   return hint ? `${told} (${hint})` : told
+}
+
+function named(exception: RowRef, message: string): string {
+  const [plain, known] = [`exception ${exception.id}`, `exception ${idOf(exception)}`]
+  return message.includes(plain) ? message.replace(plain, known) : `${known}: ${message}`
 }
 
 /** What an enqueue is told of a key that is waiting is of no use here. */

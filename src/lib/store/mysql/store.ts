@@ -5,7 +5,7 @@ import type {EnqueuedJob, JobEnd, Lease, NewJob, RowRef, Settlement} from '../..
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
-import {besideLog, oldRows, pruned} from '../shared/prune.ts'
+import {oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
 import {timeoutsOf} from '../shared/silence.ts'
@@ -35,6 +35,7 @@ import {isCancelled, isLost, mayBeStored} from './errors.ts'
 import {Inserter} from './insert.ts'
 import {mysqlSql} from './listing-sql.ts'
 import {Poll} from './poll.ts'
+import {deleteRows} from './prune.ts'
 import {nextTry, retryException} from './retry.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './schema.ts'
 import {Turns} from './turn.ts'
@@ -231,21 +232,7 @@ export class MysqlStore implements Store {
 
   async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
     const old = (after: number) => this.#read(sql => oldRows(sql, table, older, after))
-    const remove = async (ids: readonly number[]) => {
-      const {column, other} = besideLog(table)
-      const replies = await this.#links.write(link =>
-        link.batch([
-          'START TRANSACTION',
-          `DELETE jobq_output FROM jobq_output JOIN jobq_attempt a ON a.id = attempt_id
-           WHERE a.${column} IN (${ids}) AND a.${other} IS NULL`,
-          `DELETE FROM jobq_attempt WHERE ${column} IN (${ids}) AND ${other} IS NULL`,
-          `UPDATE jobq_attempt SET ${column} = NULL WHERE ${column} IN (${ids})`,
-          `DELETE FROM ${table} WHERE id IN (${ids})`,
-          'COMMIT',
-        ]),
-      )
-      return replies.at(-2)!.matched
-    }
+    const remove = (ids: readonly number[]) => this.#links.write(link => deleteRows(link, table, ids))
     yield* pruned(old, dryRun ? null : remove)
   }
 

@@ -12,7 +12,7 @@ import {
 import {history} from '../shared/history.ts'
 import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
-import {besideLog, oldRows, pruned} from '../shared/prune.ts'
+import {oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
@@ -47,6 +47,7 @@ import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
 import {partsOf, postgresSql, type Query} from './listing-sql.ts'
 import {missingIn, prepare} from './prepare.ts'
+import {deleteRows} from './prune.ts'
 import type {SchemaStep} from './schema.ts'
 import {leaseValues, RENEW} from './settle.ts'
 import {Sweeper} from './side-tables.ts'
@@ -286,22 +287,8 @@ export class PostgresStore implements Store {
 
   async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
     const old = (after: number) => this.#look(sql => oldRows(sql, table, older, after))
-    const {column, other} = besideLog(table)
-    const remove = async (ids: readonly number[]) => {
-      const deleted = this.#link.transaction(async send => {
-        const given = [bigints(ids)]
-        const mine = `${column} = ANY ($1::BIGINT[])`
-        await send(
-          `DELETE FROM jobq_output USING jobq_attempt a WHERE a.id = attempt_id AND a.${mine} AND a.${other} IS NULL`,
-          given,
-        )
-        await send(`DELETE FROM jobq_attempt WHERE ${mine} AND ${other} IS NULL`, given)
-        await send(`UPDATE jobq_attempt SET ${column} = NULL WHERE ${mine}`, given)
-        const {rows} = await send(`DELETE FROM ${table} WHERE id = ANY ($1::BIGINT[]) RETURNING id`, given)
-        return rows.length
-      })
-      return this.#explained(deleted)
-    }
+    const remove = (ids: readonly number[]) =>
+      this.#explained(this.#link.transaction(send => deleteRows(send, table, ids)))
     yield* pruned(old, dryRun ? null : remove)
   }
 

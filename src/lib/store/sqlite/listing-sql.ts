@@ -115,7 +115,7 @@ const LOGS = {
 }
 
 /** @param hasAttempts not in a file of an older schema, which could only be read */
-export function sqliteSql(now: number, hasAttempts: boolean): ReadsSql<Query> {
+export function sqliteSql(now: number, hasAttempts: () => boolean): ReadsSql<Query> {
   return {
     now,
     funcs: () => query('SELECT id, CAST(name AS TEXT) AS name FROM func ORDER BY func.name'),
@@ -163,16 +163,16 @@ export function sqliteSql(now: number, hasAttempts: boolean): ReadsSql<Query> {
       ),
 
     links(table, ids) {
-      if (!hasAttempts) return null
+      if (!hasAttempts()) return null
       return query(LINKS(table === 'exception_log' ? 'exception_id' : 'status_id'), {given: json(ids)})
     },
-    history: id => (hasAttempts ? [query(HISTORY, {id}), query(DEATHS, {id})] : [NOTHING, NOTHING]),
+    history: id => (hasAttempts() ? [query(HISTORY, {id}), query(DEATHS, {id})] : [NOTHING, NOTHING]),
     argOf: id =>
       query(`SELECT CAST(coalesce(e.arg, s.arg) AS BLOB) AS arg FROM ${LEFT} WHERE a.id = $id`, {id}),
 
     counts(funcIds, now) {
       const given = json(funcIds)
-      const tried = hasAttempts ? query(TRIED, {given}) : NOTHING
+      const tried = hasAttempts() ? query(TRIED, {given}) : NOTHING
       return [query(WAITING, {given, now}), query(FAILED, {given}), query(ENDED, {given}), tried]
     },
     times(funcIds, hourAgo) {

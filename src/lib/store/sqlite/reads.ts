@@ -48,7 +48,7 @@ export class SqliteReads {
   attempts = (func?: string) => this.#read(sql => attempts(sql, func))
 
   #read<Found>(reading: (sql: ReadsSql<Query>) => Reading<Query, Found>): Found {
-    const hasAttempts = this.#link.schemaVersion() === SCHEMA_VERSION
+    const hasAttempts = () => this.#link.schemaVersion() === SCHEMA_VERSION
     return read(reading(sqliteSql(this.#link.now(), hasAttempts)), queries =>
       queries.map(({sql, params}) => this.#link.sql(sql).all(...params)),
     )

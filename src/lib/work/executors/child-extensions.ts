@@ -7,7 +7,7 @@ import {loadConfig} from '../../config/settings.ts'
 import {type Extensions, loadExtensions} from '../../hooks/extensions.ts'
 
 /** Loads them and starts the plugins. @throws ConfigError, PluginError, UsageError */
-export async function startSupport(file: string): Promise<Extensions> {
+export async function startExtensions(file: string): Promise<Extensions> {
   const extensions = await loadExtensions(await loadConfig(file), dirname(file))
   await extensions.plugins.start({role: 'worker', queue: null})
   return extensions

@@ -75,7 +75,7 @@ async function load({workers: files, serializer, extensions: config, measure}: T
     if (serializer !== undefined) extensions = {...NO_EXTENSIONS, serializer}
     if (config !== null) {
       send({kind: 'loading', file: config})
-      extensions = await (await import('./child-extensions.ts')).startSupport(config)
+      extensions = await (await import('./child-extensions.ts')).startExtensions(config)
     }
     send({
       kind: 'loaded',

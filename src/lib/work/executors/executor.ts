@@ -50,7 +50,7 @@ export type Ended =
 /** A job that is being run. */
 export interface Run {
   readonly settings: RunSettings
-  /** Of the process that runs it; null: there is none, or it is this one. */
+  /** The process that runs it; null: none could be started. */
   readonly pid: number | null
   /** Tells the job to stop (TERM to its processes), and kills them if it does not within STOP_GRACE_MS. */
   stop(): void

@@ -96,7 +96,7 @@ export class InlineExecutors implements Executors {
 }
 
 class InlineRun implements Run, RunSettings {
-  readonly pid = null
+  readonly pid = process.pid
   readonly #worker: ReadyWorker
   readonly #extensions: Extensions
   readonly #onEnd: OnEnd
