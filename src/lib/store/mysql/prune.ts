@@ -9,12 +9,12 @@ export async function deleteRows(
   table: LogTable,
   ids: readonly number[],
 ): Promise<number> {
-  const {column, other} = besideLog(table)
+  const {column, isAll} = besideLog(table)
   const replies = await link.batch([
     'START TRANSACTION',
     `DELETE jobq_output FROM jobq_output JOIN jobq_attempt a ON a.id = attempt_id
-     WHERE a.${column} IN (${ids}) AND a.${other} IS NULL`,
-    `DELETE FROM jobq_attempt WHERE ${column} IN (${ids}) AND ${other} IS NULL`,
+     WHERE a.${column} IN (${ids}) AND a.${isAll}`,
+    `DELETE FROM jobq_attempt WHERE ${column} IN (${ids}) AND ${isAll}`,
     `UPDATE jobq_attempt SET ${column} = NULL WHERE ${column} IN (${ids})`,
     `DELETE FROM ${table} WHERE id IN (${ids})`,
     'COMMIT',
