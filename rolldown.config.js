@@ -2,18 +2,22 @@
  * All of jobq in one bundle of chunks, so that each class is there once, whoever asks: the command line, a job's child, a
  * user's file that imports jobq. Node loads few files in less time and memory than many, and CommonJS sooner than
  * modules. Packages stay packages, but for better-sqlite3. Besides it makes oclif.manifest.json, of the commands as they
- * are in src.
+ * are in src, and of that the man pages and the shells' completions (build/).
  */
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {existsSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {fileURLToPath} from 'node:url'
 import {Config} from '@oclif/core/config'
 import {defineConfig} from 'rolldown'
 import {parseAst} from 'rolldown/parseAst'
+import {bashCompletion} from './build/completion/bash.ts'
+import {fishCompletion} from './build/completion/fish.ts'
+import {zshCompletion} from './build/completion/zsh.ts'
+import {manPages} from './build/man.ts'
 import pjson from './package.json' with {type: 'json'}
 
 /** What is started, or imported, by its name. */
 const ENTRIES = [
-  ...['index', 'testing', 'prometheus', 'opentelemetry'],
+  ...['index', 'testing', 'prometheus', 'opentelemetry', 'web'],
   ...['cli/main', 'work/executors/child'],
   'store/sqlite/thread-main',
 ]
@@ -23,21 +27,27 @@ const ENTRIES = [
  */
 const CHUNKS = {
   /** What a plain enqueue and a job's child need: there may be many of those, and they need no more than this and two others. */
-  jobs: ['closest', 'here', 'names', 'time', 'value', 'serializers/input'].map(name => `jobs/${name}`),
+  jobs: ['closest', 'here', 'names', 'time', 'value', 'serializers/input', 'side-tables/keep-result'].map(
+    name => `jobs/${name}`,
+  ),
   hooks: ['hooks/extensions', 'hooks/hooked-job'],
   child: [...['run-job', 'channel', 'protocol'].map(name => `work/executors/${name}`), 'config/self-import'],
   settings: ['config/settings', 'hooks/events', 'store/open', 'jobs/clock', 'jobs/printable'],
-  queue: ['client/queue'],
+  queue: ['client/queue', 'jobs/manager'],
   main: ['cli/main', 'cli/run/enqueue', 'cli/optional-value'],
-  command: ['cli/command-queue'],
-  looks: ['check', 'list', 'stats', 'status', 'retry', 'show', 'wait'].map(name => `cli/run/${name}`),
-  managers: ['work/status/managers'],
+  command: ['cli/command-queue', 'cli/output'],
+  looks: ['check', 'list', 'logs', 'stats', 'status', 'retry', 'show', 'wait'].map(name => `cli/run/${name}`),
   dispatcher: ['work/dispatcher'],
   work: ['cli/run/work'],
+  pages: ['web/handler'],
   sqlite: ['store/sqlite/store'],
+  reads: ['store/sqlite/reads'],
 }
 
 const COMMANDS = readdirSync('src/commands').map(file => file.replace('.ts', ''))
+
+/** `jobq help` has no run of its own: it is oclif's affair, as --help is. */
+const RUNS = COMMANDS.filter(name => existsSync(`src/lib/cli/run/${name}.ts`))
 
 /** A command's run is found by its name (cli/command.ts): here are all names. */
 const RUN_BY_NAME = {
@@ -45,7 +55,7 @@ const RUN_BY_NAME = {
   transform: {
     filter: {id: /\/cli\/command\.ts$/},
     handler: code => {
-      const loads = COMMANDS.map(name => `${name}: () => import('./run/${name}.ts')`)
+      const loads = RUNS.map(name => `${name}: () => import('./run/${name}.ts')`)
       return code.replace(/import\(`\.\/run\/.*?`\)/, `({${loads.join()}})[name]()`)
     },
   },
@@ -98,6 +108,14 @@ const SQLITE_INSIDE = {
   },
 }
 
+/** What lies there is CommonJS, and so are its types to TypeScript, which takes a `.d.ts` for what its folder says. */
+const TYPES_OF_COMMONJS = {
+  name: 'types-of-commonjs',
+  generateBundle() {
+    this.emitFile({type: 'asset', fileName: 'lib/package.json', source: '{"type": "commonjs"}\n'})
+  },
+}
+
 /** A statement a line: Node shows the line of what was thrown, and all of it. */
 const LINES = {
   name: 'lines',
@@ -122,6 +140,56 @@ const ONE_BYTE = {
   },
 }
 
+/** Their date is that of the version in CHANGELOG.md, or SOURCE_DATE_EPOCH's: the same source makes the same pages. */
+const PAGES = {
+  name: 'pages',
+  generateBundle() {
+    const {version} = pjson
+    const released = readFileSync('CHANGELOG.md', 'utf8').split(`\n## [${version}] - `)[1]?.slice(0, 10) ?? ''
+    const epoch = process.env.SOURCE_DATE_EPOCH
+    const date = epoch
+      ? new Date(Number(epoch) * 1000).toISOString().slice(0, 10)
+      : /^\d{4}-\d\d-\d\d$/.test(released)
+        ? released
+        : ''
+    const table = readFileSync('docs/commands.md', 'utf8').match(
+      /(?<=^\| exit \| means \|\n\|---\|---\|\n)(\|.*\n)+/m,
+    )[0]
+    const exitStatuses = [...table.matchAll(/^\| (.*?) \| (.*) \|$/gm)].map(([, status, meaning]) => [
+      status,
+      meaning,
+    ])
+    for (const [name, source] of Object.entries(manPages(manifest, {version, date, exitStatuses})))
+      this.emitFile({type: 'asset', fileName: `man/${name}`, source})
+  },
+}
+
+const COMPLETIONS = {
+  name: 'completions',
+  generateBundle() {
+    const scripts = {
+      'jobq.bash': bashCompletion(manifest),
+      _jobq: zshCompletion(manifest),
+      'jobq.fish': fishCompletion(manifest),
+    }
+    for (const [name, source] of Object.entries(scripts))
+      this.emitFile({type: 'asset', fileName: `completion/${name}`, source})
+  },
+}
+
+/** What `jobq web` serves as it is: found from the sources, and from here, at the same place below lib. */
+const WEB_ASSETS = {
+  name: 'web-assets',
+  generateBundle() {
+    for (const file of readdirSync('src/lib/web/assets'))
+      this.emitFile({
+        type: 'asset',
+        fileName: `lib/web/assets/${file}`,
+        source: readFileSync(`src/lib/web/assets/${file}`),
+      })
+  },
+}
+
 const manifest = await manifestOf('src/commands')
 writeFileSync('oclif.manifest.json', JSON.stringify(manifest, null, 2))
 
@@ -130,14 +198,26 @@ export default defineConfig({
     ...ENTRIES.map(name => [`lib/${name}`, `src/lib/${name}.ts`]),
     ...COMMANDS.map(name => [`commands/${name}`, `src/commands/${name}.ts`]),
   ]),
-  plugins: [RUN_BY_NAME, SQLITE_INSIDE, PLAIN_EXPORTS, LINES, ONE_BYTE],
+  plugins: [
+    TYPES_OF_COMMONJS,
+    RUN_BY_NAME,
+    SQLITE_INSIDE,
+    PLAIN_EXPORTS,
+    LINES,
+    ONE_BYTE,
+    PAGES,
+    COMPLETIONS,
+    WEB_ASSETS,
+  ],
   platform: 'node',
   preserveEntrySignatures: 'allow-extension',
   external: id => /^[^./\0]/.test(id) && !/^(@oxc-project\/|better-sqlite3$)/.test(id),
   transform: {
     target: 'es2024',
     define: {
-      'import.meta.commands': JSON.stringify(mapped(forArgv(manifest.commands), its => JSON.stringify(its))),
+      'import.meta.commands': JSON.stringify(
+        mapped(forArgv(only(manifest.commands, RUNS)), its => JSON.stringify(its)),
+      ),
     },
   },
   checks: {ineffectiveDynamicImport: false},
@@ -192,14 +272,23 @@ async function manifestOf(commands) {
 /** Of the commands, what cli/argv.ts looks at. @throws where a flag has something to it that it does not know */
 function forArgv(commands) {
   const looksAt = ['type', 'multiple', 'options', 'env', 'exclusive', 'dependsOn']
-  const shown = ['name', 'summary', 'description', 'helpValue', 'helpGroup', 'hasDynamicHelp', 'allowNo']
+  const shown = [
+    'name',
+    'summary',
+    'description',
+    'helpValue',
+    'helpGroup',
+    'hasDynamicHelp',
+    'allowNo',
+    'hidden',
+  ]
   const flag = its => {
     const odd = Object.keys(its).find(key => ![...looksAt, ...shown].includes(key))
     if (odd || its.allowNo) throw new Error(`--${its.name}: cli/argv.ts does not know ${odd ?? 'allowNo'}`)
     return only(its, looksAt)
   }
   return mapped(commands, ({args, flags, bare}) => ({
-    args: mapped(args, arg => only(arg, ['multiple'])),
+    args: mapped(args, arg => only(arg, ['multiple', 'options'])),
     flags: mapped(flags, flag),
     bare,
   }))

@@ -13,6 +13,8 @@ import {mariadb} from './scenarios/mariadb.ts'
 import {postgres} from './scenarios/postgres.ts'
 import {redis} from './scenarios/redis.ts'
 import {startUp} from './scenarios/start-up.ts'
+import {stream} from './scenarios/stream.ts'
+import {waitingJobs} from './scenarios/waiting-jobs.ts'
 import {workInline} from './scenarios/work-inline.ts'
 import {workPool} from './scenarios/work-pool.ts'
 
@@ -21,8 +23,10 @@ export const SCENARIOS: readonly Scenario[] = [
   commandsByDepth,
   bulk,
   enqueue,
+  stream,
   workInline,
   workPool,
+  waitingJobs,
   executables,
   grabByDepth,
   grabByLanes,

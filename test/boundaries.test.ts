@@ -34,13 +34,14 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       'type lib/hooks/*',
       'node:*',
       'valibot',
+      'croner',
     ],
   },
   {of: 'lib/hooks/*', may: ['lib/jobs/*', 'lib/hooks/*', 'await lib/config/load', 'node:*']},
 
-  {of: 'lib/store/store', may: ['type lib/jobs/job']},
-  {of: 'lib/store/address', may: ['lib/jobs/*', 'lib/store/dsn', 'node:*']},
-  {of: 'lib/store/dsn', may: ['lib/jobs/*', 'node:*']},
+  {of: 'lib/store/store', may: ['type lib/jobs/job', 'type lib/jobs/manager', 'type lib/jobs/shares/limits']},
+  {of: 'lib/store/address', may: ['lib/jobs/*', 'lib/store/dsn', 'lib/store/shared/host-list', 'node:*']},
+  {of: 'lib/store/dsn', may: ['lib/jobs/*', 'lib/store/shared/host-list', 'node:*']},
   {
     of: 'lib/store/open',
     may: [
@@ -56,7 +57,10 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
   {of: 'lib/store/shared/*', may: ['lib/jobs/*', 'lib/store/shared/*', 'type lib/store/store', 'node:*']},
   {
     of: 'lib/store/several/*',
-    may: ['lib/jobs/*', 'lib/store/several/*', 'lib/store/address', 'type lib/store/store', 'node:*'],
+    may: [
+      ...['lib/jobs/*', 'lib/store/several/*', 'lib/store/address', 'lib/store/shared/host-list'],
+      ...['type lib/store/store', 'node:*'],
+    ],
   },
   driver('sqlite', 'better-sqlite3'),
   driver('mysql', 'mysql2*'),
@@ -95,10 +99,28 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     may: ['lib/jobs/*', 'lib/render/*', '-lib/render/table', 'await lib/render/table', 'node:*'],
   },
 
+  // The pages: on a queue that is handed in, by what commands are made of, too
+  {
+    of: 'lib/web/*',
+    may: [
+      ...['lib/jobs/*', 'lib/web/*', 'lib/render/*', '-lib/render/table', 'lib/own-modules', 'node:*'],
+      ...['type lib/client/*', 'lib/client/portions', 'lib/client/logs', 'type lib/config/schema'],
+    ],
+  },
+
   // A command loads what works jobs only when it runs
   {
     of: 'commands/*',
-    may: [...['lib/jobs/*', 'lib/render/*', 'lib/cli/base-command', 'lib/cli/run/work-flags'], ...SCREEN],
+    may: [
+      ...[
+        'lib/jobs/*',
+        'lib/render/*',
+        'lib/cli/base-command',
+        'lib/cli/run/work-flags',
+        'lib/cli/run/completion-words',
+      ],
+      ...SCREEN,
+    ],
   },
   {of: 'lib/cli/run/work', may: [...MIDDLE, 'lib/client/*', 'lib/cli/*', 'lib/work/*', ...SCREEN]},
   // For its start: a plain enqueue is one into the store, without the client
@@ -110,18 +132,22 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
       '-lib/cli/command-queue',
       'await lib/cli/command-queue',
       'type lib/client/*',
+      'await lib/client/replace',
       'lib/store/open',
+      'type lib/store/store',
     ],
   },
   {
     of: 'lib/cli/*',
     may: [
+      'lib/own-modules',
       ...MIDDLE,
       'lib/client/*',
       'lib/cli/*',
       'lib/render/*',
       'type lib/index',
       'await lib/work/*',
+      'await lib/web/*',
       ...SCREEN,
     ],
   },
@@ -155,12 +181,10 @@ const RULES: readonly {of: string; may: readonly string[]}[] = [
     of: 'lib/opentelemetry',
     may: ['lib/jobs/*', 'type lib/hooks/*', 'type lib/client/plugin', '@opentelemetry/api', 'node:*'],
   },
+  {of: 'lib/web', may: ['lib/jobs/node-version', 'lib/web/handler', 'type lib/web/options']},
   {
     of: 'lib/prometheus',
-    may: [
-      ...['lib/jobs/*', 'lib/config/settings', 'type lib/hooks/*', 'type lib/client/*'],
-      ...['await lib/work/status/managers', 'await prom-client', 'node:*'],
-    ],
+    may: [...['lib/jobs/*', 'type lib/hooks/*', 'type lib/client/*'], ...['await prom-client', 'node:*']],
   },
 ]
 
@@ -269,11 +293,23 @@ describe('boundaries', () => {
       ['lib/client/queue.ts', `import {Dispatcher} from '../work/dispatcher.ts'`, ['lib/work/dispatcher']],
       ['lib/work/dispatcher.ts', `import {type Store} from '../store/store.ts'`, ['lib/store/store']],
       ['lib/work/dispatcher.ts', `import {\n  openStore,\n} from '../store/open.ts'`, ['lib/store/open']],
-      ['lib/work/executors/pool.ts', `import {table} from '../../render/table.ts'`, ['lib/render/table']],
+      [
+        'lib/work/executors/pool/pool.ts',
+        `import {table} from '../../../render/table.ts'`,
+        ['lib/render/table'],
+      ],
       ['lib/config/settings.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
       ['lib/render/json.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
       ['lib/hooks/hooks.ts', `import {openStore} from '../store/open.ts'`, ['lib/store/open']],
       ['lib/hooks/hooks.ts', `import {Command} from '@oclif/core'`, ['@oclif/core']],
+      ['lib/web/facts.ts', `import {JobQueue} from '../client/queue.ts'`, ['lib/client/queue']],
+      ['lib/web/facts.ts', `import type {Store} from '../store/store.ts'`, ['type lib/store/store']],
+      [
+        'lib/web/pages/jobs.ts',
+        `import {complain} from '../../cli/output-guard.ts'`,
+        ['lib/cli/output-guard'],
+      ],
+      ['lib/cli/run/web.ts', `import {webHandler} from '../../web/handler.ts'`, ['lib/web/handler']],
     ]
     for (const [file, source, found] of samples)
       assert.deepEqual(

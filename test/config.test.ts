@@ -8,7 +8,7 @@ import {Home, printed} from './support/home.ts'
 import {RUN_JS} from './support/jobq.ts'
 import {assertRefused, usage} from './support/refusal.ts'
 
-describe('a configuration', {concurrency: 4}, () => {
+describe('a configuration', () => {
   const written: [file: string, text: string][] = [
     ['jobq.config.json', '{"db": "here.db"}'],
     ['jobq.config.json', '\uFEFF{"db": ["here.db"]}'],
@@ -45,11 +45,14 @@ describe('a configuration', {concurrency: 4}, () => {
       abilities: ['A::B'],
       workersDir: 'workers',
       workers: {F: 'f.ts', ['🦉'.repeat(255)]: 'g'},
-      funcs: {F: {maxRetries: 3, retryDelay: '10s', grabFor: 60, setJobStatus: true, serializer: 'msgpack'}},
+      funcs: {
+        F: {maxRetries: 3, retryDelay: '10s..1h', grabFor: 60, setJobStatus: true, serializer: 'msgpack'},
+      },
       maxWorkers: 4,
       minSpareWorkers: 1,
       maxSpareWorkers: 2,
       maxRequestPerChild: 30,
+      jobsPerChild: 50,
       workDelay: 0.5,
       maxJobs: 100,
       maxTime: '1h',
@@ -96,6 +99,29 @@ test('durations as text: of several units, and weeks', async t => {
   })
 })
 
+test('retention: durations, and nothing else', async t => {
+  const home = new Home(t)
+  const write = (retention: unknown) => home.write('retention.json', JSON.stringify({retention}))
+  assert.deepEqual(await loadConfig(write({failed: '90d', finished: 3600})), {
+    retention: {failed: 7_776_000, finished: 3600},
+  })
+  assert.deepEqual(await loadConfig(write({})), {retention: {}})
+  for (const [retention, says] of [
+    [{failed: 'long'}, 'retention.failed: expected seconds (a whole number) or'],
+    [{finished: -1}, 'retention.finished: expected seconds (a whole number) or'],
+    [{finished: null}, 'retention.finished: expected'],
+    [{faild: '90d'}, 'unknown key retention.faild'],
+    ['90d', 'retention: expected an object'],
+    [[], 'retention: expected an object, got an array'],
+  ] as const)
+    await assert.rejects(loadConfig(write(retention)), {
+      message: new RegExp(says.replace(/[().]/g, '\\$&')),
+    })
+  await assert.rejects(loadConfig(write({faild: 1})), {
+    hint: 'did you mean failed? Known are failed, finished',
+  })
+})
+
 test('functions that are named as what all objects have: taken, in JSON and in modules', async t => {
   const home = new Home(t)
   const names = ['constructor', '__proto__', 'prototype', 'toString']
@@ -115,7 +141,7 @@ test('functions that are named as what all objects have: taken, in JSON and in m
   assert.equal(finished.length, 8)
 })
 
-describe('which one', {concurrency: 4}, () => {
+describe('which one', () => {
   test('of the flag, JOBQ_DB, the configuration and the default: the first that is given', async t => {
     const home = new Home(t)
     home.write('jobq.config.json', '{"db": "config.db"}')
@@ -177,7 +203,7 @@ describe('which one', {concurrency: 4}, () => {
   })
 })
 
-describe('a broken file: refused', {concurrency: 4}, () => {
+describe('a broken file: refused', () => {
   const ts = `import {defineConfig} from 'jobq'\n`
   const broken: [what: string, file: string, text: string, says: string[]][] = [
     [
@@ -294,7 +320,7 @@ describe('a broken file: refused', {concurrency: 4}, () => {
   })
 })
 
-describe('a setting that is not right: refused, with file, line and key', {concurrency: 4}, () => {
+describe('a setting that is not right: refused, with file, line and key', () => {
   const lines = (...texts: string[]) => texts.join('\n')
   const wrong: [what: string, ext: string, text: string, line: number, says: string[]][] = [
     ['a misspelt key', 'json', '{\n"dbb": "c.db"}', 2, ['unknown key dbb', 'did you mean db?']],
@@ -335,6 +361,16 @@ describe('a setting that is not right: refused, with file, line and key', {concu
       ['db: expected a database, or an array of them, got 3'],
     ],
     ['no database at all', 'json', '{"db": []}', 1, ['db: expected at least one database, got none']],
+    [
+      'a delay that goes down',
+      'json',
+      '{"funcs": {"F": {\n"retryDelay": "1h..10s"}}}',
+      2,
+      [
+        'funcs.F.retryDelay: expected seconds (a whole number), a duration',
+        'or two of them such as "10s..1h"',
+      ],
+    ],
     ['text for a number', 'json', '{"maxWorkers": "3"}', 1, ['maxWorkers: expected a number, got "3"']],
     [
       'a fraction',

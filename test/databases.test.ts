@@ -111,7 +111,7 @@ describe('a file', {concurrency: 4}, () => {
   })
 })
 
-describe('without --db', {concurrency: 4}, () => {
+describe('without --db', () => {
   test('XDG_DATA_HOME/jobq/jobq.db, the folder 0700, the file 0600, whatever the umask', async t => {
     const home = new Home(t)
     const data = home.path('deep/data')
@@ -221,7 +221,7 @@ describe('what is no job store: refused, its bytes as they were', {concurrency: 
   })
 })
 
-describe('words that name no database', {concurrency: 4}, () => {
+describe('words that name no database', () => {
   const forms =
     'give a file (jobs.db, sqlite:jobs.db), mysql://user@host/db, postgres://user@host/db, or a Perl dbi: DSN'
   const refused: [db: string, says: string[]][] = [

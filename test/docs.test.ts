@@ -8,7 +8,7 @@ import {EXIT, type JobqError} from '../src/lib/jobs/errors.ts'
 
 const root = join(import.meta.dirname, '..')
 const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'examples/photo/README.md']
-for (const name of readdirSync(join(root, 'docs'))) documents.push(`docs/${name}`)
+for (const name of readdirSync(join(root, 'docs'))) if (name.endsWith('.md')) documents.push(`docs/${name}`)
 
 interface Manifest {
   commands: Record<string, {flags: Record<string, {env?: string; options?: string[]}>}>
@@ -82,7 +82,10 @@ describe('settings', () => {
     )
     const named = text.match(/\bJOBQ_[A-Z_]+\b/g)!
     // What the base command and the start read by themselves
-    assert.deepEqual(sorted(named), sorted([...ofFlags, 'JOBQ_DB', 'JOBQ_CONFIG', 'JOBQ_DEBUG']))
+    assert.deepEqual(
+      sorted(named),
+      sorted([...ofFlags, 'JOBQ_DB', 'JOBQ_CONFIG', 'JOBQ_DEBUG', 'JOBQ_WEB_TOKEN']),
+    )
   })
 
   test('exit statuses are those of the errors', () => {

@@ -28,6 +28,7 @@ const CHECKS: Record<string, (block: Block, project: Project, t: TestContext) =>
     if (file?.startsWith('jobq.config')) validateConfig(value, file, code)
   },
   sh: ({code}) => compileShell(code),
+  bash: ({code}) => compileShell(code, 'bash'),
   perl: ({code}) => compilePerl(code),
   crontab: ({code}) => {
     for (const line of code.trim().split('\n')) {
@@ -79,8 +80,8 @@ test('what does not compile, or prints something else, is told', t => {
   assert.deepEqual(indentedBlocks('a\n\n    code\n'), [3])
 })
 
-function compileShell(code: string): void {
-  const {status, stderr} = spawnSync('sh', ['-n'], {input: code, encoding: 'utf8'})
+function compileShell(code: string, shell: 'sh' | 'bash' = 'sh'): void {
+  const {status, stderr} = spawnSync(shell, ['-n'], {input: code, encoding: 'utf8'})
   assert.equal(status, 0, stderr)
 }
 

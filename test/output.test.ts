@@ -49,6 +49,12 @@ describe('standard output without room', {concurrency: 4, skip: NO_FULL}, () => 
       assertOneLine(await home.jobq(words, await full(t)), {exit: 1, says})
     })
 
+  test('of check, whose exit status is a monitoring plugin’s: 3', async t => {
+    const home = new Home(t)
+    assert.deepEqual(await home.jobq(ENQUEUE), printed(1))
+    assertOneLine(await home.jobq(['check'], await full(t)), {exit: 3, says: [/ENOSPC/]})
+  })
+
   test('standard error without room: the exit status says it', async t => {
     const home = new Home(t)
     const command = ['sh', '-c', 'exec "$@" 2>/dev/full', 'sh', process.execPath, RUN_JS]

@@ -34,6 +34,7 @@ interface Lock {
   packages: Record<
     string,
     {
+      version?: string
       dev?: boolean
       hasInstallScript?: boolean
       gypfile?: boolean
@@ -43,7 +44,7 @@ interface Lock {
 }
 
 interface Manifest {
-  commands: Record<string, {flags: Record<string, unknown>; examples?: unknown[]}>
+  commands: Record<string, {flags: Record<string, {hidden?: boolean}>; examples?: unknown[]}>
 }
 
 const project = join(temp, 'project')
@@ -77,13 +78,17 @@ describe('the packed package', () => {
       'dist/lib/cli/main.cjs',
       'dist/lib/index.cjs',
       'dist/lib/index.d.ts',
+      'dist/lib/package.json',
       'oclif.manifest.json',
     ])
       assert.ok(files.includes(file), `${file} is missing`)
-    for (const file of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'])
+    for (const file of [
+      ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs/commands.md'],
+      ...['dist/man/jobq.1', 'dist/man/jobq-work.1', 'dist/completion/jobq.bash'],
+    ])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts|LICENSE)|docs\/.*\.md|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts|d\.ts\.map|LICENSE)|src\/lib\/.*\.ts|dist\/lib\/package\.json|dist\/lib\/web\/assets\/(page\.(css|js)|icon\.svg)|dist\/man\/jobq[a-z-]*\.1|dist\/completion\/(jobq\.bash|_jobq|jobq\.fish)|docs\/.*\.md|docs\/web\/[a-z]+\.png|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
@@ -97,6 +102,15 @@ describe('the packed package', () => {
         const file = posix.join(posix.dirname(document), target)
         assert.ok(/^https?:/.test(target) || files.includes(file), `${document}: ${target} is not there`)
       }
+    }
+  })
+
+  test('has the source of every declaration, for an editor to go to', () => {
+    const maps = files.filter(file => file.endsWith('.d.ts.map'))
+    assert.equal(maps.length, files.filter(file => file.startsWith('dist/') && file.endsWith('.d.ts')).length)
+    for (const map of maps) {
+      const {sources}: {sources: string[]} = JSON.parse(readFileSync(join(installed, map), 'utf8'))
+      for (const source of sources) assert.ok(files.includes(posix.join(posix.dirname(map), source)), source)
     }
   })
 
@@ -134,6 +148,19 @@ describe('the packed package', () => {
   })
 })
 
+describe('npx in an empty folder', () => {
+  test('runs the packed package, and leaves nothing but what it was asked for', async () => {
+    const empty = join(temp, 'empty')
+    mkdirSync(empty)
+    const line = ['--yes', ...NPM_FLAGS, '--package', tarball, 'jobq', 'enqueue', 'F', '--db', 'jobs.db']
+    assert.equal(await run(empty, 'npx', line), '1\n')
+    assert.deepEqual(
+      readdirSync(empty).filter(name => !name.startsWith('jobs.db')),
+      [],
+    )
+  })
+})
+
 describe('npm ci in a checkout', () => {
   /** npm 10 builds what has a binding.gyp, unless the lock file says not to: it does not read the package's own word. */
   test('builds nothing, with an old npm, too', () => {
@@ -146,6 +173,17 @@ describe('npm ci in a checkout', () => {
         false,
         `package-lock.json: add "gypfile": false to ${path}; npm install has removed it`,
       )
+  })
+
+  /** One that npm would take from elsewhere, or that is too old, would come with a release unseen. */
+  test('finds the Node.js of each release in the lock file, new enough for jobq', () => {
+    const {packages}: Lock = JSON.parse(readFileSync(join(root, 'build/release/package-lock.json'), 'utf8'))
+    const versions = ['x64', 'arm64'].map(arch => packages[`node_modules/node-linux-${arch}`]!.version!)
+    assert.equal(versions[0], versions[1])
+    const [major, minor] = versions[0]!.split('.').map(Number) as [number, number]
+    const {engines} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    assert.equal(engines.node, '>=22.18')
+    assert.ok(major > 22 || (major === 22 && minor >= 18), versions[0])
   })
 
   test('finds every platform of its tools in the lock file', () => {
@@ -206,8 +244,8 @@ describe('installed in a project', () => {
       assert.match(help, /^USAGE$/m, id)
       assert.ok(examples.length > 0, `${id} has no examples`)
       assert.match(help, /^EXAMPLES$/m, id)
-      for (const flag of Object.keys(manifest.commands[id]!.flags))
-        assert.match(help, new RegExp(`--(\\[no-\\])?${flag}\\b`), id)
+      for (const [flag, {hidden}] of Object.entries(manifest.commands[id]!.flags))
+        if (!hidden) assert.match(help, new RegExp(`--(\\[no-\\])?${flag}\\b`), id)
     }
   })
 })
@@ -248,6 +286,30 @@ describe('in a strict TypeScript project', {concurrency: 2}, () => {
       )
       assert.equal(await run(folder, process.execPath, ['app.js']), printed!.code)
     })
+
+  test('in CommonJS an import and a require have the same types, and run', async () => {
+    const code = [
+      `import {JobQueue} from 'jobq'`,
+      `import jobq = require('jobq')`,
+      `async function main() {`,
+      `  const queue: jobq.JobQueue = await JobQueue.open({db: 'cjs.db'})`,
+      `  console.log((await queue.enqueue('Notify', {arg: {to: 'ada@example.com'}})).id, JobQueue === jobq.JobQueue)`,
+      `  await queue.close()`,
+      `}`,
+      `void main()`,
+    ]
+    const wrong = code.with(4, `  await queue.enqueue('Cleanup', {prioritty: 1})`)
+    const options = {module: 'node16', moduleResolution: 'node16', target: 'es2022', types: ['node']}
+    const folder = typescriptProject('commonjs', options, {
+      'app.cts': code.join('\n'),
+      'wrong.cts': wrong.join('\n'),
+    })
+    assert.deepEqual(
+      compile(folder, 'app.cts', 'wrong.cts').map(error => error.split(',')[0]),
+      ['wrong.cts(5'],
+    )
+    assert.equal(await run(folder, process.execPath, ['app.cjs']), '1 true\n')
+  })
 
   test('every part of the package has its types, and can be imported', async () => {
     const {exports, peerDependencies} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -317,8 +379,9 @@ function isLocked(name: string, from: string): boolean {
 
 /** Packing builds: that must not touch this checkout's own build, which other tests are using. */
 function copyCheckout(): void {
-  const left = new Set(['.git', '.cache', 'node_modules', 'dist', 'oclif.manifest.json'])
-  cpSync(root, checkout, {recursive: true, filter: path => !left.has(relative(root, path))})
+  const left = new Set(['.git', '.cache', 'dist', 'oclif.manifest.json', 'release'])
+  const isLeft = (path: string) => left.has(relative(root, path)) || path.endsWith('/node_modules')
+  cpSync(root, checkout, {recursive: true, filter: path => !isLeft(path)})
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
 }
 

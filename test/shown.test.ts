@@ -40,7 +40,7 @@ function seeded(t: {after(end: () => void): void}): Jobq {
   return jobq
 }
 
-describe('what a stranger named', {concurrency: 4}, () => {
+describe('what a stranger named', () => {
   const shown: string[][] = [
     ['list'],
     ['list', '--json'],

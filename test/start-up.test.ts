@@ -165,7 +165,7 @@ describe('what is loaded', {concurrency: 4}, () => {
 })
 
 describe('help and version', {concurrency: 4}, () => {
-  for (const words of [[], ['help'], ['--help'], ['-h'], ['help', 'help']])
+  for (const words of [[], ['help'], ['--help'], ['-h']])
     test(`jobq ${words.join(' ')}: every command with its summary`, async t => {
       const {code, stdout, stderr} = await new Home(t).jobq(words)
       assert.deepEqual([code, stderr], [0, ''])

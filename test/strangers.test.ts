@@ -1,7 +1,6 @@
 /**
  * What other users of the machine can put in the way is neither run nor believed: compiled code, a
- * configuration, workers, what listens as a manager. Where it takes a second
- * user, root is needed to be both.
+ * configuration, workers. Where it takes a second user, root is needed to be both.
  */
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
@@ -16,7 +15,6 @@ import {
   statSync,
   symlinkSync,
 } from 'node:fs'
-import {createServer, type Socket} from 'node:net'
 import {describe, type TestContext, test} from 'node:test'
 import {Home, printed} from './support/home.ts'
 import {RUN_JS} from './support/jobq.ts'
@@ -401,165 +399,6 @@ describe('a workers folder that is found', {concurrency: 4}, () => {
     )
     const {stdout} = await run('list')
     assert.match(stdout, /^2\tG\tready\t/)
-  })
-})
-
-describe('what listens where managers do', {concurrency: 4}, () => {
-  const slot = {state: 'idle', pid: 2, id: null, func: null, seconds: null, jobs: 0, memory: null}
-  const status = {
-    ...{pid: 1, host: 'here', db: 'jobs.db', started: 1_795_434_634, funcs: ['F'], paused: [], jobs: 0},
-    ...{failed: 0, memory: null, slots: [slot]},
-  }
-
-  /** A real manager's socket tells the name that this database has there; then `answer` listens beside it. */
-  async function place(t: TestContext, answer: (socket: Socket) => void) {
-    const home = new Home(t)
-    mkdirSync(home.path('run'))
-    const env = {XDG_RUNTIME_DIR: home.path('run'), TMPDIR: home.folder}
-    const words = ['--db', home.path('jobs.db')]
-    const worker = home.start(['work', '--exec', 'F=true', ...words], {env})
-    await until('it listens', () => socketOf(home) !== undefined)
-    const name = socketOf(home)!
-    worker.kill('SIGTERM')
-    await worker.exited
-    mkdirSync(home.path('run/jobq'), {recursive: true, mode: 0o700})
-    const server = createServer(socket => {
-      socket.on('error', () => {})
-      answer(socket)
-    })
-    const other = home.path(`run/jobq/${name.replace(/-\d+\.sock$/, '-1.sock')}`)
-    await new Promise<void>(resolve => server.listen(other, resolve))
-    t.after(() => server.close())
-    const run = (...more: string[]) => home.jobq([...more, ...words], {env})
-    return {home, run, other}
-  }
-
-  function socketOf(home: Home): string | undefined {
-    const folder = home.path('run/jobq')
-    return existsSync(folder) ? readdirSync(folder).find(name => name.endsWith('.sock')) : undefined
-  }
-
-  test('is shown if it answers as a manager does, without what else it says', async t => {
-    const {run} = await place(t, socket => socket.end(JSON.stringify({...status, more: 1})))
-    assert.deepEqual(JSON.parse((await run('status', '--json')).stdout), {managers: [status]})
-  })
-
-  test('puts nothing on a terminal but text', async t => {
-    const evil = '\u001b[2J\u009b31m\u202e\n'
-    const slots = [{...slot, state: 'working', id: evil, func: evil}]
-    const {home} = await place(t, socket =>
-      socket.end(JSON.stringify({...status, host: evil, paused: [evil], slots})),
-    )
-    const options = {tty: 'all', env: {XDG_RUNTIME_DIR: home.path('run'), NO_COLOR: '1'}} as const
-    const {code, stdout} = await home.jobq(['status', '--db', home.path('jobs.db')], options)
-    assert.equal(code, 0)
-    assert.match(stdout, /jobq work 1 on /)
-    assert.doesNotMatch(
-      stdout.replaceAll('\r\n', '\n'),
-      /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/,
-    )
-  })
-
-  const nonsense: [what: string, answer: string][] = [
-    ['nothing', ''],
-    ['null', 'null'],
-    ['a number', '7'],
-    ['an empty object', '{}'],
-    ['half of a status', JSON.stringify(status).slice(0, -9)],
-    ['a pid that is none', JSON.stringify({...status, pid: '1'})],
-    ['slots that are none', JSON.stringify({...status, slots: [null]})],
-    ['a slot in no known state', JSON.stringify({...status, slots: [{...slot, state: 'evil'}]})],
-    ['text for a time', JSON.stringify({...status, started: '\u001b[2J'})],
-    ['a list that is none', JSON.stringify({...status, paused: {length: 9}})],
-  ]
-  for (const [what, answer] of nonsense)
-    test(`is not shown if it says ${what}: one line says so`, async t => {
-      const {run, other} = await place(t, socket => socket.end(answer))
-      for (const words of [
-        ['status', '--json'],
-        ['stats', '--prometheus'],
-      ]) {
-        const {code, stdout, stderr} = await run(...words)
-        assert.equal(code, 0)
-        assert.match(stderr, /^jobq: what listens on [^\n]+ is not shown \([^\n]+\)\n$/)
-        assert.ok(stderr.includes(other), stderr)
-        if (words[0] === 'status') assert.deepEqual(JSON.parse(stdout), {managers: []})
-        else assert.match(stdout, /^jobq_workers\{state="idle"\} 0$/m)
-      }
-    })
-
-  test('is given up if it drips', async t => {
-    const {run} = await place(t, socket => {
-      const drip = setInterval(() => socket.write(' '), 100)
-      socket.on('close', () => clearInterval(drip))
-    })
-    const {code, stdout, stderr} = await run('status', '--json')
-    assert.deepEqual([code, JSON.parse(stdout)], [0, {managers: []}])
-    assert.match(stderr, /no whole answer within 2 s/)
-  })
-
-  test('is cut off if it floods', async t => {
-    let sent = 0
-    const {run} = await place(t, socket => {
-      const block = Buffer.alloc(1 << 20, ' ')
-      const flood = () => {
-        while (!socket.destroyed && socket.write(block)) sent += block.length
-        sent += block.length
-      }
-      socket.on('drain', flood)
-      flood()
-    })
-    const {code, stderr} = await run('status', '--json')
-    assert.equal(code, 0)
-    assert.match(stderr, /an answer of more than 8 MB/)
-    assert.ok(sent < 64 << 20, `${sent} bytes were taken`)
-  })
-
-  for (const [what, spoil, skip = false] of [
-    ['everyone may write', home => chmodSync(home.path('run/jobq'), 0o777)],
-    ['everyone may write, sticky or not', home => chmodSync(home.path('run/jobq'), 0o1777)],
-    ['belongs to another user', home => give(home.path('run/jobq')), needsRoot],
-    ['is in one of his', home => give(home.path('run')), needsRoot],
-  ] as [string, (home: Home) => void, (string | false)?][])
-    test(`is not asked in a folder that ${what}: one line says so`, {skip}, async t => {
-      let asked = 0
-      const {home, run} = await place(t, socket => {
-        asked++
-        socket.end(JSON.stringify(status))
-      })
-      spoil(home)
-      const {code, stdout, stderr} = await run('status', '--json')
-      assert.deepEqual([code, JSON.parse(stdout), asked], [0, {managers: []}, 0])
-      assert.match(stderr, /^jobq: [^\n]+run\/jobq is not looked into: [^\n]+\n$/)
-    })
-
-  test('is found however it was started: from a session, from cron', async t => {
-    const home = new Home(t)
-    for (const name of ['run', 'tmp']) mkdirSync(home.path(name))
-    const words = ['--db', home.path('jobs.db')]
-    const worker = home.start(['work', '--exec', 'F=true', ...words], {env: {TMPDIR: home.path('tmp')}})
-    const folder = home.path(`tmp/jobq-${process.getuid?.()}`)
-    await until('it listens', () => existsSync(folder) && readdirSync(folder).length > 0)
-    const env = {XDG_RUNTIME_DIR: home.path('run'), TMPDIR: home.path('tmp')}
-    const {stdout} = await home.jobq(['status', '--json', ...words], {env})
-    assert.deepEqual(
-      JSON.parse(stdout).managers.map(({pid}: {pid: number}) => pid),
-      [worker.pid],
-    )
-  })
-
-  const isFree = process.getuid?.() === 0 && !existsSync('/run/jobq')
-  test("is found in a service's folder", {skip: !isFree && 'only root can make /run/jobq'}, async t => {
-    const home = new Home(t)
-    mkdirSync('/run/jobq')
-    t.after(() => rmSync('/run/jobq', {recursive: true}))
-    const words = ['--db', home.path('jobs.db')]
-    const worker = home.start(['work', '--exec', 'F=true', ...words], {env: {RUNTIME_DIRECTORY: '/run/jobq'}})
-    await until('it listens', () => existsSync('/run/jobq/jobq') && readdirSync('/run/jobq/jobq').length > 0)
-    const {stdout} = await home.jobq(['status', '--json', ...words])
-    assert.equal(JSON.parse(stdout).managers[0]?.pid, worker.pid)
-    worker.kill('SIGTERM')
-    assert.equal((await worker.exited).code, 0)
   })
 })
 

@@ -13,7 +13,10 @@ const STAGE = join(BENCH, '.stage')
 
 const BUILT_FROM = [
   'bin',
+  'build',
+  'docs',
   'src',
+  'CHANGELOG.md',
   'package.json',
   'tsconfig.json',
   'tsconfig.build.json',

@@ -30,12 +30,15 @@ export async function startWeb(queue: JobQueue, folder: string): Promise<Web> {
     const photo = join(folder, 'photo.jpg')
     await writeFile(photo, await buffer(request))
     const [square, small] = [join(folder, 'square.jpg'), join(folder, 'small.jpg')]
-    // Enqueued in the wrong order on purpose: the priority says what is worked first
-    const jobs = [
-      await queue.enqueue('Notify', {arg: {ready: [square, small]}}),
-      await queue.enqueue('Thumbnail', {arg: {from: photo, to: small, width: 160}, priority: 10}),
-      await queue.enqueue('Crop', {arg: {from: photo, to: square, side: 400}, priority: 20}),
-    ]
+    const thumbnail = await queue.enqueue('Thumbnail', {arg: {from: photo, to: small, width: 160}})
+    const crop = await queue.enqueue('Crop', {arg: {from: photo, to: square, side: 400}, priority: 20})
+    // However urgent it is, and whoever works them: not before both are there
+    const notify = await queue.enqueue('Notify', {
+      arg: {ready: [square, small]},
+      priority: 99,
+      after: [crop, thumbnail],
+    })
+    const jobs = [thumbnail, crop, notify]
     response.writeHead(202).end(JSON.stringify(jobs.map(({id, func}) => ({id, func}))))
   }
 

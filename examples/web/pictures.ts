@@ -10,8 +10,11 @@ export type Step = (typeof STEPS)[number]
 export interface Picture {
   id: number
   name: string
-  /** The job of each step, and how it ended: `completed`, `failed` …, null while it waits or runs; and why. */
-  steps: Record<Step, {job: number; state: string | null; reason: string}>
+  /**
+   * The job of each step, and how it ended: `completed`, `failed` …, null while it waits or runs; and why. While it runs, how far it
+   * is, from 0 to 1, if it says so.
+   */
+  steps: Record<Step, {job: number; state: string | null; reason: string; progress?: number}>
 }
 
 interface Row {

@@ -11,7 +11,7 @@ import {join, resolve} from 'node:path'
 import {pipeline} from 'node:stream/promises'
 import multipart from '@fastify/multipart'
 import fastify, {type FastifyInstance} from 'fastify'
-import {JobQueue} from 'jobq'
+import {JobQueue, type Progress} from 'jobq'
 import type {Functions} from './functions.ts'
 import {Listeners} from './listeners.ts'
 import {type Picture, Pictures, STEPS, type Step} from './pictures.ts'
@@ -72,18 +72,21 @@ export async function startWeb({data, hosts = []}: WebOptions): Promise<FastifyI
     return reply.code(201).send(picture)
   })
 
-  /** Enqueued in the wrong order on purpose: the priority says what is worked first. */
+  /** Notify waits for both others, whoever works them, and fails if one of them does. */
   function enqueueSteps(id: number, name: string, from: string): Record<Step, number> {
     const {db} = pictures
-    const notify = queue.enqueueIn(db, 'Notify', {arg: {message: `${name} is ready`}, tracked: true})
     const thumbnail = queue.enqueueIn(db, 'Thumbnail', {
       arg: {from, to: join(data, `${id}-thumbnail.jpg`), width: 160},
-      priority: 10,
       tracked: true,
     })
     const crop = queue.enqueueIn(db, 'Crop', {
       arg: {from, to: join(data, `${id}-crop.jpg`), side: 320},
       priority: 20,
+      tracked: true,
+    })
+    const notify = queue.enqueueIn(db, 'Notify', {
+      arg: {message: `${name} is ready`},
+      after: [crop, thumbnail],
       tracked: true,
     })
     return {crop: crop.id, thumbnail: thumbnail.id, notify: notify.id}
@@ -109,7 +112,14 @@ export async function startWeb({data, hosts = []}: WebOptions): Promise<FastifyI
   /** Waits for the end of each step, in whichever process that comes. */
   async function follow({id, steps}: Picture): Promise<void> {
     const waiting = STEPS.filter(step => steps[step].state === null).map(async step => {
-      const {outcome, message} = await queue.wait(steps[step].job, {signal: ending.signal})
+      const onProgress = ({fraction}: Progress) => {
+        const now = pictures.find(id)
+        if (now?.steps[step].state === null) {
+          now.steps[step].progress = fraction
+          listeners.tell(now)
+        }
+      }
+      const {outcome, message} = await queue.wait(steps[step].job, {signal: ending.signal, onProgress})
       listeners.tell(pictures.end(id, step, outcome, firstLine(message)))
     })
     for (const result of await Promise.allSettled(waiting))

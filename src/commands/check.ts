@@ -4,7 +4,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Check extends BaseCommand {
   static override summary = 'Tell a monitoring system how the queue is, in one line.'
   static override description =
-    `For Nagios, Icinga, check_by_ssh and whatever else runs monitoring plugins: how many jobs are ready, how many were given up and not retried, and for how long the oldest ready one has been due. More than --max-… is CRITICAL, more than --warn-… WARNING.
+    `For Nagios, Icinga, check_by_ssh and whatever else runs monitoring plugins: how many jobs are ready, how many were given up and not retried, and for how long the oldest ready one has been due. More than --max-… is CRITICAL, more than --warn-… WARNING. With --workers fewer workers are: those of every \`<%= config.bin %> work\` that this database has seen within a minute, that work --func if it is given.
 
 Prints one line: the state, why, and behind a bar the numbers with their limits:
   JOBQ CRITICAL - 240 ready (at most 100) | ready=240;50;100;0 failed=0;;;0 age=12s;;;0
@@ -15,6 +15,10 @@ Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: the database is out of reach, or h
     {
       description: 'Critical if a job has been ready for five minutes, or one was given up',
       command: '<%= config.bin %> check --max-age 5m --max-failed 0',
+    },
+    {
+      description: 'Critical if no `jobq work` runs anywhere, or works this function',
+      command: '<%= config.bin %> check --func Notify --workers 1',
     },
     {
       description: 'One function, with a warning before',
@@ -29,5 +33,9 @@ Exits 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN: the database is out of reach, or h
     'warn-age': string({summary: 'a warning if it has been due for longer', helpValue: 'D'}),
     'warn-ready': string({summary: 'a warning if more are ready', helpValue: 'N'}),
     'warn-failed': string({summary: 'a warning if more were given up', helpValue: 'N'}),
+    workers: string({
+      summary: 'critical if fewer jobs can be worked at once, of --func, on all hosts',
+      helpValue: 'N',
+    }),
   }
 }

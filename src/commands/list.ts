@@ -6,7 +6,7 @@ import {EXCEPTIONS, JOBS, STATUSES} from '../lib/render/listing.ts'
 export default class List extends BaseCommand {
   static override summary = 'Show waiting, failed or finished jobs.'
   static override description =
-    `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first. Each has ids of its own: \`wait\` takes those of jobs, \`retry\` those of --failed.
+    `Waiting jobs come in the order in which they would be worked: the running ones, the ready by priority, the delayed by their time, and those that wait for others. --failed shows exception_log, with a row for every failed attempt, and --finished shows job_status, both newest first. Each has ids of its own: \`wait\` takes those of jobs, \`retry\` those of --failed.
 
 On a terminal this is a table of the first 50, and a line on standard error that says how many more there are; --limit shows as many as it says. Without one it is all there are: every row is a line of fields with tabs between them, without a header:
   jobs        ${JOBS.fields.join(', ')}
@@ -42,6 +42,11 @@ Exits 0, also where there is nothing to show; 1 where there is more than can be 
       exclusive: ['failed', 'finished'],
     }),
     uniqkey: string({summary: 'only those with this key', helpValue: 'K'}),
+    tag: string({
+      summary: 'only those with a tag, of this value or any; given again: with all of them',
+      helpValue: 'NAME[=VALUE]',
+      multiple: true,
+    }),
     failed: boolean({summary: 'failed attempts, newest first', exclusive: ['finished']}),
     finished: boolean({summary: 'finished jobs of functions that keep a job status, newest first'}),
     limit: string({summary: 'at most so many; default all, on a terminal the first 50', helpValue: 'N'}),

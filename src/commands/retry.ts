@@ -5,7 +5,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
   static override description =
-    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument and uniqkey it had.
+    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument, uniqkey and tags it had.
 
 exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
 
@@ -32,7 +32,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
   static override usage = [
     '<%= command.id %> EXCEPTION_ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
     '<%= command.id %> --job ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
-    '<%= command.id %> --all [--func F] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> --all [--func F] [--tag NAME[=VALUE]] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--json]',
   ]
   static override args = {
     exception_id: argument({
@@ -49,6 +49,13 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     }),
     all: boolean({summary: 'every exception that was not retried yet'}),
     func: string({summary: 'with --all: only those of a function', helpValue: 'F', dependsOn: ['all']}),
+    tag: string({
+      summary:
+        'with --all: only those of jobs with a tag, of this value or any; given again: with all of them',
+      helpValue: 'NAME[=VALUE]',
+      multiple: true,
+      dependsOn: ['all'],
+    }),
     since: string({
       summary:
         'with --all: only those since then: ISO 8601, 22:00 (the last), yesterday, yesterday 08:30, @unix, or a duration back from now (2h: the last two hours)',

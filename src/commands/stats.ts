@@ -8,7 +8,7 @@ const SECONDS = '2'
 export default class Stats extends BaseCommand {
   static override summary = 'Count jobs, and tell how old, how fast and how many a minute.'
   static override description =
-    `Per function and in total: jobs ready, delayed and running; failed attempts that were not retried yet; completed and aborted jobs; the age of the oldest ready job. From job_status, for functions that keep one, over the last hour: the median and the 95th percentile of the run times, and jobs a minute.
+    `Per function and in total: jobs ready, delayed, waiting for others and running; failed attempts that were not retried yet; completed and aborted jobs; the age of the oldest ready job. From job_status, for functions that keep one, over the last hour: the median and the 95th percentile of the run times, and jobs a minute.
 
 On a terminal this is a table. Without one, every function is a line of fields with tabs between them, without a header, and the last line is the total:
   ${STATS_FIELDS.slice(0, 8).join(', ')},

@@ -5,7 +5,12 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import './jobs/node-version.ts'
 
+export type {CancelChoice, Cancellation, CancelOptions, CancelOutcome, CancelResult} from './client/cancel.ts'
+export type {FollowedOutput} from './client/follow.ts'
+export type {JobOutput} from './client/logs.ts'
 export type {
+  BatchOptions,
+  EditOptions,
   ExceptionOptions,
   InitOptions,
   JobOptions,
@@ -34,12 +39,20 @@ export {
   logger,
 } from './hooks/logger.ts'
 export type {AttemptEnd} from './hooks/plugins.ts'
-export type {ServerConnection, SqliteConnection} from './jobs/connections.ts'
+export type {
+  OrmTransaction,
+  ServerConnection,
+  SqliteConnection,
+  SqliteTransaction,
+} from './jobs/connections.ts'
 export * from './jobs/errors.ts'
 // By `*`: a named one would keep an application's `declare module 'jobq'` from the interface
 export * from './jobs/functions.ts'
 export type {
+  After,
   AttemptRow,
+  BatchCounts,
+  BatchState,
   EnqueuedJob,
   ExceptionRow,
   ExceptionState,
@@ -49,19 +62,47 @@ export type {
   JobEnd,
   JobHistory,
   JobRow,
+  JobRun,
   JobState,
+  KeptResult,
   ListedJob,
   NewJob,
+  OutputRow,
+  Parked,
+  Progress,
   RowRef,
+  ScheduleStatus,
+  ShownJob,
   StatusRow,
   StoredArg,
+  Tag,
+  TagOptions,
+  Tags,
+  WaitedFor,
+  WaitsFor,
 } from './jobs/job.ts'
-export type {ManagerStatus, Slot} from './jobs/manager.ts'
-export type {EnqueueOptions, EnqueueRest, EnqueueSettings, JobRequest} from './jobs/new-job.ts'
+export type {ManagerState, ManagerStatus, Slot} from './jobs/manager.ts'
+export type {
+  AfterOption,
+  AloneOption,
+  EnqueueOptions,
+  EnqueueRest,
+  EnqueueSettings,
+  JobRequest,
+} from './jobs/new-job.ts'
 export type {PluginOf, Plugins} from './jobs/plugins.ts'
 export type {SerializerName} from './jobs/serializers/serializers.ts'
+export type {Batch, BatchRole} from './jobs/side-tables/batches.ts'
 export type {FuncStats, Stats} from './jobs/stats.ts'
-export {defineWorker, type Job, type OfJob, type Replacement, type Worker} from './jobs/worker.ts'
+export {
+  defineWorker,
+  type Job,
+  type OfJob,
+  type OtherJob,
+  type Replacement,
+  type Worker,
+  type WorkResult,
+} from './jobs/worker.ts'
 export type {Preparation} from './store/store.ts'
 export type {InlineOptions, InlineWorkers} from './work/inline.ts'
 export type {Summary as WorkSummary} from './work/outcomes.ts'

@@ -13,9 +13,8 @@ import type {AddressInfo} from 'node:net'
 import type * as PromClient from 'prom-client'
 import type {Plugin, PluginContext} from './client/plugin.ts'
 import type {JobQueue} from './client/queue.ts'
-import {databasesName} from './config/settings.ts'
 import type {EventName, JobqEvents} from './hooks/events.ts'
-import {UsageError} from './jobs/errors.ts'
+import {isPassing, StoreError, UsageError} from './jobs/errors.ts'
 import type {FuncCounts} from './jobs/job.ts'
 import {listenOn} from './jobs/listen.ts'
 import {
@@ -27,6 +26,7 @@ import {
   METRICS,
   type Metric,
   type Sample,
+  scheduleSamples,
   WAIT_BUCKETS,
   workersSamples,
 } from './jobs/metrics.ts'
@@ -134,9 +134,15 @@ function addGauges(client: typeof PromClient, register: PromClient.Registry, que
     })
   gauge(METRICS.jobs, async () => jobsSamples(await readCounts()))
   gauge(METRICS.latency, async () => latencySamples(await readCounts()))
+  gauge(METRICS.scheduleNext, async () => scheduleSamples(await queue.schedules(), 'next'))
+  gauge(METRICS.scheduleLast, async () => scheduleSamples(await queue.schedules(), 'last'))
   gauge(METRICS.workers, async () => {
-    const {findManagers} = await import('./work/status/managers.ts')
-    return workersSamples(await findManagers(databasesName(queue.settings)))
+    try {
+      return workersSamples(await queue.managers())
+    } catch (error) {
+      if (!(error instanceof StoreError) || isPassing(error)) throw error
+      return [] // its table, or the GRANT, is missing: all else can be told
+    }
   })
 }
 

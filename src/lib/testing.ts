@@ -16,7 +16,7 @@ import {monotonic} from './jobs/clock.ts'
 import {NotFoundError, UsageError} from './jobs/errors.ts'
 import type {FuncName, Functions} from './jobs/functions.ts'
 import {here} from './jobs/here.ts'
-import type {JobRow, JobState, ListedJob, RowRef} from './jobs/job.ts'
+import type {JobState, ListedJob, RowRef} from './jobs/job.ts'
 import {checkOptions, is} from './jobs/options.ts'
 import {decodeArg} from './jobs/serializers/decode.ts'
 import {type SerializerName, textOrBytes} from './jobs/serializers/serializers.ts'
@@ -25,6 +25,8 @@ import {parseAddress} from './store/address.ts'
 import {openSqlite} from './store/sqlite/store.ts'
 import type {SettleResult, Store} from './store/store.ts'
 import {Attempt} from './work/attempt.ts'
+import {replacedEnd, Together} from './work/claims/together.ts'
+import {coalescing, type Ended} from './work/executors/executor.ts'
 import {
   endOf,
   nextTry,
@@ -35,7 +37,9 @@ import {
   runJob,
 } from './work/executors/run-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
+import {Orders} from './work/orders.ts'
 import {Outcomes} from './work/outcomes.ts'
+import {StoreRetry} from './work/store-retry.ts'
 
 /** What a test's queue has. No configuration file is read. */
 export interface TestQueueOptions<F = Functions> extends SupportOptions {
@@ -53,6 +57,8 @@ export interface TestRun {
   arg: unknown
   /** How many attempts there were before this one. */
   retryCnt: number
+  /** The ids of those that were worked with it, where its worker says `coalesce`: they have ended as it has. */
+  others: number[]
   outcome: AttemptEnd['outcome']
   /** Why it did not get done, as exception_log has it; else empty. */
   message: string
@@ -166,11 +172,15 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     for (const each of funcs) this.#workerOf(each)
     if (funcs.length === 0) throw noWorker('any function')
     const {jobs, now} = await this.#grab(funcs, 1)
-    return jobs[0] ? this.#run(jobs[0], now, this.#workerOf(jobs[0].func)) : null
+    const [job] = jobs
+    if (!job) return null
+    this.#outcomes.grabbed(job, now)
+    const [attempt] = await this.#together.join([new Attempt(job, monotonic())])
+    return this.#run(attempt!, now, this.#workerOf(job.func))
   }
 
   /**
-   * Works this very job, whatever stands before it.
+   * Works this very job, whatever stands before it, and by itself.
    * @param worker default: the function's
    * @throws NotFoundError if it is not in the queue, UsageError if it is not ready, and as runOne
    */
@@ -187,7 +197,10 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     const {jobs, now} = await this.#grab([found.func], ALL)
     const job = jobs.find(each => each.id === id)
     for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, monotonic()))
-    if (job) return this.#run(job, now, ready)
+    if (job) {
+      this.#outcomes.grabbed(job, now)
+      return this.#run(new Attempt(job, monotonic()), now, ready)
+    }
     const {state, runAfter} = found
     throw new UsageError(`job ${id}: expected one that is ready, got one that is ${state}`, {
       hint: state === 'delayed' ? `clock.advance(${runAfter - now}) makes it ready` : '',
@@ -228,29 +241,58 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return this.#store.turn([], {funcs, limit, lease: LEASE_SECONDS})
   }
 
-  async #run(job: JobRow, now: number, worker: ReadyWorker): Promise<TestRun> {
-    const attempt = new Attempt(job, monotonic())
-    const settings = {...worker, retryIn: () => nextTry(worker, ran.job)}
-    this.#outcomes.grabbed(job, now)
+  async #run(attempt: Attempt, now: number, worker: ReadyWorker): Promise<TestRun> {
+    const {others} = attempt
+    const retryIn = (nth?: number) => nextTry(worker, nth === undefined ? ran.job : ran.job.other(nth))
     attempt.startedAt = now
-    attempt.run = {settings, pid: process.pid, stop: () => {}}
-    this.#outcomes.started(attempt)
+    attempt.run = {settings: {...worker, retryIn}, pid: process.pid, stop: () => {}}
+    for (const [nth, other] of others.entries()) other.startWith(attempt, nth)
+    for (const each of [attempt, ...others]) this.#outcomes.started(each)
     const since = this.clock.now.getTime()
     const {extensions} = this.queue
     const ran = await runJob(
       worker,
-      new RunningJob(job, new AbortController(), extensions.plugins),
+      new RunningJob(attempt.taken, new AbortController(), extensions.plugins),
       extensions,
     )
-    attempt.end({kind: 'finished', outcome: ran.outcome}, 0)
+    const ended: Ended = {kind: 'finished', outcome: ran.outcome}
+    attempt.end(ended, 0)
+    const result = await this.#settled(attempt, since)
+    const {kind} = ran.outcome
+    for (const other of others) {
+      other.endWith(attempt, kind === 'replaced' ? replacedEnd(attempt, result) : ended, 0)
+      await this.#settled(other, since)
+    }
+    await ran.afterwards?.()
+    return describeRun(
+      ran,
+      result,
+      others.map(({job}) => job.id),
+    )
+  }
+
+  async #settled(attempt: Attempt, since: number): Promise<SettleResult> {
     attempt.durationMs = this.clock.now.getTime() - since
     const result = await this.#settle(attempt)
     this.#outcomes.settled(attempt, result)
-    await ran.afterwards?.()
-    return describeRun(ran, result)
+    return result
+  }
+
+  /** Who finds others, as a dispatcher does. */
+  get #together(): Together {
+    const log = quietLog(() => {})
+    const workers = [...this.#workers].map(([func, worker]) => ({...worker, func}))
+    return new Together({
+      ...{store: this.#store, log, storeRetry: new StoreRetry(this.#store.name, false, log)},
+      executors: {coalesced: coalescing(workers)},
+      orders: new Orders(this.#store, () => {}),
+      onTaken: (job, now) => this.#outcomes.grabbed(job, now),
+    })
   }
 
   async #settle(attempt: Attempt): Promise<SettleResult> {
+    const {postponement} = attempt
+    if (postponement) await this.#store.postpone([postponement])
     const {settled} = await this.#store.turn([attempt.settlement], {
       funcs: [],
       limit: 0,
@@ -281,11 +323,11 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   }
 }
 
-function describeRun({outcome, job}: Ran, {failed}: SettleResult): TestRun {
+function describeRun({outcome, job}: Ran, {failed}: SettleResult, others: number[]): TestRun {
   const {id, func, arg, retryCnt, thrown} = job
   const end = endOf(outcome, thrown)
   const told = failed === undefined ? end : {...end, outcome: 'failed' as const, message: failed}
-  return {id, func, arg, retryCnt, ...told}
+  return {id, func, arg, retryCnt, others, ...told}
 }
 
 function readyWorkers(workers: object, serializer: SerializerName | undefined): Map<string, ReadyWorker> {
@@ -294,7 +336,7 @@ function readyWorkers(workers: object, serializer: SerializerName | undefined): 
 }
 
 function readyOne(worker: unknown, where: string, serializer: SerializerName | undefined): ReadyWorker {
-  return readyWorker(typeof worker === 'function' ? {work: worker} : worker, {}, where, serializer)
+  return readyWorker(typeof worker === 'function' ? {work: worker} : worker, {}, where, {serializer})
 }
 
 function noWorker(what: string): UsageError {

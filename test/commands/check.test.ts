@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import {createServer} from 'node:net'
 import {describe, test} from 'node:test'
+import Sqlite from 'better-sqlite3'
 import {Home} from '../support/home.ts'
 import {Workplace} from '../support/workplace.ts'
 
 const BAD = '#!/bin/sh\nexit 3'
 
-describe('check', {concurrency: 4}, () => {
+describe('check', () => {
   test('is fine, warns, is critical: by the limits that are given', async t => {
     const site = new Workplace(t, {Bad: BAD})
     await site.enqueue(['Bad'], ['Bad'])
@@ -74,6 +75,22 @@ describe('check', {concurrency: 4}, () => {
     assert.equal(code, 3)
     assert.partialDeepStrictEqual(JSON.parse(stdout), {status: 'UNKNOWN', error: {code: 'UNREACHABLE'}})
     assert.deepEqual(home.files(), before)
+  })
+
+  test('does not wait for a file that someone keeps locked', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(['F'])
+    const other = new Sqlite(site.db)
+    t.after(() => other.close())
+    other.pragma('journal_mode = DELETE')
+    other.exec('BEGIN EXCLUSIVE')
+    const {code, stdout, stderr} = await site.run(['check'])
+    assert.deepEqual(
+      [code, stdout, stderr],
+      [3, 'JOBQ UNKNOWN - no answer from the database within 2 s\n', ''],
+    )
+    other.exec('COMMIT')
+    assert.match((await site.run(['check'])).stdout, /^JOBQ OK - 1 ready/)
   })
 
   test('does not wait for a server that says nothing', async t => {

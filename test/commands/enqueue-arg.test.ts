@@ -14,7 +14,7 @@ import type {Finished} from '../support/started.ts'
 const ENQUEUE = ['enqueue', 'F', '--db', 'jobs.db']
 const MAX = 16_777_215
 
-describe('JSON', {concurrency: 4}, () => {
+describe('JSON', () => {
   const kept: [what: string, json: string][] = [
     ['blanks and the order of keys', ' { "b" : 1,\n\t"a":[ ] ,"10":1, "9":2 }\r\n'],
     ['a key twice', '{"a":1,"a":2}'],
@@ -149,7 +149,7 @@ test('standard input that refuses to wait: what comes later is read', async t =>
   assert.equal(home.jobs()[0]?.bytes?.toString(), '{"a":1.0}')
 })
 
-describe('files that can not be read', {concurrency: 4}, () => {
+describe('files that can not be read', () => {
   for (const [what, file, says] of [
     ['missing', 'nope.json', `can't read "nope.json" (ENOENT: no such file or directory`],
     ['a folder', '.', `can't read "." (EISDIR: illegal operation on a directory`],
@@ -161,7 +161,7 @@ describe('files that can not be read', {concurrency: 4}, () => {
     })
 })
 
-describe('bytes', {concurrency: 4}, () => {
+describe('bytes', () => {
   const samples: [what: string, bytes: Buffer, type: 'text' | 'blob'][] = [
     ['plain text', Buffer.from('no JSON: 썸네일 🦉 \r\n'), 'text'],
     ['nothing', Buffer.alloc(0), 'text'],
@@ -212,7 +212,7 @@ describe('bytes', {concurrency: 4}, () => {
     })
 })
 
-describe('MessagePack', {concurrency: 4}, () => {
+describe('MessagePack', () => {
   const samples: [json: string, hex: string][] = [
     // Text is bytes, as it is to Perl: test/library/messagepack.test.ts has what Data::MessagePack writes
     ['{"a":[1,-1,true,null,"é"]}', '81c4016195 01ff c3c0 c402c3a9'],

@@ -114,7 +114,7 @@ describe('--args-from', {concurrency: 4}, () => {
   })
 })
 
-describe('--batch', {concurrency: 4}, () => {
+describe('--batch', () => {
   test('every line a job, each with what it says', async t => {
     const home = new Home(t)
     const lines = [
@@ -178,7 +178,7 @@ describe('--batch', {concurrency: 4}, () => {
     ['"F"', 'expected an object, got "F"', 'BAD_ARGUMENT'],
     [
       '{"func":"F","prio":1}',
-      'prio: expected one of func, arg, uniqkey, priority, delay, run_after, got "prio"',
+      'prio: expected one of func, arg, uniqkey, priority, delay, run_after, after, after_end, tags, expires, uniq_for, keep_result, got "prio"',
     ],
     ['{"__proto__":1,"func":"F"}', '__proto__: expected one of func'],
     ['{"func":"F","func":"G"}', 'func: expected it once, got it twice'],
@@ -210,7 +210,7 @@ describe('--batch', {concurrency: 4}, () => {
     ['{"func":"F","run_after":{}}', 'run_after: expected Unix seconds or a time such as "2h", got an object'],
     ['{"func":"F","run_after":1,"delay":1}', 'expected delay or run_after, got both'],
   ]
-  describe('bad lines', {concurrency: 4}, () => {
+  describe('bad lines', () => {
     const cleanUp: (() => void)[] = []
     const home = new Home({after: clean => cleanUp.push(clean as () => void)})
     let bytes: string | undefined

@@ -6,7 +6,7 @@ import {assertRefused, usage} from '../support/refusal.ts'
 
 const DB = ['--db', 'jobs.db']
 
-describe('functions', {concurrency: 4}, () => {
+describe('functions', () => {
   const names: [what: string, name: string][] = [
     ["a Perl class's", 'MyApp::Worker::Image::Thumbnail'],
     ['with slashes', 'images/thumb/nail'],
@@ -44,7 +44,7 @@ describe('functions', {concurrency: 4}, () => {
     })
 })
 
-describe('--priority', {concurrency: 4}, () => {
+describe('--priority', () => {
   for (const [text, priority] of [
     ['0', 0],
     ['007', 7],
@@ -63,7 +63,7 @@ describe('--priority', {concurrency: 4}, () => {
     })
 })
 
-describe('--delay', {concurrency: 4}, () => {
+describe('--delay', () => {
   for (const [text, seconds] of [
     ['0', 0],
     ['90', 90],
@@ -117,7 +117,7 @@ describe('--delay', {concurrency: 4}, () => {
   })
 })
 
-describe('--at', {concurrency: 4}, () => {
+describe('--at', () => {
   // What names no zone is local: the tests' processes are in Seoul
   for (const [text, iso] of [
     ['2026-12-24T18:00Z', '2026-12-24T18:00:00Z'],
@@ -195,7 +195,7 @@ describe('--at', {concurrency: 4}, () => {
     })
 })
 
-describe('--uniqkey', {concurrency: 4}, () => {
+describe('--uniqkey', () => {
   for (const key of ['k', ' ', 'x'.repeat(255), '키'.repeat(255), '🔑'.repeat(255), 'a\nb'])
     test(`${JSON.stringify(key.slice(0, 10))}, ${[...key].length} characters: stored, and free for others`, async t => {
       const home = new Home(t)
@@ -254,7 +254,46 @@ describe('--uniqkey', {concurrency: 4}, () => {
   })
 })
 
-describe('words', {concurrency: 4}, () => {
+describe('--token', () => {
+  test('the same again stores nothing, and prints the same id', async t => {
+    const home = new Home(t)
+    const words = ['enqueue', 'F', ...DB, '--token', 'import 7/1', '--uniqkey', 'k']
+    for (let i = 0; i < 2; i++) assert.deepEqual(await home.jobq(words), printed(1))
+    assert.deepEqual(await home.jobq(['enqueue', 'F', ...DB, '--token', 'import 7/2']), printed(2))
+    assert.equal(home.jobs().length, 2)
+  })
+
+  test('through the hooks of a configuration, too', async t => {
+    const home = new Home(t)
+    home.write(
+      'jobq.config.mjs',
+      `export default {hooks: [{name: 'five', preEnqueue: call => { call.priority = 5 }}]}`,
+    )
+    for (let i = 0; i < 2; i++)
+      assert.deepEqual(await home.jobq(['enqueue', 'F', ...DB, '--token', 'a']), printed(1))
+    assert.deepEqual(
+      home.jobs().map(({priority}) => priority),
+      [5],
+    )
+  })
+
+  const refused: [what: string, words: string[], says: string[]][] = [
+    ['an empty one', ['--token', ''], ['--token: expected a token of 1 to 255 characters, got 0']],
+    ['to replace', ['--token', 'a', '--uniqkey', 'k', '--replace'], ['expected one of --replace, --token']],
+    ['many', ['--token', 'a', '--args-from', '-'], ['--token: expected none with --args-from']],
+    [
+      'several databases',
+      ['--token', 'a', '--db', 'other.db'],
+      ['token: expected one database with it, got 2', 'name the one'],
+    ],
+  ]
+  for (const [what, words, says] of refused)
+    test(`${what}: refused`, async t => {
+      await assertRefused(new Home(t), ['enqueue', 'F', ...DB, ...words], usage(...says))
+    })
+})
+
+describe('words', () => {
   const refused: [what: string, words: string[], says: string[]][] = [
     ['a misspelt flag', ['--pririty', '4'], ['unknown flag --pririty (did you mean --priority?']],
     ['a misspelt flag with a value', ['--uniqekey=4'], ['unknown flag --uniqekey (did you mean --uniqkey?']],

@@ -202,7 +202,7 @@ describe('init --dry-run', () => {
     assert.equal(again.stdout, '')
     assert.match(again.stderr, /nothing to do, all is there\n$/)
     assert.deepEqual(JSON.parse((await jobq(['init', '--dry-run', '--json'])).stdout), {
-      databases: [{database: jobq.db, made: [], sql: []}],
+      databases: [{database: jobq.db, made: [], sql: [], warnings: []}],
       dry_run: true,
     })
   })

@@ -118,6 +118,8 @@ describe('list --json', () => {
         retry_cnt: 2,
         priority: 7,
         state: 'ready',
+        tags: {},
+        expires_at: null,
       },
     )
   })
@@ -192,6 +194,7 @@ describe('list --failed, --finished', () => {
         arg: {a: 1},
         retried: 1,
         state: 'retried',
+        tags: {},
       },
     ])
     assert.deepEqual(exceptionIds((await jobq(['list', '--failed', '--uniqkey', 'k'])).stdout), [1])
@@ -221,6 +224,7 @@ describe('list --failed, --finished', () => {
       status: 'completed',
       job_start_time: 1000,
       job_end_time: 1010,
+      tags: {},
     })
   })
 })
@@ -233,7 +237,7 @@ describe('list: what can not be meant', () => {
     [['--limit', ''], /--limit: .*got ""/],
     [['--limit', '99999999999'], /--limit: .* to 4294967295/],
     [['--offset', '1.5'], /--offset: expected a whole number/],
-    [['--state', 'waiting'], /--state/],
+    [['--state', 'asleep'], /--state/],
     [['--failed', '--finished'], /expected one of --finished, --failed, got both/],
     [['--failed', '--state', 'ready'], /expected one of --failed, --state, got both/],
     [['--finished', '--state', 'ready'], /expected one of --finished, --state, got both/],

@@ -5,7 +5,7 @@ import {Home} from '../support/home.ts'
 import {jobqIn} from '../support/jobq.ts'
 import {assertRefused, usage} from '../support/refusal.ts'
 
-describe('pause and resume', {concurrency: 4}, () => {
+describe('pause and resume', () => {
   for (const command of ['pause', 'resume'])
     test(`${command} of nothing in particular is refused, and --all is everything`, async t => {
       const home = new Home(t)

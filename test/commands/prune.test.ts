@@ -5,7 +5,7 @@ import {Workplace} from '../support/workplace.ts'
 
 const BAD = '#!/bin/sh\n# jobq: set-job-status\nexit 3'
 
-describe('prune', {concurrency: 4}, () => {
+describe('prune', () => {
   async function site(t: TestContext): Promise<Workplace> {
     const site = new Workplace(t, {Bad: BAD})
     for (let i = 0; i < 3; i++) await site.enqueue(['Bad'])

@@ -215,7 +215,7 @@ describe('retry --all', () => {
     const {jobq, db} = await prepared(t)
     const again = seedException(db, {arg: '"again"'})
     seedException(db, {arg: '"for good"'})
-    seedJob(db, {arg: '"again"', retry_cnt: 1, run_after: now() + 600})
+    seedJob(db, {arg: '"again"', retry_cnt: 1, enqueue_time: now() - 60, run_after: now() + 600})
     const one = await jobq(['retry', String(again)])
     assert.equal(one.code, 3)
     assert.equal(
@@ -290,10 +290,23 @@ describe('retry --all', () => {
   })
 })
 
+test('an id of another database is refused, and the others are retried', async t => {
+  const {jobq, db} = await prepared(t)
+  for (let i = 0; i < 2; i++) seedException(db)
+  const {stdout, stderr, code} = await jobq(['retry', '2:1', '1:2'])
+  assert.deepEqual([code, stdout], [4, '1\n'])
+  assert.equal(stderr, 'jobq: exception 2:1: no database 2 (there is one, which is 1)\n')
+  assert.deepEqual(retried(db), [2])
+  const rehearsed = await jobq(['retry', '2:1', '--dry-run'])
+  assert.deepEqual([rehearsed.code, rehearsed.stdout], [4, ''])
+})
+
 describe('retry: what can not be meant', () => {
   const refused: [args: string[], says: RegExp][] = [
-    [[], /expected ids of exceptions or --all, got neither/],
-    [['--all', '1'], /got both/],
+    [[], /expected ids of exceptions, --job or --all, got none/],
+    [['--all', '1'], /expected ids of exceptions, --job or --all, got ids and --all/],
+    [['1', '--job', '5'], /got ids and --job/],
+    [['--job', '5', '--all'], /got --job and --all/],
     [['x'], /EXCEPTION_ID: expected a whole number .*"x"/],
     [['1', '2x'], /EXCEPTION_ID: .*"2x"/],
     [['-1'], /EXCEPTION_ID: .*"-1"/],
@@ -306,9 +319,9 @@ describe('retry: what can not be meant', () => {
     [['--all', '--delay', '5 min'], /--delay: /],
   ]
   for (const [args, says] of refused)
-    test(args.join(' ') || 'nothing', async t => {
+    test(args.join(' ') || 'nothing, and none from standard input', async t => {
       const jobq = jobqIn(t)
-      const {code, stdout, stderr} = await jobq(['retry', ...args], {stdin: '1\n'})
+      const {code, stdout, stderr} = await jobq(['retry', ...args], args.length > 0 ? {} : {stdin: '1\n'})
       assert.match(stderr, says)
       assert.match(stderr, /^jobq: [^\n]*\n$/, 'one line')
       assert.equal(stdout, '')

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import {hostname} from 'node:os'
 import {describe, test} from 'node:test'
+import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
 const BAD = '#!/bin/sh\n# jobq: max-retries=1\necho no route >&2; exit 3'
 const FINE = '#!/bin/sh\n# jobq: set-job-status\nexit 0'
 
-describe('show', {concurrency: 4}, () => {
+describe('show', () => {
   test('a job that waits', async t => {
     const site = new Workplace(t, {})
     await site.run(['enqueue', 'Notify', '--arg', '{"to":"é"}', '--priority', '7', '--uniqkey', 'k'])
@@ -27,8 +28,26 @@ describe('show', {concurrency: 4}, () => {
     const {code, stdout} = await site.run(['show', '2', '--json'])
     assert.equal(code, 0)
     const {attempts, ...job} = JSON.parse(stdout)
-    const gone = {priority: null, enqueue_time: null, run_after: null, grabbed_until: null, retry_cnt: null}
-    assert.deepEqual(job, {id: 2, func: 'Bad', state: 'failed', arg: [1], uniqkey: null, ...gone})
+    const gone = {
+      run: null,
+      priority: null,
+      enqueue_time: null,
+      run_after: null,
+      grabbed_until: null,
+      expires_at: null,
+      retry_cnt: null,
+    }
+    assert.deepEqual(job, {
+      id: 2,
+      func: 'Bad',
+      state: 'failed',
+      arg: [1],
+      uniqkey: null,
+      tags: {},
+      ...gone,
+      after: [],
+      parked: null,
+    })
     assert.equal(attempts.length, 2)
     for (const [i, {start_time, end_time, pid, ...attempt}] of attempts.entries()) {
       assert.ok(end_time >= start_time && pid > 1)
@@ -40,6 +59,7 @@ describe('show', {concurrency: 4}, () => {
         exception_id: i + 1,
         message: 'exited with status 3\nno route',
         retried_as: null,
+        output: {bytes: 9, is_cut: false},
       })
     }
     assert.match(
@@ -51,14 +71,46 @@ describe('show', {concurrency: 4}, () => {
     const text = (await site.run(['show', '2'])).stdout
     assert.match(
       text,
-      /\nattempt 2: failed .* process \d+, exception 2, retried as job 3\n {2}exited with status 3\n {2}no route\n$/,
+      /\nattempt 2: failed .* process \d+, exception 2, retried as job 3, 9 bytes of output\n {2}exited with status 3\n {2}no route\n$/,
     )
     assert.equal((await site.run(['retry', '--job', '2'])).code, 4)
     const none = await site.run(['retry', '--job', '1'])
     assert.deepEqual([none.code, none.stdout], [4, ''])
     assert.match(none.stderr, /^jobq: job 1: no failed attempt of it is known \(see [^\n]+\)\n$/)
+    const elsewhere = await site.run(['retry', '--job', '2:1'])
+    assert.deepEqual(
+      [elsewhere.code, elsewhere.stderr],
+      [4, 'jobq: no database 2 (there is one, which is 1)\n'],
+    )
     const {refused} = JSON.parse((await site.run(['retry', '--job', '1', '--json'])).stdout)
     assert.partialDeepStrictEqual(refused, [{exception_id: null, code: 'NOT_FOUND'}])
+  })
+
+  test('a job that runs: where, in which process, since when', async t => {
+    const site = new Workplace(t, {Long: '#!/bin/sh\necho $$; exec sleep 60'})
+    await site.enqueue(['Long'])
+    assert.equal(JSON.parse((await site.run(['show', '1', '--json'])).stdout).run, null)
+    const before = Math.floor(Date.now() / 1000)
+    const work = site.work()
+    await work.prints(/\| \d+$/m)
+    const pid = Number(/\| (\d+)$/m.exec(work.stderr)![1])
+    let text = ''
+    await until('its manager has told of it', async () => {
+      text = (await site.run(['show', '1'])).stdout
+      return text.includes('\nruns ')
+    })
+    assert.match(
+      text,
+      new RegExp(`\\nruns {6}on ${hostname()}, process ${pid}, since \\d{4}-.* \\((now|.* ago)\\)\\n$`),
+    )
+    const {run} = JSON.parse((await site.run(['show', '1', '--json'])).stdout)
+    assert.deepEqual([run.host, run.pid], [hostname(), pid])
+    assert.ok(run.start_time >= before - 1 && run.start_time <= Date.now() / 1000 + 1, String(run.start_time))
+    work.kill('SIGTERM')
+    await work.prints(/finishing/) // two signals that come at once are one
+    work.kill('SIGTERM')
+    await work.exited
+    assert.equal(JSON.parse((await site.run(['show', '1', '--json'])).stdout).run, null)
   })
 
   test('several, and of one that is not known a word: exit 4', async t => {
@@ -80,6 +132,16 @@ describe('show', {concurrency: 4}, () => {
     const one = await site.run(['show', '9'])
     assert.deepEqual([one.code, one.stdout], [4, ''])
     assert.match(one.stderr, /^jobq: no job 9 [^\n]*\n$/)
+  })
+
+  test('one that is named twice is told once', async t => {
+    const site = new Workplace(t, {Fine: FINE})
+    await site.enqueue(['Fine'], ['Fine'])
+    const {stdout} = await site.run(['show', '1', '1-2,2', '--json'])
+    assert.deepEqual(
+      JSON.parse(stdout).map(({id}: {id: number}) => id),
+      [1, 2],
+    )
   })
 
   const refused: [args: string[], says: RegExp][] = [

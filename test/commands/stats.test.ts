@@ -5,6 +5,7 @@ import type {Database} from 'better-sqlite3'
 import {parseExposition} from '../support/exposition.ts'
 import {jobqIn} from '../support/jobq.ts'
 import {funcId, now, openDatabase, seedException, seedJob, seedStatus} from '../support/seed.ts'
+import {Picture} from '../support/terminal.ts'
 import {until} from '../support/until.ts'
 
 type T = Parameters<typeof jobqIn>[0]
@@ -134,7 +135,7 @@ describe('stats in a pipe', () => {
     assert.equal(stderr, '')
     assert.match(
       stdout,
-      /^Idle(\t0){6}(\t\\N){4}\t0\nNotify\t2\t1\t1\t1\t5\t1\t5\d\d\t2\t100\t0.08\t0\nOther\t1\t0\t0\t0\t1\t0\t\d\d\t7\t7\t0.02\t0\ntotal\t3\t1\t1\t1\t6\t1\t5\d\d\t2\t100\t0.1\t0\n$/,
+      /^Idle(\t0){6}(\t\\N){4}\t0\t0\nNotify\t2\t1\t1\t1\t5\t1\t5\d\d\t2\t100\t0.08\t0\t0\nOther\t1\t0\t0\t0\t1\t0\t\d\d\t7\t7\t0.02\t0\t0\ntotal\t3\t1\t1\t1\t6\t1\t5\d\d\t2\t100\t0.1\t0\t0\n$/,
     )
   })
 })
@@ -170,6 +171,8 @@ describe('stats --prometheus', () => {
         'gauge jobq_jobs',
         'gauge jobq_latency_seconds',
         'gauge jobq_workers',
+        'gauge jobq_schedule_next_timestamp_seconds',
+        'gauge jobq_schedule_last_timestamp_seconds',
         'counter jobq_jobs_processed_total',
         'histogram jobq_job_duration_seconds',
       ],
@@ -216,13 +219,12 @@ describe('stats --prometheus', () => {
     assert.equal(families.has('jobq_workers'), false)
   })
 
-  test('the workers of every running manager here', async t => {
+  test('the workers of every running manager', async t => {
     const {jobq, db} = await prepared(t)
     seedJob(db, {func: 'Wait'})
-    const env = {XDG_RUNTIME_DIR: jobq.folder}
-    const work = jobq.start(['work', '--exec', 'Wait=sleep 600', '--shutdown-timeout', '0'], {env})
+    const work = jobq.start(['work', '--exec', 'Wait=sleep 600', '--shutdown-timeout', '0'])
     const workers = async () => {
-      const {stdout} = await jobq(['stats', '--prometheus'], {env})
+      const {stdout} = await jobq(['stats', '--prometheus'])
       return Object.fromEntries(parseExposition(stdout).get('jobq_workers')!.samples)
     }
     await until('it works', async () => (await workers())['jobq_workers{state="working"}'] === 1)
@@ -273,12 +275,14 @@ describe('stats --watch', () => {
     const {jobq, db} = await prepared(t)
     seedJob(db)
     const watch = jobq.start(['stats', '--watch', '0.1'], {tty: 'stdout', stdin: 'open'})
-    await watch.prints(/\u001b\[\?1049h/)
-    const frame = /\u001b\[H\d\d:\d\d:\d\d {2}every 0.1 s, Ctrl-C ends\u001b\[K/g
-    for (let frames = 0; frames < 15; ) {
-      await watch.prints(new RegExp(`(${frame.source}[^]*){${frames + 1}}`))
-      frames = watch.stdout.match(frame)!.length
-    }
+    const picture = new Picture(watch)
+    const [title] = await picture.shows(/Notify +1 +0 +0 +0/)
+    assert.ok(picture.isOther)
+    assert.match(title!, /^\d\d:\d\d:\d\d {2}every 0.1 s, Ctrl-C ends$/)
+    seedJob(db)
+    const rows = await picture.shows(/Notify +2 +0 +0 +0/)
+    assert.match(rows[2]!, /^FUNC +READY/)
+    assert.equal(watch.stdout.split('FUNC').length, 2, 'what has not changed is not drawn again')
     watch.child.stdin!.write('\u0003') // Ctrl-C
     const {code, stdout, stderr} = await watch.exited
     assert.equal(code, 0)
@@ -286,7 +290,7 @@ describe('stats --watch', () => {
     const last = stdout.slice(stdout.lastIndexOf('\u001b[?25h\u001b[?1049l'))
     const [head, row, ...more] = stripVTControlCharacters(last).trimEnd().split(/\r?\n/)
     assert.match(head!, /^FUNC +READY +DELAYED +RUNNING +FAILED/)
-    assert.match(row!, /^Notify +1 +0 +0 +0/)
+    assert.match(row!, /^Notify +2 +0 +0 +0/)
     assert.deepEqual(more, [])
   })
 

@@ -8,7 +8,7 @@ const FINE = '#!/bin/sh\nexit 0'
 const BAD = '#!/bin/sh\necho no good >&2; exit 1'
 const ENDS = '#!/bin/sh\nexit 100'
 
-describe('wait', {concurrency: 4}, () => {
+describe('wait', () => {
   const outcomes = [
     ['Fine', 0, /^1\tcompleted\t\n$/],
     ['Bad', 5, /^1\tfailed\texited with status 1.*no good\n$/],
@@ -103,10 +103,52 @@ describe('wait', {concurrency: 4}, () => {
     )
   })
 
+  test('for all of a function, or all there are: a line each, 5 if one failed', async t => {
+    const site = new Workplace(t, {Fine: FINE, Bad: BAD})
+    await site.enqueue(['Fine'], ['Bad'], ['Fine'])
+    const waited = (count: number) => () => site.rows('SELECT * FROM jobq_wait').length === count
+    const fine = site.run(['wait', '--func', 'Fine'])
+    await until('one waits', waited(2))
+    const json = site.run(['wait', '--all', '--json'])
+    await until('both wait', waited(3))
+    await site.drain()
+    const {code, stdout, stderr} = await fine
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.deepEqual(stdout.split('\n').sort(), ['', '1\tcompleted\t', '3\tcompleted\t'])
+    const all = await json
+    const {ended, refused} = JSON.parse(all.stdout)
+    assert.deepEqual([all.code, all.stderr, ended.length, refused], [5, '', 3, []])
+    const {message} = ended.find(({id}: {id: number}) => id === 2)
+    assert.equal(message, 'exited with status 1\nno good')
+    for (const choice of [['--func', 'Fine'], ['--all']]) {
+      const {code, stdout, stderr} = await site.run(['wait', ...choice])
+      assert.deepEqual([code, stdout, stderr], [0, '', ''], 'an empty queue')
+    }
+  })
+
+  test('for all, when the time is up: exit 1, and how many are left', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(['Fine', {delay: 3600}], ['Fine'])
+    const {code, stdout, stderr} = await site.run(['wait', '--all', '--timeout', '0', '--json'])
+    const message = '2 jobs have not ended within 0 s'
+    assert.deepEqual(JSON.parse(stdout), {ended: [], refused: [{id: null, code: 'WAIT_TIMEOUT', message}]})
+    assert.equal(stderr, `jobq: ${message} (they go on; they can be waited for again)\n`)
+    assert.equal(code, 1)
+  })
+
+  test('for all of a function that is not known: exit 4', async t => {
+    const {code, stderr} = await new Workplace(t).run(['wait', '--func', 'Fien'])
+    assert.equal(code, 4)
+    assert.match(stderr, /^jobq: no job of "Fien" was ever enqueued here/)
+  })
+
   const refused: [words: string[], says: RegExp][] = [
     [[], /expected ID|Missing 1 required arg/i],
     [['x'], /^jobq: ID: expected a whole number from 1/],
     [['0'], /^jobq: ID: expected a whole number from 1/],
+    [['1', '--all'], /^jobq: expected ids of jobs or --all, got both/],
+    [['1', '--func', 'F'], /^jobq: expected ids of jobs or --func, got both/],
+    [['--func', 'F', '--all'], /^jobq: .*--(all|func).*--(all|func)/],
     [['1', '--timeout', 'soon'], /^jobq: --timeout: expected a duration/],
   ]
   for (const [words, says] of refused)

@@ -5,7 +5,7 @@ import {Home} from '../support/home.ts'
 import {jobqIn, RUN_JS} from '../support/jobq.ts'
 import {assertRefused, usage} from '../support/refusal.ts'
 
-describe('a word that is no command', {concurrency: 4}, () => {
+describe('a word that is no command', () => {
   const words: [word: string, hint: string][] = [
     ['push', '(here it is `jobq enqueue`; see `jobq --help`)'],
     ['add', '(here it is `jobq enqueue`; see `jobq --help`)'],
@@ -37,7 +37,7 @@ describe('a word that is no command', {concurrency: 4}, () => {
     })
 })
 
-describe('what a command does not take', {concurrency: 4}, () => {
+describe('what a command does not take', () => {
   const refused: [words: string[], message: string, hint: string | RegExp][] = [
     [['list', '5'], 'expected flags only, got "5"', 'so many rows are --limit N; see `jobq list --help`'],
     [['list', '-5'], 'expected flags only, got "-5"', 'so many rows are --limit N'],
@@ -51,6 +51,9 @@ describe('what a command does not take', {concurrency: 4}, () => {
     [['copy', 'x.db'], 'expected flags only, got "x.db"', 'the other queue is --to URL'],
     [['copy'], 'expected the other queue, got no --to', 'write: jobq copy --db jobs.db --to '],
     [['wait'], 'expected ids of jobs, got none', 'write: jobq wait 7 8'],
+    [['cancel', '--func', ''], '--func: expected a function name of 1 to 255 characters, got 0', ''],
+    [['cancel', '--uniqkey', ''], '--uniqkey: expected a key of 1 to 255 characters, got 0', ''],
+    [['list', '--uniqkey', ''], '--uniqkey: expected a key of 1 to 255 characters, got 0', ''],
     [
       ['wait', 'abc'],
       'ID: expected a whole number from 1 to 9007199254740991, got "abc"',
@@ -64,10 +67,10 @@ describe('what a command does not take', {concurrency: 4}, () => {
     ],
     [['list', '--limit'], '--limit: expected a value (N), got none', 'see `jobq list --help`'],
     [['list', '--limit', '1', '--limit', '2'], '--limit: expected it once, got it twice', /./],
-    [['list', '--state'], '--state: expected one of ready, delayed, running, got none', /./],
+    [['list', '--state'], '--state: expected one of ready, delayed, waiting, running, got none', /./],
     [
       ['list', '--state', 'redy'],
-      '--state: expected one of ready, delayed, running, got "redy"',
+      '--state: expected one of ready, delayed, waiting, running, got "redy"',
       'did you mean ready?',
     ],
     [['list', '--failed', '--finished'], 'expected one of --finished, --failed, got both', /./],
@@ -108,7 +111,7 @@ describe('what a command does not take', {concurrency: 4}, () => {
   })
 })
 
-describe('help', {concurrency: 4}, () => {
+describe('help', () => {
   for (const words of [
     ['list', '--help'],
     ['list', '-h'],

@@ -277,7 +277,17 @@ describe('--json', {concurrency: 2}, () => {
         {event: 'job', id: 2, func: 'Bad', outcome: 'failed', message: 'Error: no'},
         {event: 'output', id: 3, func: 'Raw', stream: 'stdout', line: 'a\u001b[1m\ufffd"b'},
         {event: 'job', id: 3, func: 'Raw', outcome: 'completed'},
-        {event: 'summary', taken: 3, completed: 2, failed: 1, aborted: 0, released: 0, died: 0, lost: 0},
+        {
+          event: 'summary',
+          taken: 3,
+          completed: 2,
+          failed: 1,
+          aborted: 0,
+          released: 0,
+          declined: 0,
+          died: 0,
+          lost: 0,
+        },
       ],
     )
     assert.ok(shown.some(({stream, line}) => stream === 'stderr' && line === 'and more'))
@@ -296,7 +306,7 @@ describe('--json', {concurrency: 2}, () => {
     )
     const quiet = await site.run(['work', '--once', '--json'])
     assert.deepEqual([quiet.code, quiet.stderr], [6, ''])
-    const none = {completed: 0, failed: 0, aborted: 0, released: 0, died: 0, lost: 0}
+    const none = {completed: 0, failed: 0, aborted: 0, released: 0, declined: 0, died: 0, lost: 0}
     const [{time, ...summary} = {}, ...more] = parse(quiet.stdout)
     assert.deepEqual([summary, more], [{event: 'summary', taken: 0, ...none}, []])
   })
@@ -402,7 +412,7 @@ describe('flags', {concurrency: 2}, () => {
   test('--help names the environment of each that a service sets', async t => {
     const {code, stdout} = await new Workplace(t).run(['work', '--help'])
     assert.equal(code, 0)
-    for (const name of 'ABILITIES WORKERS MAX_WORKERS MIN_SPARE_WORKERS MAX_SPARE_WORKERS MAX_REQUEST_PER_CHILD WORK_DELAY MAX_JOBS MAX_TIME SHUTDOWN_TIMEOUT ADMIN_HOST ADMIN_PORT'.split(
+    for (const name of 'ABILITIES WORKERS MAX_WORKERS MIN_SPARE_WORKERS MAX_SPARE_WORKERS MAX_REQUEST_PER_CHILD JOBS_PER_CHILD WORK_DELAY MAX_JOBS MAX_TIME SHUTDOWN_TIMEOUT ADMIN_HOST ADMIN_PORT'.split(
       ' ',
     ))
       assert.ok(stdout.includes(`JOBQ_${name}`), name)

@@ -11,7 +11,12 @@ interface Left {
   jobs: Map<number, string>
   /** The arguments of attempts that failed. */
   failed: Set<string>
+  /** Jobs of WITH_ALL that have only some of what they came with. */
+  torn: number[]
 }
+
+/** Its jobs come with a tag, a time by which they expire and a key that stays taken, and stay in the queue. */
+const WITH_ALL = 'WithAll'
 
 export class Acknowledged {
   /** Jobs by their ids; an argument where it was said. */
@@ -61,6 +66,7 @@ export class Acknowledged {
     mkdirSync(dirname(path), {recursive: true}) // as jobq does at its own place
     if (isJobqFirst) await this.#goOn(path)
     const left = this.#lookInto(path)
+    assert.deepEqual(left.torn, [], 'jobs with only some of what they came with')
     const isThere = (id: number) => left.jobs.has(id) || this.#run.has(id)
     for (const [id, {func, arg}] of this.#jobs) {
       assert.ok(isThere(id), `job ${id} of ${func} is lost`)
@@ -101,8 +107,22 @@ export class Acknowledged {
 
 function left(db: Database): Left {
   const isMade = db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'job'`).get()
-  if (!isMade) return {jobs: new Map(), failed: new Set()}
+  if (!isMade) return {jobs: new Map(), failed: new Set(), torn: []}
   const jobs = db.prepare('SELECT job.id, name FROM job JOIN func ON func.id = func_id').raw().all()
   const failed = db.prepare('SELECT CAST(arg AS TEXT) FROM exception_log').pluck().all()
-  return {jobs: new Map(jobs as [number, string][]), failed: new Set(failed as string[])}
+  const beside = ['tag', 'expiry', 'key'].map(name => `SELECT job_id FROM jobq_${name}`)
+  const torn = db
+    .prepare(
+      `WITH beside (job_id) AS (${beside.join(' UNION ALL ')})
+       SELECT coalesce(job.id, job_id) FROM (SELECT job_id, count(*) AS n FROM beside GROUP BY job_id)
+         FULL JOIN (SELECT job.id FROM job JOIN func ON func.id = func_id WHERE name = '${WITH_ALL}') job ON job.id = job_id
+       WHERE n IS NOT 3 OR job.id IS NULL`,
+    )
+    .pluck()
+    .all()
+  return {
+    jobs: new Map(jobs as [number, string][]),
+    failed: new Set(failed as string[]),
+    torn: torn as number[],
+  }
 }

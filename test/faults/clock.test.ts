@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import {readFileSync} from 'node:fs'
 import {describe, type TestContext, test} from 'node:test'
-import {SOAK} from '../support/random.ts'
+import {patient, SOAK} from '../support/random.ts'
 import type {Started} from '../support/started.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -78,7 +78,7 @@ class Scene {
   }
 
   async untilRun(id: number): Promise<void> {
-    await until(`job ${id} has begun`, () => this.runsOf(id).length > 0, 40_000)
+    await until(`job ${id} has begun`, () => this.runsOf(id).length > 0, patient(40_000))
   }
 
   letLongOnesEnd(): void {

@@ -47,24 +47,32 @@ const cell: fc.Arbitrary<Cell> = fc.oneof(
   fc.uint8Array({maxLength: 12}).map(bytes => ({value: Buffer.from(bytes), sql: 'CAST(? AS TEXT)'})),
 )
 
-const TABLES: Record<string, string[]> = {
-  job: ['func_id', 'arg', 'uniqkey', 'enqueue_time', 'grabbed_until', 'run_after', 'retry_cnt', 'priority'],
-  exception_log: ['func_id', 'exception_time', 'message', 'uniqkey', 'arg', 'retried'],
-  job_status: ['func_id', 'status', 'arg', 'uniqkey', 'job_start_time', 'job_end_time'],
-  func: ['name'],
-  jobq_pause: ['func'],
+/** Columns by table, all but their own ids: Qudo's tables, and jobq's beside them. */
+type Tables = Record<string, string[]>
+
+function tablesOf(db: Database): Tables {
+  const names = db
+    .prepare(
+      `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('jobq_schema', 'sqlite_sequence')`,
+    )
+    .pluck()
+    .all() as string[]
+  const columns = db.prepare(`SELECT name FROM pragma_table_info(?) WHERE name <> 'id'`).pluck()
+  return Object.fromEntries(names.map(name => [name, columns.all(name) as string[]]))
 }
+
 /** As another program may have left them, with what is odd in one column or in all. */
-const row = fc.constantFrom(...Object.keys(TABLES), 'job', 'job').chain(table =>
-  fc.record({
-    table: fc.constant(table),
-    cells: fc.tuple(
-      ...TABLES[table]!.map(() =>
-        fc.oneof({weight: 2, arbitrary: cell}, {weight: 3, arbitrary: fc.constant(null)}),
+const rowsOf = (tables: Tables) =>
+  fc.constantFrom(...Object.keys(tables), ...Array.from({length: 5}, () => 'job')).chain(table =>
+    fc.record({
+      table: fc.constant(table),
+      cells: fc.tuple(
+        ...tables[table]!.map(() =>
+          fc.oneof({weight: 2, arbitrary: cell}, {weight: 3, arbitrary: fc.constant(null)}),
+        ),
       ),
-    ),
-  }),
-)
+    }),
+  )
 /** What a sound row has there. */
 const SOUND: Record<string, unknown> = {
   ...{
@@ -79,6 +87,29 @@ const SOUND: Record<string, unknown> = {
   },
   ...{exception_time: 1, message: 'm', retried: 0, status: 'completed', job_start_time: 1, job_end_time: 2},
   ...{name: 'F', func: 'F'},
+  ...{job_id: 1, outcome: 'failed', is_last: 1, started_at: 1, ended_at: 2, host: 'h', pid: 3},
+  ...{exception_id: 1, status_id: 1, retried_as: null, attempt_id: 1, is_cut: 0, output: 'o'},
+  ...{what: 'follow', ordered_at: 1, heard_at: null, seen_at: 4e9, state: '{}', after_id: 2, any_end: 0},
+  ...{
+    cron: '* * * * *',
+    time_zone: 'UTC',
+    passed_to: 1,
+    ran_at: null,
+    ended_at: 1,
+    context: '{}',
+    died_at: 1,
+  },
+  ...{
+    how: 'd',
+    value: 'v',
+    expires_at: 4e9,
+    taken_until: 4e9,
+    share_key: 'k',
+    is_parked: 0,
+    since: 1,
+    taken: 1,
+  },
+  ...{done_at: 1, who: 'w', jobs: 1},
 }
 
 interface Row {
@@ -86,11 +117,14 @@ interface Row {
   cells: (Cell | null)[]
 }
 
-function insert(db: Database, {table, cells}: Row): void {
-  const columns = TABLES[table]!
-  const filled = columns.map((column, i) => cells[i] ?? bound(SOUND[column]))
+function insert(db: Database, columns: readonly string[], {table, cells}: Row): void {
+  const filled = columns.map((column, i) => cells[i] ?? bound(column in SOUND ? SOUND[column] : 1))
   const sql = `INSERT OR IGNORE INTO ${table} (${columns.join(', ')}) VALUES (${filled.map(({sql}) => sql).join(', ')})`
-  db.prepare(sql).run(...filled.map(({value}) => value))
+  try {
+    db.prepare(sql).run(...filled.map(({value}) => value))
+  } catch (error) {
+    if ((error as {code?: string}).code !== 'SQLITE_MISMATCH') throw error // what is the rowid holds whole numbers only
+  }
 }
 
 const command = fc.oneof(
@@ -129,6 +163,22 @@ const command = fc.oneof(
         ['init', '--dry-run'],
         ['init'],
       ],
+      ...[
+        ['show', '1-3'],
+        ['show', '1', '--json'],
+        ['logs', '1'],
+        ['check', '--workers', '1'],
+        ['prune', '--older-than', '1'],
+        ['prune', '--dry-run'],
+        ['status'],
+      ],
+      ...[
+        ['cancel', '1'],
+        ['cancel', '--func', 'F'],
+        ['edit', '1', '--delay', '1', '--uniqkey', '2'],
+        ['retry', '--job', '1'],
+        ['enqueue', 'F', '--after', '1'],
+      ],
       ['copy', '--to', 'copy.db'],
     ),
   },
@@ -140,16 +190,17 @@ test('SQLite: any storage class in any column', async t => {
   await lines.run(['init'])
   const db = new Sqlite(lines.db)
   t.after(() => db.close())
-  const clear = Object.keys(TABLES)
+  const tables = tablesOf(db)
+  const clear = Object.keys(tables)
     .map(table => `DELETE FROM ${table};`)
     .join('')
   await fuzz(
     t,
     [250, 6000],
-    fc.tuple(fc.array(row, {minLength: 1, maxLength: 4}), command as fc.Arbitrary<string[]>),
+    fc.tuple(fc.array(rowsOf(tables), {minLength: 1, maxLength: 6}), command as fc.Arbitrary<string[]>),
     async ([rows, argv]) => {
       db.exec(`BEGIN; ${clear} INSERT INTO func (id, name) VALUES (1, 'F')`)
-      for (const each of rows) insert(db, each)
+      for (const each of rows) insert(db, tables[each.table]!, each)
       db.exec('COMMIT')
       const list = ['list', '--json', '--limit', '1000']
       const listed = await lines.run(list)

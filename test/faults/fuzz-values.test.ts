@@ -19,7 +19,7 @@ import {SERIALIZERS} from '../../src/lib/jobs/serializers/serializers.ts'
 import {parseDelay, parseDuration, parsePast, parseTime} from '../../src/lib/jobs/time.ts'
 import {addressName, parseAddress} from '../../src/lib/store/address.ts'
 import {readFromChild} from '../../src/lib/work/executors/from-child.ts'
-import {outcomeFromWire} from '../../src/lib/work/executors/protocol.ts'
+import {outcomeFromWire, unpack} from '../../src/lib/work/executors/protocol.ts'
 import {findHandlers} from '../../src/lib/work/handlers.ts'
 import {fuzz, nastyJson, nastyText, nastyValue, nastyWord} from '../support/fuzz.ts'
 import {tempFolder} from '../support/temp.ts'
@@ -280,6 +280,7 @@ describe('configurations', () => {
       'workers',
       'funcs',
       'maxWorkers',
+      'jobsPerChild',
       'min_spare_workers',
       'max_request_par_child',
     ],
@@ -324,7 +325,13 @@ describe('configurations', () => {
     fuzz(t, [3000, 20_000], fc.tuple(config, nastyText), ([value, source]) => {
       const valid = taken(() => validateConfig(value, 'jobq.config.mjs', source))
       if (valid?.hookTimeout !== undefined) assert.ok(isUint32(valid.hookTimeout))
-      for (const key of ['maxWorkers', 'minSpareWorkers', 'maxSpareWorkers', 'prefetch'] as const)
+      for (const key of [
+        'maxWorkers',
+        'jobsPerChild',
+        'minSpareWorkers',
+        'maxSpareWorkers',
+        'prefetch',
+      ] as const)
         assert.ok(valid?.[key] === undefined || (isUint32(valid[key]) && valid[key] <= 10_000))
       return outcome(valid)
     }))
@@ -374,6 +381,9 @@ describe('what a worker’s process says', () => {
             'retry',
             'ended',
             'free',
+            'output',
+            'stray',
+            'told',
             'run',
             'load',
             'constructor',
@@ -389,6 +399,8 @@ describe('what a worker’s process says', () => {
           ),
           failure: fc.oneof(nastyText, nastyJson),
           left: fc.constantFrom('broken', 'hooks', 'x'),
+          stream: fc.constantFrom('stdout', 'stderr', 'stdin'),
+          bytes,
         },
         {requiredKeys: ['kind']},
       ),
@@ -405,6 +417,7 @@ describe('what a worker’s process says', () => {
   test('is believed to the last field or not at all: what replaces a job is what an enqueue would take', t =>
     fuzz(t, [3000, 20_000], message, said => {
       const heard = readFromChild(JSON.parse(JSON.stringify(said)))
+      if (heard?.kind === 'output') assert.ok(Buffer.isBuffer(unpack(heard.bytes)))
       if (heard?.kind !== 'ended') return heard === null ? 'nonsense' : heard.kind
       const outcome = outcomeFromWire(heard.outcome)
       assert.notEqual(outcome.kind, 'released')

@@ -21,6 +21,8 @@ import {Disk} from './disk.ts'
 import {type Change, Recording, type Said} from './recording.ts'
 
 const LIBRARY = pathToFileURL(join(ROOT, 'dist/lib/index.cjs')).href
+const STORE = pathToFileURL(join(ROOT, 'src/lib/store/sqlite/store.ts')).href
+const SQLITE = import.meta.resolve('better-sqlite3')
 /** Is there a file system in memory? It takes a tenth of the time. */
 const PLACE = statSync('/dev/shm', {throwIfNoEntry: false})?.isDirectory() ? '/dev/shm' : tmpdir()
 /** Where jobq itself has its database, within XDG_DATA_HOME. */
@@ -49,7 +51,47 @@ await Promise.all(Array.from({length: 200}, (_, i) => enqueue('Runs', i)))
 for (let i = 0; i < 10; i++) await Promise.all([enqueue('Fails', i), enqueue('Runs', i)])`,
     )
     await scene.jobq('enqueue First', ['enqueue', 'First'])
+    for (let i = 0; i < 2; i++)
+      await scene.jobq('enqueue WithAll', [
+        ...['enqueue', 'WithAll', '--tag', 'nth=1', '--expires', '1w'],
+        ...['--uniqkey', String(i), '--uniq-for', '1w'],
+      ])
+    await scene.program(
+      `const more = {tags: {nth: '2'}, expires: '1w', uniqFor: '1w'}
+for (let i = 0; i < 20; i++) {
+  const {id} = await queue.enqueue('WithAll', {uniqkey: 'k' + i, ...more})
+  writeSync(1, id + ' WithAll ' + i + '\\n')
+}
+await queue.enqueueMany(Array.from({length: 20}, (_, i) => ({func: 'WithAll', uniqkey: 'm' + i, ...more})))`,
+    )
     await scene.cutAgainAndAgain(t, {calls: {Bulk: 200, Large: 1500}})
+  })
+
+  test('of processes that come and go, alone and several at once: every id that was printed', async t => {
+    const scene = new Scene(t)
+    const enqueue = (i: number) => scene.jobq('enqueue First', ['enqueue', 'First', '--arg', String(i)])
+    await enqueue(0)
+    const flushed = scene.recording.read().filter(({kind}) => kind === 'syncing').length
+    await enqueue(1)
+    const flushes = scene.recording.read().filter(({kind}) => kind === 'syncing').length - flushed
+    assert.equal(flushes, 3, 'the -wal, its folder, the database')
+    for (let i = 2; i < 8; i++) await enqueue(i)
+    for (let i = 10; i < 22; i += 4) await Promise.all([0, 1, 2, 3].map(j => enqueue(i + j)))
+    await scene.cutAgainAndAgain(t)
+  })
+
+  test('of one job beside someone who reads: it stays in the -wal, and is there', async t => {
+    const scene = new Scene(t)
+    await scene.jobq('enqueue First', ['enqueue', 'First'])
+    await scene.run(`import Sqlite from ${JSON.stringify(SQLITE)}
+import {openSqlite} from ${JSON.stringify(STORE)}
+const store = await openSqlite(${JSON.stringify(scene.path())}, {oneJob: true, brief: true})
+const reader = new Sqlite(${JSON.stringify(scene.path())})
+reader.exec('BEGIN; SELECT * FROM job')
+const {id} = await store.enqueue({func: 'Runs', arg: '7', uniqkey: null, priority: 0, due: {in: 0}})
+writeSync(1, id + ' Runs 7\\n')
+process.reallyExit(0)`)
+    await scene.cutAgainAndAgain(t, {cuts: CUTS / 2})
   })
 
   test('of one that is worked meanwhile: what was enqueued, or what became of it', async t => {
@@ -173,16 +215,22 @@ class Scene {
 
   /** A program of the library's user, with a queue that is open. It says `ID FUNC ARG`. */
   async program(body: string, {env = {}, ...options}: ProgramOptions = {}): Promise<void> {
-    const source = `import {writeSync} from 'node:fs'
-import {JobQueue} from ${JSON.stringify(LIBRARY)}
+    await this.run(
+      `import {JobQueue} from ${JSON.stringify(LIBRARY)}
 const enqueue = async (func, arg) => {
   const {id} = await queue.enqueue(func, {arg})
   writeSync(1, id + ' ' + func + ' ' + String(arg).slice(0, 9) + '\\n')
 }
 const queue = await JobQueue.open(${JSON.stringify(options)})
 ${body}
-await queue.close()`
-    const file = this.site.write('program.mjs', source)
+await queue.close()`,
+      env,
+    )
+  }
+
+  /** A program that may do without a queue. */
+  async run(source: string, env: NodeJS.ProcessEnv = {}): Promise<void> {
+    const file = this.site.write('program.mjs', `import {writeSync} from 'node:fs'\n${source}`)
     const program = this.site.spawn(process.execPath, [file], {env: this.#env('program', env)})
     const {code, stderr} = await program.exited
     assert.equal(code, 0, stderr)

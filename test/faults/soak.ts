@@ -1,6 +1,6 @@
 /**
  * npm run soak: all of test/faults in its long form, again and again with other seeds, for JOBQ_SOAK_MINUTES (60). At the
- * first broken promise it ends with 1, and says how to have the same again. Figures that the tests tell as `NAME: key=1
+ * first broken promise it ends with 1 at once, and says how to have the same again. Figures that the tests tell as `NAME: key=1
  * key=2` are summed up for each name. node soak.ts [FILE…]: of these only.
  */
 import {globSync} from 'node:fs'
@@ -27,7 +27,8 @@ console.log(`${Math.round(minutes())} minutes${process.exitCode ? '' : ': no pro
 
 /** One file after the other, each to its end. */
 async function round(seed: number): Promise<void> {
-  const events = run({files, concurrency: false})
+  const stop = new AbortController()
+  const events = run({files, concurrency: false, signal: stop.signal})
   for await (const {type, data} of events) {
     if (type === 'test:pass' && data.details.type !== 'suite') console.log(`  ${data.name}`)
     if (type === 'test:diagnostic') add(data.message)
@@ -35,6 +36,7 @@ async function round(seed: number): Promise<void> {
     console.error(`BROKEN: ${data.name}\n`, data.details.error.cause ?? data.details.error)
     console.error(`again: JOBQ_SOAK=1 JOBQ_SEED=${seed} npx node --test ${data.file}`)
     process.exitCode = 1
+    stop.abort()
     return
   }
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import {readFileSync} from 'node:fs'
-import {after, describe, type TestContext, test} from 'node:test'
+import {describe, type TestContext, test} from 'node:test'
 import {LEASE_SECONDS} from '../../src/lib/work/leases.ts'
 import {databaseKinds, type Prepared} from '../support/kinds.ts'
 import {SOAK} from '../support/random.ts'
@@ -95,14 +95,8 @@ function signal(name: NodeJS.Signals, pids: readonly number[]): void {
   for (const pid of pids) process.kill(pid, name)
 }
 
-for (const {name, server, create} of await databaseKinds())
-  describe(`what is stopped for longer than its lease, on ${name}`, {concurrency: SOAK}, () => {
-    if (server && 'missing' in server) {
-      test('is not tried', t => t.skip(server.missing))
-      return
-    }
-    if (server) after(() => server.stop())
-
+for (const {name, skip, create} of await databaseKinds())
+  describe(`what is stopped for longer than its lease, on ${name}`, {concurrency: SOAK, skip}, () => {
     for (const who of ['a dispatcher', 'a dispatcher and who runs its jobs'])
       test(`${who}: others have its jobs, and what it says of them later changes nothing`, async t => {
         const scene = new Scene(t, await create(t))

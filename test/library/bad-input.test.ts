@@ -229,7 +229,7 @@ describe('what is no call', () => {
     [
       'a state that there is not',
       q => q.list({state: wrong('done')}),
-      'list: state: expected one of ready, delayed, running, got "done"',
+      'list: state: expected one of ready, delayed, waiting, running, got "done"',
     ],
     ['an option of list misspelt', q => q.list(wrong({function: 'F'})), 'list: unknown option function'],
     [

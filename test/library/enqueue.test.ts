@@ -5,6 +5,7 @@ import {channel} from 'node:diagnostics_channel'
 import {writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {describe, test} from 'node:test'
+import Sqlite from 'better-sqlite3'
 import {ClosedError, DuplicateJobError, type JobQueue, type JobqEvents} from '../../src/lib/index.ts'
 import {openQueue, place} from '../support/library.ts'
 
@@ -34,6 +35,22 @@ describe('one job', () => {
     assert.equal((await queue.find(job.id, 1))?.id, job.id)
     await assert.rejects(queue.find(job.id, 2), /no database 2/)
     await assert.rejects(queue.retry(1, {db: 2}), /no database 2/)
+  })
+
+  test('with a token is stored once', async t => {
+    const {queue, rows} = await openQueue(t)
+    const {id} = await queue.enqueue('F', {token: 'a'})
+    assert.equal((await queue.enqueue('F', {token: 'a', priority: 2})).id, id)
+    assert.notEqual((await queue.enqueue('F', {token: 'b'})).id, id)
+    const [token, alone] = [{token: 'c'}, /token: expected it only where one job is enqueued/]
+    await assert.rejects(queue.enqueueMany([{func: 'F', ...token}] as never[]), alone)
+    assert.throws(() => queue.enqueueIn(new Sqlite(':memory:'), 'F', token as never), alone)
+    await assert.rejects(
+      queue.enqueue('F', {...token, uniqkey: 'k', replace: true}),
+      /replace or token, got both/,
+    )
+    await assert.rejects(queue.enqueue('F', {token: 7 as never}), /token: expected text, got 7/)
+    assert.equal(rows('SELECT id FROM job').length, 2)
   })
 
   test('of a time is due then', async t => {
@@ -78,6 +95,38 @@ describe('one job', () => {
     assert.equal(new Set(ids).size, 903)
     for (const end of ended) if (end.status === 'rejected') assert.ok(end.reason instanceof DuplicateJobError)
     assert.equal(rows('SELECT * FROM job').length, 903)
+  })
+})
+
+describe('replace', () => {
+  test('takes the place of what waits under the key, and is told as that', async t => {
+    const {queue} = await openQueue(t)
+    const events = heard(queue)
+    const first = await queue.enqueue('F', {uniqkey: 'k', arg: 1, replace: true})
+    const again = await queue.enqueue('F', {uniqkey: 'k', arg: 2, priority: 4, replace: true})
+    assert.deepEqual(again, {...first, priority: 4, runAfter: again.runAfter, isReplaced: true})
+    assert.deepEqual(events, [['enqueue', first]])
+    assert.deepEqual(
+      (await queue.list()).map(({id, arg}) => [id, String(arg)]),
+      [[first.id, '2']],
+    )
+    await assert.rejects(queue.enqueue('F', {uniqkey: 'k', replace: false}), DuplicateJobError)
+  })
+
+  test('is for one job at a time, and needs a key', async t => {
+    const {queue} = await openQueue(t)
+    const request = {func: 'F', uniqkey: 'k', replace: true}
+    await assert.rejects(
+      queue.enqueueMany([request as never]),
+      /job 1: enqueue: replace: expected it only where/,
+    )
+    await assert.rejects(queue.enqueue('F', {replace: true}), /replace: expected a uniqkey with it, got none/)
+    await assert.rejects(
+      queue.enqueue('F', {uniqkey: 'k', replace: true, after: [1]}),
+      /replace: expected no after with it/,
+    )
+    await assert.rejects(queue.enqueue('F', {replace: 1 as never}), /replace: expected true or false, got/)
+    assert.deepEqual(await queue.list(), [])
   })
 })
 

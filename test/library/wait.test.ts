@@ -1,6 +1,7 @@
 /** Waiting for jobs to end: those that end meanwhile, those that have, those that nobody knows. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
+import Sqlite from 'better-sqlite3'
 import {
   ClosedError,
   type EnqueuedJob,
@@ -8,6 +9,7 @@ import {
   NotFoundError,
   WaitTimeoutError,
 } from '../../src/lib/index.ts'
+import {collect} from '../../src/lib/store/shared/stretch.ts'
 import {openQueue, place} from '../support/library.ts'
 import {until} from '../support/until.ts'
 
@@ -150,6 +152,91 @@ describe('giving up', () => {
     })
     await queue.close()
     await waited
+  })
+})
+
+describe('all jobs that are in the queue', () => {
+  const waitedIn = (file: string) => {
+    using db = {of: new Sqlite(file), [Symbol.dispose]: () => db.of.close()}
+    return db.of.prepare('SELECT count(*) FROM jobq_wait').pluck().get() as number
+  }
+  const failing = {
+    mode: 'drain',
+    workers: {
+      Fine: () => {},
+      Bad: job => {
+        if (job.id % 500 === 0) throw new Error('no good')
+      },
+    },
+  } satisfies Parameters<JobQueue['work']>[0]
+
+  test('each end is told once, of more than one portion; not of those enqueued meanwhile', async t => {
+    const {open, queue, rows} = await openQueue(t)
+    const count = 2200
+    await queue.enqueueMany(Array.from({length: count}, () => ({func: 'Bad'})))
+    await queue.enqueue('Fine')
+    const waited = (jobs: number) => () => rows('SELECT * FROM jobq_wait').length === jobs
+    const bad = collect(queue.waitFor({func: 'Bad'}))
+    await until('those of one are waited for', waited(count))
+    const all = collect(queue.waitFor())
+    await until('all are waited for', waited(count + 1))
+    await queue.enqueueMany([{func: 'Bad'}, {func: 'Bad', delay: 3600}])
+    await (await open()).work(failing)
+    const wanted = Array.from({length: count}, (_, i) => [i + 1, (i + 1) % 500 ? 'completed' : 'failed'])
+    const told = (await bad).map(({id, outcome}) => [id, outcome])
+    assert.deepEqual(
+      told.toSorted(([a], [b]) => Number(a) - Number(b)),
+      wanted,
+    )
+    assert.equal((await all).length, count + 1)
+    const kept = 'SELECT * FROM jobq_wait WHERE outcome IS NULL OR ended_at > unixepoch() - 86340'
+    assert.deepEqual(rows(kept), [], 'longer than a minute')
+  })
+
+  test('of several databases', async t => {
+    const {folder, open} = place(t)
+    const databases = [`${folder}/a.db`, `${folder}/b.db`]
+    const queue = await open({db: databases})
+    const jobs: EnqueuedJob[] = []
+    while (new Set(jobs.map(({db}) => db)).size < 2) jobs.push(await queue.enqueue('Fine'))
+    const ends = collect(queue.waitFor({func: 'Fine'}))
+    await until(
+      'all are waited for',
+      () => databases.reduce((sum, file) => sum + waitedIn(file), 0) === jobs.length,
+    )
+    await (await open({db: databases})).work(failing)
+    const where = ({id, db}: {id: number; db?: number | undefined}) => `${db}:${id}`
+    assert.deepEqual((await ends).map(where).sort(), jobs.map(where).sort())
+  })
+
+  test('none: at once; a function that is not known, another option', async t => {
+    const {queue} = await openQueue(t)
+    assert.deepEqual(await collect(queue.waitFor()), [])
+    await assert.rejects(collect(queue.waitFor({func: 'Fien'})), NotFoundError)
+    const odd = {fun: 'Fine'} as object
+    await assert.rejects(collect(queue.waitFor(odd)), /waitFor: .*fun/)
+  })
+
+  test('given up: when the time is up, when the signal aborts, when the queue is closed', async t => {
+    const {queue, rows} = await openQueue(t)
+    await queue.enqueue('Fine')
+    await queue.enqueue('Bad')
+    const all = (options: object) => collect(queue.waitFor({}, options))
+    await assert.rejects(all({timeout: 0.02}), error => {
+      assert.ok(error instanceof WaitTimeoutError)
+      assert.equal(error.message, '2 jobs have not ended within 0.02 s')
+      return true
+    })
+    await assert.rejects(collect(queue.waitFor({func: 'Bad'}, {timeout: 0})), /: 1 job has not/)
+    const stop = new AbortController()
+    const stopped = assert.rejects(all({signal: stop.signal}), /^Error: enough$/)
+    stop.abort(new Error('enough'))
+    await stopped
+    rows('DELETE FROM jobq_wait RETURNING job_id')
+    const closed = assert.rejects(all({}), ClosedError)
+    await until('it waits', () => rows('SELECT * FROM jobq_wait').length === 2)
+    await queue.close()
+    await closed
   })
 })
 

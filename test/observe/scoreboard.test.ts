@@ -64,10 +64,12 @@ describe('scoreboard()', () => {
     })
     const hasFailed = async () => (await board.status()).failed === 1
     await until('one has failed and two run', async () => (await hasFailed()) && board.line === 'A A')
-    const {slots, memory, started, host, ...facts} = await board.status()
+    const {slots, memory, started, host, seen, ...facts} = await board.status()
     assert.deepEqual(facts, {
       ...{pid: process.pid, db: queue.name, funcs: ['Notify'], paused: ['Other'], jobs: 1, failed: 1},
+      ...{moreFuncs: 0, workers: {working: 2, idle: 0, none: 0}, age: 0, gone: false},
     })
+    assert.ok(seen >= started)
     assert.ok(memory! > 1_000_000 && host !== '' && Math.abs(started - Date.now() / 1000) < 600)
     assert.deepEqual(
       slots.map(({state, pid, func}) => [state, pid, func]),
@@ -125,35 +127,26 @@ describe('scoreboard()', () => {
 
   test('jobq status shows it, and so do the metrics, until the queue is closed', async t => {
     const jobq = jobqIn(t)
-    const before = process.env.XDG_RUNTIME_DIR
-    process.env.XDG_RUNTIME_DIR = jobq.folder
-    t.after(() => {
-      if (before === undefined) delete process.env.XDG_RUNTIME_DIR
-      else process.env.XDG_RUNTIME_DIR = before
-    })
-    const env = {XDG_RUNTIME_DIR: jobq.folder}
     const {board, queue} = await openQueue(t, {}, jobq.db)
     const other = await openQueue(t, {}, jobq.db)
     const end = new AbortController()
     const working = queue.work({workers: {Notify: () => {}}, concurrency: 2, signal: end.signal})
     await until('it goes on', () => board.line === '_ _')
-    const {managers}: {managers: ManagerStatus[]} = JSON.parse(
-      (await jobq(['status', '--json'], {env})).stdout,
-    )
-    assert.deepEqual(
-      managers.map(({pid, slots}) => [pid, slots.length]).sort(([, a], [, b]) => a! - b!),
-      [
-        [process.pid, 0],
-        [process.pid, 2],
-      ],
-    )
-    const {stdout} = await jobq(['stats', '--prometheus'], {env})
+    const slotsOf = async () => {
+      const {managers} = JSON.parse((await jobq(['status', '--json'])).stdout)
+      return managers.map(({pid, slots}: ManagerStatus) => `${pid} ${slots.length}`).sort()
+    }
+    await until('both are shown', async () => {
+      const slots = await slotsOf()
+      return slots.join() === [`${process.pid} 0`, `${process.pid} 2`].join()
+    })
+    const {stdout} = await jobq(['stats', '--prometheus'])
     assert.match(stdout, /^jobq_workers\{state="idle"\} 2$/m)
     end.abort()
     await working
     await queue.close()
     await other.queue.close()
-    assert.deepEqual(JSON.parse((await jobq(['status', '--json'], {env})).stdout), {managers: []})
+    assert.deepEqual(JSON.parse((await jobq(['status', '--json'])).stdout), {managers: []})
   })
 
   test('serves the line like the admin port', async t => {

@@ -176,8 +176,12 @@ describe('Prometheus', () => {
     const work = site.work()
     await until('all are worked', () => site.count('job') === 1)
     const url = readFileSync(site.path('dispatcher'), 'utf8')
-    const families = parseExposition(await (await fetch(url)).text())
+    let families = parseExposition('')
     const samples = (name: string) => Object.fromEntries(families.get(name)!.samples)
+    await until('it has told that it is idle', async () => {
+      families = parseExposition(await (await fetch(url)).text())
+      return samples('jobq_workers')['jobq_workers{state="idle"}'] === 1
+    })
     assert.deepEqual(samples('jobq_jobs_processed_total'), {
       'jobq_jobs_processed_total{func="Bad",outcome="failed"}': 1,
       'jobq_jobs_processed_total{func="Fine",outcome="completed"}': 2,
@@ -185,7 +189,6 @@ describe('Prometheus', () => {
     })
     assert.equal(samples('jobq_job_duration_seconds')['jobq_job_duration_seconds_count{func="Fine"}'], 2)
     assert.equal(samples('jobq_jobs')['jobq_jobs{func="Fine",state="delayed"}'], 1)
-    assert.equal(samples('jobq_workers')['jobq_workers{state="idle"}'], 1)
     assert.equal(readFileSync(site.path('worker'), 'utf8'), 'null')
     await site.run(['enqueue', 'Fine', '--delay', '1h'])
     assert.equal(readFileSync(site.path('command'), 'utf8'), 'null')

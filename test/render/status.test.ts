@@ -11,7 +11,8 @@ const working: Slot = {
 const none: Slot = {state: 'none', pid: null, id: null, func: null, seconds: null, jobs: 0, memory: null}
 const manager: ManagerStatus = {
   ...{pid: 1, host: 'here', db: 'jobs.db', started: 1_795_434_634, funcs: [], paused: []},
-  ...{jobs: 7, failed: 0, memory: null, slots: [working, none]},
+  ...{moreFuncs: 0, jobs: 7, failed: 0, memory: null, workers: {working: 1, idle: 0, none: 1}},
+  ...{seen: 1_795_434_700, age: 5, gone: false, slots: [working, none]},
 }
 
 async function table(width: number): Promise<string[]> {

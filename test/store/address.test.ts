@@ -4,9 +4,10 @@ import {userInfo} from 'node:os'
 import {describe, type TestContext, test} from 'node:test'
 import pg from 'pg'
 import {UsageError} from '../../src/lib/jobs/errors.ts'
-import {addressName, parseAddress} from '../../src/lib/store/address.ts'
+import {addressName, addressText, parseAddress, splitAddresses} from '../../src/lib/store/address.ts'
 import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
 import {configOf} from '../../src/lib/store/postgres/client.ts'
+import {urlsOf} from '../../src/lib/store/shared/host-list.ts'
 import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 
 const read = (text: string) => {
@@ -302,6 +303,106 @@ describe("a server's", () => {
         refusal(/at most 86400 seconds, or 0 for the default/, /^$/),
       )
   })
+})
+
+describe('several hosts', () => {
+  for (const [text, urls, name] of [
+    [
+      'mysql://u:p@h1:3306,h2,[::1]:3307/d',
+      ['mysql://u:p@h1:3306/d', 'mysql://u:p@h2/d', 'mysql://u:p@[::1]:3307/d'],
+      'mysql://u:***@h1:3306,h2,[::1]:3307/d',
+    ],
+    [
+      'postgres://u:p%40,w@h1,h2:5433/d?sslmode=disable',
+      ['postgres://u:p%40%2Cw@h1/d?sslmode=disable', 'postgres://u:p%40%2Cw@h2:5433/d?sslmode=disable'],
+      'postgres://u:***@h1,h2:5433/d?sslmode=disable',
+    ],
+    [
+      'mariadb://u:p@w@h1,h2/d',
+      ['mariadb://u:p%40w@h1/d', 'mariadb://u:p%40w@h2/d'],
+      'mariadb://u:***@h1,h2/d',
+    ],
+    ['postgresql://h1,h2', ['postgresql://h1/', 'postgresql://h2/'], 'postgresql://h1,h2/'],
+    [
+      'dbi:Pg:dbname=d;host=h1,h2;port=5433;user=u;password=a,b',
+      ['postgres://u:a%2Cb@h1:5433/d', 'postgres://u:a%2Cb@h2:5433/d'],
+      'postgres://u:***@h1:5433,h2:5433/d',
+    ],
+    [
+      'dbi:Pg:dbname=d host=h1,::1 port=1,2',
+      ['postgres://h1:1/d', 'postgres://[::1]:2/d'],
+      'postgres://h1:1,[::1]:2/d',
+    ],
+  ] as const)
+    test(text, t => {
+      login(t)
+      const address = parseAddress(text)
+      assert.deepEqual(address.driver === 'sqlite' ? [] : urlsOf(address.url), urls)
+      assert.equal(addressName(address), name)
+      // So it gets into the environment of a job, and out of it
+      const both = splitAddresses(`${addressText(address)},jobs.db`).map(each => parseAddress(each, '/here'))
+      assert.deepEqual(both, [address, parseAddress('jobs.db', '/here')])
+    })
+
+  const hint = /^write (mysql|postgres):\/\//
+  for (const [text, says] of [
+    [
+      'mysql://u:secret@h1,,h3/d',
+      /^expected a host, got an empty one: the 2\. of 3 hosts in the URL of mysql$/,
+    ],
+    ['mysql://u:secret@,h2/d', /an empty one: the 1\. of 2/],
+    ['postgres://u:secret@h1,/d', /an empty one: the 2\. of 2/],
+    ['postgres://u:secret@h1,:5433/d', /a port up to 65535, got neither: the 2\. of 2/],
+    ['mysql://u:secret@h1:port,h2/d', /got neither: the 1\. of 2/],
+    ['mysql://u:secret@h1,h2:65536/d', /got neither: the 2\. of 2/],
+    ['mysql://u:secret@h1,::1/d', /got neither: the 2\. of 2/],
+    ['mysql://u:secret,x/y@h1/d', /got neither: the 1\. of 2/],
+    ['mysql://u:secret@h1,h2,h1:3306/d', /^expected different hosts, got the 1\. again: the 3\. of 3/],
+    ['mysql://u:secret@h1/d,h2/e', /^expected one database, behind all hosts, got a list of them$/],
+    ['mysql://u:secret@h1,h2/d,e', /^expected one database/],
+    [
+      'postgres://u:secret@h1,h2/d?host=/run',
+      /^expected hosts between @ and \/, got one in the parameter host, too$/,
+    ],
+    ['mysql://u:secret@h1,h2/d?socket=/s', /in the parameter socket, too$/],
+  ] as const)
+    test(`${text}: refused`, () => {
+      assert.throws(
+        () => read(text),
+        error => {
+          const {message, hint: what} = error as UsageError
+          assert.doesNotMatch(`${message} ${what}`, /secret/)
+          return refusal(says, hint)(error)
+        },
+      )
+    })
+
+  test('of SQLite: refused; so is a DSN with as many ports as no hosts', () => {
+    assert.throws(
+      () => read('sqlite://h1,h2/jobs.db'),
+      refusal(/^expected a SQLite file, got a URL with a host$/),
+    )
+    assert.throws(
+      () => read('dbi:Pg:dbname=d;host=h1,h2,h3;port=1,2'),
+      refusal(/^expected one port, or 3 as there are hosts, got 2$/),
+    )
+    assert.throws(() => read('dbi:Pg:dbname=d;host=h1,'), refusal(/an empty one: the 2\. of 2/))
+  })
+
+  for (const [text, parts] of [
+    ['mysql://u:p@h1:3306,h2,h3/db', ['mysql://u:p@h1:3306,h2,h3/db']],
+    ['a.db,mysql://h1,[::1]:3306/db,b.db', ['a.db', 'mysql://h1,[::1]:3306/db', 'b.db']],
+    ['mysql://h1/db,mysql://h2,h3/db', ['mysql://h1/db', 'mysql://h2,h3/db']],
+    [
+      'postgres://h1,postgres://h2,h3?sslmode=disable,x',
+      ['postgres://h1', 'postgres://h2,h3?sslmode=disable', 'x'],
+    ],
+    ['postgres://h1,./a.db', ['postgres://h1', './a.db']],
+    ['postgres://h1/,a.db', ['postgres://h1/', 'a.db']],
+    ['postgres://h1,dbi:SQLite:a.db', ['postgres://h1', 'dbi:SQLite:a.db']],
+    ['a.db, b.db', ['a.db', ' b.db']],
+  ] as const)
+    test(`JOBQ_DB=${text}`, () => assert.deepEqual(splitAddresses(text), parts))
 })
 
 test('a name shows what tells one database from another, and nothing else of the parameters', () => {

@@ -1,11 +1,12 @@
 /** What a turn reads on MySQL, counted by the server, with a hundred thousand rows that are not its own or not due. */
 import assert from 'node:assert/strict'
 import {after, describe, test} from 'node:test'
-import {connectionOptions} from '../../src/lib/store/mysql/address.ts'
+import {mysqlHosts} from '../../src/lib/store/mysql/address.ts'
 import {answerOf, callOf, isAnswered} from '../../src/lib/store/mysql/call.ts'
 import type {MysqlConnection} from '../../src/lib/store/mysql/connection.ts'
 import {MysqlConnections} from '../../src/lib/store/mysql/connections.ts'
 import {Funcs} from '../../src/lib/store/mysql/funcs.ts'
+import {share, sharedKeys} from '../../src/lib/store/mysql/shares/share.ts'
 import {peek} from '../../src/lib/store/mysql/turn.ts'
 import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
@@ -27,13 +28,7 @@ else {
     test('a handful of reads, whatever waits, is delayed, is leased or is not its own', async t => {
       const db = await MysqlDatabase.create(server.url)
       t.after(() => db.drop())
-      const links = new MysqlConnections(
-        connectionOptions(db.url, db.name),
-        db.name,
-        1,
-        1000,
-        timeoutsOf(db.url),
-      )
+      const links = new MysqlConnections(mysqlHosts(db.url, db.name), db.name, 1, 1000, timeoutsOf(db.url))
       t.after(() => links.close())
       const store = db.store()
       t.after(() => store.close())
@@ -57,6 +52,19 @@ else {
         const reads = await links.withConnection(link => readsOfTurn(link))
         assert.ok(reads < HANDFUL, `${reads} reads at ${rows} ${what}, ${few} without`)
       }
+      await db.run(
+        `INSERT INTO jobq_share (job_id, func_id, share_key, is_parked, waits_for, level, run_after)
+         SELECT id, func_id, 'flood', 1, 'place', -priority, run_after FROM job WHERE func_id = (SELECT id FROM func WHERE name = 'Work')`,
+      )
+      const perKey = {maxRunning: 1, rate: {most: 5, seconds: 9}}
+      const limits = {rate: null, perKey, shareBy: null, serializer: 'json'} as const
+      const asked = {func: 'Work', limits, jobs: [], keys: ['flood', 'other']}
+      const shared = await links.withConnection(link => counted(link, () => share(link, asked)))
+      assert.ok(shared < HANDFUL, `${shared} reads with ${MANY} parked`)
+      const seen = await links.withConnection(link =>
+        counted(link, () => sharedKeys(link, 'Work', perKey, '')),
+      )
+      assert.ok(seen < HANDFUL, `${seen} reads of a look with ${MANY} parked`)
       // Qudo's own query walks through them all: so the count is known to tell
       const qudo = `SELECT id FROM job FORCE INDEX (priority) WHERE grabbed_until <= ${now} AND run_after <= ${now}
         AND func_id = (SELECT id FROM func WHERE name = 'Work') ORDER BY priority DESC LIMIT 30`

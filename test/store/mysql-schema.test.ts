@@ -7,6 +7,7 @@ import {ALL_FUNCS, type Outcome} from '../../src/lib/jobs/job.ts'
 import {MysqlStore, prepareMysql} from '../../src/lib/store/mysql/store.ts'
 import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
 import {mysqlServer} from '../support/servers.ts'
+import {shareAll} from '../support/share-all.ts'
 import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
@@ -34,9 +35,13 @@ CREATE TABLE job_status (
 
 /** What a user needs who only enqueues, who works, and who runs `jobq init`; the docs say the same. */
 const GRANTS = {
-  enqueue: ['SELECT, INSERT ON @.func', 'SELECT, INSERT ON @.job'],
+  enqueue: ['SELECT, INSERT ON @.func', 'SELECT, INSERT ON @.job', 'SELECT ON @.jobq_key'],
   /** Besides what enqueue has: contexts, and jobs that are waited for. */
-  wait: ['SELECT, INSERT, DELETE ON @.jobq_context', 'SELECT, INSERT, UPDATE, DELETE ON @.jobq_wait'],
+  wait: [
+    'SELECT, INSERT, DELETE ON @.jobq_context',
+    'SELECT, INSERT, UPDATE, DELETE ON @.jobq_wait',
+    'SELECT ON @.jobq_result',
+  ],
   work: [
     'SELECT, INSERT, UPDATE ON @.func',
     'SELECT, INSERT, UPDATE, DELETE ON @.job',
@@ -44,14 +49,49 @@ const GRANTS = {
     'SELECT, INSERT ON @.job_status',
     'SELECT, INSERT, DELETE ON @.jobq_death',
     'SELECT, INSERT ON @.jobq_attempt',
+    'SELECT, INSERT, DELETE ON @.jobq_output',
     'SELECT ON @.jobq_pause',
     'SELECT, DELETE ON @.jobq_context',
     'SELECT, UPDATE ON @.jobq_wait',
-    'EXECUTE ON PROCEDURE @.jobq_turn_5',
-    'EXECUTE ON PROCEDURE @.jobq_end_5',
+    'SELECT ON @.jobq_key',
+    'SELECT, DELETE ON @.jobq_tag',
+    'SELECT, UPDATE, DELETE ON @.jobq_expiry',
+    'SELECT, UPDATE, DELETE ON @.jobq_order',
+    'SELECT, INSERT, DELETE ON @.jobq_result',
+    'SELECT, INSERT, DELETE ON @.jobq_progress',
+    'SELECT ON @.jobq_batch',
+    'SELECT, INSERT, UPDATE, DELETE ON @.jobq_manager',
+    'EXECUTE ON PROCEDURE @.jobq_turn_7',
+    'EXECUTE ON PROCEDURE @.jobq_end_7',
+    'SELECT, INSERT, UPDATE, DELETE ON @.jobq_after',
+    'EXECUTE ON PROCEDURE @.jobq_after_7',
+    'EXECUTE ON PROCEDURE @.jobq_fail_7',
   ],
+  /** Besides what enqueue has: jobs that wait for others. */
+  after: [
+    'UPDATE ON @.job',
+    'SELECT, INSERT, DELETE ON @.jobq_after',
+    'SELECT ON @.jobq_attempt',
+    'SELECT ON @.jobq_wait',
+  ],
+  /** Of what is scarce: without limits, and besides with them. */
+  look: ['SELECT ON @.jobq_share', 'SELECT ON @.jobq_rate'],
+  share: ['INSERT, UPDATE, DELETE ON @.jobq_share', 'INSERT, UPDATE, DELETE ON @.jobq_rate'],
+  /** Besides what work has, where the configuration has schedules. */
+  schedules: ['SELECT, INSERT, UPDATE ON @.jobq_schedule'],
   /** Besides what work has: retry, pause and resume. */
-  operate: ['UPDATE ON @.exception_log', 'UPDATE ON @.jobq_attempt', 'INSERT, DELETE ON @.jobq_pause'],
+  operate: [
+    'UPDATE ON @.exception_log',
+    'UPDATE ON @.jobq_attempt',
+    'INSERT ON @.jobq_tag',
+    'INSERT, DELETE ON @.jobq_pause',
+  ],
+  /** Besides what enqueue has: jobs with tags. */
+  tags: ['INSERT, DELETE ON @.jobq_tag', 'INSERT, DELETE ON @.jobq_expiry', 'INSERT, DELETE ON @.jobq_key'],
+  /** Besides what enqueue has: tokens. */
+  token: ['SELECT, INSERT, DELETE ON @.jobq_token'],
+  /** What `jobq web` keeps of what was done there. */
+  log: ['SELECT, INSERT, UPDATE ON @.jobq_action'],
   init: ['SELECT, INSERT, CREATE, INDEX, CREATE ROUTINE ON @.*'],
 }
 
@@ -90,13 +130,14 @@ else {
         database: db.name,
         made: [],
         sql: [],
+        warnings: [],
       })
     })
 
     test("a dry run is a script for MySQL's own client, procedure included", async t => {
       const db = await create(t)
       const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
-      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_5 [^$]*END\$\$\nDELIMITER ;$/m)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_7 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -137,13 +178,13 @@ else {
       const db = await create(t)
       const store = db.store(t)
       await store.init()
-      await db.query('DROP PROCEDURE jobq_turn_5')
+      await db.query('DROP PROCEDURE jobq_turn_7')
       const {id} = await store.enqueue(newJob())
       assert.equal((await store.list(PAGE))[0]?.id, id)
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.match((error as StoreError).hint, /^run `jobq init`/)
-          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_5 does not exist\)/)(error)
+          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_7 does not exist\)/)(error)
         })
       await store.init()
       assert.equal((await store.turn([], want())).jobs[0]?.id, id)
@@ -189,7 +230,7 @@ else {
         await assert.rejects(call(), isForeign(/is not prepared for jobq/))
       const {made, sql} = await prepareMysql(db.url, db.name, {dryRun: false})
       assert.deepEqual(made, ['table jobq_context', 'table jobq_wait'])
-      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (3)']) // procedures stay
+      assert.deepEqual(sql.slice(2), ['INSERT INTO jobq_schema (version) VALUES (7)']) // procedures stay
       assert.deepEqual((await prepareMysql(db.url, db.name, {dryRun: false})).sql, [])
       assert.deepEqual(
         (await store.turn([], want())).jobs.map(job => job.id),
@@ -311,6 +352,25 @@ else {
       await assert.rejects(store.turn([], want()), /denied/)
     })
 
+    test('to give jobs tags, a time by which they expire, and keys that stay taken', async t => {
+      const {db, store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.tags])
+      const more = {tags: [['a', '1']], expires: 60} as const
+      await store.enqueue(newJob('New', {...more, uniqkey: 'k', uniqFor: 60}))
+      for (let i = 0; i < 100; i++) await store.enqueue(newJob('New', more)) // no sweeps among them
+      await store.enqueueMany([newJob('New', {...more, uniqkey: 'l', uniqFor: 60})])
+      const rows = await db.query('SELECT COUNT(*) AS n FROM jobq_tag NATURAL JOIN jobq_expiry')
+      assert.equal(Number(rows[0]!.n), 102)
+    })
+
+    test('to enqueue with a token', async t => {
+      const {db, store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.token])
+      const job = newJob('New', {token: 'a', uniqkey: 'k'})
+      const {id} = await store.enqueue(job)
+      assert.equal((await store.enqueue(job)).id, id)
+      for (let i = 0; i < 110; i++) await store.enqueue(newJob('New', {token: `t${i}`})) // a sweep among them
+      assert.equal((await db.query('SELECT token FROM jobq_token')).length, 111)
+    })
+
     test('to wait, and to give jobs a context', async t => {
       const {db, store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.wait])
       const {id} = await store.enqueue(newJob('New', {context: '{}', tracked: true}))
@@ -321,6 +381,13 @@ else {
       await db.query("UPDATE jobq_wait SET outcome = 'completed', message = '', ended_at = UNIX_TIMESTAMP()")
       for (let i = 0; i < 2; i++)
         assert.deepEqual(await store.ends([{id}]), [{id, outcome: 'completed', message: ''}])
+    })
+
+    test('to share what is scarce; to look whether anything is shared', async t => {
+      const {store} = await asUser(t, [...GRANTS.work, ...GRANTS.look, ...GRANTS.share])
+      await shareAll(store)
+      const looking = await asUser(t, [...GRANTS.work, ...GRANTS.look])
+      assert.equal(await looking.store.unshare(['Work']), false)
     })
 
     test('to work: every end of a job, leases, deaths, limits', async t => {
@@ -334,13 +401,14 @@ else {
         {kind: 'replaced', jobs: [newJob('New')], retryIn: null},
         ...Array<Outcome>(3).fill({kind: 'died', how: 'x'}),
       ]
+      const result = {json: '1', seconds: 60}
       for (const outcome of ends) {
         await store.enqueue(newJob())
         const {jobs} = await store.turn([], {...want(), maxRunning: new Map([['Work', 1]])})
         const leases = await store.renew(jobs, 60)
         const settled = (
           await store.turn(
-            leases.map(lease => ({lease, outcome, span: SPAN})),
+            leases.map(lease => ({lease, outcome, span: SPAN, result})),
             want(0),
           )
         ).settled
@@ -351,12 +419,31 @@ else {
         )
       }
       await store.turn([], want(9))
+      const one = await store.enqueue(newJob())
+      const {jobs} = await store.claim([one], 60)
+      await store.postpone(jobs.map(lease => ({lease, seconds: 60})))
+      for (const among of [undefined, {key: 'k', limit: 1}]) await store.alike(jobs[0]!, among)
       await db.run('UPDATE job SET grabbed_until = 5')
       assert.ok((await store.turn([], want(9))).jobs.length > 0)
+      await store.tellProgress([{...one, fraction: 0.5, text: 'x'}])
+      await store.forgetProgress([one])
+      assert.equal(await store.batch(one.id), null)
+      await store.beside()
+      await store.sweepResults()
       await store.list(PAGE)
       await store.counts()
       await store.times()
       assert.deepEqual(await store.paused(), [])
+    })
+
+    test('to tick', async t => {
+      const {store} = await asUser(t, [...GRANTS.work, ...GRANTS.schedules])
+      const schedule = {name: 'each', cron: '* * * * * *', timeZone: 'UTC'}
+      await store.takeUp([schedule])
+      const {now} = await store.schedules()
+      for (const at of [now + 1, now + 2, null])
+        assert.ok((await store.tick({...schedule, at, overlap: false}, newJob())).isOurs)
+      assert.equal((await store.list(PAGE)).length, 2)
     })
 
     test('to retry, pause and resume', async t => {
@@ -370,6 +457,15 @@ else {
       assert.deepEqual(await store.resume([ALL_FUNCS]), [ALL_FUNCS])
     })
 
+    test('to keep a log of actions', async t => {
+      const {store} = await asUser(t, [...GRANTS.enqueue, ...GRANTS.log])
+      await store.countAction(await store.logAction({who: 'me', what: 'this'}), 3)
+      assert.deepEqual(
+        (await store.actions({limit: 1})).map(({jobs}) => jobs),
+        [3],
+      )
+    })
+
     test("to init, new and beside Perl's", async t => {
       for (const tables of ['', QUDO]) {
         const {store, db, address} = await asUser(t, GRANTS.init, tables)
@@ -377,7 +473,7 @@ else {
         const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        assert.deepEqual(await proceduresOf(db), ['jobq_end_5', 'jobq_turn_5'])
+        assert.deepEqual(await proceduresOf(db), ['jobq_after_7', 'jobq_end_7', 'jobq_fail_7', 'jobq_turn_7'])
       }
     })
 
@@ -386,12 +482,13 @@ else {
       const {store, db} = await asUser(t, withoutRoutine, '')
       await assert.rejects(store.init(), error => {
         assert.ok(error instanceof StoreError)
-        assert.match(error.message, /^\S+: may not make the procedure jobq_end_5 \(Access denied [^\n]+\)$/)
+        assert.match(error.message, /^\S+: may not make the procedure jobq_after_7 \(Access denied [^\n]+\)$/)
         assert.match(error.hint, /GRANT CREATE ROUTINE/)
         return error.code === 'DATABASE'
       })
       const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
-      assert.deepEqual(made, ['procedure jobq_end_5', 'procedure jobq_turn_5'])
+      const procedures = ['after', 'fail', 'end', 'turn'].map(name => `procedure jobq_${name}_7`)
+      assert.deepEqual(made, procedures)
       assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
     })
 
@@ -402,7 +499,7 @@ else {
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.ok(error instanceof StoreError)
-          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_5'$/)
+          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_7'$/)
           assert.match(error.hint, /GRANT EXECUTE/)
           return error.code === 'DATABASE'
         })

@@ -13,9 +13,11 @@ import {TLSSocket} from 'node:tls'
 import {fileURLToPath} from 'node:url'
 import {StoreError} from '../../src/lib/jobs/errors.ts'
 import {prepareMysql} from '../../src/lib/store/mysql/store.ts'
+import {postgresHosts} from '../../src/lib/store/postgres/connection.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
 import {Listener} from '../../src/lib/store/postgres/watch.ts'
 import {isLoopback} from '../../src/lib/store/shared/peer.ts'
+import {timeoutsOf} from '../../src/lib/store/shared/silence.ts'
 import {Home} from '../support/home.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
@@ -143,7 +145,11 @@ describe('PostgreSQL', {concurrency: 4, skip}, () => {
 
   test('nor is it told by the connection that listens', async t => {
     const server = await postgres(t)
-    const listener = new Listener(server.url(FAR!), async () => {})
+    const listener = new Listener(
+      postgresHosts(server.url(FAR!), 'there'),
+      timeoutsOf(server.url(FAR!)),
+      async () => {},
+    )
     const watcher = () => {}
     t.after(() => listener.remove(watcher))
     listener.add(watcher)

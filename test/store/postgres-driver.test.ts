@@ -8,12 +8,13 @@ import {describe, type TestContext, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import pg from 'pg'
 import {ArgumentError, StoreError, type StoreErrorCode, UsageError} from '../../src/lib/jobs/errors.ts'
-import type {NewJob} from '../../src/lib/jobs/job.ts'
+import {ALIKE_ROWS, type NewJob} from '../../src/lib/jobs/job.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
-import {postgresStore} from '../../src/lib/store/postgres/store.ts'
+import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
 import {answersPostgres, PostgresDatabase, prepared} from '../support/postgres.ts'
 import {postgresServer} from '../support/servers.ts'
+import {shareAll} from '../support/share-all.ts'
 import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
 
@@ -482,8 +483,12 @@ else {
       })
       await db.query(readFileSync(SCHEMA_1, 'utf8'))
       // What needs nothing new works; what does says what to do
-      const {id} = await store.enqueue(newJob('Work', {uniqkey: 'k'}))
-      for (const call of [() => store.turn([], want()), () => store.enqueue(newJob('Work', {tracked: true}))])
+      const {id} = await store.enqueue(newJob('Work'))
+      for (const call of [
+        () => store.turn([], want()),
+        () => store.enqueue(newJob('Work', {tracked: true})),
+        () => store.enqueue(newJob('Work', {uniqkey: 'k'})), // which may be taken by a job that has ended
+      ])
         await assert.rejects(
           call(),
           error => hasCode('FOREIGN')(error) && /jobq init/.test((error as StoreError).hint),
@@ -500,11 +505,14 @@ else {
       const {made} = await preparePostgres(db.url, 'db', {dryRun: false})
       assert.deepEqual(
         made.filter(each => each.startsWith('table')),
-        ['attempt', 'output', 'order', 'manager', 'context', 'wait'].map(name => `table jobq_${name}`),
+        [
+          ...['attempt', 'output', 'order', 'manager', 'context', 'wait', 'after', 'schedule'],
+          ...['tag', 'expiry', 'key', 'share', 'rate', 'action', 'batch', 'progress', 'result', 'token'],
+        ].map(name => `table jobq_${name}`),
       )
-      assert.ok(!made.includes('table job') && made.includes('function jobq_grab_3'), String(made))
+      assert.ok(!made.includes('table job') && made.includes('function jobq_grab_5'), String(made))
       assert.deepEqual((await preparePostgres(db.url, 'db', {dryRun: true})).sql, [])
-      assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 3}])
+      assert.deepEqual(await db.query('SELECT version FROM jobq_schema'), [{version: 7}])
 
       // The older one ends its job and takes the next, and who waits for that hears that it is gone
       const second = await store.enqueue(newJob('Work', {tracked: true, context: '{}'}))
@@ -566,16 +574,28 @@ else {
   describe('PostgreSQL: least privilege', () => {
     const USE = (tables: string) =>
       tables.split(', ').map(table => `GRANT USAGE ON SEQUENCE ${table}_id_seq TO`)
-    const ENQUEUE = ['GRANT SELECT, INSERT ON func, job TO', ...USE('func, job')]
+    const ENQUEUE = [
+      'GRANT SELECT, INSERT ON func, job TO',
+      'GRANT SELECT ON jobq_key TO',
+      ...USE('func, job'),
+    ]
     const WORK = [
       ...ENQUEUE,
       'GRANT UPDATE, DELETE ON job TO',
       'GRANT SELECT, INSERT ON exception_log, job_status, jobq_attempt TO',
+      'GRANT SELECT, INSERT, DELETE ON jobq_output TO',
       'GRANT SELECT, INSERT, DELETE ON jobq_death TO',
       'GRANT SELECT, DELETE ON jobq_context TO',
       'GRANT SELECT, UPDATE ON jobq_wait TO',
+      'GRANT SELECT, DELETE ON jobq_tag TO',
+      'GRANT SELECT, UPDATE, DELETE ON jobq_expiry TO',
+      'GRANT SELECT, INSERT, UPDATE, DELETE ON jobq_manager TO',
       'GRANT SELECT ON jobq_pause TO',
-      ...USE('exception_log, job_status, jobq_attempt, jobq_death'),
+      'GRANT SELECT, UPDATE, DELETE ON jobq_order TO',
+      'GRANT SELECT, INSERT, UPDATE, DELETE ON jobq_result, jobq_progress TO',
+      'GRANT SELECT ON jobq_batch TO',
+      'GRANT SELECT, INSERT, UPDATE, DELETE ON jobq_after TO',
+      ...USE('exception_log, job_status, jobq_attempt, jobq_death, jobq_output'),
     ]
 
     async function roleWith(t: TestContext, grants: readonly string[]) {
@@ -584,7 +604,7 @@ else {
       for (const grant of grants) await db.query(`${grant} ${new URL(role).username}`)
       const mine = postgresStore(role, 'db')
       t.after(() => mine.close())
-      return {mine, store}
+      return {mine, store, db}
     }
 
     test('enqueue', async t => {
@@ -596,9 +616,10 @@ else {
     })
 
     test('work', async t => {
-      const {mine, store} = await roleWith(t, WORK)
+      const {mine, store, db} = await roleWith(t, WORK)
       const outcomes = [
         {kind: 'completed'},
+        {kind: 'completed', result: '1'},
         {kind: 'failed', message: 'x', retryIn: 5},
         {kind: 'failed', message: 'x', retryIn: null},
         {kind: 'aborted', reason: 'x'},
@@ -609,18 +630,110 @@ else {
       await mine.enqueueMany(outcomes.map(() => newJob()))
       const {jobs} = await mine.turn([], {...want(9), maxRunning: new Map([['Work', 9]])})
       await mine.renew(jobs.slice(0, 1), 1)
+      const claimed = await mine.claim([await mine.enqueue(newJob())], 60)
+      await mine.postpone(claimed.jobs.map(lease => ({lease, seconds: 60})))
+      for (const among of [undefined, {key: 'k', limit: 1}]) await mine.alike(claimed.jobs[0]!, among)
       const span = {start: 1, end: 2}
       const {settled} = await mine.turn(
-        outcomes.slice(1).map((outcome, i) => ({lease: jobs[i + 1]!, outcome, span})),
+        outcomes.slice(1).map((outcome, i) => ({
+          ...{lease: jobs[i + 1]!, outcome, span},
+          ...('result' in outcome ? {result: {json: outcome.result, seconds: 60}} : {}),
+        })),
         want(9),
       )
       assert.ok(settled.every(({held}) => held))
+      await store.cancel([{id: jobs[4]!.id}])
+      const orders = await mine.orders()
+      assert.deepEqual(await mine.hear(orders), orders)
+      await mine.forgetOrders(orders)
+      await mine.beside()
+      await store.enqueue(newJob('Late', {expires: 1}))
+      await db.query('UPDATE jobq_expiry SET expires_at = 1')
+      assert.equal((await mine.expire()).expired.length, 1)
+      await mine.forgetBeside(jobs)
+      await mine.sweepTags(0)
+      await mine.sweepResults()
+      await mine.tellProgress([{...jobs[0]!, fraction: 0.5, text: 'x'}])
+      await mine.forgetProgress(jobs)
+      assert.equal(await mine.batch(jobs[0]!.id), null)
       let rung = 0
       const watch = mine.watch(() => rung++)
       await until('it listens', () => rung > 0)
       watch.close()
       await assert.rejects(mine.init(), hasCode('DATABASE', /permission denied/))
-      assert.equal((await store.exceptions({limit: 9, offset: 0})).length, 3)
+      assert.equal((await store.exceptions({limit: 9, offset: 0})).length, 4)
+    })
+
+    test('tags', async t => {
+      const {mine, store} = await roleWith(t, [
+        ...ENQUEUE,
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON jobq_context, jobq_wait TO',
+        'GRANT SELECT, INSERT, UPDATE ON jobq_tag, jobq_expiry TO',
+        'GRANT INSERT, UPDATE, DELETE ON jobq_key TO',
+      ])
+      const tagged = newJob('Work', {tags: [['a', '1']], expires: 60})
+      await mine.enqueue({...tagged, uniqkey: 'k', uniqFor: 60})
+      await mine.enqueue(tagged)
+      await mine.enqueueMany([tagged, newJob()])
+      assert.equal((await store.list({limit: 9, offset: 0, tags: [{name: 'a', value: '1'}]})).length, 3)
+    })
+
+    test('a token', async t => {
+      const {mine, db} = await roleWith(t, [...ENQUEUE, 'GRANT SELECT, INSERT, DELETE ON jobq_token TO'])
+      const old = newJob('Work', {token: 'old', uniqkey: 'k'})
+      assert.equal((await mine.enqueue(old)).id, (await mine.enqueue(old)).id)
+      await db.query('UPDATE jobq_token SET stored_at = 1')
+      await Promise.all(Array.from({length: 110}, (_, i) => mine.enqueue(newJob('Work', {token: `t${i}`}))))
+      await until('the old one is swept', async () => {
+        const [row] = await db.query(`SELECT count(*) AS n FROM jobq_token WHERE token = 'old'`)
+        return Number(row!.n) === 0
+      })
+    })
+
+    test('what is scarce', async t => {
+      const look = 'GRANT SELECT ON jobq_share, jobq_rate TO'
+      const {mine} = await roleWith(t, [
+        ...WORK,
+        look,
+        'GRANT INSERT, UPDATE, DELETE ON jobq_share, jobq_rate TO',
+      ])
+      await shareAll(mine)
+      const looking = await roleWith(t, [...WORK, look])
+      assert.equal(await looking.mine.unshare(['Work']), false)
+    })
+
+    test('schedules', async t => {
+      const {mine} = await roleWith(t, [...WORK, 'GRANT SELECT, INSERT, UPDATE ON jobq_schedule TO'])
+      const schedule = {name: 'each', cron: '* * * * * *', timeZone: 'UTC'}
+      await mine.takeUp([schedule])
+      const {now} = await mine.schedules()
+      for (const at of [now + 1, now + 2, null])
+        assert.ok((await mine.tick({...schedule, at, overlap: false}, newJob())).isOurs)
+      assert.equal((await mine.counts())[0]!.ready, 2)
+    })
+
+    test('cancel, edit', async t => {
+      const {mine, store} = await roleWith(t, [
+        'GRANT SELECT ON func TO',
+        'GRANT SELECT, UPDATE, DELETE ON job TO',
+        'GRANT SELECT, DELETE ON jobq_context, jobq_death, jobq_share, jobq_tag TO',
+        'GRANT SELECT, UPDATE ON jobq_wait TO',
+        'GRANT SELECT, INSERT, DELETE ON jobq_order TO',
+        'GRANT SELECT, INSERT ON exception_log, jobq_attempt TO',
+        'GRANT SELECT ON job_status, jobq_output, jobq_expiry TO',
+        'GRANT SELECT, UPDATE, DELETE ON jobq_after TO',
+        ...USE('exception_log, jobq_attempt'),
+      ])
+      await store.enqueueMany([newJob(), newJob()])
+      const [job] = (await store.turn([], want())).jobs
+      const jobs = [{id: job!.id}, {id: job!.id + 1}]
+      assert.equal(typeof (await mine.edit(job!.id + 1, {priority: 1})), 'object')
+      assert.deepEqual(
+        (await mine.cancel(jobs)).map(({state}) => state),
+        ['running', 'ready'],
+      )
+      assert.equal((await mine.withdraw([{id: job!.id, what: 'cancel'}])).length, 1)
+      assert.equal(await mine.history(job!.id + 1), null)
     })
 
     test('init', async t => {
@@ -653,27 +766,85 @@ else {
            SELECT (SELECT id FROM func WHERE name = '${func}'), 0, ${priority}, ${runAfter}
            FROM generate_series(1, ${MANY}) AS n`,
         )
-        const read = async () => {
-          const [row] = await db.query(
-            `SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname = 'job')
-               + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'job') AS rows`,
-          )
-          return Number(row!.rows)
-        }
-        await db.query('SELECT pg_stat_force_next_flush()')
-        const before = await read()
+        const readBefore = await rowsRead(db)
         const {jobs} = await store.turn([], want())
         assert.equal(jobs.length, 1)
-        await store.close() // its counters are told when a connection ends, those of the first turns, too
-        let after = before
-        await until('they are', async () => {
-          after = await read()
-          return after > before
-        })
+        const read = await readBefore(store)
         const most = what.includes('hundred') ? 600 : 300
-        assert.ok(after - before < most, `read ${after - before} rows`)
+        assert.ok(read < most, `read ${read} rows`)
       })
+
+    for (const key of ['k', null])
+      test(`what is alike ${key === null ? 'is looked for' : 'by a key is found'} among a bounded number of rows`, {
+        timeout: 300_000,
+      }, async t => {
+        const {db, store} = await prepared(t, url)
+        await db.query('ALTER TABLE job SET UNLOGGED')
+        await store.enqueue(newJob('Work', {uniqkey: 'k:0'}))
+        const [job] = (await store.turn([], want())).jobs
+        await db.query(
+          `INSERT INTO job (func_id, grabbed_until, run_after, uniqkey)
+           SELECT (SELECT id FROM func WHERE name = 'Work'), 0, 1, n % 1000 || ':' || n FROM generate_series(1, ${MANY}) AS n`,
+        )
+        await db.query(`INSERT INTO job (func_id, grabbed_until, run_after, uniqkey)
+          SELECT func_id, 0, 1, 'k:1' FROM job WHERE id = ${job!.id}`)
+        const readBefore = await rowsRead(db)
+        const found = await store.alike(job!, key === null ? undefined : {key, limit: 9})
+        assert.equal(found.length, key === null ? ALIKE_ROWS : 1)
+        const read = await readBefore(store)
+        assert.ok(read < 6 * ALIKE_ROWS, `read ${read} rows`)
+      })
+
+    test('parked: to share what is scarce, and to look at its keys, reads a handful of rows', {
+      timeout: 300_000,
+    }, async t => {
+      const {db, store} = await prepared(t, url)
+      const perKey = {maxRunning: 1, rate: {most: 5, seconds: 9}}
+      const asked = {
+        func: 'Work',
+        limits: {rate: null, perKey, shareBy: null, serializer: 'json'} as const,
+        jobs: [],
+        keys: ['flood', 'other'],
+      }
+      await store.enqueue(newJob())
+      const fill = (from: number, to: number) =>
+        db.query(`INSERT INTO jobq_share (job_id, func_id, share_key, is_parked, waits_for, level, run_after)
+          SELECT n, (SELECT id FROM func), 'flood', n > 9, 'place', 0, 1 FROM generate_series(${from}, ${to}) AS n`)
+      // Planned while the table was as good as empty, and its statistics say so
+      await fill(1, 30)
+      await db.query('ANALYZE jobq_share')
+      for (let i = 0; i < 8; i++) await store.share({...asked, keys: ['other']})
+      await fill(31, MANY)
+      await db.query('VACUUM jobq_share')
+      const readBefore = await rowsRead(db)
+      for (let i = 0; i < 3; i++) await store.share(asked)
+      assert.deepEqual((await store.sharedKeys('Work', perKey, {key: ''})).keys, ['flood'])
+      const read = await readBefore(store)
+      assert.ok(read < 300, `read ${read} rows`)
+    })
   })
+
+  /** @returns what tells how many rows have been read since, of jobs and of what they share: it ends the store */
+  async function rowsRead(db: PostgresDatabase): Promise<(store: PostgresStore) => Promise<number>> {
+    const read = async () => {
+      const [row] = await db.query(
+        `SELECT (SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname IN ('job', 'jobq_share'))
+           + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname IN ('job', 'jobq_share')) AS rows`,
+      )
+      return Number(row!.rows)
+    }
+    await db.query('SELECT pg_stat_force_next_flush()')
+    const before = await read()
+    return async store => {
+      await store.close() // its counters are told when a connection ends, those of the first turns, too
+      let after = before
+      await until('they are', async () => {
+        after = await read()
+        return after > before
+      })
+      return after - before
+    }
+  }
 
   /** A role of its own that may connect and no more. @returns its URL */
   async function newRole(t: TestContext, db: PostgresDatabase): Promise<string> {

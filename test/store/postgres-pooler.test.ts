@@ -78,7 +78,8 @@ else {
       const {rows} = await next.query(
         `SELECT concat_ws(' ', ${settings}) AS settings,
            (SELECT count(*)::INTEGER FROM pg_prepared_statements) AS prepared,
-           (SELECT count(*)::INTEGER FROM pg_locks WHERE locktype = 'advisory') AS locks`,
+           (SELECT count(*)::INTEGER FROM pg_locks WHERE locktype = 'advisory'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS locks`,
       )
       assert.deepEqual(rows, [{settings: 'on 0 on none', prepared: 0, locks: 0}])
     })

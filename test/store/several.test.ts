@@ -226,3 +226,67 @@ test('attempts of several databases are added up', async t => {
   ])
   assert.deepEqual(await several.attempts('Other'), [])
 })
+
+test('a job is taken by its id, and put back for later, where it is', async t => {
+  const {several, stores, cut} = await setUp(t)
+  const here = await stores[0]!.enqueue(job())
+  await stores[1]!.enqueue(job({due: {in: 600}}))
+  const {jobs} = await several.claim([{id: here.id, db: 2}], 60, {early: true})
+  assert.deepEqual(jobs.map(idOf), ['2:1'])
+  await several.postpone(jobs.map(lease => ({lease, seconds: 3600})))
+  const cutOff = await several.claim([{id: here.id, db: 1}], 60)
+  cut.add(1)
+  await several.postpone([...jobs, ...cutOff.jobs].map(lease => ({lease, seconds: 3600}))) // no one else waits for it
+  await assert.rejects(several.claim([{id: here.id, db: 1}], 60), {code: 'UNREACHABLE'})
+  const {settled} = await several.turn(
+    jobs.map(lease => ({lease, outcome: {kind: 'released'}})),
+    want(0),
+  )
+  assert.deepEqual(settled, [{held: true}])
+  const {runAfter, enqueueTime} = (await stores[1]!.find(1))!
+  assert.ok(runAfter - enqueueTime >= 3600, `due ${runAfter - enqueueTime} s later`)
+})
+
+test('listings of several databases go on behind what was listed, over all of them', async t => {
+  const {several} = await setUp(t, 3)
+  const due = {at: 1_000_000_000}
+  for (let i = 0; i < 20; i++) await several.enqueue(job({priority: i % 2, due}))
+  for (let i = 0; i < 6; i++) await several.enqueue(job({due: {in: 3600 + (i % 2)}}))
+  const {jobs} = await several.turn([], want(7))
+  const failed = jobs.map(({id, db, grabbedUntil}) => ({
+    lease: {id, db: db!, grabbedUntil},
+    outcome: {kind: 'failed' as const, message: 'x', retryIn: null},
+  }))
+  await several.turn(failed.slice(3), want(0))
+  const listed = await several.list(all)
+  assert.equal(listed.length, 22)
+  for (const [i, after] of listed.entries()) {
+    const rest = await several.list({...all, after})
+    assert.deepEqual(rest.map(idOf), listed.slice(i + 1).map(idOf))
+  }
+  const exceptions = await several.exceptions(all)
+  const last = new Map<number, number>()
+  for (const [i, {id, db}] of exceptions.entries()) {
+    last.set(db!, id)
+    const after = [...last].map(([db, id]) => ({id, db}))
+    const rest = await several.exceptions({...all, after})
+    assert.deepEqual(rest.map(idOf), exceptions.slice(i + 1).map(idOf))
+  }
+})
+
+test('an action is kept in a database that can be reached, and told of all', async t => {
+  const {several, stores, cut} = await setUp(t)
+  await stores[0]!.logAction({who: 'me', what: 'first'})
+  cut.add(1)
+  const second = await several.logAction({who: 'me', what: 'second'})
+  assert.equal(second.db, 2)
+  cut.clear()
+  await several.countAction(second, 5)
+  const told = await several.actions({limit: 100})
+  assert.deepEqual(told.map(({what, db, jobs}) => [what, db, jobs]).sort(), [
+    ['first', 1, 0],
+    ['second', 2, 5],
+  ])
+  assert.equal((await several.actions({limit: 1})).length, 1)
+  assert.deepEqual(await several.actions({limit: 9, after: told.map(({id, db}) => ({id, db: db!}))}), [])
+})

@@ -105,7 +105,7 @@ describe('a database of jobq 0.1', () => {
     const ids = await Promise.all(children.map(child => tell(child, {do: 'enqueue', func: 'Work', count: 5})))
     const store = await open(t, path)
     assert.equal((await store.counts('Work'))[0]?.ready, 1 + inserted + ids.flat().length)
-    assert.equal(old.prepare('SELECT count(*) FROM jobq_schema WHERE version = 3').pluck().get(), 1)
+    assert.equal(old.prepare('SELECT count(*) FROM jobq_schema WHERE version = 7').pluck().get(), 1)
   })
 
   test('an older process goes on beside a newer one', async t => {
@@ -145,6 +145,14 @@ describe('a database of jobq 0.1', () => {
       ...['table jobq_context', 'table jobq_wait', 'table jobq_attempt'],
       ...['job', 'exception', 'status', 'tried'].map(by => `index jobq_attempt_${by}`),
       ...['table jobq_output', 'index jobq_output_job', 'table jobq_order', 'table jobq_manager'],
+      ...['table jobq_after', 'index jobq_after_after', 'index jobq_after_outcome'],
+      'table jobq_schedule',
+      ...['table jobq_tag', 'index jobq_tag_value', 'table jobq_expiry', 'index jobq_expiry_at'],
+      ...['table jobq_key', 'index jobq_key_until', 'table jobq_share', 'index jobq_share_parked'],
+      ...['table jobq_rate', 'index jobq_rate_last', 'table jobq_action'],
+      ...['table jobq_batch', 'index jobq_batch_mark', 'table jobq_progress'],
+      ...['table jobq_result', 'index jobq_result_until'],
+      ...['table jobq_token', 'index jobq_token_stored'],
     ]
     for (const dryRun of [true, false])
       assert.deepEqual((await prepareSqlite(path, {makeFolder: false, dryRun})).made, made)
@@ -156,7 +164,7 @@ describe('a database of jobq 0.1', () => {
   test('what a newer jobq made is refused by an older one, and stays as it is', async t => {
     const path = versionOne(t)
     const db = new Sqlite(path)
-    db.exec('UPDATE jobq_schema SET version = 4')
+    db.exec('UPDATE jobq_schema SET version = 99')
     db.close()
     const before = schema(path)
     await assert.rejects(

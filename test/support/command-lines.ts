@@ -67,7 +67,7 @@ export class CommandLines {
       stdio: [stdin, stdout, stderr, 'ipc'],
       env: {
         ...{PATH: process.env.PATH, HOME: this.#folder, XDG_DATA_HOME: join(this.#folder, 'data')},
-        ...{XDG_RUNTIME_DIR: this.#folder, TZ: 'Asia/Seoul', NODE_V8_COVERAGE: undefined},
+        ...{TZ: 'Asia/Seoul', NODE_V8_COVERAGE: undefined},
       },
     })
     await once(this.#child, 'message')

@@ -6,11 +6,17 @@ import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
 import {chmodSync, mkdirSync, readdirSync, symlinkSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
-import type {TestContext} from 'node:test'
+import {after, type TestContext} from 'node:test'
 import {type Block, exchangesOf} from './blocks.ts'
 import {tempFolder} from './temp.ts'
 
 const root = join(import.meta.dirname, '../..')
+
+/** What all projects have installed: this checkout's packages, and jobq, which is this checkout. */
+const MODULES = tempFolder({after} as Pick<TestContext, 'after'>)
+for (const name of readdirSync(join(root, 'node_modules')))
+  if (!name.startsWith('.')) symlinkSync(join(root, 'node_modules', name), join(MODULES, name))
+symlinkSync(root, join(MODULES, 'jobq'))
 
 const STRICT = {
   target: 'es2024',
@@ -32,11 +38,7 @@ export class Project {
   constructor(t: Pick<TestContext, 'after'>, blocks: readonly Block[]) {
     this.#blocks = blocks
     this.#folder = tempFolder(t)
-    mkdirSync(join(this.#folder, 'node_modules'))
-    const installed = readdirSync(join(root, 'node_modules')).filter(name => !name.startsWith('.'))
-    for (const name of installed)
-      symlinkSync(join(root, 'node_modules', name), join(this.#folder, 'node_modules', name))
-    symlinkSync(root, join(this.#folder, 'node_modules/jobq'))
+    symlinkSync(MODULES, join(this.#folder, 'node_modules'))
     const bin = join(this.#folder, 'bin')
     mkdirSync(bin)
     symlinkSync(join(root, 'bin/run.js'), join(bin, 'jobq'))
@@ -64,38 +66,16 @@ export class Project {
     return stdout
   }
 
-  /** All commands in one shell, so that what is exported stays. */
   session(code: string): void {
-    const exchanges = exchangesOf(code)
-    const script = exchanges
-      .map(({command}) => `echo '${MARK}'\n(exit $status)\n${command}\nstatus=$?`)
-      .join('\n')
-    const before = this.#earlierExports(code)
-    const inner = `stty cols 120 rows 40; status=0; ${before}\n${script}`
-    const {stdout} = spawnSync('script', ['-qefc', inner, '/dev/null'], {
-      cwd: this.#folder,
-      encoding: 'utf8',
-      env: this.#environment(),
-      timeout: 60_000,
+    checkSession(code, this.#blocks, shell => {
+      const {stdout} = spawnSync('script', ['-qefc', shell, '/dev/null'], {
+        cwd: this.#folder,
+        encoding: 'utf8',
+        env: this.#environment(),
+        timeout: 60_000,
+      })
+      return stdout.replaceAll(this.#folder, PLACE)
     })
-    const outputs = stdout.replaceAll('\r\n', '\n').split(`${MARK}\n`).slice(1)
-    assert.deepEqual(
-      outputs.map((output, i) => ({
-        command: exchanges[i]!.command,
-        output: plain(output.replaceAll(this.#folder, PLACE)),
-      })),
-      exchanges.map(({command, output}) => ({command, output: plain(output)})),
-    )
-  }
-
-  #earlierExports(code: string): string {
-    const sessions = this.#blocks.filter(({language}) => language === 'console')
-    const earlier = sessions.slice(
-      0,
-      sessions.findIndex(session => session.code === code),
-    )
-    const commands = earlier.flatMap(session => exchangesOf(session.code).map(({command}) => command))
-    return commands.filter(command => command.startsWith('export ')).join('\n')
   }
 
   #write(name: string, content: string): void {
@@ -117,6 +97,34 @@ export class Project {
   }
 }
 
+/**
+ * A session of a document with these blocks: all its commands in one shell, so that what is exported stays.
+ * @param show - what a terminal shows of a shell's commands
+ * @throws if that is not what the document says
+ */
+export function checkSession(code: string, blocks: readonly Block[], show: (shell: string) => string): void {
+  const exchanges = exchangesOf(code)
+  const script = exchanges
+    .map(({command}) => `echo '${MARK}'\n(exit $status)\n${command}\nstatus=$?`)
+    .join('\n')
+  const shown = show(`stty cols 120 rows 40; status=0; ${earlierExports(code, blocks)}\n${script}`)
+  const outputs = shown.replaceAll('\r\n', '\n').split(`${MARK}\n`).slice(1)
+  assert.deepEqual(
+    outputs.map((output, i) => ({command: exchanges[i]!.command, output: plain(output)})),
+    exchanges.map(({command, output}) => ({command, output: plain(output)})),
+  )
+}
+
+function earlierExports(code: string, blocks: readonly Block[]): string {
+  const sessions = blocks.filter(({language}) => language === 'console')
+  const earlier = sessions.slice(
+    0,
+    sessions.findIndex(session => session.code === code),
+  )
+  const commands = earlier.flatMap(session => exchangesOf(session.code).map(({command}) => command))
+  return commands.filter(command => command.startsWith('export ')).join('\n')
+}
+
 const MARK = '----8<----'
 /** Where a document says that its folder is. */
 const PLACE = '/srv/app'
@@ -132,6 +140,8 @@ export function plain(output: string): string {
     .replace(/[█░]+ \d+\/\d+ jobs, [^,]*, \d+ running/g, '')
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replace(/\b1[789]\d{8}\b/g, 'UNIX')
+    .replace(/\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b/g, 'LOCAL TIME')
+    .replace(/ on \S+, process \d+\b/g, ' on HOST, process PID')
     .replace(/\b\d+(\.\d+)? ?(ms|s|m|h)\b/g, 'DURATION')
     .replace(/\bnow\b|\bDURATION ago|\bin DURATION( DURATION)?/g, 'WHEN')
     .replace(/\b(0\.\d+|-)(?=\s*$)/gm, 'RATE')

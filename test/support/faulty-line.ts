@@ -44,10 +44,11 @@ export class FaultyLine {
     })
   }
 
-  static async to(url: string): Promise<FaultyLine> {
+  /** @param at its own port, such as one that was closed before; 0: any */
+  static async to(url: string, at = 0): Promise<FaultyLine> {
     const {hostname, port} = new URL(url)
     const line = new FaultyLine(hostname, Number(port))
-    line.#server.listen(0, '127.0.0.1')
+    line.#server.listen(at, '127.0.0.1')
     await once(line.#server, 'listening')
     return line
   }

@@ -6,12 +6,11 @@
  */
 import type {TestContext} from 'node:test'
 import fc from 'fast-check'
+import {patient, SEED, SOAK} from './random.ts'
 
-export const SOAK = process.env.JOBQ_SOAK === '1'
-const SEED = Number(process.env.JOBQ_SEED ?? (SOAK ? Date.now() & 0x7fff_ffff : 1))
 const PATH = process.env.JOBQ_FUZZ_PATH
 /** One input that takes longer hangs. */
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = patient(30_000)
 
 /** How many inputs, in the short form and in the long one. */
 export type Counts = readonly [short: number, soak: number]

@@ -4,7 +4,8 @@ import {chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSyn
 import {dirname, join} from 'node:path'
 import type {TestContext} from 'node:test'
 import Sqlite from 'better-sqlite3'
-import {type Jobq, jobqIn, type RunOptions} from './jobq.ts'
+import {isShareable, type Jobq, jobqIn, type RunOptions} from './jobq.ts'
+import {isCallable} from './one-process.ts'
 import type {Finished, Started} from './started.ts'
 
 /** A job as it lies in the database. */
@@ -66,7 +67,12 @@ export class Home {
   }
 
   /** Runs jobq to its end, however long that takes. */
-  async jobq(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  jobq(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+    return isShareable(options) && isCallable(args) ? this.call(args, options) : this.alone(args, options)
+  }
+
+  /** In a process of its own, whatever it is. */
+  async alone(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
     const started = this.start(args, options)
     const [code, signal] = await once(started.child, 'close')
     return {code, signal, stdout: started.stdout, stderr: started.stderr}
@@ -76,7 +82,7 @@ export class Home {
     return this.#jobq.start(args, inSeoul(options))
   }
 
-  /** Runs it in a process that others share, where no option asks for one of its own. */
+  /** In a process that others share, whatever it is, where no option asks for one of its own. */
   call(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
     return this.#jobq.call(args, inSeoul(options))
   }

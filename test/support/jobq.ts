@@ -1,10 +1,16 @@
 /**
- * jobq as a user runs it: a real process of bin/run.js in a folder of its own, with nothing of this machine's settings.
+ * jobq as a user runs it, in a folder of its own, with nothing of this machine's settings.
  *
  *   const jobq = jobqIn(t)
  *   const {stdout, stderr, code, signal} = await jobq(['list', '--json'])
  *
  * Its default database is `jobq.db`, a path that need not exist yet.
+ *
+ * A command that ends by itself is called in a process that stays (one-process.ts), which takes a tenth of the time, on a terminal
+ * of its own as well. A real process of bin/run.js have what that one can't show: what is read from standard input, signals, a
+ * reader that is gone, another user, NODE_OPTIONS, and `work`, `web` and `top`, which stay. \`alone\` is for what is to be shown of
+ * a process though no option says so. That every command says and does the same both ways, and ends its process,
+ * test/commands/processes.test.ts shows.
  */
 import type {StdioOptions} from 'node:child_process'
 import {chownSync, mkdirSync} from 'node:fs'
@@ -12,7 +18,7 @@ import {join} from 'node:path'
 import type {TestContext} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import {COMPILE_CACHE} from './compile-cache.ts'
-import {calledInOneProcess} from './one-process.ts'
+import {asksForItsOwn, calledInOneProcess, isCallable} from './one-process.ts'
 import {type Finished, Started} from './started.ts'
 import {tempFolder} from './temp.ts'
 
@@ -45,7 +51,9 @@ export interface Jobq {
   (args: readonly string[], options?: RunOptions): Promise<Finished>
   /** Does not wait for its end. */
   start(args: readonly string[], options?: RunOptions): Started
-  /** In a process that others share, where no option asks for one of its own. */
+  /** In a process of its own, whatever it is. */
+  alone(args: readonly string[], options?: RunOptions): Promise<Finished>
+  /** In a process that others share, whatever it is, where no option asks for one of its own. */
   call(args: readonly string[], options?: RunOptions): Promise<Finished>
   readonly folder: string
   readonly db: string
@@ -67,16 +75,26 @@ export function jobqIn(t: Pick<TestContext, 'after'>): Jobq {
     if (options.stdin !== 'open') started.child.stdin!.end(options.stdin)
     return started
   }
-  const run = async (args: readonly string[], options: RunOptions = {}) => {
-    const finished = await start(args, options).exited
-    return options.tty ? {...finished, stdout: finished.stdout.replaceAll('\r\n', '\n')} : finished
+  const alone = (args: readonly string[], options: RunOptions = {}) =>
+    start(args, options).exited.then(finished => withPlainEnds(finished, options))
+  const call = async (args: readonly string[], options: RunOptions = {}) => {
+    if (!isShareable(options)) return alone(args, options)
+    const {cwd = folder, env, ...terminal} = options
+    const called = calledInOneProcess({words: args, cwd, env: environment(folder, env)}, terminal)
+    return withPlainEnds(await called, options)
   }
-  const call = (args: readonly string[], options: RunOptions = {}) => {
-    const {env, cwd = folder, ...own} = options
-    if (Object.keys(own).length > 0 || env?.NODE_OPTIONS) return run(args, options)
-    return calledInOneProcess({words: args, cwd, env: environment(folder, env)})
-  }
-  return Object.assign(run, {start, call, folder, db})
+  const run = (args: readonly string[], options?: RunOptions) =>
+    (isCallable(args) ? call : alone)(args, options)
+  return Object.assign(run, {start, alone, call, folder, db})
+}
+
+/** Is there no option that asks for a process of its own? */
+export function isShareable({env, cwd: _, tty: __, columns: ___, rows: ____, ...own}: RunOptions): boolean {
+  return Object.keys(own).length === 0 && !asksForItsOwn(env)
+}
+
+function withPlainEnds(finished: Finished, {tty}: RunOptions): Finished {
+  return tty ? {...finished, stdout: finished.stdout.replaceAll('\r\n', '\n')} : finished
 }
 
 function spawned(command: readonly string[], folder: string, options: RunOptions): Started {

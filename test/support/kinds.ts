@@ -1,6 +1,6 @@
 /** The three kinds of databases, for what is to hold on each: a prepared one of the test's own. */
 import {join} from 'node:path'
-import type {TestContext} from 'node:test'
+import {after, type TestContext} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
 import {MysqlDatabase} from './mysql.ts'
@@ -15,23 +15,30 @@ export interface Prepared {
 
 export interface DatabaseKind {
   name: 'SQLite' | 'MySQL' | 'PostgreSQL'
-  /** To be stopped after the tests, or why there is none. */
   server?: TestServer | NoServer
+  /** Why there is none of it here. */
+  skip: string | false
   create(t: TestContext): Promise<Prepared>
 }
 
+/** To be called outside of all tests: the servers are stopped after them. */
 export async function databaseKinds(): Promise<DatabaseKind[]> {
   const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
+  after(async () => {
+    for (const server of [mysql, postgres]) if ('stop' in server) await server.stop()
+  })
   return [
-    {name: 'SQLite', create: onSqlite},
+    {name: 'SQLite', create: onSqlite, skip: false},
     {
       name: 'MySQL',
       server: mysql,
+      skip: 'missing' in mysql && mysql.missing,
       create: t => onServer(t, MysqlDatabase.create((mysql as TestServer).url)),
     },
     {
       name: 'PostgreSQL',
       server: postgres,
+      skip: 'missing' in postgres && postgres.missing,
       create: t => onServer(t, PostgresDatabase.create((postgres as TestServer).url)),
     },
   ]

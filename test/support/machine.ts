@@ -16,11 +16,11 @@ export function find(...names: string[]): string | undefined {
   return names.flatMap(name => folders.map(folder => join(folder, name))).find(path => existsSync(path))
 }
 
-/** PostgreSQL refuses to run as root. */
-export function unprivileged(): {uid: number; gid: number} {
+/** PostgreSQL refuses to run as root. @param name who is wanted, if there is such a user */
+export function unprivileged(name = 'postgres'): {uid: number; gid: number} {
   const users = readFileSync('/etc/passwd', 'utf8').split('\n')
   const line =
-    users.find(user => user.startsWith('postgres:')) ?? users.find(user => user.startsWith('nobody:'))
+    users.find(user => user.startsWith(`${name}:`)) ?? users.find(user => user.startsWith('nobody:'))
   const [, , uid, gid] = (line ?? 'nobody:x:65534:65534').split(':').map(Number)
   return {uid: uid!, gid: gid!}
 }
@@ -32,5 +32,25 @@ export async function freePort(): Promise<number> {
       const address = probe.address()
       probe.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
     })
+  })
+}
+
+/**
+ * Ports that no one listens on, below those that the system gives to outgoing connections: they are still free when what
+ * listens there is killed and comes back.
+ */
+export async function quietPorts(count: number): Promise<number[]> {
+  const ports: number[] = []
+  while (ports.length < count) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    if (!ports.includes(port) && (await isFree(port))) ports.push(port)
+  }
+  return ports
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const probe = createServer().once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
   })
 }

@@ -36,12 +36,10 @@ export class Site {
     this.#t = t
     this.folder = tempFolder(t)
     this.db = join(this.folder, 'jobs.db')
-    mkdirSync(join(this.folder, 'run'))
     this.env = {
       ...process.env,
       JOBQ_DB: this.db,
       RECORD: join(this.folder, 'record'),
-      XDG_RUNTIME_DIR: join(this.folder, 'run'),
     }
     this.write('record', '')
     for (const [path, text] of Object.entries(files)) this.write(path, text)

@@ -106,9 +106,27 @@ export class MysqlDatabase {
   async remove(): Promise<void> {
     if (!this.#pool || (await this.#isUsedUp())) return this.drop()
     await this.#endOthers()
-    const own = ['attempt', 'context', 'death', 'manager', 'order', 'output', 'pause', 'wait'].map(
-      name => `jobq_${name}`,
-    )
+    const own = [
+      'action',
+      'after',
+      'attempt',
+      'context',
+      'death',
+      'expiry',
+      'key',
+      'manager',
+      'order',
+      'output',
+      'pause',
+      'rate',
+      'result',
+      'schedule',
+      'share',
+      'tag',
+      'token',
+      'wait',
+      ...['result', 'progress', 'batch'],
+    ].map(name => `jobq_${name}`)
     const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
     await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
     this.#pool.push(this)

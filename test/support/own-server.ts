@@ -2,7 +2,13 @@
  * A server of a test's own, from the system's binaries: in a folder of its own, on 127.0.0.1 at a port of its own. It may
  * be killed and started again on what it has left; it is gone, with its folder, when this process is.
  */
-import {type ChildProcess, execFileSync, type SpawnOptions, spawn} from 'node:child_process'
+import {
+  type ChildProcess,
+  type ExecFileSyncOptions,
+  execFileSync,
+  type SpawnOptions,
+  spawn,
+} from 'node:child_process'
 import {chownSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
@@ -10,12 +16,13 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {find, freePort, unprivileged} from './machine.ts'
 import type {TestServer} from './servers.ts'
 
-const START_MS = 60_000
+/** A node of a cluster that comes back copies all that the others have, and they are at work meanwhile. */
+const START_MS = 240_000
 
 type Answers = (url: string) => Promise<boolean>
 
 /** How it is started, each time. */
-interface Recipe {
+export interface Recipe {
   command: string
   args: readonly string[]
   options: SpawnOptions
@@ -33,7 +40,7 @@ export class OwnServer implements TestServer {
   #gone = Promise.resolve()
   readonly #onExit = () => {
     this.#child?.kill('SIGKILL')
-    rmSync(this.#recipe.folder, {recursive: true, force: true})
+    rmSync(this.#recipe.folder, {recursive: true, force: true, maxRetries: 10, retryDelay: 50})
   }
 
   /** Is not running yet. */
@@ -72,12 +79,12 @@ export class OwnServer implements TestServer {
 
   /** SIGKILL. Resolves when it is gone; those that it has started may stay a moment longer. */
   async kill(): Promise<void> {
-    this.#child!.kill('SIGKILL')
+    this.#child?.kill('SIGKILL')
     await this.#gone
   }
 
   async stop(): Promise<void> {
-    this.#child!.kill(this.#recipe.signal)
+    this.#child?.kill(this.#recipe.signal)
     await this.#gone
     process.off('exit', this.#onExit)
     rmSync(this.#recipe.folder, {recursive: true, force: true})
@@ -89,22 +96,7 @@ export function ownMysql(server: string, answers: Answers): Promise<OwnServer> {
   return inFolder('jobq-mysql-', async folder => {
     const data = join(folder, 'data')
     const user = process.getuid?.() === 0 ? ['--user=root'] : []
-    const install = find('mariadb-install-db', 'mysql_install_db')
-    if (install && !isOracle(server))
-      execFileSync(
-        install,
-        [
-          ...['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal'],
-          ...['--skip-test-db', ...user],
-        ],
-        {stdio: 'pipe'},
-      )
-    else {
-      mkdirSync(data)
-      execFileSync(server, ['--no-defaults', '--initialize-insecure', `--datadir=${data}`, ...user], {
-        stdio: 'pipe',
-      })
-    }
+    makeMysqlData(server, data, user)
     const port = await freePort()
     const args = [
       ...['--no-defaults', `--datadir=${data}`, ...user, '--bind-address=127.0.0.1', `--port=${port}`],
@@ -121,18 +113,47 @@ export function ownPostgres(server: string, answers: Answers): Promise<OwnServer
     const data = join(folder, 'data')
     const as = process.getuid?.() === 0 ? unprivileged() : null
     if (as) chownSync(folder, as.uid, as.gid)
-    const initdb = find('initdb')
-    if (!initdb) throw new Error('there is a postgres, but no initdb')
-    execFileSync(initdb, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync'], {
-      stdio: 'pipe',
-      cwd: folder,
-      ...as,
-    })
+    makePostgresData(data, {cwd: folder, ...as})
     const port = await freePort()
     const args = ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', folder]
     const url = `postgres://postgres@127.0.0.1:${port}/postgres`
     return {command: server, args, options: {cwd: folder, ...as}, folder, url, answers, signal: 'SIGINT'}
   })
+}
+
+/**
+ * @param options that the server will be started with as well
+ * @param as whose it will be, and where it is made
+ */
+export function makeMysqlData(
+  server: string,
+  data: string,
+  options: readonly string[],
+  as: SpawnOptions = {},
+): void {
+  const how: ExecFileSyncOptions = {stdio: 'pipe', cwd: as.cwd, uid: as.uid, gid: as.gid}
+  const install = find('mariadb-install-db', 'mysql_install_db')
+  if (install && !isOracle(server))
+    execFileSync(
+      install,
+      [
+        ...['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal'],
+        ...['--skip-test-db', ...options],
+      ],
+      how,
+    )
+  else {
+    mkdirSync(data)
+    execFileSync(server, ['--no-defaults', '--initialize-insecure', `--datadir=${data}`, ...options], how)
+  }
+}
+
+/** @param as whose it will be, and where it is made */
+export function makePostgresData(data: string, as: SpawnOptions): void {
+  const initdb = find('initdb')
+  if (!initdb) throw new Error('there is a postgres, but no initdb')
+  const args = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync']
+  execFileSync(initdb, args, {stdio: 'pipe', cwd: as.cwd, uid: as.uid, gid: as.gid})
 }
 
 /** Makes its folder and starts it in there. */
@@ -155,6 +176,6 @@ function hasExited({exitCode, signalCode}: ChildProcess): boolean {
   return exitCode !== null || signalCode !== null
 }
 
-function isOracle(server: string): boolean {
+export function isOracle(server: string): boolean {
   return !/mariadb/i.test(execFileSync(server, ['--no-defaults', '--version'], {encoding: 'utf8'}))
 }

@@ -35,7 +35,18 @@ export async function prepared(
   return {db, store}
 }
 
-const BESIDE = ['jobq_context', 'jobq_wait', 'jobq_attempt', 'jobq_output', 'jobq_order', 'jobq_manager']
+const BESIDE = [
+  'jobq_context',
+  'jobq_wait',
+  'jobq_attempt',
+  'jobq_output',
+  'jobq_order',
+  'jobq_manager',
+  'jobq_schedule',
+  'jobq_after',
+  ...['jobq_tag', 'jobq_expiry', 'jobq_key', 'jobq_share', 'jobq_rate', 'jobq_action'],
+  ...['jobq_result', 'jobq_progress', 'jobq_batch', 'jobq_token'],
+]
 
 export class PostgresDatabase {
   readonly url: string

@@ -4,6 +4,11 @@
 export const SOAK = process.env.JOBQ_SOAK === '1'
 export const SEED = Number(process.env.JOBQ_SEED ?? (SOAK ? Date.now() % 2 ** 31 : 1))
 
+/** How long something is waited for before it counts as never, in milliseconds: a soak goes on beside whatever else a machine does. */
+export function patient(ms: number): number {
+  return SOAK ? 10 * ms : ms
+}
+
 export class Random {
   #state: number
 

@@ -27,7 +27,7 @@ export async function assertRefused(
   options: RunOptions = {},
 ): Promise<void> {
   const before = home.files()
-  assertOneLine(await home.jobq([command, ...words], options), refusal)
+  assertOneLine(await home.call([command, ...words], options), refusal)
   const json = await home.call([command, '--json', ...words], options)
   assert.equal(json.stderr, '')
   const document = JSON.parse(json.stdout) as {error: Record<string, unknown>}

@@ -1,5 +1,5 @@
 /** Rows as Qudo's tables have them, written past jobq: what workers would have left there. */
-import Sqlite, {type Database} from 'better-sqlite3'
+import Sqlite, {type Database, type Statement} from 'better-sqlite3'
 
 export const now = () => Math.floor(Date.now() / 1000)
 
@@ -11,8 +11,10 @@ export function openDatabase(t: {after(end: () => void): void}, path: string): D
 }
 
 export function funcId(db: Database, name: string): number {
-  db.prepare('INSERT OR IGNORE INTO func (name) VALUES (?)').run(name)
-  return db.prepare('SELECT id FROM func WHERE name = ?').pluck().get(name) as number
+  const id = statement(db, 'SELECT id FROM func WHERE name = ?').pluck()
+  const known = id.get(name)
+  if (known === undefined) statement(db, 'INSERT INTO func (name) VALUES (?)').run(name)
+  return (known ?? id.get(name)) as number
 }
 
 interface JobSeed {
@@ -20,6 +22,7 @@ interface JobSeed {
   arg?: string | Buffer | null
   uniqkey?: string | null
   grabbed_until?: number
+  enqueue_time?: number
   run_after?: number
   retry_cnt?: number
   priority?: number
@@ -83,5 +86,16 @@ function insert(db: Database, table: string, func: string, columns: Record<strin
   const row = {func_id: funcId(db, func), ...columns}
   const names = Object.keys(row)
   const sql = `INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map(name => `@${name}`).join(', ')})`
-  return Number(db.prepare(sql).run(row).lastInsertRowid)
+  return Number(statement(db, sql).run(row).lastInsertRowid)
+}
+
+const prepared = new WeakMap<Database, Map<string, Statement>>()
+
+/** Prepared once: tests seed tens of thousands of rows. */
+function statement(db: Database, sql: string): Statement {
+  const statements = prepared.get(db) ?? new Map<string, Statement>()
+  prepared.set(db, statements)
+  const known = statements.get(sql) ?? db.prepare(sql)
+  statements.set(sql, known)
+  return known
 }

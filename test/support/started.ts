@@ -1,8 +1,9 @@
 /** A running process: what it has printed so far, and waits that end with what they wait for, never with a time. */
 import {type ChildProcess, type SpawnOptions, spawn} from 'node:child_process'
+import {patient} from './random.ts'
 
 /** So long that only what never happens takes it. */
-const PATIENCE_MS = 30_000
+const PATIENCE_MS = patient(30_000)
 
 export interface Finished {
   code: number | null

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import {setTimeout as sleep} from 'node:timers/promises'
+import {patient} from './random.ts'
 
 /** Waits until something is so, looking again and again; the deadline is for what will never be so. */
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
-  deadlineMs = 20_000,
+  deadlineMs = patient(20_000),
 ): Promise<void> {
   const giveUpAt = performance.now() + deadlineMs
   while (!(await isSo())) {

@@ -12,7 +12,9 @@ import Sqlite from 'better-sqlite3'
 import {type EnqueueOptions, JobQueue} from '../../src/lib/index.ts'
 import {processesWith} from './alive.ts'
 import {COMPILE_CACHE} from './compile-cache.ts'
+import {calledInOneProcess, isCallable} from './one-process.ts'
 import {type Finished, Started} from './started.ts'
+import {until} from './until.ts'
 
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const JOBQ = join(ROOT, 'bin/run.js')
@@ -90,8 +92,11 @@ export class Workplace {
     return this.spawn(process.execPath, [JOBQ, ...args], options)
   }
 
+  /** To its end; in a process that others share (one-process.ts) unless the command, or an option, asks for one of its own. */
   run(args: readonly string[], options: Options = {}): Promise<Finished> {
-    return this.start(args, options).exited
+    const {env, cwd = this.folder, ...own} = options
+    if (Object.keys(own).length > 0 || !isCallable(args, env)) return this.start(args, options).exited
+    return calledInOneProcess({words: args, cwd, env: {...this.env, ...env}})
   }
 
   /** Some other program, in the same surroundings. */
@@ -126,6 +131,23 @@ export class Workplace {
       const ids: number[] = []
       for (const [func, options] of jobs) ids.push((await queue.enqueue(func, options)).id)
       return ids
+    })
+  }
+
+  /** Stops a process by SIGSTOP while it is in no transaction: else nobody could write until it goes on. */
+  async pause(process: Started): Promise<void> {
+    await until('it is stopped between two transactions', () => {
+      process.kill('SIGSTOP')
+      const db = new Sqlite(this.db, {timeout: 50})
+      try {
+        db.exec('BEGIN IMMEDIATE; ROLLBACK')
+        return true
+      } catch {
+        process.kill('SIGCONT')
+        return false
+      } finally {
+        db.close()
+      }
     })
   }
 

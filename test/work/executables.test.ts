@@ -273,11 +273,12 @@ describe('what an executable is told', {concurrency: 2}, () => {
 JOBQ_FUNC=Env
 JOBQ_ID=1
 JOBQ_PRIORITY=4294967295
+JOBQ_PROGRESS=1
 JOBQ_RETRY_CNT=0
 JOBQ_UNIQKEY=photo:9 "x"
 `,
     )
-    assert.match(read(2), /JOBQ_PRIORITY=0\nJOBQ_RETRY_CNT=3\nJOBQ_UNIQKEY=\n$/)
+    assert.match(read(2), /JOBQ_PRIORITY=0\nJOBQ_PROGRESS=1\nJOBQ_RETRY_CNT=3\nJOBQ_UNIQKEY=\n$/)
     assert.match(read(3), /^JOBQ_CONTEXT=\{"traceparent":"00-a","x y":"it's"\}$/m)
   })
 

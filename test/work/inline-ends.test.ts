@@ -80,6 +80,20 @@ test('a job that runs longer than its grabFor has failed, whatever it goes on do
   assert.deepEqual(await queue.list(), [])
 })
 
+test('and is tried again, if it has retries left', async t => {
+  const queue = await open(t)
+  await queue.enqueue('Slow')
+  const {promise: never, resolve: giveUp} = Promise.withResolvers<void>()
+  let runs = 0
+  const work = () => (runs++ === 0 ? never : null)
+  const {failed, completed} = await queue.work({
+    workers: {Slow: {grabFor: 1, maxRetries: 1, work}},
+    mode: 'drain',
+  })
+  giveUp()
+  assert.deepEqual([failed, completed], [1, 1])
+})
+
 test('close ends the work, and resolves when it has ended', async t => {
   const queue = await open(t)
   await queue.enqueue('Long')

@@ -34,6 +34,7 @@ for (const prefetch of [0, 7])
         failed: 0,
         aborted: 0,
         released: 0,
+        declined: 0,
         died: 0,
         lost: 0,
         notDone: 0,

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {test} from 'node:test'
 import {fileURLToPath} from 'node:url'
@@ -31,24 +31,20 @@ export default {
 interface Scene {
   folder: string
   db: string
-  runtime: string
   record: () => {word: string; id: number; pid: number}[]
   start: () => ChildProcess
 }
 
 function scene(folder: string): Scene {
-  const runtime = join(folder, 'run')
   const db = join(folder, 'jobs.db')
   const recordFile = join(folder, 'record')
   mkdirSync(join(folder, 'workers'))
-  mkdirSync(runtime)
   writeFileSync(recordFile, '')
   writeFileSync(join(folder, 'workers', 'Nap.js'), WORKER)
-  const env = {...process.env, RECORD: recordFile, XDG_RUNTIME_DIR: runtime}
+  const env = {...process.env, RECORD: recordFile}
   return {
     folder,
     db,
-    runtime,
     record: () =>
       readFileSync(recordFile, 'utf8')
         .split('\n')
@@ -97,12 +93,14 @@ function judge({db, record}: Scene, total: number, killed: ReadonlySet<number>):
       assert.ok(killed.has(run.pid), `job ${id} ran again after a run that was not killed`)
 }
 
-async function endsCleanly({runtime}: Scene, manager: ChildProcess, pids: Iterable<number>): Promise<void> {
+async function endsCleanly({db}: Scene, manager: ChildProcess, pids: Iterable<number>): Promise<void> {
   manager.kill('SIGTERM')
   const [code] = await once(manager, 'exit')
   assert.equal(code, 0)
   for (const pid of pids) await until(`process ${pid} is gone`, () => !isAlive(pid))
-  await until('no socket is left', () => readdirSync(runtime).length === 0)
+  const store = new Database(db, {readonly: true})
+  assert.deepEqual(store.prepare('SELECT pid FROM jobq_manager WHERE pid = ?').all(manager.pid), [])
+  store.close()
 }
 
 test(`${KILLS} children killed at random moments: nothing lost, nothing twice but what they ran`, async t => {

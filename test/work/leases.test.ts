@@ -1,6 +1,6 @@
 /** The right to a job: renewed while it runs, respected when someone else has taken it, kept through locks. */
 import assert from 'node:assert/strict'
-import {after, describe, mock, test} from 'node:test'
+import {describe, mock, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {Events} from '../../src/lib/hooks/events.ts'
 import {JobQueue} from '../../src/lib/index.ts'
@@ -84,28 +84,25 @@ test('a job that something else gives back the moment it is taken is not run aga
   assert.ok(runs < 10, `${runs} times`)
 })
 
-for (const {name, server, create} of await databaseKinds()) {
+for (const {name, skip, create} of await databaseKinds()) {
   const title = `a job whose id JavaScript can not hold is told once and not worked, what is behind it is: ${name}`
-  if (server && 'missing' in server) test(title, {skip: server.missing})
-  if (server && 'url' in server) after(() => server.stop())
-  if (!server || 'url' in server)
-    for (const prefetch of ['0', '5'])
-      test(`${title}, --prefetch ${prefetch}`, async t => {
-        const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
-        const {db, query} = await create(t)
-        const queue = await JobQueue.open({db})
-        const ids: number[] = []
-        for (const priority of [3, 2, 1]) ids.push((await queue.enqueue('Shell', {priority})).id)
-        await queue.close()
-        await query(`UPDATE job SET id = 9007199254740993 WHERE id = ${ids[1]}`)
-        const {code, stderr} = await site.work('--db', db, '--drain', '--prefetch', prefetch).exited
-        assert.equal(code, 0, stderr)
-        assert.equal(stderr.match(/9007199254740993/g)!.length, 1)
-        assert.match(stderr, new RegExp(`${ids[0]} Shell completed[^]* ${ids[2]} Shell completed`))
-        assert.deepEqual(await query('SELECT CAST(id AS CHAR(16)) AS id, grabbed_until FROM job'), [
-          {id: '9007199254740993', grabbed_until: 0},
-        ])
-      })
+  for (const prefetch of ['0', '5'])
+    test(`${title}, --prefetch ${prefetch}`, {skip}, async t => {
+      const site = new Workplace(t, {Shell: '#!/bin/sh\n'})
+      const {db, query} = await create(t)
+      const queue = await JobQueue.open({db})
+      const ids: number[] = []
+      for (const priority of [3, 2, 1]) ids.push((await queue.enqueue('Shell', {priority})).id)
+      await queue.close()
+      await query(`UPDATE job SET id = 9007199254740993 WHERE id = ${ids[1]}`)
+      const {code, stderr} = await site.work('--db', db, '--drain', '--prefetch', prefetch).exited
+      assert.equal(code, 0, stderr)
+      assert.equal(stderr.match(/9007199254740993/g)!.length, 1)
+      assert.match(stderr, new RegExp(`${ids[0]} Shell completed[^]* ${ids[2]} Shell completed`))
+      assert.deepEqual(await query('SELECT CAST(id AS CHAR(16)) AS id, grabbed_until FROM job'), [
+        {id: '9007199254740993', grabbed_until: 0},
+      ])
+    })
 }
 
 test('a lock that another process holds is waited for: what has ended is settled when it is gone', async t => {
@@ -130,7 +127,14 @@ test('a lock that another process holds is waited for: what has ended is settled
 })
 
 describe('a lease of a minute', () => {
-  const silent: JobLog = {ended() {}, output: () => null, trouble() {}, isVerbose: false, debug() {}}
+  const silent: JobLog = {
+    ended() {},
+    output: () => null,
+    trouble() {},
+    pruned() {},
+    isVerbose: false,
+    debug() {},
+  }
 
   test('is renewed every 20 seconds while the job runs, and no further once it is someone else’s', async t => {
     const site = new Workplace(t)
@@ -142,7 +146,10 @@ describe('a lease of a minute', () => {
     const onEnds: ((ended: Ended) => void)[] = []
     const executors: Executors = {
       isPrompt: true,
+      coalesced: new Map(),
       failure: null,
+      handled: ['Long'],
+      shares: new Map(),
       prospect: () => 'now',
       room: () => ({
         funcs: ['Long'],
@@ -153,7 +160,11 @@ describe('a lease of a minute', () => {
       }),
       start: (_job: unknown, _since: number, onEnd: (ended: Ended) => void) => {
         onEnds.push(onEnd)
-        return {settings: {grabFor: 3600, setJobStatus: false, retryIn: () => null}, pid: null, stop() {}}
+        return {
+          settings: {grabFor: 3600, setJobStatus: false, keepResult: 0, retryIn: () => null},
+          pid: null,
+          stop() {},
+        }
       },
     }
     const said: string[] = []
@@ -185,6 +196,63 @@ describe('a lease of a minute', () => {
     const {taken, completed, lost} = await ran
     assert.deepEqual({taken, completed, lost}, {taken: 1, completed: 0, lost: 1})
     assert.equal(lease(), 2_100_000_000)
+    await store.close()
+  })
+
+  test('that someone else has by now, of a job that is on its way back: given back once', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(...Array.from({length: 5}, (): [string] => ['Long']))
+    const store = await openSqlite(site.db)
+    mock.timers.enable({apis: ['setInterval']})
+    t.after(() => mock.timers.reset())
+    let end: ((ended: Ended) => void) | undefined
+    const executors: Executors = {
+      isPrompt: true,
+      coalesced: new Map(),
+      failure: null,
+      handled: ['Long'],
+      shares: new Map(),
+      prospect: () => (end ? 'soon' : 'now'),
+      room: more => ({
+        funcs: ['Long'],
+        held: new Set(),
+        maxRunning: new Map(),
+        limit: more + (end ? 0 : 1),
+        isWhole: true,
+      }),
+      start: (_job: unknown, _since: number, onEnd: (ended: Ended) => void) => {
+        end = onEnd
+        return {
+          settings: {grabFor: 3600, setJobStatus: false, keepResult: 0, retryIn: () => null},
+          pid: null,
+          stop() {},
+        }
+      },
+    }
+    const said: string[] = []
+    const log = {...silent, isVerbose: true, debug: (message: string) => void said.push(message)}
+    const options = {
+      mode: 'forever',
+      prefetch: 4,
+      shutdownTimeoutMs: 10_000,
+      fair: false,
+      workDelayMs: 5000,
+    } as const
+    const dispatcher = new Dispatcher(store, executors, options, log, new Events())
+    const ran = dispatcher.run()
+    const taken = () => said.filter(line => line.startsWith('grabbed ')).length
+    await until('all are taken, and one has begun', () => taken() === 5 && end !== undefined)
+    site.rows('UPDATE job SET grabbed_until = 2100000000 WHERE id > 1')
+    mock.timers.tick(20_000) // it is about to renew its leases
+    dispatcher.finish() // and to give back what has not begun
+    await until('it has looked', () => said.some(line => / was given back/.test(line)))
+    end!({kind: 'finished', outcome: {kind: 'completed'}})
+    assert.equal((await ran).taken, 1)
+    assert.equal(said.filter(line => / was given back/.test(line)).length, 4)
+    assert.deepEqual(
+      site.column('SELECT grabbed_until FROM job'),
+      [1, 2, 3, 4].map(() => 2_100_000_000),
+    )
     await store.close()
   })
 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import {chmodSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {describe, mock, type TestContext, test} from 'node:test'
-import {PoolChild} from '../../src/lib/work/executors/pool-child.ts'
+import {PoolChild} from '../../src/lib/work/executors/pool/pool-child.ts'
 import type {JobLog} from '../../src/lib/work/log/log.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -72,6 +72,12 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       'Bad.ts',
       'export default {work() {}, maxRetries: -1}',
       /Bad\.ts: maxRetries: expected a number from 0, got -1/,
+    ],
+    [
+      'has a delay that goes down',
+      'Bad.ts',
+      `export default {work() {}, retryDelay: '1h..10s'}`,
+      /Bad\.ts: retryDelay: expected a range to no less than it begins with, got "1h\.\.10s" \(a delay that doubles with each retry is written 10s\.\.1h\)/,
     ],
     [
       'has no such serializer',
@@ -192,6 +198,8 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       ['max-retrys=3', /Bad: unknown setting "max-retrys=3"/],
       ['max-retries=x', /Bad: max-retries: expected a whole number/],
       ['grab-for=soon', /Bad: grab-for: expected a duration/],
+      ['retry-delay=0..1h', /Bad: retry-delay: expected a range from 1s or more, got "0\.\.1h"/],
+      ['retry-delay=1m..soon', /Bad: retry-delay: expected a duration such as 90, .*, got "soon"/],
     ]
     const site = new Workplace(t)
     for (const [word, said] of cases) {
@@ -368,6 +376,20 @@ describe('an import that takes long', {concurrency: 3}, () => {
     for (const func of ['A', 'C']) assert.match(stderr, new RegExp(`${func} is left out: .* still loading`))
   })
 
+  test('is begun anew by a HUP, though no child has loaded yet', async t => {
+    const site = await setUp(t)
+    const work = site.work('--abilities', 'A', '--debug')
+    await work.prints(/child \d+ starts/)
+    work.kill('SIGHUP')
+    await until('another starts', () => (work.stderr.match(/child \d+ starts/g)?.length ?? 0) > 1)
+    site.write('go', '')
+    await work.prints(/1 A completed/)
+    work.kill('SIGTERM')
+    const {code, stderr} = await work.exited
+    assert.equal(code, 0)
+    assert.doesNotMatch(stderr, /can't be loaded/)
+  })
+
   test('is waited for where it is named', async t => {
     const site = await setUp(t)
     const work = site.work('--drain', '--abilities', 'A,B')
@@ -393,12 +415,13 @@ describe('an import without an end', () => {
         return null
       },
       trouble: message => told.push(message),
+      pruned() {},
       debug() {},
     }
     mock.timers.enable({apis: ['setTimeout']})
     t.after(() => mock.timers.reset())
     const workers = [{func: 'Loop', file, settings: {}}]
-    const toLoad = {workers, serializer: undefined, extensions: null, measure: false}
+    const toLoad = {workers, defaults: {}, extensions: null, measure: false, jobsPerChild: 1}
     const child = new PoolChild(toLoad, log, () => {})
     t.after(() => child.end())
     const refused = assert.rejects(child.loaded, {
@@ -429,12 +452,19 @@ describe('an import without an end', () => {
 
   test("a process that has not come to a file by then, or dies before: the machine's limit, no worker's fault", async t => {
     const site = new Workplace(t, {A: 'export default {work() {}}'})
-    const log: JobLog = {isVerbose: false, ended() {}, output: () => null, trouble() {}, debug() {}}
+    const log: JobLog = {
+      isVerbose: false,
+      ended() {},
+      output: () => null,
+      trouble() {},
+      pruned() {},
+      debug() {},
+    }
     mock.timers.enable({apis: ['setTimeout']})
     t.after(() => mock.timers.reset())
     const workers = [{func: 'A', file: site.path('workers/A.ts'), settings: {}}]
     const child = new PoolChild(
-      {workers, serializer: undefined, extensions: null, measure: false},
+      {workers, defaults: {}, extensions: null, measure: false, jobsPerChild: 1},
       log,
       () => {},
     )
@@ -457,6 +487,29 @@ describe('an import without an end', () => {
       /^jobq: can't start a process for the workers \(it was killed by SIG[A-Z]+\) \(check the limits of this user: ulimit -n, ulimit -u\)$/m,
     )
     assert.deepEqual(site.column('SELECT grabbed_until FROM job'), [0])
+  })
+
+  test('a first child that dies before it comes to a file is started again', async t => {
+    const site = new Workplace(t, {A: 'export default {work() {}}', Shell: '#!/bin/sh\n'})
+    const stop = site.write(
+      'stop.cjs',
+      `const {existsSync, writeFileSync} = require('node:fs')
+      const once = process.env.HOME + '/once'
+      if (/child\\.cjs$/.test(process.argv[1]) && !existsSync(once)) {
+        writeFileSync(once, '')
+        process.abort()
+      }`,
+    )
+    await site.enqueue(['A'], ['Shell'])
+    const {code, stdout, stderr} = await site.run(['work', '--drain'], {
+      env: {NODE_OPTIONS: `--require ${stop}`},
+    })
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^2 completed in /)
+    assert.match(
+      stderr,
+      /can't start a process for the workers \(it was killed by SIG[A-Z]+\); trying again later$/m,
+    )
   })
 
   test('does not keep TERM from ending jobq at once', async t => {

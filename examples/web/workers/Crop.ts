@@ -1,3 +1,4 @@
+import {writeFile} from 'node:fs/promises'
 import {constants, setPriority} from 'node:os'
 import {defineWorker} from 'jobq'
 import sharp from 'sharp'
@@ -8,7 +9,10 @@ setPriority(constants.priority.PRIORITY_LOW) // whoever waits for an answer come
 
 /** Cuts the square out of a picture's centre. */
 export default defineWorker<Crop>({
-  async work({arg: {from, to, side}}) {
-    await sharp(from).resize({width: side, height: side, fit: 'cover'}).toFile(to)
+  async work(job) {
+    const {from, to, side} = job.arg
+    const square = await sharp(from).resize({width: side, height: side, fit: 'cover'}).jpeg().toBuffer()
+    job.progress(0.8, 'cut') // the page has a bar
+    await writeFile(to, square)
   },
 })

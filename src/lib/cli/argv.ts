@@ -6,7 +6,7 @@
 
 /** A command as the manifest describes it. */
 export interface KnownCommand {
-  args: Readonly<Record<string, {multiple?: boolean}>>
+  args: Readonly<Record<string, {multiple?: boolean; options?: string[]}>>
   flags: Readonly<Record<string, KnownFlag>>
   /** Flags whose value may be left out, and what they mean then. */
   bare: Readonly<Record<string, string>>
@@ -30,7 +30,7 @@ export function plainWords(
   words: readonly string[],
   {args, flags: known, bare}: KnownCommand,
 ): PlainFlags | null {
-  const [[argument, {multiple: many = false}] = [undefined, {}], ...more] = Object.entries(args)
+  const [[argument, {multiple: many = false, options}] = [undefined, {}], ...more] = Object.entries(args)
   if (more.length > 0) return null
   const flags: PlainFlags = {}
   const add = (name: string, value: string, isMany = false) => {
@@ -42,7 +42,8 @@ export function plainWords(
   for (let i = 0; i < words.length; i++) {
     const word = words[i]!
     if (!word.startsWith('-')) {
-      if (argument === undefined || !add(argument, word, many)) return null
+      if (argument === undefined || !(options?.includes(word) ?? true)) return null
+      if (!add(argument, word, many)) return null
       continue
     }
     const [, name = '', inline] = /^--([a-z-]+)(?:=(.*))?$/s.exec(word) ?? []

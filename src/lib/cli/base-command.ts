@@ -4,7 +4,7 @@
  */
 import {Command} from '@oclif/core/command'
 import {string} from '@oclif/core/flags'
-import type {Config, LoadOptions} from '@oclif/core/interfaces'
+import type {Config, FlagInput, LoadOptions} from '@oclif/core/interfaces'
 import type {PlainFlags} from './argv.ts'
 import {runCommand} from './command.ts'
 import {giveBare} from './optional-value.ts'
@@ -13,11 +13,11 @@ export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
   /** Flags whose value may be left out, and what they mean then. */
   static bare: Readonly<Record<string, string>> = {}
-  static override baseFlags = {
+  static override baseFlags: FlagInput = {
     db: string({
       summary: 'database: FILE, sqlite:FILE, mysql://…, postgres://…, or a Perl dbi: DSN',
       description:
-        "Also JOBQ_DB (several: with commas). Default: the configuration's, else $XDG_DATA_HOME/jobq/jobq.db.",
+        "A server may have several hosts: postgres://h1,h2/db. Also JOBQ_DB (several: with commas). Default: the configuration's, else $XDG_DATA_HOME/jobq/jobq.db.",
       multiple: true,
       multipleNonGreedy: true, // else the words behind its value would be values, too
       helpValue: 'URL',

@@ -1,35 +1,57 @@
 /** An error as a user gets to see it: one line on stderr, or under --json one document on stdout. */
-import {EXIT, isShort, JobqError, shortageHint} from '../jobs/errors.ts'
+import {EXIT, isShort, JobqError, StoreError, shortageHint} from '../jobs/errors.ts'
 import {withoutPasswords} from '../jobs/passwords.ts'
 import {printable, printableJson} from '../jobs/printable.ts'
 import {complain, say} from './output-guard.ts'
 
 /** Sets the exit status that says so, first: showing it ends the process if nobody reads any more. */
 export function showError(error: unknown, json: boolean): void {
-  const {code, exitCode, ...told} = facts(error)
-  const [message, hint] = [withoutPasswords(told.message), withoutPasswords(told.hint)]
+  const {exitCode, ...told} = factsOf(error)
   process.exitCode = exitCode
-  if (json) say(`${printableJson(JSON.stringify({error: {code, message, hint}}))}\n`)
-  else complain(`jobq: ${message}${hint ? ` (${hint})` : ''}`)
+  if (json) say(`${printableJson(JSON.stringify({error: told}))}\n`)
+  else complain(`jobq: ${lineOf(error)}`)
   if (process.env.JOBQ_DEBUG)
     for (const line of (error instanceof Error ? withCauses(error) : String(error)).split('\n'))
       complain(line)
 }
 
+/** The exit status of a monitoring plugin that can't tell. */
+export const UNKNOWN = 3
+
 /** For `jobq check`: what is wrong, in the form and with the exit status of a monitoring plugin. */
 export function showUnknown(error: unknown, json: boolean): void {
-  const {code, message, hint} = facts(error)
-  process.exitCode = 3
-  const [told, advice] = [withoutPasswords(message), withoutPasswords(hint)]
-  if (json)
-    say(`${printableJson(JSON.stringify({status: 'UNKNOWN', error: {code, message: told, hint: advice}}))}\n`)
-  else say(`JOBQ UNKNOWN - ${printable(told + (advice && ` (${advice})`)).replaceAll('|', '/')}\n`)
+  const {exitCode: _, ...told} = factsOf(error)
+  process.exitCode = UNKNOWN
+  if (json) say(`${printableJson(JSON.stringify({status: 'UNKNOWN', error: told}))}\n`)
+  else say(`JOBQ UNKNOWN - ${printable(lineOf(error)).replaceAll('|', '/')}\n`)
 }
 
-function facts(error: unknown): {code: string; message: string; hint: string; exitCode: number} {
+/** What there is to say of an error, without a password, and the exit status that says so. */
+export interface Facts {
+  code: string
+  message: string
+  hint: string
+  exitCode: number
+  /** Of an enqueue that may have been stored. */
+  token?: string
+}
+
+/** The facts as one line. */
+export function lineOf(error: unknown): string {
+  const {message, hint} = factsOf(error)
+  return hint ? `${message} (${hint})` : message
+}
+
+export function factsOf(error: unknown): Facts {
+  const {code, message, hint, ...rest} = rawFacts(error)
+  return {code, message: withoutPasswords(message), hint: withoutPasswords(hint), ...rest}
+}
+
+function rawFacts(error: unknown): Facts {
   if (error instanceof JobqError) {
     const {code, message, hint, exitCode} = error
-    return {code, message, hint, exitCode}
+    const token = error instanceof StoreError ? error.token : undefined
+    return {code, message, hint, exitCode, ...(token === undefined ? {} : {token})}
   }
   const message = error instanceof Error ? error.message : String(error)
   if (isShort(error)) return {code: 'NO_PROCESS', message, hint: shortageHint(error), exitCode: EXIT.failed}

@@ -1,9 +1,12 @@
 /** Every way out of a command goes through here, so that errors look alike and the exit status is honest. */
 import {UnfinishedError} from '../jobs/errors.ts'
-import {showError, showUnknown} from './errors.ts'
+import {showError, showUnknown, UNKNOWN} from './errors.ts'
+import {failWith} from './output-guard.ts'
 
 export async function guarded(argv: readonly string[], work: () => Promise<void>): Promise<void> {
-  const show = argv[0] === 'check' ? showUnknown : showError
+  const isCheck = argv[0] === 'check'
+  if (isCheck) failWith(UNKNOWN)
+  const show = isCheck ? showUnknown : showError
   const fail = (error: unknown) => show(error, wantsJson(argv))
   const unfinished = () => fail(new UnfinishedError())
   process.once('beforeExit', unfinished)

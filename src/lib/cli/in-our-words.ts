@@ -19,7 +19,8 @@ export function inOurWords(error: unknown, command: Command.Loadable): unknown {
   if (oclif?.exit !== 2) return error
   if (Array.isArray(flags)) return unknownFlag(String(flags[0]), command)
   if (Array.isArray(args) && message.startsWith('Unexpected')) return unexpectedWord(String(args[0]), command)
-  const [said, hint = ''] = ofFlags(message, command) ?? [lowerFirst(message.split('\n', 1)[0]!)]
+  const [said, hint = ''] = ofFlags(message, command) ??
+    ofArgument(message, command) ?? [lowerFirst(message.split('\n', 1)[0]!)]
   return new UsageError(said, {hint: hint + seeHelp(command), cause: error})
 }
 
@@ -70,6 +71,14 @@ function ofFlags(text: string, {flags}: Command.Loadable): [message: string, hin
   if (one) return [`expected one of --${one}, --${other}, got both`]
   const [, flag, needed] = /must be provided when using --([\w-]+): --([\w-]+)/.exec(text) ?? []
   return flag ? [`--${flag}: expected --${needed} with it, got it alone`] : null
+}
+
+function ofArgument(text: string, {args}: Command.Loadable): [message: string, hint: string] | null {
+  const [, got, options] = /^Expected (.*) to be one of: ([^\n]*)/s.exec(text) ?? []
+  const [name = ''] = Object.keys(args)
+  if (got === undefined || !options) return null
+  const meant = suggestion(got, options.split(', '))
+  return [`${name.toUpperCase()}: expected one of ${options}, got ${JSON.stringify(got)}`, meant]
 }
 
 function lowerFirst(text: string): string {

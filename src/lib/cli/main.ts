@@ -11,10 +11,20 @@ import {guardOutput, say} from './output-guard.ts'
 import {isVersion, versionText} from './version.ts'
 
 /** @param root the package's folder */
-export function start(argv: readonly string[], root: string): Promise<void> {
+export async function start(argv: readonly string[], root: string): Promise<void> {
   guardOutput()
   quietWarnings()
-  return guarded(argv, () => run(argv, root))
+  await guarded(argv, () => run(argv, root))
+  setImmediate(leave)
+}
+
+/**
+ * Where nothing is left to wait for, the process would end by itself in a moment, but for taking its heap apart: that
+ * takes 8 % of the time of `node -e 0`.
+ */
+function leave(): void {
+  if (process.getActiveResourcesInfo().length === 0 && process.listenerCount('beforeExit') === 0)
+    process.exit()
 }
 
 async function run(argv: readonly string[], root: string): Promise<void> {

@@ -3,6 +3,7 @@ import {readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import type {Command} from '@oclif/core/command'
 import {Config} from '@oclif/core/config'
+import {Help} from '@oclif/core/help'
 import type {PJSON} from '@oclif/core/interfaces'
 import {run} from '@oclif/core/run'
 import {UsageError} from '../jobs/errors.ts'
@@ -18,7 +19,7 @@ export async function runOclif(argv: string[], root: string): Promise<void> {
   if (id === undefined || isHelp(id)) return await ended(asSomeone(() => run(words, config)))
   const command = commandOf(id, config)
   const flags = beforeDashes(rest)
-  if (flags.some(isHelp)) return await ended(asSomeone(() => run([id, '--help'], config)))
+  if (flags.some(isHelp)) return await asSomeone(() => new Help(config).showCommandHelp(command))
   checkFlags(command, flags)
   try {
     // Not `run`: it takes the words behind a command without arguments for more of its name
@@ -47,8 +48,10 @@ async function sources(root: string): Promise<{pjson?: PJSON; ignoreManifest?: b
 }
 
 /** `jobq help work`, `jobq --help work` is `jobq work --help`: oclif's own help command is a plugin of its own. */
-function helpFor([, ...topic]: string[]): string[] {
-  return [...topic.filter(word => !word.startsWith('-') && word !== 'help'), '--help']
+function helpFor([asked, ...topic]: string[]): string[] {
+  const words = topic.filter(word => !word.startsWith('-'))
+  const isOfHelp = asked === 'help' && words.length === 0 && topic.some(isHelp)
+  return [...(isOfHelp ? ['help'] : words), '--help']
 }
 
 function isHelp(word: string): boolean {

@@ -10,14 +10,20 @@ import {printable, printableLines} from '../jobs/printable.ts'
 const [STDOUT, STDERR] = [1, 2]
 
 let done = ''
+let unwritten: number = EXIT.failed
 
 /** What stays done even if nobody can be told: an id whose output failed is a job on disk. */
 export function noteDone(what: string): void {
   done = what
 }
 
+/** The exit status if the output can't be written. */
+export function failWith(exitCode: number): void {
+  unwritten = exitCode
+}
+
 /** A line, or a document, on standard output. */
-export function say(text: string): void {
+export function say(text: string | Uint8Array): void {
   write(STDOUT, text)
 }
 
@@ -51,8 +57,8 @@ function guard(name: 'stdout' | 'stderr', onError: (error: NodeJS.ErrnoException
 }
 
 /** What is short is written without Node's streams, which take 3 ms to load: half as long as better-sqlite3. */
-function write(fd: typeof STDOUT | typeof STDERR, text: string): void {
-  let rest: Uint8Array = Buffer.from(text)
+function write(fd: typeof STDOUT | typeof STDERR, text: string | Uint8Array): void {
+  let rest: Uint8Array = typeof text === 'string' ? Buffer.from(text) : text
   try {
     while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest))
   } catch (error) {
@@ -68,11 +74,11 @@ function writeLater(fd: number, rest: Uint8Array): void {
 }
 
 /**
- * A closed pipe is no error: who reads no more wants no more. A full disk is: one line on stderr, exit 1, and a word
+ * A closed pipe is no error: who reads no more wants no more. A full disk is: one line on stderr, exit 1 (or failWith's), and a word
  * about what was done all the same.
  */
 function giveUp(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
   complain(`jobq: can't write to standard output (${error.message})${done && `; ${done}`}`)
-  process.exit(EXIT.failed)
+  process.exit(unwritten)
 }

@@ -1,5 +1,5 @@
 /** Many jobs in one transaction, and where in them the one is that was refused. */
-import {ArgumentError, DuplicateJobError} from '../jobs/errors.ts'
+import {ArgumentError, DuplicateJobError, JobqError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
 import type {Store} from '../store/store.ts'
 
@@ -8,7 +8,7 @@ export type At = (nth?: number) => string | Promise<string>
 
 /**
  * @param at without it a refusal has no place
- * @throws DuplicateJobError or ArgumentError with that place, StoreError, or what the source throws; then nothing is stored
+ * @throws DuplicateJobError, ArgumentError, NotFoundError, AfterFailedError with that place, StoreError, or what the source throws; then nothing is stored
  */
 export async function storeAll(
   store: Store,
@@ -20,6 +20,8 @@ export async function storeAll(
   } catch (error) {
     if (!at) throw error
     if (error instanceof DuplicateJobError) throw await placed(error, await at(error.nth), store)
+    if (error instanceof JobqError && !(error instanceof ArgumentError) && error.nth !== undefined)
+      error.message = `${await at(error.nth)}: ${error.message}`
     if (!(error instanceof ArgumentError) || error.nth === undefined) throw error
     throw new ArgumentError(`${await at(error.nth)}: ${error.message}`, {hint: error.hint, cause: error})
   }
@@ -27,7 +29,11 @@ export async function storeAll(
 
 /** Nothing is stored now: a job that still waits was there before, any other was in this very source. */
 async function placed(error: DuplicateJobError, place: string, store: Store): Promise<DuplicateJobError> {
-  const {func, uniqkey, existingId, existingDb} = error
+  const {func, uniqkey, existingId, existingDb, takenUntil} = error
+  if (takenUntil !== null) {
+    const taken = new DuplicateJobError(func, uniqkey, existingId, {place, takenUntil})
+    return existingDb === undefined ? taken : Object.assign(taken, {existingDb})
+  }
   const waiting = existingId === null ? null : await store.find(existingId, existingDb)
   const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
   const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {

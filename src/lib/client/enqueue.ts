@@ -9,10 +9,21 @@ import {callOf, hookedIn, hookedJob, jobOf, jobOfCall, type ToJob} from '../hook
 import type {EnqueueCall, Hooks} from '../hooks/hooks.ts'
 import type {PluginSet} from '../hooks/plugin-set.ts'
 import {ClosedError, UsageError} from '../jobs/errors.ts'
-import type {EnqueuedJob, NewJob} from '../jobs/job.ts'
-import {type EnqueueDefaults, type EnqueueOptions, type JobRequest, newJob} from '../jobs/new-job.ts'
+import type {EnqueuedJob, NewJob, Tick, Ticked} from '../jobs/job.ts'
+import {
+  type AloneOption,
+  checkAlone,
+  type EnqueueDefaults,
+  type EnqueueOptions,
+  type JobRequest,
+  newJob,
+} from '../jobs/new-job.ts'
+import type {Batch} from '../jobs/side-tables/batches.ts'
+import {isObject} from '../jobs/value.ts'
 import type {Store} from '../store/store.ts'
+import type {LastJob} from './batch.ts'
 import {type At, storeAll} from './bulk.ts'
+import type {BatchOptions} from './options.ts'
 
 type Around = NonNullable<PluginSet['aroundEnqueue']>
 
@@ -22,13 +33,16 @@ export class Enqueuer {
   readonly #isAround: boolean
   readonly #defaults: EnqueueDefaults
   readonly #events: Events
+  /** How many there are. */
+  readonly #databases: number
 
-  constructor({hooks, plugins, serializer}: Extensions, events: Events) {
+  constructor({hooks, plugins, serializer}: Extensions, events: Events, databases: number) {
     this.#hooks = hooks
     this.#around = plugins.aroundEnqueue ?? ((_call, enqueue) => enqueue())
     this.#isAround = plugins.aroundEnqueue !== null
     this.#defaults = {serializer}
     this.#events = events
+    this.#databases = databases
   }
 
   /** Is there nothing around an enqueue? */
@@ -36,9 +50,39 @@ export class Enqueuer {
     return this.#hooks.isEmpty && !this.#isAround
   }
 
-  async enqueue(store: Store, func: string, options?: EnqueueOptions): Promise<EnqueuedJob> {
+  async enqueue(store: Store, func: string, options?: EnqueueOptions & AloneOption): Promise<EnqueuedJob> {
+    if (isObject(options) && (options.replace ?? options.token) !== undefined) {
+      const {replace: isReplacing, token: name, ...rest} = options
+      const {replace, token} = checkAlone(isReplacing, name)
+      const add = (job: NewJob) =>
+        replace ? this.addOrReplace(store, job) : this.add(store, token === undefined ? job : {...job, token})
+      if (this.isPlain) return add(newJob(func, rest, this.#defaults))
+      return this.#storeHooked(callOf(func, rest, this.#defaults), jobOfCall, add)
+    }
     if (this.isPlain) return this.add(store, newJob(func, options, this.#defaults))
     return this.enqueueCall(store, callOf(func, options, this.#defaults))
+  }
+
+  /**
+   * Passes a tick, and enqueues its job. Should someone else pass it just then, hooks and plugins have seen a call that came
+   * to nothing.
+   */
+  async tick(store: Store, tick: Tick, func: string, options: EnqueueOptions): Promise<Ticked> {
+    let ticked: Ticked | null = null
+    const add = async (job: NewJob) => {
+      ticked = await store.tick(tick, job)
+      if (ticked.job) return this.#told(ticked.job)
+      throw new UsageError(
+        `the tick of ${tick.name} enqueues no job: ${ticked.isOurs ? 'the last one waits' : 'it was passed elsewhere'}`,
+      )
+    }
+    try {
+      if (this.isPlain) await add(newJob(func, options, this.#defaults))
+      else await this.#storeHooked(callOf(func, options, this.#defaults), jobOfCall, add)
+    } catch (error) {
+      if (ticked === null || (ticked as Ticked).job) throw error
+    }
+    return ticked!
   }
 
   /** @param toJob makes the job of the call once the hooks have seen it. Default: as of any options */
@@ -46,8 +90,19 @@ export class Enqueuer {
     return this.#storeHooked(call, toJob, job => this.add(store, job))
   }
 
+  /** As enqueueCall, but takes the place of what waits under its key. */
+  replaceCall(store: Store, call: EnqueueCall, toJob: ToJob = jobOfCall): Promise<EnqueuedJob> {
+    return this.#storeHooked(call, toJob, job => this.addOrReplace(store, job))
+  }
+
   async add(store: Store, job: NewJob): Promise<EnqueuedJob> {
     return this.#told(await store.enqueue(job))
+  }
+
+  async addOrReplace(store: Store, job: NewJob): Promise<EnqueuedJob> {
+    const {enqueueOrReplace} = await import('./replace.ts')
+    const stored = await enqueueOrReplace(store, job, this.#databases)
+    return stored.isReplaced ? stored : this.#told(stored)
   }
 
   /** @throws UsageError that names the job by its place in the source, the first being 1, and what the source throws */
@@ -56,6 +111,44 @@ export class Enqueuer {
     requests: Iterable<JobRequest> | AsyncIterable<JobRequest>,
     closing: AbortSignal,
   ): Promise<number> {
+    const {jobs, at} = this.#numbered(requests, closing, 'enqueueMany: expected an iterable, got none')
+    return this.addMany(store, jobs, at)
+  }
+
+  /** As enqueueMany, with what runs when all have ended. @throws as that */
+  async batch(
+    store: Store,
+    requests: Iterable<JobRequest> | AsyncIterable<JobRequest>,
+    lasts: BatchOptions,
+    closing: AbortSignal,
+  ): Promise<Batch> {
+    const {addBatch, checkLast} = await import('./batch.ts')
+    const given = (['then', 'onFailure'] as const).flatMap(role => {
+      const request = lasts[role]
+      return request === undefined ? [] : [{role, request}]
+    })
+    const all: LastJob[] = []
+    for (const {role, request} of given) {
+      const place = `batch: ${role}: `
+      const serializer = request.serializer ?? this.#defaults.serializer
+      checkLast(request.arg, serializer, `batch: ${role}`)
+      const job = this.#isHookless
+        ? jobOf(request, this.#defaults, place)
+        : await this.#hookedIn(request, place)
+      all.push({role, serializer, job})
+    }
+    const {jobs, at} = this.#numbered(requests, closing, 'batch: expected an iterable of jobs, got none')
+    return addBatch(store, jobs, all, jobs => this.addMany(store, jobs, at))
+  }
+
+  /** What is asked for, checked and hooked one by one as it is read; `at` names the last, or another, in messages. */
+  #numbered(
+    requests: Iterable<JobRequest> | AsyncIterable<JobRequest>,
+    closing: AbortSignal,
+    refusal: string,
+  ): {jobs: Iterable<NewJob> | AsyncIterable<NewJob>; at: (nth?: number) => string} {
+    if (!isIterable(requests))
+      throw new UsageError(refusal, {hint: 'give an array, or a generator, of {func, arg, …}'})
     let number = 0
     const at = (nth = number) => `job ${nth}`
     const one = (request: JobRequest) => {
@@ -64,15 +157,11 @@ export class Enqueuer {
         ? jobOf(request, this.#defaults, `${at()}: `)
         : this.#hookedIn(request, `${at()}: `)
     }
-    if (!isIterable(requests))
-      throw new UsageError('enqueueMany: expected an iterable, got none', {
-        hint: 'give an array, or a generator, of {func, arg, …}',
-      })
     const isNow = this.#isHookless && Symbol.iterator in requests
     const jobs = isNow
       ? mapped(requests, one as (request: JobRequest) => NewJob)
       : mappedLater(requests, one, closing)
-    return this.addMany(store, jobs, at)
+    return {jobs, at}
   }
 
   addMany(store: Store, jobs: Iterable<NewJob> | AsyncIterable<NewJob>, at?: At): Promise<number> {

@@ -3,11 +3,15 @@
 import {EVENT_NAMES} from '../hooks/events.ts'
 import type {SupportOptions} from '../hooks/extensions.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
-import type {JobState, NewJob, RowRef} from '../jobs/job.ts'
-import {checkDue, dueOf} from '../jobs/new-job.ts'
+import {type JobState, type NewJob, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
+import {tagChoices} from '../jobs/names.ts'
+import {checkDue, dueOf, type JobRequest} from '../jobs/new-job.ts'
 import {checkOptions, is} from '../jobs/options.ts'
+import type {SerializerName} from '../jobs/serializers/serializers.ts'
 import {describe, isObject} from '../jobs/value.ts'
 import type {OpenOptions} from '../store/open.ts'
+import type {JobSpot, LogPage} from '../store/store.ts'
+import type {CancelChoice, CancelOptions, Chosen} from './cancel.ts'
 import type {RetryChoice} from './retry.ts'
 
 /** Which database a queue is in, and what stands around its jobs. */
@@ -36,6 +40,22 @@ export interface RetryOptions {
   again?: boolean | undefined
 }
 
+/** What is changed of a job that waits; what is left out stays as it is. */
+export interface EditOptions {
+  /** 0 … 4294967295, larger is sooner. */
+  priority?: number | undefined
+  /** Due so many seconds from now. */
+  delay?: number | undefined
+  /** Due at a time, instead of a delay. */
+  runAfter?: Date | undefined
+  /** Anything JSON holds; for the serializer 'none', text or bytes. */
+  arg?: unknown
+  /** Of `arg`. Default: as an enqueue's. */
+  serializer?: SerializerName | undefined
+  /** null: none. */
+  uniqkey?: string | null | undefined
+}
+
 /** Which rows are deleted. */
 export interface PruneOptions {
   /** Rows that are older than so many seconds. Default 30 days. */
@@ -56,6 +76,8 @@ export interface PageOptions {
   limit?: number | undefined
   /** Default 0. */
   offset?: number | undefined
+  /** Only those that have all of these tags, with this value, or any (true). */
+  tags?: TagOptions | undefined
 }
 
 /** Which jobs a listing has. */
@@ -63,6 +85,8 @@ export interface JobOptions extends PageOptions {
   state?: JobState | undefined
   /** @internal */
   contexts?: boolean | undefined
+  /** @internal Only what comes behind this one, which was listed before. */
+  after?: JobSpot | undefined
 }
 
 /** Which failed attempts a listing has. */
@@ -71,6 +95,18 @@ export interface ExceptionOptions extends PageOptions {
   unretried?: boolean | undefined
   /** Only those at or after this time (Unix seconds), or of the last so many seconds. */
   since?: {at: number} | {ago: number} | undefined
+  /** @internal */
+  after?: LogPage['after']
+  /** @internal */
+  heads?: boolean | undefined
+}
+
+/** What runs when all jobs of a batch have ended; at least one of them. */
+export interface BatchOptions {
+  /** However they have ended. Its argument, an object or none, gets a member `batch`: {jobs, completed, failed, aborted}. */
+  then?: JobRequest | undefined
+  /** Only if one of them has not completed. Its argument gets that, too. */
+  onFailure?: JobRequest | undefined
 }
 
 const OPEN = {
@@ -86,10 +122,11 @@ const OPEN = {
 }
 const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
 const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo}
-const CHOICE = {ids: is.array, jobs: is.array, func: is.text, since: is.since}
-const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count}
-const JOBS = {...PAGE, state: is.state, contexts: is.yesNo}
-const EXCEPTIONS = {...PAGE, unretried: is.yesNo, since: is.since}
+const CHOICE = {ids: is.array, jobs: is.array, func: is.text, since: is.since, tags: is.tagChoice}
+const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count, tags: is.tagChoice}
+const JOBS = {...PAGE, state: is.state, contexts: is.yesNo, after: is.object}
+const STATUSES = {...PAGE, after: is.array}
+const EXCEPTIONS = {...STATUSES, unretried: is.yesNo, since: is.since, heads: is.yesNo}
 const PRUNE = {
   olderThan: is.seconds,
   failed: is.yesNo,
@@ -97,7 +134,23 @@ const PRUNE = {
   func: is.text,
   dryRun: is.yesNo,
 }
-const WAIT = {timeout: is.seconds, signal: is.signal}
+const EDIT = {
+  priority: is.priority,
+  delay: is.delay,
+  runAfter: is.date,
+  arg: () => {}, // checked as it is encoded
+  serializer: is.serializer,
+  uniqkey: is.uniqkey,
+}
+const CANCEL = {
+  jobs: is.array,
+  func: is.text,
+  uniqkey: is.text,
+  tags: is.tagChoice,
+  state: is.state,
+  all: is.yesNo,
+}
+const WAIT = {timeout: is.seconds, signal: is.signal, onProgress: is.callback}
 
 /** Each @throws UsageError */
 export const check = {
@@ -105,9 +158,19 @@ export const check = {
   init: (options: InitOptions) => checkOptions(options, 'init', INIT),
   list: (options: JobOptions) => checkOptions(options, 'list', JOBS),
   exceptions: (options: ExceptionOptions) => checkOptions(options, 'exceptions', EXCEPTIONS),
-  statuses: (options: PageOptions) => checkOptions(options, 'statuses', PAGE),
+  statuses: (options: PageOptions) => checkOptions(options, 'statuses', STATUSES),
   prune: (options: PruneOptions) => checkOptions(options, 'prune', PRUNE),
+  logs: (options: object) => checkOptions(options, 'logs', {attempt: is.index}),
+  follow: (options: object) => checkOptions(options, 'follow', {signal: is.signal}),
   wait: (options: object) => checkOptions(options, 'wait', WAIT),
+  batch: (options: BatchOptions) => {
+    checkOptions(options, 'batch', {then: is.object, onFailure: is.object})
+    if (options.then === undefined && options.onFailure === undefined)
+      throw new UsageError('batch: expected then or onFailure, got neither', {
+        hint: 'write: queue.batch(jobs, {then: {func: "Report"}}); enqueueMany is for jobs that nothing follows',
+      })
+  },
+  waitFor: (choice: object) => checkOptions(choice, 'waitFor', {func: is.text, tags: is.tagChoice}),
   event: (name: unknown, listener: unknown) => {
     if (!(EVENT_NAMES as readonly unknown[]).includes(name))
       throw new UsageError(`on: expected the name of an event, got ${describe(name)}`, {
@@ -115,6 +178,7 @@ export const check = {
       })
     is.callback(listener, `on: ${name}`)
   },
+  schedule: (name: unknown) => is.text(name, 'runSchedule'),
   func: (func: unknown, what: string) => {
     if (func !== undefined) is.text(func, `${what}: function`)
   },
@@ -128,6 +192,14 @@ export const check = {
     checkOptions(options, 'retry', {...RETRY, db: is.index})
     checkDue(options, 'retry: ')
   },
+  edit: (options: EditOptions) => {
+    checkOptions(options, 'edit', EDIT)
+    checkDue(options, 'edit: ')
+    if (Object.values(options).every(value => value === undefined))
+      throw new UsageError('edit: expected something to change, got nothing')
+  },
+  cancelMany: (options: CancelOptions) =>
+    checkOptions(options, 'cancelMany', {dryRun: is.yesNo, signal: is.signal}),
   retryMany: (choice: RetryChoice, options: RetryOptions & {dryRun?: boolean | undefined}) => {
     checkOptions(choice, 'retryMany', CHOICE)
     if ('ids' in choice) for (const id of choice.ids) refOf(id, 'retryMany: ids')
@@ -137,6 +209,25 @@ export const check = {
   },
 }
 
+/** As a store knows the choice. @throws UsageError unless something is chosen: left out by mistake, it would be all */
+export function chosenOf(choice: CancelChoice, refIn: (job: number | RowRef) => RowRef): Chosen {
+  checkOptions(choice, 'cancelMany', CANCEL)
+  const {jobs, func, uniqkey, tags, state, all} = choice as Partial<Record<string, unknown>> & {
+    state?: JobState
+  }
+  const isSome = [func, uniqkey].some(value => value !== undefined) || Object.keys(tags ?? {}).length > 0
+  const given = [jobs !== undefined, isSome, all === true]
+  if (given.filter(Boolean).length !== 1 || (jobs !== undefined && state !== undefined))
+    throw new UsageError(
+      'cancelMany: expected jobs, or a func, uniqkey or tags, or all: true, and one of these',
+      {
+        hint: 'a state goes with the latter two',
+      },
+    )
+  if ('jobs' in choice) return {jobs: choice.jobs.map(refIn)}
+  return 'all' in choice ? {state} : {...choice, tags: tagChoices(choice.tags)}
+}
+
 /** How a retried job is stored. */
 export function rowOf(options: RetryOptions): {priority: number; due: NewJob['due']; again: boolean} {
   return {priority: options.priority ?? 0, due: dueOf(options), again: options.again ?? false}
@@ -144,13 +235,13 @@ export function rowOf(options: RetryOptions): {priority: number; due: NewJob['du
 
 export const ALL = Number.MAX_SAFE_INTEGER
 
-export function page({limit, offset}: PageOptions, all = 10): {limit: number; offset: number} {
-  return {limit: limit ?? all, offset: offset ?? 0}
+export function page({limit, offset, tags}: PageOptions, all = 10) {
+  return {limit: limit ?? all, offset: offset ?? 0, tags: tagChoices(tags), details: true}
 }
 
 /** As a store of so many databases knows it: the rows of a single one have no number. @throws NotFoundError */
 export function refIn({id, db}: RowRef, databases: number): RowRef {
-  if (databases > 1 || db === undefined) return db === undefined ? {id} : {id, db}
+  if (databases > 1 || db === undefined) return rowRef({id, db})
   if (db === 1) return {id}
   throw new NotFoundError(`no database ${db}`, {hint: 'there is one, which is 1'})
 }

@@ -2,27 +2,61 @@
  * JobQueue, the client: what an application, and every command, does with a queue. Qudo::Manager's part.
  */
 
+import type {Schedule} from '../config/schedules.ts'
 import {resolveSettings, type Settings} from '../config/settings.ts'
 import {type EventName, Events, type JobqEvents} from '../hooks/events.ts'
 import {type Extensions, loadExtensions} from '../hooks/extensions.ts'
 import type {ToJob} from '../hooks/hooked-job.ts'
 import type {EnqueueCall, Hooks} from '../hooks/hooks.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
-import {isSqlite, type ServerConnection, type SqliteConnection} from '../jobs/connections.ts'
-import {type PluginError, TransactionError} from '../jobs/errors.ts'
-import type {FuncName, Functions} from '../jobs/functions.ts'
-import type {EnqueuedJob, JobEnd, NewJob, RowRef} from '../jobs/job.ts'
-import type {EnqueueOptions, EnqueueRest, JobRequest} from '../jobs/new-job.ts'
+import {
+  connectionIn,
+  isSqlite,
+  type OrmTransaction,
+  type ServerConnection,
+  type SqliteConnection,
+  type SqliteTransaction,
+} from '../jobs/connections.ts'
+import {type PluginError, StoreError, TransactionError} from '../jobs/errors.ts'
+import type {FuncName, Functions, ResultOf} from '../jobs/functions.ts'
+import {
+  type EnqueuedJob,
+  idOf,
+  type JobChanges,
+  type JobEnd,
+  type NewJob,
+  type RowRef,
+  type ScheduleStatus,
+  type TagOptions,
+  type Ticked,
+} from '../jobs/job.ts'
+import {tagChoices} from '../jobs/names.ts'
+import type {AloneOption, EnqueueOptions, EnqueueRest, JobRequest} from '../jobs/new-job.ts'
 import type {PluginOf} from '../jobs/plugins.ts'
+import type {Batch} from '../jobs/side-tables/batches.ts'
+import {isThenable} from '../jobs/value.ts'
 import {addressText} from '../store/address.ts'
 import {openStores, prepareStore} from '../store/open.ts'
 import type {Preparation, Store} from '../store/store.ts'
 import type {InlineOptions, Working} from '../work/inline.ts'
 import type {Summary} from '../work/outcomes.ts'
+import type {LastJob} from './batch.ts'
 import type {At} from './bulk.ts'
+import type {CancelChoice, Cancellation, CancelOptions, CancelOutcome} from './cancel.ts'
+import type {ArgFor} from './edit.ts'
 import {Enqueuer} from './enqueue.ts'
+import type {FollowedOutput} from './follow.ts'
 import {Calls} from './in-flight.ts'
-import {check, type InitOptions, type QueueOptions, type RetryOptions, rowOf} from './options.ts'
+import {
+  type BatchOptions,
+  check,
+  chosenOf,
+  type EditOptions,
+  type InitOptions,
+  type QueueOptions,
+  type RetryOptions,
+  rowOf,
+} from './options.ts'
 import {QueueView} from './reads.ts'
 import {type RetryChoice, type RetryOutcome, retryMany} from './retry.ts'
 import type {Waiting, WaitOptions} from './wait.ts'
@@ -37,10 +71,14 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   readonly #onTrouble: QueueOptions['onTrouble']
   /** @internal */
   readonly settings: Settings
+  /** @internal The configuration whose schedules are in force: while jobq work runs HUP may change it. */
+  scheduled: Pick<Settings, 'config' | 'file'>
   /** @internal What happens to this queue's jobs is told here. */
   readonly events = new Events()
   /** @internal The work that goes on here. */
   readonly working: Set<Working> = new Set()
+  /** @internal Called when work begins or ends here. */
+  onWorking: () => void = () => {}
   #closed: Promise<void> | null = null
   #waiting: Waiting | null = null
 
@@ -52,9 +90,10 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   ) {
     super(new Calls(store), settings.databases.length)
     this.settings = settings
+    this.scheduled = settings
     this.#extensions = extensions
     this.#onTrouble = onTrouble
-    this.#enqueuer = new Enqueuer(extensions, this.events)
+    this.#enqueuer = new Enqueuer(extensions, this.events, settings.databases.length)
   }
 
   /**
@@ -145,6 +184,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     return this.#extensions
   }
 
+  /** @internal */
+  protected tell(message: string): void {
+    this.#onTrouble?.(message)
+  }
+
   /** The hooks of this queue, to register and unregister. */
   get hooks(): Hooks {
     return this.#extensions.hooks
@@ -173,8 +217,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
    * Stores a job: when this resolves, it is on disk. Qudo's enqueue.
    * @throws DuplicateJobError, ArgumentError, UsageError, HookError, StoreError
    */
-  enqueue<Name extends FuncName<F>>(func: Name, ...options: EnqueueRest<F, Name>): Promise<EnqueuedJob>
-  enqueue(func: string, options?: EnqueueOptions): Promise<EnqueuedJob> {
+  enqueue<Name extends FuncName<F>>(
+    func: Name,
+    ...options: EnqueueRest<F, Name, AloneOption>
+  ): Promise<EnqueuedJob<Name>>
+  enqueue(func: string, options?: EnqueueOptions & AloneOption): Promise<EnqueuedJob> {
     return this.calls.make(store => this.#enqueuer.enqueue(store, func, options))
   }
 
@@ -191,26 +238,68 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   }
 
   /**
-   * Stores a job in the transaction that the caller has open on a connection of its own, to this queue's database: it is
-   * there when that commits, and never if it rolls back. What is refused leaves the transaction as it was. With a
-   * Database of better-sqlite3 it is done when this returns, and hooks must be synchronous.
+   * Stores all jobs in one transaction, or none, as enqueueMany does, and with them what runs when all of them have ended: `then`
+   * however they did, `onFailure` only if one of them has not completed. How many ended how is in the member `batch` of its argument:
+   * {jobs, completed, failed, aborted}. All are tracked. Jobs that take another one's place are not among them, but waited for.
+   * @returns how many, and the jobs that follow: `queue.wait(batch.thenJob)`, `queue.show(batch.thenJob)`
+   * @throws as enqueueMany does
+   */
+  batch(
+    jobs: Iterable<JobRequest<F>> | AsyncIterable<JobRequest<F>>,
+    options: {then?: JobRequest<F> | undefined; onFailure?: JobRequest<F> | undefined},
+  ): Promise<Batch> {
+    return this.calls.make(async store => {
+      check.batch(options as BatchOptions)
+      return this.#enqueuer.batch(
+        store,
+        jobs as Iterable<JobRequest>,
+        options as BatchOptions,
+        this.calls.closing,
+      )
+    })
+  }
+
+  /** @internal As addMany, with what runs when all have ended. */
+  addBatch(
+    jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
+    lasts: readonly LastJob[],
+    at?: At,
+  ): Promise<Batch> {
+    return this.calls.make(async store => {
+      const {addBatch} = await import('./batch.ts')
+      return addBatch(store, jobs, lasts, all => this.#enqueuer.addMany(store, all, at))
+    })
+  }
+
+  /**
+   * Stores a job in the transaction that the caller has open on this queue's database: it is there when that commits, and
+   * never if it rolls back. What is refused leaves the transaction as it was. The transaction is a connection of
+   * better-sqlite3, mysql2 or pg, or what drizzle, kysely, knex, Prisma or postgres.js hand to the callback of theirs. With a
+   * Database of better-sqlite3, and in drizzle's transaction on one, it is done when this returns, and hooks must be
+   * synchronous.
    * @throws TransactionError, and as enqueue does
    */
   enqueueIn<Name extends FuncName<F>>(
-    connection: SqliteConnection,
+    transaction: SqliteConnection | SqliteTransaction,
     func: Name,
     ...options: EnqueueRest<F, Name>
-  ): EnqueuedJob
+  ): EnqueuedJob<Name>
   enqueueIn<Name extends FuncName<F>>(
-    connection: ServerConnection,
+    transaction: ServerConnection | OrmTransaction,
     func: Name,
     ...options: EnqueueRest<F, Name>
-  ): Promise<EnqueuedJob>
-  enqueueIn(connection: unknown, func: string, options?: EnqueueOptions): EnqueuedJob | Promise<EnqueuedJob> {
-    if (!isSqlite(connection))
-      return this.calls.make(store => this.#enqueuer.enqueueWithin(store, connection, func, options))
+  ): Promise<EnqueuedJob<Name>>
+  enqueueIn(given: unknown, func: string, options?: EnqueueOptions): EnqueuedJob | Promise<EnqueuedJob> {
+    const connection = connectionIn(given)
+    const kinds = this.settings.databases.map(({driver}) => driver === 'sqlite')
+    // In a synchronous callback nobody hears of a promise that is rejected
+    const isNow = isSqlite(connection) || (kinds.every(isLocal => isLocal) && !isThenable(connection))
+    if (!isNow)
+      return this.calls.make(async store =>
+        this.#enqueuer.enqueueWithin(store, await connection, func, options),
+      )
     const store = this.calls.store
-    if (!this.settings.databases.some(({driver}) => driver === 'sqlite'))
+    if (!kinds.includes(true))
       throw new TransactionError(`expected a connection to ${this.name}, got a Database of better-sqlite3`, {
         hint: 'give the connection that has the transaction open',
       })
@@ -218,13 +307,17 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   }
 
   /** @internal Stores a job whose argument is in its stored form already. @throws DuplicateJobError, StoreError */
-  add(job: NewJob): Promise<EnqueuedJob> {
-    return this.calls.make(store => this.#enqueuer.add(store, job))
+  add(job: NewJob, {replace = false}: AloneOption = {}): Promise<EnqueuedJob> {
+    const enqueuer = this.#enqueuer
+    return this.calls.make(store => (replace ? enqueuer.addOrReplace(store, job) : enqueuer.add(store, job)))
   }
 
   /** @internal As enqueue, with hooks. @param toJob makes the job of the call as the hooks have left it */
-  enqueueCall(call: EnqueueCall, toJob: ToJob): Promise<EnqueuedJob> {
-    return this.calls.make(store => this.#enqueuer.enqueueCall(store, call, toJob))
+  enqueueCall(call: EnqueueCall, toJob: ToJob, {replace = false}: AloneOption = {}): Promise<EnqueuedJob> {
+    const enqueuer = this.#enqueuer
+    return this.calls.make(store =>
+      replace ? enqueuer.replaceCall(store, call, toJob) : enqueuer.enqueueCall(store, call, toJob),
+    )
   }
 
   /** @internal The job of a call once its hooks have seen it. */
@@ -250,36 +343,102 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   /**
    * Waits until a job has left the queue, and tells how. It may be any job in the queue; one that was enqueued with
    * `tracked: true` may have ended long before: how is kept for a day, or for a minute once someone has asked. `gone`:
-   * someone took it away who did not say how it ended, a Perl worker say. However many are waited for, they share one watch.
+   * someone took it away who did not say how it ended, a Perl worker say. `result` is what its worker returned, where that is kept:
+   * `keepResult`. However many are waited for, they share one watch.
    * @throws NotFoundError if it is not in the queue and how it ended was not kept; WaitTimeoutError; the signal's reason;
    * ClosedError when the queue is closed meanwhile; StoreError
    */
+  wait<Name extends FuncName<F>>(
+    job: RowRef & {func: Name},
+    options?: WaitOptions,
+  ): Promise<JobEnd<ResultOf<F, Name>>>
+  wait(job: number | RowRef, options?: WaitOptions): Promise<JobEnd>
   wait(job: number | RowRef, options: WaitOptions = {}): Promise<JobEnd> {
     return this.calls.make(async () => {
       check.wait(options)
       const ref = this.refOf(job, 'wait')
       const {Waiting} = await import('./wait.ts')
       this.#waiting ??= new Waiting(this.calls.store)
-      return this.#waiting.end(ref, options)
+      const {onProgress} = options
+      if (!onProgress) return this.#waiting.end(ref, options)
+      const {watchedProgress} = await import('./progress.ts')
+      return watchedProgress(
+        this.calls.store,
+        ref,
+        onProgress,
+        signal => this.#waiting!.end(ref, {...options, signal}),
+        options.signal,
+      )
     })
   }
 
   /**
-   * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job.
+   * Waits for all jobs that are in the queue now, all or a function's or with tags, and yields how each has ended, soon after it did; of
+   * a hundred thousand jobs only the ids are held. Jobs that are enqueued meanwhile are not waited for.
+   * @throws NotFoundError if the function has never been enqueued here; WaitTimeoutError; the signal's reason;
+   * ClosedError when the queue is closed meanwhile; StoreError
+   */
+  async *waitFor(
+    choice: {func?: string | undefined; tags?: TagOptions | undefined} = {},
+    options: WaitOptions = {},
+  ): AsyncGenerator<JobEnd> {
+    check.waitFor(choice)
+    check.wait(options)
+    const {endsOfAll} = await import('./wait-for.ts')
+    yield* this.each(choice, store =>
+      endsOfAll(
+        store,
+        store.eachId({func: choice.func, tags: tagChoices(choice.tags)}),
+        options,
+        this.calls.closing,
+      ),
+    )
+  }
+
+  /**
+   * Follows what a job writes, on whichever host it runs: yields it as it comes, waits for a job that has not started, and
+   * ends with the job. Of one that has ended already it yields what was kept.
+   * @throws NotFoundError if nothing is known of the job; the signal's reason; ClosedError when the queue is closed
+   * meanwhile; StoreError
+   */
+  async *follow(
+    job: number | RowRef,
+    options: {signal?: AbortSignal | undefined} = {},
+  ): AsyncGenerator<FollowedOutput> {
+    check.follow(options)
+    const ref = this.refOf(job, 'follow')
+    const {followed} = await import('./follow.ts')
+    const signal = options.signal ? AbortSignal.any([options.signal, this.calls.closing]) : this.calls.closing
+    const end = (signal: AbortSignal) => this.wait(ref, {signal})
+    yield* this.each({}, store => followed(store, ref, signal, end))
+  }
+
+  /**
+   * Enqueues a failed job again and marks its exception retried, in one transaction. Qudo's enqueue_from_failed_job. So are
+   * then the jobs that failed because it did: they wait for it again.
    * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError
    */
-  retry(exceptionId: number, options: RetryOptions & {db?: number | undefined} = {}): Promise<EnqueuedJob> {
-    return this.calls.make(async store => {
-      check.retry(options)
-      const {id, db} = this.refOf(
-        options.db === undefined ? exceptionId : {id: exceptionId, db: options.db},
-        'retry',
-      )
-      const job = await store.retry(id, rowOf(options), db)
-      this.events.tell('retry', () => ({...job, exceptionId}))
-      return job
-    })
+  async retry(
+    exceptionId: number,
+    options: RetryOptions & {db?: number | undefined} = {},
+  ): Promise<EnqueuedJob> {
+    check.retry(options)
+    const {db, ...row} = options
+    const exception = this.refOf(db === undefined ? exceptionId : {id: exceptionId, db}, 'retry')
+    let retried: EnqueuedJob | null = null
+    try {
+      for await (const outcome of this.retryMany({ids: [exception]}, row))
+        if (retried === null) {
+          if (outcome.refused !== null) throw outcome.refused
+          retried = outcome.job
+        }
+    } catch (error) {
+      // It is stored, and that is what is told: what failed because of it can be retried by itself
+      if (retried === null || !(error instanceof StoreError)) throw error
+      this.tell(`job ${idOf(retried)} is enqueued, but not all that failed because of it (${error.message})`)
+    }
+    return retried!
   }
 
   /**
@@ -293,7 +452,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   ): AsyncGenerator<RetryOutcome> {
     check.retryMany(choice, options)
     const outcomes = this.each('ids' in choice || 'jobs' in choice ? {} : choice, store =>
-      retryMany(store, choice, rowOf(options), options.dryRun ?? false),
+      retryMany(store, choice, rowOf(options), options.dryRun ?? false, ref => this.refOf(ref, 'retryMany')),
     )
     for await (const outcome of outcomes) {
       const {exception, job} = {job: null, ...outcome}
@@ -303,12 +462,97 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   }
 
   /**
+   * Cancels a job. One that waits leaves the queue, and nothing is kept of it. One that runs is told to stop, wherever
+   * that is: its signal aborts, an executable's process group gets TERM, a second later KILL; and unless it gets done all
+   * the same it ends as aborted, `cancelled`. This resolves when its dispatcher has heard: mostly within milliseconds.
+   * Whoever waits for the job hears `aborted`, `cancelled`.
+   * @throws NotFoundError if it is not in the queue; NotHeardError if nobody has heard within 3 s: a Perl worker runs it,
+   * or an older jobq; it goes on then
+   */
+  async cancel(job: number | RowRef): Promise<Cancellation> {
+    const ref = this.refOf(job, 'cancel')
+    for await (const outcome of this.cancelMany({jobs: [ref]})) {
+      if (outcome.refused) throw outcome.refused
+      return outcome
+    }
+    throw new Error('every job that is named has an outcome')
+  }
+
+  /**
+   * Cancels some jobs, or all that are in the queue when it begins, of a function, with a uniqkey, in a state: a few at a
+   * time, each time in a transaction of its own. What is refused is told. With `dryRun` nothing is changed. Stopped early,
+   * by its signal too, it takes back what nobody has heard yet.
+   * @throws NotFoundError if the function has never been enqueued here; UsageError if nothing is chosen
+   */
+  async *cancelMany(choice: CancelChoice, options: CancelOptions = {}): AsyncGenerator<CancelOutcome> {
+    check.cancelMany(options)
+    const chosen = chosenOf(choice, job => this.refOf(job, 'cancelMany'))
+    const {cancelMany} = await import('./cancel.ts')
+    yield* this.each('func' in chosen ? {func: chosen.func} : {}, store => cancelMany(store, chosen, options))
+  }
+
+  /**
+   * Changes a job that waits: its priority, when it is due, its argument, its uniqkey. Of hooks, `serialize` is called for
+   * an argument.
+   * @returns the job as it is then
+   * @throws NotFoundError if it is not in the queue, JobRunningError, DuplicateJobError, ArgumentError, UsageError
+   */
+  edit(job: number | RowRef, changes: EditOptions): Promise<EnqueuedJob> {
+    return this.calls.make(async store => {
+      check.edit(changes)
+      const {argForOptions, changesOf, editJob} = await import('./edit.ts')
+      const ref = this.refOf(job, 'edit')
+      return editJob(store, ref, changesOf(changes), argForOptions(changes, this.#extensions))
+    })
+  }
+
+  /** @internal As edit, with an argument in its stored form. */
+  editStored(job: RowRef, changes: JobChanges, argFor: ArgFor | null): Promise<EnqueuedJob> {
+    return this.calls.make(async store => {
+      const {editJob} = await import('./edit.ts')
+      return editJob(store, this.refOf(job, 'edit'), changes, argFor)
+    })
+  }
+
+  /** The configuration's schedules, by name: when they tick next, and what became of the last tick. @throws ConfigError */
+  schedules(): Promise<ScheduleStatus[]> {
+    return this.calls.make(async store => {
+      const {statusesOf} = await import('./schedules.ts')
+      return statusesOf(store, this.scheduled)
+    })
+  }
+
+  /**
+   * Enqueues the job of a schedule now, whether its last one is in the queue or not. Its ticks stay as they are.
+   * @throws NotFoundError if the configuration has no such schedule; ConfigError; as enqueue does
+   */
+  runSchedule(name: string): Promise<EnqueuedJob> {
+    return this.calls.make(async store => {
+      check.schedule(name)
+      const {scheduleNamed} = await import('./schedules.ts')
+      const {job} = await this.#tick(store, scheduleNamed(name, this.scheduled), null)
+      return job!
+    })
+  }
+
+  /** @internal Passes a tick of a schedule. @param isWanted false: without a job */
+  tick(schedule: Schedule, at: number, isWanted: boolean): Promise<Ticked> {
+    return this.calls.make(store => this.#tick(store, schedule, at, isWanted))
+  }
+
+  #tick(store: Store, schedule: Schedule, at: number | null, isWanted = true): Promise<Ticked> {
+    const {name, cron, timeZone, overlap, func, options} = schedule
+    const tick = {name, cron, timeZone, overlap, at}
+    return isWanted ? this.#enqueuer.tick(store, tick, func, options) : store.tick(tick, null)
+  }
+
+  /**
    * Works jobs in this process, by functions of the application's: as `jobq work` does it, but each job runs on this
    * event loop. Two at once on one queue are fine. A job that runs longer than its grabFor, or is to stop, has its signal
    * aborted; a second later it counts as failed, or is released, though a function that does not heed its signal goes
    * on: it can't be killed. One that keeps the event loop for more than a minute may find its job taken by someone else.
    * @returns what was done, when it is drained, or has been told to end by its signal or by `close`
-   * @throws UsageError, WorkerError, StoreError
+   * @throws UsageError, WorkerError, StoreError; NotFoundError, JobHeldError if its `job` can't be taken
    */
   work(options: InlineOptions<F>): Promise<Summary> {
     return this.calls.make(store => this.#work(store, options))
@@ -346,6 +590,12 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     }
   }
 
+  /** @internal The same databases, over connections that are not the queue's. */
+  openOwnStore(onTrouble: (message: string) => void): Promise<Store> {
+    const {config, databases} = this.settings
+    return openStores(databases, {durable: config.durable ?? false, onTrouble})
+  }
+
   /** On a connection of its own, so that a turn costs no fsync (unless `durable` says so) while an enqueue stays durable. */
   async #work(store: Store, options: InlineOptions<F>): Promise<Summary> {
     const {config, databases} = this.settings
@@ -353,10 +603,16 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     const openStore = async (onTrouble: (message: string) => void) => {
       if (databases.some(address => addressText(address) === ':memory:'))
         return {store, close: async () => {}}
-      const own = await openStores(databases, {durable: config.durable ?? false, onTrouble})
+      const own = await this.openOwnStore(onTrouble)
       return {store: own, close: () => own.close()}
     }
-    const host = {config, events: this.events, working: this.working, extensions: this.#extensions, openStore}
+    const host = {
+      ...{config, events: this.events, working: this.working, extensions: this.#extensions, openStore},
+      onWorking: () => this.onWorking(),
+      file: this.settings.file,
+      refOf: (job: number | RowRef) => this.refOf(job, 'work: job'),
+      tick: (schedule: Schedule, at: number, isWanted: boolean) => this.#tick(store, schedule, at, isWanted),
+    }
     return workInline(options, host, this.calls.closing)
   }
 }

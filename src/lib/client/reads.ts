@@ -4,6 +4,8 @@ import {suggestion} from '../jobs/closest.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
 import type {FuncName, Functions} from '../jobs/functions.ts'
 import {
+  type Action,
+  type ActionRow,
   ALL_FUNCS,
   type ExceptionRow,
   type FuncAttempts,
@@ -12,11 +14,16 @@ import {
   type JobHistory,
   type ListedJob,
   type RowRef,
+  rowRef,
+  type ShownJob,
   type StatusRow,
+  type StoredResult,
 } from '../jobs/job.ts'
+import type {ManagerStatus} from '../jobs/manager.ts'
 import {type Stats, statsOf} from '../jobs/stats.ts'
-import type {Choice, LogTable, Store} from '../store/store.ts'
+import type {ActionPage, Choice, LogTable, Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
+import type {JobOutput} from './logs.ts'
 import {
   ALL,
   check,
@@ -28,6 +35,7 @@ import {
   refIn,
   refOf,
 } from './options.ts'
+import {eachWithProgress, slotsWithProgress, withProgress} from './progress.ts'
 
 /** How many rows were deleted. */
 export interface Pruned {
@@ -49,6 +57,9 @@ export abstract class QueueView<F = Functions> {
     this.#databases = databases
   }
 
+  /** @internal Something that a person should look at. */
+  protected abstract tell(message: string): void
+
   /** @internal */
   protected refOf(job: number | RowRef, what: string): RowRef {
     return refIn(refOf(job, what), this.#databases)
@@ -60,28 +71,51 @@ export abstract class QueueView<F = Functions> {
    * @throws NotFoundError if there is no such database
    */
   find(id: number, db?: number): Promise<ListedJob | null> {
-    return this.calls.make(store => {
-      const ref = this.refOf(db === undefined ? {id} : {id, db}, 'find')
-      return store.find(ref.id, ref.db)
+    return this.calls.make(async store => {
+      const ref = this.refOf(rowRef({id, db}), 'find')
+      const job = await store.find(ref.id, ref.db, true)
+      return job && (await withProgress(store, [job]))[0]!
     })
   }
 
   /**
-   * All that is known of a job, also when it has left the queue, as long as an attempt of it is kept; null: nothing.
+   * All that is known of a job, also when it has left the queue, as long as an attempt or the result of it is kept; null: nothing.
    * @param job its id, or what an enqueue or a listing has returned
    */
-  show(job: number | RowRef): Promise<JobHistory | null> {
-    return this.calls.make(store => {
+  show(job: number | RowRef): Promise<ShownJob | null> {
+    return this.calls.make(async store => {
       const {id, db} = this.refOf(job, 'show')
-      return store.history(id, db)
+      const history = await store.history(id, db)
+      if (!history?.job) return leftJob({id, db}, history, await store.result(id, db))
+      const state = await store.batch(id, db)
+      const batch = state ? {batch: state} : {}
+      if (history.job.state !== 'running') return {...history, run: null, ...batch}
+      const {runOf} = await import('./managers.ts')
+      const [running] = await withProgress(store, [history.job])
+      return {...history, job: running!, run: await runOf(store, history), ...batch}
     })
   }
 
-  /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time. */
+  /**
+   * What a job has written, as far as it was kept: of one attempt, or of the last of which there is something. Null: nothing
+   * was kept.
+   * @param job its id, or what an enqueue or a listing has returned
+   * @param options.attempt which, as `show` numbers them, from 1
+   * @throws NotFoundError if nothing is known of the job, or it has no such attempt
+   */
+  logs(job: number | RowRef, options: {attempt?: number | undefined} = {}): Promise<JobOutput | null> {
+    return this.calls.make(async store => {
+      check.logs(options)
+      const {outputOf} = await import('./logs.ts')
+      return outputOf(store, this.refOf(job, 'logs'), options.attempt)
+    })
+  }
+
+  /** Waiting jobs: the running ones, the ready in the order of work, the delayed by their time, and what waits for others. */
   list(options: JobOptions = {}): Promise<ListedJob[]> {
-    return this.calls.make(store => {
+    return this.calls.make(async store => {
       check.list(options)
-      return store.list({...options, ...page(options)})
+      return withProgress(store, await store.list({...options, ...page(options)}))
     })
   }
 
@@ -107,7 +141,9 @@ export abstract class QueueView<F = Functions> {
    */
   eachJob(options: JobOptions = {}): AsyncGenerator<ListedJob> {
     check.list(options)
-    return this.each(options, store => store.eachJob({...options, ...page(options, ALL)}))
+    return this.each(options, store =>
+      eachWithProgress(store, store.eachJob({...options, ...page(options, ALL)})),
+    )
   }
 
   /** @see eachJob */
@@ -166,11 +202,25 @@ export abstract class QueueView<F = Functions> {
         pruned.finished += count
         yield {...pruned}
       }
+    if (!dryRun) await this.calls.make(sweepTags)
   }
 
   /** What is paused: names of functions, '' for the whole queue. */
   paused(): Promise<string[]> {
     return this.calls.make(store => store.paused())
+  }
+
+  /**
+   * Every `jobq work` and every application with a scoreboard that works here, on any host, oldest first: what it told when
+   * it was last seen. Those that were not seen for a minute are `gone`, ten minutes later they are not told any more.
+   * Workers of Perl's are not among them.
+   * @throws StoreError
+   */
+  async managers(): Promise<ManagerStatus[]> {
+    const [rows, paused] = await this.calls.make(store => Promise.all([store.managers(), store.paused()]))
+    const {managersOf} = await import('./managers.ts')
+    const managers = managersOf(rows, {db: this.calls.name, paused}, message => this.tell(message))
+    return this.calls.make(store => slotsWithProgress(store, managers))
   }
 
   /** The names of all functions ever enqueued here. */
@@ -185,7 +235,7 @@ export abstract class QueueView<F = Functions> {
     const counts = await this.calls.make(store => store.counts(names.length === 1 ? names[0] : undefined))
     return counts
       .filter(({func}) => names.length === 0 || names.includes(func))
-      .reduce((sum, {ready, delayed, running}) => sum + ready + delayed + running, 0)
+      .reduce((sum, {ready, delayed, waiting, running}) => sum + ready + delayed + waiting + running, 0)
   }
 
   /** Counts by function. @throws NotFoundError if the function has never been enqueued here */
@@ -207,6 +257,21 @@ export abstract class QueueView<F = Functions> {
       check.func(func, 'times')
       return store.times(func)
     })
+  }
+
+  /** @internal Keeps an action that is about to begin, of no jobs so far. @returns its row */
+  logAction(action: Action): Promise<RowRef> {
+    return this.calls.make(store => store.logAction(action))
+  }
+
+  /** @internal It has been done to so many jobs. */
+  countAction(action: RowRef, jobs: number): Promise<void> {
+    return this.calls.make(store => store.countAction(action, jobs))
+  }
+
+  /** @internal The actions that are kept, newest first. */
+  actions(page: ActionPage): Promise<ActionRow[]> {
+    return this.calls.make(store => store.actions(page))
   }
 
   /** @internal How many rows a listing of a log has. */
@@ -241,11 +306,29 @@ export abstract class QueueView<F = Functions> {
   }
 }
 
+/** One that has left the queue: what it has left behind. */
+function leftJob(
+  {id, db}: {id: number; db?: number | undefined},
+  history: JobHistory | null,
+  stored: StoredResult | null,
+): ShownJob | null {
+  if (!stored) return history && {...history, run: null}
+  const {func, json, keptUntil} = stored
+  const none = {job: null, uniqkey: null, arg: null, tags: {}, attempts: [], after: [], parked: null}
+  const result = {value: JSON.parse(json) as unknown, json, keptUntil}
+  return {...(history ?? {...rowRef({id, db}), func, ...none}), run: null, result}
+}
+
 /** @param known the functions there are */
 export function noSuchFunc(func: string, known: readonly string[]): NotFoundError {
   return new NotFoundError(`no job of ${JSON.stringify(func)} was ever enqueued here`, {
     hint: `${suggestion(func, known)}\`jobq stats\` shows the functions there are`,
   })
+}
+
+/** Where only Perl works, nobody else takes away the tags of jobs that are gone. */
+async function sweepTags(store: Store): Promise<void> {
+  for (let from: number | null = 0; from !== null; ) from = await store.sweepTags(from)
 }
 
 function checkSome(funcs: readonly string[] | undefined, call: string): void {

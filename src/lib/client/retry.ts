@@ -3,13 +3,23 @@
  * rest, and what is done stays done.
  */
 import {
+  AfterFailedError,
   AlreadyRetriedError,
   DuplicateJobError,
   type JobqError,
   NotFoundError,
   StillTriedError,
 } from '../jobs/errors.ts'
-import {type EnqueuedJob, type ExceptionRow, idOf, type NewJob, type RowRef} from '../jobs/job.ts'
+import {
+  type EnqueuedJob,
+  type ExceptionRow,
+  idOf,
+  type NewJob,
+  type RowRef,
+  rowRef,
+  type TagOptions,
+} from '../jobs/job.ts'
+import {tagChoices} from '../jobs/names.ts'
 import type {Store} from '../store/store.ts'
 
 /** Some exceptions by id, those of some jobs, or all that were not retried yet. */
@@ -17,7 +27,11 @@ export type RetryChoice =
   | {ids: readonly RowRef[]}
   /** The last failed attempt of each of these jobs. */
   | {jobs: readonly RowRef[]}
-  | {func?: string | undefined; since?: {at: number} | {ago: number} | undefined}
+  | {
+      func?: string | undefined
+      since?: {at: number} | {ago: number} | undefined
+      tags?: TagOptions | undefined
+    }
 
 /** A new job (null in a dry run: it would be enqueued), or why there is none. */
 export type RetryOutcome =
@@ -38,33 +52,82 @@ export async function* retryMany(
   choice: RetryChoice,
   row: NewRow,
   dryRun: boolean,
+  refIn: (ref: RowRef) => RowRef,
 ): AsyncGenerator<RetryOutcome> {
   const rehearsal = new Rehearsal(store)
   const retry = (ref: RowRef, exception?: ExceptionRow) =>
     orRefused(ref, () => (dryRun ? rehearsal.retry(ref, row.again, exception) : retryOne(store, ref, row)))
-  if ('ids' in choice) {
-    for (const ref of choice.ids) yield await retry(ref)
-    return
+  const followed = new Set<number | string>()
+  async function* withFollowers(outcome: RetryOutcome): AsyncGenerator<RetryOutcome> {
+    yield outcome
+    if (outcome.refused !== null || outcome.job === null) return
+    for await (const one of retryFollowers(store, outcome.exception, row)) {
+      if (one.exception) followed.add(idOf(one.exception))
+      yield one
+    }
   }
-  if ('jobs' in choice) {
-    for (const job of choice.jobs) {
-      const exception = await lastException(store, job)
-      if (exception) yield await retry(exception)
-      else yield {exception: null, refused: noFailure(job)}
+  if ('ids' in choice) {
+    for (const named of choice.ids) {
+      const ref = there(named, refIn)
+      if ('refused' in ref) yield {exception: named, ...ref}
+      else if (!followed.has(idOf(ref))) yield* withFollowers(await retry(ref))
     }
     return
   }
-  const all = {...choice, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
+  if ('jobs' in choice) {
+    for (const named of choice.jobs) {
+      const job = there(named, refIn)
+      if ('refused' in job) {
+        yield {exception: null, ...job}
+        continue
+      }
+      const exception = await lastException(store, job)
+      if (!exception) yield {exception: null, refused: noFailure(job)}
+      else if (!followed.has(idOf(exception))) yield* withFollowers(await retry(exception))
+    }
+    return
+  }
+  const tags = tagChoices(choice.tags)
+  const all = {...choice, tags, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
   for await (const exception of store.eachException(all)) {
-    const outcome = await retry(refOf(exception), exception)
+    const outcome = await retry(rowRef(exception), exception)
     // Someone else has retried it or deleted it meanwhile: what was wanted of `all` is so
     const isGone = outcome.refused instanceof AlreadyRetriedError || outcome.refused instanceof NotFoundError
-    if (!isGone) yield outcome
+    if (!isGone) yield* withFollowers(outcome)
   }
 }
 
-function refOf({id, db}: RowRef): RowRef {
-  return db === undefined ? {id} : {id, db}
+/**
+ * What failed because the job of this exception did, and so on, each behind what it waited for: it waits for that again.
+ * @param exception whose job was retried just now
+ */
+async function* retryFollowers(
+  store: Store,
+  exception: RowRef,
+  {priority, again}: NewRow,
+): AsyncGenerator<RetryOutcome> {
+  const row = {priority, again, due: {in: 0}}
+  for (let front = [exception]; front.length > 0; ) {
+    const next: RowRef[] = []
+    for (const {id, db} of front)
+      for (const ref of await store.followers(id, db)) {
+        const outcome = await orRefused(ref, () => retryOne(store, ref, row))
+        if (outcome.refused instanceof AlreadyRetriedError) continue // by way of another one
+        if (outcome.refused === null) next.push(ref)
+        yield outcome
+      }
+    front = next
+  }
+}
+
+/** Or that there is no such database. */
+function there(ref: RowRef, refIn: (ref: RowRef) => RowRef): RowRef | {refused: NotFoundError} {
+  try {
+    return refIn(ref)
+  } catch (error) {
+    if (error instanceof NotFoundError) return {refused: error}
+    throw error
+  }
 }
 
 async function retryOne(store: Store, exception: RowRef, row: NewRow): Promise<RetryOutcome> {
@@ -77,6 +140,7 @@ async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>):
     return await retry()
   } catch (error) {
     if (
+      error instanceof AfterFailedError ||
       error instanceof AlreadyRetriedError ||
       error instanceof DuplicateJobError ||
       error instanceof StillTriedError ||

@@ -1,7 +1,8 @@
 /** Waiting for jobs to end. However many jobs are waited for, they share one watch on the store and one look at it. */
 import {monotonic} from '../jobs/clock.ts'
 import {ClosedError, NotFoundError, WaitTimeoutError} from '../jobs/errors.ts'
-import {idOf, type JobEnd, type RowRef} from '../jobs/job.ts'
+import type {Progress} from '../jobs/job.ts'
+import {idOf, type JobEnd, type RowRef, rowRef, type StoredEnd} from '../jobs/job.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {Store, Watch} from '../store/store.ts'
 
@@ -11,6 +12,11 @@ export interface WaitOptions {
   timeout?: number | undefined
   /** Give up when it aborts: the wait rejects with its reason. */
   signal?: AbortSignal | undefined
+  /**
+   * Of `queue.wait`: called when the job has said something new about how far it is, at most about once a second. What it throws
+   * is what the wait rejects with. Default: no one asks.
+   */
+  onProgress?: ((progress: Progress) => void) | undefined
 }
 
 /** Looks are made besides the store's rings, in case one is missed. */
@@ -67,9 +73,8 @@ export class Waiting {
   #jobOf(ref: RowRef): WaitedJob {
     const known = this.#jobs.get(idOf(ref))
     if (known) return known
-    const {id, db} = ref
     const job: WaitedJob = {
-      ref: db === undefined ? {id} : {id, db},
+      ref: rowRef(ref),
       isTracked: false,
       wasThere: false,
       waiters: new Set(),
@@ -121,9 +126,10 @@ export class Waiting {
     this.#pause = setTimeout(() => void this.#lookOnce(), (SHARE - 1) * (monotonic() - since))
   }
 
-  #ended(end: JobEnd): void {
-    const job = this.#jobs.get(idOf(end))
+  #ended(stored: StoredEnd): void {
+    const job = this.#jobs.get(idOf(stored))
     if (!job) return
+    const end = endOf(stored)
     for (const {resolve, reject} of job.waiters) {
       if (end.outcome === 'gone' && !job.wasThere) reject(notThere(job.ref))
       else resolve(end)
@@ -150,6 +156,11 @@ export class Waiting {
     clearTimeout(this.#pause)
     this.#looking = 'no'
   }
+}
+
+/** As who waits is told. */
+export function endOf({json, ...end}: StoredEnd): JobEnd {
+  return json === undefined ? end : {...end, result: JSON.parse(json)}
 }
 
 interface WaitedJob {

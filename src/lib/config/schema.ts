@@ -6,11 +6,13 @@
 import * as v from 'valibot'
 import type {PluginOptions} from '../hooks/extensions.ts'
 import type {Hook} from '../hooks/hooks.ts'
+import {parseRetryDelay, RETRY_DELAY_FORMS} from '../jobs/backoff.ts'
 import {closest} from '../jobs/closest.ts'
 import {ConfigError} from '../jobs/errors.ts'
-import {MAX_UINT32} from '../jobs/job.ts'
-import {ADMIN_PORT, checkFunc, parsePort, parseSize} from '../jobs/names.ts'
+import {MAX_OTHERS, MAX_UINT32} from '../jobs/job.ts'
+import {ADMIN_PORT, checkFunc, checkUniqkey, parseKeepOutput, parsePort, parseSize} from '../jobs/names.ts'
 import {SERIALIZERS} from '../jobs/serializers/serializers.ts'
+import {parseRate, RATE_FORMS} from '../jobs/shares/limits.ts'
 import {DURATION_FORMS, parseDuration} from '../jobs/time.ts'
 import {isObject} from '../jobs/value.ts'
 
@@ -36,6 +38,17 @@ const duration = v.pipe(
     return NEVER
   }),
 )
+const retryDelay = v.pipe(
+  v.union([v.number(), v.string()], RETRY_DELAY_FORMS),
+  v.rawTransform(({dataset, addIssue, NEVER}) => {
+    const {value} = dataset
+    try {
+      if (typeof value === 'string' || Number.isInteger(value)) return parseRetryDelay(String(value), '')
+    } catch {}
+    addIssue({message: RETRY_DELAY_FORMS})
+    return NEVER
+  }),
+)
 const size = v.pipe(
   v.union([v.number(), v.string()], 'bytes (a number) or a size such as "300M"'),
   v.rawTransform(({dataset, addIssue, NEVER}) => {
@@ -47,23 +60,53 @@ const size = v.pipe(
     }
   }),
 )
-const name = v.pipe(
-  v.string(),
-  v.check(text => {
+const KEEP_OUTPUT_FORMS = '"all", "none", or a size of at most 1M such as "64k"'
+const keepOutput = v.pipe(
+  v.union([v.number(), v.string()], KEEP_OUTPUT_FORMS),
+  v.rawTransform(({dataset, addIssue, NEVER}) => {
     try {
-      return checkFunc(text) !== ''
+      return parseKeepOutput(String(dataset.value), '')
     } catch {
-      return false
+      addIssue({message: KEEP_OUTPUT_FORMS})
+      return NEVER
     }
-  }, 'a function name of 1 to 255 characters'),
+  }),
 )
+const rate = v.pipe(
+  v.union([v.number(), v.string()], RATE_FORMS),
+  v.rawTransform(({dataset, addIssue, NEVER}) => {
+    try {
+      return parseRate(String(dataset.value), '')
+    } catch {
+      addIssue({message: RATE_FORMS})
+      return NEVER
+    }
+  }),
+)
+const passes = (check: (text: string) => unknown) => (text: string) => {
+  try {
+    check(text)
+    return true
+  } catch {
+    return false
+  }
+}
+const nameOf = (what: string) =>
+  v.pipe(
+    v.string(),
+    v.check(
+      passes(text => checkFunc(text)),
+      `${what} name of 1 to 255 characters`,
+    ),
+  )
+const name = nameOf('a function')
 
-/** By function. Any name: valibot's record leaves `constructor` and `__proto__` out without a word. */
-function byFunc<T extends v.GenericSchema>(settings: T) {
+/** By function, or by another name. Any: valibot's record leaves `constructor` and `__proto__` out without a word. */
+function byName<T extends v.GenericSchema>(settings: T, key = name) {
   return v.pipe(
     v.custom<Record<string, v.InferInput<T>>>(isObject, 'an object'),
     v.transform(entries => new Map(Object.entries(entries))),
-    v.map(name, settings),
+    v.map(key, settings),
     v.transform((entries): Record<string, v.InferOutput<T>> => Object.fromEntries(entries)),
   )
 }
@@ -73,14 +116,71 @@ function isThing(value: unknown): boolean {
   return (typeof value === 'string' && value !== '') || isObject(value)
 }
 
+/** A function to enqueue, or a command line that gets it as JSON on its standard input. @see ./notices.ts */
+const NoticeSchema = v.pipe(
+  v.strictObject({
+    func: v.optional(name),
+    command: v.optional(v.pipe(v.string(), v.nonEmpty('a command line'))),
+    priority: v.optional(count(0, MAX_UINT32)),
+    perMinute: v.optional(count(1)),
+  }),
+  v.check(
+    ({func, command}) => (func === undefined) !== (command === undefined),
+    'an object with either func or command',
+  ),
+)
+const notices = {
+  onFailed: v.optional(NoticeSchema),
+  onGivenUp: v.optional(NoticeSchema),
+  onCompleted: v.optional(NoticeSchema),
+  onDeath: v.optional(NoticeSchema),
+}
+
 const FuncSettingsSchema = v.strictObject({
   maxRetries: v.optional(count(0, MAX_UINT32)),
-  retryDelay: v.optional(duration),
+  retryDelay: v.optional(retryDelay),
   grabFor: v.optional(duration),
   setJobStatus: v.optional(truth),
   maxRunning: v.optional(count(0, MAX_UINT32)),
+  maxRunningPerKey: v.optional(count(0, MAX_UINT32)),
+  shareBy: v.optional(v.pipe(v.string(), v.nonEmpty('the name of a member of the argument'))),
+  rate: v.optional(rate),
+  ratePerKey: v.optional(rate),
+  coalesce: v.optional(count(0, MAX_OTHERS)),
+  coalesceBy: v.optional(v.pipe(v.string(), v.minLength(1, 'the name of a member of the argument'))),
   serializer: v.optional(v.picklist(SERIALIZERS)),
+  keepOutput: v.optional(keepOutput),
+  keepResult: v.optional(duration),
+  ...notices,
 })
+
+const RetentionSchema = v.strictObject({failed: v.optional(duration), finished: v.optional(duration)})
+/** What the cron expression and the time zone say is looked at by who runs it: config/schedules.ts. */
+const ScheduleSchema = v.strictObject({
+  cron: v.pipe(v.string(), v.maxLength(255)),
+  timeZone: v.optional(v.pipe(v.string(), v.maxLength(255))),
+  func: name,
+  arg: v.optional(v.unknown()),
+  serializer: v.optional(v.picklist(SERIALIZERS)),
+  priority: v.optional(count(0, MAX_UINT32)),
+  uniqkey: v.optional(
+    v.pipe(
+      v.string(),
+      v.check(
+        passes(text => checkUniqkey(text)),
+        'a uniqkey of 1 to 255 characters',
+      ),
+    ),
+  ),
+  catchUp: v.optional(truth),
+  overlap: v.optional(truth),
+})
+
+/** Of an argument all, or these fields: `card`, wherever it is, or a path, `user.card`. */
+const MaskSchema = v.union(
+  [v.literal(true), v.pipe(v.array(v.pipe(v.string(), v.nonEmpty())), v.nonEmpty('at least one field'))],
+  'true (all of it), or an array of fields',
+)
 
 const ConfigSchema = v.strictObject({
   db: v.optional(
@@ -91,13 +191,16 @@ const ConfigSchema = v.strictObject({
   ),
   abilities: v.optional(v.array(name)),
   workersDir: v.optional(v.string()),
-  workers: v.optional(byFunc(v.string())),
-  funcs: v.optional(byFunc(FuncSettingsSchema)),
+  workers: v.optional(byName(v.string())),
+  funcs: v.optional(byName(FuncSettingsSchema)),
+  schedules: v.optional(byName(ScheduleSchema, nameOf('a schedule'))),
   maxWorkers: v.optional(count(1)),
+  jobsPerChild: v.optional(count(1)),
   minSpareWorkers: v.optional(count(0)),
   maxSpareWorkers: v.optional(count(0)),
   maxRequestPerChild: v.optional(count(0, MAX_UINT32)),
   maxChildMemory: v.optional(size),
+  keepOutput: v.optional(keepOutput),
   serializer: v.optional(v.picklist(SERIALIZERS)),
   hooks: v.optional(v.array(v.custom<Hook | string>(isThing, 'a hook, or the path of a module'))),
   plugins: v.optional(
@@ -110,6 +213,9 @@ const ConfigSchema = v.strictObject({
   prefetch: v.optional(count(0)),
   fair: v.optional(truth),
   durable: v.optional(truth),
+  retention: v.optional(RetentionSchema),
+  maskArguments: v.optional(byName(MaskSchema)),
+  ...notices,
   workDelay: v.optional(v.pipe(v.number(), v.minValue(0))),
   maxJobs: v.optional(count(1, MAX_UINT32)),
   maxTime: v.optional(duration),
@@ -123,6 +229,10 @@ const ConfigSchema = v.strictObject({
 
 /** What a function's worker may be told from outside: it has the last word over what the worker itself says. */
 export type FuncSettings = v.InferOutput<typeof FuncSettingsSchema>
+/** Who is told of what becomes of jobs. */
+export type NoticeSettings = v.InferOutput<typeof NoticeSchema>
+/** A schedule as it is written. */
+export type ScheduleSettings = v.InferOutput<typeof ScheduleSchema>
 /** The configuration as it is used: durations in seconds, Perl's switches in the settings that they are about. */
 export type JobqConfig = Omit<v.InferOutput<typeof ConfigSchema>, 'admin' | 'autoLoadWorker'>
 /** The configuration as it is written: durations also as text. */
@@ -153,10 +263,15 @@ export function validateConfig(value: unknown, file: string, source: string): Jo
   const path = issue.path?.map(item => String(item.key)) ?? []
   const keys = asWritten(value, path)
   if (issue.type === 'strict_object' && issue.expected === 'never') {
-    const known = Object.keys((path.length > 1 ? FuncSettingsSchema : ConfigSchema).entries)
+    const inner = path.slice(0, -1).some(key => Object.hasOwn(notices, key))
+      ? NoticeSchema.pipe[0]
+      : ({schedules: ScheduleSchema, retention: RetentionSchema}[path[0] ?? ''] ?? FuncSettingsSchema)
+    const known = Object.keys((path.length > 1 ? inner : ConfigSchema).entries)
     const hint = `did you mean ${closest(path.at(-1)!, known)}? Known are ${known.join(', ')}`
     throw wrong(keys, key => `unknown key ${key}`, hint)
   }
+  if (issue.type === 'strict_object' && issue.received === 'undefined')
+    throw wrong(keys.slice(0, -1), key => `${key}: expected ${issue.expected?.replaceAll('"', '')}, got none`)
   const mismatch = `expected ${expectation(issue)}, got ${received(issue)}`
   throw wrong(keys, key => `${key}: ${mismatch}`, portHint(issue))
 }
@@ -164,6 +279,7 @@ export function validateConfig(value: unknown, file: string, source: string): Jo
 function expectation({type, requirement, expected, message}: v.BaseIssue<unknown>): string {
   if (type === 'min_value') return `at least ${requirement}`
   if (type === 'max_value') return `at most ${requirement}`
+  if (type === 'max_length') return `at most ${requirement} characters`
   if (type === 'picklist') return `one of ${expected?.replace(/[()]/g, '').replaceAll(' |', ',')}`
   return KINDS[type] ?? message
 }
@@ -199,9 +315,10 @@ const KINDS: Record<string, string> = {
 function findList(config: unknown): string[] | null {
   if (Array.isArray(config)) return []
   if (!isObject(config)) return null
-  for (const key of ['funcs', 'workers'] as const) {
+  for (const key of ['funcs', 'workers', 'schedules', 'retention', 'maskArguments'] as const) {
     const inner = config[key]
     if (Array.isArray(inner)) return [key]
+    if (key === 'maskArguments') continue // its entries may be lists
     if (!isObject(inner)) continue
     const list = Object.keys(inner).find(name => Array.isArray(inner[name]))
     if (list !== undefined) return [key, list]
@@ -212,14 +329,16 @@ function findList(config: unknown): string[] | null {
 /** Where something stands that the object only inherits: nothing of it would be used. @returns its path, null if nowhere */
 function findInherited(config: unknown): string[] | null {
   if (!isObject(config)) return null
-  const {funcs} = config
+  const inside = (key: string): [string[], unknown][] => {
+    const entries = config[key]
+    return Object.entries(isObject(entries) ? entries : {}).map(([name, object]) => [[key, name], object])
+  }
   const places: [path: string[], object: unknown][] = [
     [[], config],
-    ...['funcs', 'workers', 'plugins'].map((key): [string[], unknown] => [[key], config[key]]),
-    ...Object.entries(isObject(funcs) ? funcs : {}).map((entry): [string[], unknown] => [
-      ['funcs', entry[0]],
-      entry[1],
-    ]),
+    ...['funcs', 'workers', 'schedules', 'plugins', 'retention', 'maskArguments'].map(
+      (key): [string[], unknown] => [[key], config[key]],
+    ),
+    ...['funcs', 'schedules'].flatMap(inside),
   ]
   for (const [path, object] of places) {
     if (!isObject(object)) continue
@@ -243,8 +362,8 @@ function camelCaseKeys(value: unknown): unknown {
   if (!isObject(value)) return value
   const entries = Object.entries(value).map(([key, inner]) => [
     ownKey(key),
-    key === 'funcs' && isObject(inner)
-      ? Object.fromEntries(Object.entries(inner).map(([func, settings]) => [func, camelCaseKeys(settings)]))
+    (key === 'funcs' || key === 'schedules') && isObject(inner)
+      ? Object.fromEntries(Object.entries(inner).map(([name, settings]) => [name, camelCaseKeys(settings)]))
       : inner,
   ])
   return Object.fromEntries(entries)
@@ -272,7 +391,7 @@ function asWritten(config: unknown, path: readonly string[]): string[] {
 }
 
 /** The line of the last key of a path, each looked for behind the one before; null if they are not in the text. */
-function lineOf(source: string, keys: readonly string[]): number | null {
+export function lineOf(source: string, keys: readonly string[]): number | null {
   if (keys.length === 0) return null
   let index = 0
   for (const key of keys) {

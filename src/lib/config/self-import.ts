@@ -10,6 +10,7 @@ const PARTS: Record<string, string> = {
   'jobq/opentelemetry': 'opentelemetry',
   'jobq/prometheus': 'prometheus',
   'jobq/testing': 'testing',
+  'jobq/web': 'web',
 }
 let registered = false
 

@@ -7,7 +7,7 @@ import {dirname, join} from 'node:path'
 import {ConfigError, isShort, ProcessError, UsageError} from '../jobs/errors.ts'
 import {absolutePath, here} from '../jobs/here.ts'
 import {jsonMistake} from '../jobs/serializers/input.ts'
-import {type Address, addressName, defaultAddress, parseAddress} from '../store/address.ts'
+import {type Address, addressName, defaultAddress, parseAddress, splitAddresses} from '../store/address.ts'
 import {strangersWay} from './own-files.ts'
 import type {JobqConfig, JobqConfigInput} from './schema.ts'
 
@@ -76,7 +76,7 @@ export function databasesName({databases}: Settings): string {
 function databases(flags: readonly string[] | undefined, config: JobqConfig, file: string | null): Address[] {
   if (flags?.length) return addresses(flags, '--db')
   const environment = process.env.JOBQ_DB
-  if (environment) return addresses(environment.split(','), 'JOBQ_DB')
+  if (environment) return addresses(splitAddresses(environment), 'JOBQ_DB')
   if (config.db === undefined) return [defaultAddress()]
   return addresses([config.db].flat(), `${file}: db`, dirname(file!))
 }

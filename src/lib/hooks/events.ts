@@ -26,6 +26,8 @@ export interface JobqEvents {
   grab: JobSubject & {retryCnt: number; waitMs: number}
   /** An executor has begun to run it. */
   start: JobSubject & {retryCnt: number}
+  /** It has said how far it is, from 0 to 1; at most one a second of each job is told, what it said last. */
+  progress: JobSubject & {fraction: number; text: string}
   /** It has left the queue, and that is written. */
   finish: JobSubject & {outcome: 'completed' | 'replaced' | 'aborted'; durationMs: number; message: string}
   /**
@@ -39,10 +41,10 @@ export interface JobqEvents {
     retryIn: number | null
   }
   /**
-   * It is given back as it was, and nothing is written of the attempt: it was told to stop, had not started yet, or
-   * someone else has taken the job.
+   * It is given back as it was, and nothing is written of the attempt: it was told to stop, or stopped with the process
+   * that it shared, had not started yet, its worker has declined it, or someone else has taken the job.
    */
-  release: JobSubject & {reason: 'stopped' | 'not started' | 'lost'; durationMs: number}
+  release: JobSubject & {reason: 'stopped' | 'not started' | 'declined' | 'lost'; durationMs: number}
   /** It is in the queue again: after a failed attempt (then with its id), or by `queue.retry` of an exception. */
   retry: JobSubject & {exceptionId: number | null}
   /** A child of the pool is replaced by a new one. */
@@ -57,6 +59,7 @@ export const EVENT_NAMES: readonly EventName[] = [
   'enqueueMany',
   'grab',
   'start',
+  'progress',
   'finish',
   'fail',
   'release',

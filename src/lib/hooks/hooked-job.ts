@@ -81,6 +81,12 @@ export function callOf(
     runAfter: options.runAfter,
     context: {...options.context},
     tracked: options.tracked ?? false,
+    ...(options.keepResult === undefined ? {} : {keepResult: options.keepResult}),
+    ...(options.after === undefined ? {} : {after: options.after}),
+    ...(options.afterEnd === undefined ? {} : {afterEnd: options.afterEnd}),
+    ...(options.tags === undefined ? {} : {tags: {...options.tags}}),
+    ...(options.uniqFor === undefined ? {} : {uniqFor: options.uniqFor}),
+    ...(options.expires === undefined ? {} : {expires: options.expires}),
   }
 }
 

@@ -5,6 +5,7 @@
 import {closest} from '../jobs/closest.ts'
 import {ClosedError, HookError, UsageError} from '../jobs/errors.ts'
 import type {EnqueuedJob} from '../jobs/job.ts'
+import type {AfterOption} from '../jobs/new-job.ts'
 import type {SerializerName} from '../jobs/serializers/serializers.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import {inspected, isThenable, kindOf} from '../jobs/value.ts'
@@ -49,6 +50,17 @@ export interface EnqueueCall {
   /** Texts that travel with the job. */
   context: Record<string, string>
   tracked: boolean
+  /** Seconds, or text; not there: as its worker says. */
+  keepResult?: number | string | undefined
+  /** What it waits for; not there: nothing. */
+  after?: readonly AfterOption[] | undefined
+  afterEnd?: readonly AfterOption[] | undefined
+  /** Not there: none. */
+  tags?: Record<string, string> | undefined
+  /** Seconds, or text; not there: as long as the job is in the queue. */
+  uniqFor?: number | string | undefined
+  /** Seconds, or text; not there: never. */
+  expires?: number | string | undefined
 }
 
 /** A job as hooks see it where it is worked: the argument may be replaced. */
@@ -56,7 +68,7 @@ export type WorkedJob = Omit<Job, 'arg'> & {arg: unknown}
 
 /** The same after its attempt. */
 export interface EndedJob extends Readonly<WorkedJob> {
-  readonly outcome: 'completed' | 'replaced' | 'failed' | 'aborted'
+  readonly outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'declined'
   /** Why it failed or was aborted; else empty. */
   readonly message: string
   /** Seconds until it is tried again, null if it is not. */

@@ -1,5 +1,4 @@
 /** The plugins of one process, checked, started and stopped. */
-import {setTimeout as sleep} from 'node:timers/promises'
 import {PluginError} from '../jobs/errors.ts'
 import type {PluginOf} from '../jobs/plugins.ts'
 import {kindOf} from '../jobs/value.ts'
@@ -101,6 +100,7 @@ function checked(name: string, plugin: unknown): Plugin {
 async function inTime(stopped: unknown, ms: number): Promise<void> {
   const patience = new AbortController()
   const late = async () => {
+    const {setTimeout: sleep} = await import('node:timers/promises')
     await sleep(ms, undefined, patience)
     throw new Error(`expected an end within ${ms / 1000} s, got none`)
   }

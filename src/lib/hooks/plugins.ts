@@ -38,12 +38,12 @@ export interface Plugin<Queue = unknown> {
 /** How an attempt at a job ended. */
 export interface AttemptEnd {
   /** `died`: a hook before `work` has failed, which counts as the worker's death. */
-  readonly outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'died'
+  readonly outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'declined' | 'died'
   /** Why it did not get done; else empty. */
   readonly message: string
   /** What was thrown, if that is why. */
   readonly error: unknown
-  /** Seconds until it is tried again after it has failed, null if it is not. */
+  /** Seconds until it is tried again after it has failed or was declined, null if it is not. */
   readonly retryIn: number | null
 }
 

@@ -24,6 +24,8 @@ export abstract class JobqError extends Error {
   abstract readonly exitCode: number
   /** What to do about it, one sentence; empty where the message says it all. */
   readonly hint: string
+  /** Of many jobs that were enqueued at once: which one was refused, the first being 1. */
+  nth?: number
 
   constructor(message: string, options: {hint?: string; cause?: unknown} = {}) {
     super(message, 'cause' in options ? {cause: options.cause} : undefined)
@@ -38,11 +40,17 @@ export class UsageError extends JobqError {
   readonly exitCode = EXIT.usage
 }
 
+/** What was stored under a token in one database is not seen in another. @throws UsageError */
+export function checkOneDatabase(token: string | undefined, databases: number): void {
+  if (token === undefined || databases === 1) return
+  throw new UsageError(`token: expected one database with it, got ${databases}`, {
+    hint: 'name the one that the job was for: what was stored in another is not seen there',
+  })
+}
+
 /** An argument that is not what its serializer takes. */
 export class ArgumentError extends UsageError {
   override readonly code: string = 'BAD_ARGUMENT'
-  /** Of many that were enqueued at once: which one was refused, the first being 1. */
-  nth?: number
 }
 
 /** @throws what `check` throws, which says that it is of the nth */
@@ -50,7 +58,7 @@ export function checkNth<T>(nth: number, check: () => T): T {
   try {
     return check()
   } catch (error) {
-    if (error instanceof ArgumentError || error instanceof DuplicateJobError) error.nth = nth
+    if (error instanceof JobqError) error.nth = nth
     throw error
   }
 }
@@ -76,31 +84,47 @@ export class DuplicateJobError extends JobqError {
   readonly existingId: number | null
   /** Which of several databases it is in. */
   existingDb?: number
-  /** As ArgumentError's. */
-  nth?: number
+  /** The key stays taken until then (Unix seconds), whether that job is there or not; null: as long as the job is. */
+  readonly takenUntil: number | null
 
+  /**
+   * @param how `place`: of many jobs which one, `line 3` say; `isTwice`: the other one is of the same call; `isRunning`: it was to
+   * be replaced, and runs; `takenUntil`: the key stays taken
+   */
   constructor(
     func: string,
     uniqkey: string,
     existingId: number | null,
-    batch?: {place: string; isTwice: boolean},
+    how: {place?: string; isTwice?: boolean; isRunning?: boolean; takenUntil?: number} = {},
   ) {
-    const where = batch ? `${batch.place}: uniqkey: ` : ''
-    const kind = batch?.place.split(' ')[0]
+    const {place, isTwice = false, isRunning = false, takenUntil} = how
+    const where = place === undefined ? '' : `${place}: uniqkey: `
+    const kind = place?.split(' ')[0]
     const which = `a job of ${func} with uniqkey ${JSON.stringify(uniqkey)}`
+    const state = isRunning ? 'running' : 'already waiting'
+    const until =
+      takenUntil === undefined ? '' : new Date(takenUntil * 1000).toISOString().replace('.000', '')
+    const free = `it can be enqueued again ${until ? 'then' : 'once that job has left the queue'}`
+    const id = existingId === null ? '' : ` (job ${existingId})`
     super(
-      batch?.isTwice
+      isTwice
         ? `${where}refused: ${which} is in an earlier ${kind}`
-        : `${where}refused: ${which} is already waiting${existingId === null ? '' : ` (job ${existingId})`}`,
+        : until
+          ? `${where}refused: uniqkey ${JSON.stringify(uniqkey)} of ${func} is taken until ${until}${id}`
+          : `${where}refused: ${which} is ${state}${id}`,
       {
-        hint: batch
-          ? `nothing was enqueued; take the ${kind} out and try again`
-          : 'it can be enqueued again once that job has left the queue; --if-absent takes this for success',
+        hint:
+          place !== undefined
+            ? `nothing was enqueued; take the ${kind} out and try again`
+            : isRunning
+              ? `only a job that waits is replaced; ${free}`
+              : `${free}; --if-absent takes this for success`,
       },
     )
     this.func = func
     this.uniqkey = uniqkey
     this.existingId = existingId
+    this.takenUntil = takenUntil ?? null
   }
 }
 
@@ -108,6 +132,91 @@ export class DuplicateJobError extends JobqError {
 export class NotFoundError extends JobqError {
   readonly code = 'NOT_FOUND'
   readonly exitCode = EXIT.notFound
+}
+
+/** A job was to be enqueued after one that has not completed, and never will. */
+export class AfterFailedError extends JobqError {
+  readonly code = 'AFTER_FAILED'
+  readonly exitCode = EXIT.refused
+
+  constructor(id: number | string, outcome: 'failed' | 'aborted') {
+    super(`after: refused: job ${id} has ${outcome === 'failed' ? 'failed' : 'been aborted'}`, {
+      hint: `retry it, or wait for its end only: --after-end ${id}`,
+    })
+  }
+}
+
+/** The job is being worked: only one that waits can be edited. */
+export class JobRunningError extends JobqError {
+  readonly code = 'RUNNING'
+  readonly exitCode = EXIT.notFound
+
+  /** @param id as people have it: `7`, or with several databases `2:7` */
+  constructor(id: number | string) {
+    super(`job ${id} is running: only a job that waits can be edited`, {
+      hint: `\`jobq cancel ${id}\` stops it`,
+    })
+  }
+}
+
+/** The job was to be worked, and someone else has it, or it waits for others. */
+export class JobHeldError extends JobqError {
+  readonly code: 'RUNNING' | 'WAITING'
+  readonly exitCode = EXIT.notFound
+
+  /**
+   * @param id as JobRunningError's
+   * @param after what it waits for, likewise; empty: it runs
+   */
+  constructor(id: number | string, after: readonly (number | string)[] = []) {
+    const isWaiting = after.length > 0
+    super(isWaiting ? `job ${id} waits for ${after.join(', ')}` : `job ${id} is running already`, {
+      hint: isWaiting
+        ? 'it can be worked when these have ended'
+        : `\`jobq show ${id}\` tells where; a minute after that process is gone it can be worked`,
+    })
+    this.code = isWaiting ? 'WAITING' : 'RUNNING'
+  }
+}
+
+/** Who runs the job can't be told to stop. The order was taken back: the job goes on as if nothing had been asked. */
+export class NotHeardError extends JobqError {
+  readonly code = 'NOT_HEARD'
+  readonly exitCode = EXIT.notFound
+
+  /** @param id as JobRunningError's */
+  constructor(id: number | string, seconds: number) {
+    super(`job ${id} is running, and who runs it has not heard within ${seconds} s: it goes on`, {
+      hint: "a Perl worker, or an older jobq, can't be told; a dispatcher that is stopped or gone hears nothing: then its job can be cancelled a minute later",
+    })
+  }
+}
+
+/** Why a job was told to stop: the reason of its signal. */
+export type StopReason = 'cancelled' | 'overrun' | 'shutdown'
+
+/** The `reason` of `job.signal` when it aborts: the job is told to stop. */
+export class JobStoppedError extends JobqError {
+  readonly code = 'STOPPED'
+  readonly exitCode = EXIT.failed
+
+  /**
+   * - cancelled: someone has cancelled it. It ends as aborted, unless it gets done
+   * - overrun: it ran longer than its grabFor. It has failed
+   * - shutdown: its dispatcher is ending. It is released, and runs again elsewhere, unless it gets done
+   */
+  readonly why: StopReason
+
+  constructor(why: StopReason) {
+    super(`the job was told to stop: ${STOP_REASONS[why]}`)
+    this.why = why
+  }
+}
+
+const STOP_REASONS: Record<StopReason, string> = {
+  cancelled: 'it was cancelled',
+  overrun: 'it ran longer than its grabFor',
+  shutdown: 'its dispatcher is ending',
 }
 
 /** The exception has been retried before; Qudo warns and does nothing, too. */
@@ -168,10 +277,17 @@ export type StoreErrorCode =
 export class StoreError extends JobqError {
   readonly code: StoreErrorCode
   readonly exitCode = EXIT.failed
+  /** Of UNCERTAIN: the enqueue's token. With it the same enqueue may be done again, and stores nothing twice. */
+  readonly token?: string
 
-  constructor(code: StoreErrorCode, message: string, options: {hint?: string; cause?: unknown} = {}) {
+  constructor(
+    code: StoreErrorCode,
+    message: string,
+    options: {hint?: string; cause?: unknown; token?: string | undefined} = {},
+  ) {
     super(message, options)
     this.code = code
+    if (options.token !== undefined) this.token = options.token
   }
 }
 
@@ -282,8 +398,13 @@ export class WaitTimeoutError extends JobqError {
   readonly code = 'WAIT_TIMEOUT'
   readonly exitCode = EXIT.failed
 
-  constructor(id: number | string, seconds: number) {
-    super(`job ${id} has not ended within ${seconds} s`, {hint: 'it goes on; it can be waited for again'})
+  /** @param jobs the one by its id, or how many */
+  constructor(jobs: number | string | {left: number}, seconds: number) {
+    const isMany = typeof jobs === 'object' && jobs.left !== 1
+    const which =
+      typeof jobs === 'object' ? (isMany ? `${jobs.left} jobs have` : '1 job has') : `job ${jobs} has`
+    const it = isMany ? 'they go on; they' : 'it goes on; it'
+    super(`${which} not ended within ${seconds} s`, {hint: `${it} can be waited for again`})
   }
 }
 

@@ -4,18 +4,21 @@
  */
 
 /**
- * Open for declaration merging: function names to the types of their arguments. While it is empty, any name will do.
+ * Open for declaration merging: function names to the types of their arguments; or to a function from that to what its worker
+ * returns. While it is empty, any name will do.
  *
  * ```ts
  * declare module 'jobq' {
  *   interface Functions {
  *     Notify: {to: string}
  *     Cleanup: undefined
+ *     Report: (arg: {year: number}) => {pages: number}
  *   }
  * }
  * ```
  *
- * From then on `queue.enqueue('Notify', {arg: {to: '…'}})`, `defineWorker('Notify', {…})` and `job.replace` know them.
+ * From then on `queue.enqueue('Notify', {arg: {to: '…'}})`, `defineWorker('Notify', {…})` and `job.replace` know them, and
+ * `(await queue.wait(job)).result` of a job that was enqueued as 'Report' is `{pages: number} | undefined`.
  * Two queues with different functions in one program: `JobQueue.open<MyFunctions>()`.
  */
 // biome-ignore lint/suspicious/noEmptyInterface: an application fills it
@@ -25,7 +28,18 @@ export interface Functions {}
 export type FuncName<F = Functions> = [keyof F] extends [never] ? string : keyof F & string
 
 /** What the argument of a function is; unknown while F is empty. */
-export type ArgOf<F, Name> = Name extends keyof F ? F[Name] : unknown
+export type ArgOf<F, Name> = Name extends keyof F
+  ? F[Name] extends (arg: infer Arg) => unknown
+    ? Arg
+    : F[Name]
+  : unknown
+
+/** What its worker returns; unknown where F does not say it. */
+export type ResultOf<F, Name> = Name extends keyof F
+  ? F[Name] extends (...args: never[]) => infer Result
+    ? Awaited<Result>
+    : unknown
+  : unknown
 
 /** May the argument be left out? Then null is stored. */
 export type IsOptional<Arg> = undefined extends Arg ? true : null extends Arg ? true : false

@@ -21,6 +21,13 @@ export const TRIED_ROWS = 10_000
 /** In the place of a function's name: the whole store. No function is called that. */
 export const ALL_FUNCS = ''
 
+/** How much of what an attempt writes is kept: so many bytes, its end, if it fails (0: nothing); or of every attempt. */
+export type KeepOutput = number | 'all'
+/** The most bytes that are kept of an attempt. */
+export const MAX_OUTPUT_BYTES = 1 << 20
+/** Where nobody says otherwise. */
+export const KEPT_OUTPUT_BYTES = 16 << 10
+
 /** An argument as it is stored: text as TEXT (so that it reads well in a shell), bytes as a BLOB. */
 export type StoredArg = string | Uint8Array | null
 
@@ -29,6 +36,11 @@ export interface RowRef {
   id: number
   /** Which of several databases it is in, the first being 1; not there where there is only one. */
   db?: number
+}
+
+/** Of a row, or of what tells of one, only what it goes by. */
+export function rowRef({id, db}: {id: number; db?: number | undefined}): RowRef {
+  return db === undefined ? {id} : {id, db}
 }
 
 /** A row's id as people and scripts have it: `17`, or with several databases `2:17`. */
@@ -50,19 +62,59 @@ export interface NewJob {
   context?: string | undefined
   /** Keep how it ends for who asks, in jobq_wait: @see JobEnd. */
   tracked?: boolean | undefined
+  /** Not before these have ended; `due` holds besides. In jobq_after. */
+  after?: readonly After[] | undefined
+  /** What it is chosen by. In jobq_tag. */
+  tags?: readonly Tag[] | undefined
+  /** So many seconds after it was enqueued its key stays taken, though the job may have ended. In jobq_key. */
+  uniqFor?: number | undefined
+  /** It goes on with a job that was enqueued before: a key that stays taken does not refuse it. */
+  isContinuation?: boolean | undefined
+  /** It runs when those that it waits for have ended, and is told how: a text by which it is found. In jobq_batch. */
+  batch?: string | undefined
+  /** If it has not begun so many seconds after it was enqueued, it leaves as aborted, `expired`. In jobq_expiry. */
+  expires?: number | undefined
+  /**
+   * Names this very enqueue: what was stored under it within TOKEN_SECONDS is not stored again, but told once more. In
+   * jobq_token. Of a job that is enqueued by itself.
+   */
+  token?: string | undefined
 }
 
+/** Each name is there once. */
+export type Tag = readonly [name: string, value: string]
+
+/** Jobs that have a tag of this name, with this value or any (null). */
+export interface TagChoice {
+  name: string
+  value: string | null
+}
+
+/** The same as an application says it: `{customer: '42', nightly: true}`, true being any value. */
+export type TagOptions = Readonly<Record<string, string | true>>
+
+/**
+ * What a job waits for: a job that is in the queue, or the nth of the same enqueueMany, the first being 1, if that comes
+ * before it: so none can wait in a circle. It must complete, or one that waits for it fails; `anyEnd`: it must end.
+ */
+export type After = (RowRef | {nth: number}) & {anyEnd?: boolean | undefined}
+
 /** What an enqueue wrote. */
-export interface EnqueuedJob extends RowRef {
-  func: string
+export interface EnqueuedJob<Func extends string = string> extends RowRef {
+  func: Func
   uniqkey: string | null
   priority: number
   runAfter: number
+  /** It was there already, under this uniqkey, and is now as was asked for: nothing was enqueued. */
+  isReplaced?: true
 }
 
-/** What the clock makes of a row: `running` is leased into the future, `delayed` is not due yet. */
-export type JobState = 'ready' | 'delayed' | 'running'
-export const JOB_STATES: readonly JobState[] = ['ready', 'delayed', 'running']
+/**
+ * What the clock makes of a row: `running` is leased into the future, `delayed` is not due yet, `waiting` will not be
+ * before other jobs have ended, or its function's limits let it start: its run_after is the last time that its column holds.
+ */
+export type JobState = 'ready' | 'delayed' | 'waiting' | 'running'
+export const JOB_STATES: readonly JobState[] = ['ready', 'delayed', 'waiting', 'running']
 
 /** A row of `job`. Where another program has written something else than a number (SQLite takes anything), it is NaN. */
 export interface JobRow extends RowRef {
@@ -80,21 +132,148 @@ export interface JobRow extends RowRef {
   context?: string | undefined
 }
 
+/** How long the token of an enqueue is known. */
+export const TOKEN_SECONDS = 3600
+
 /** How long an end is kept that nobody asks for; and one that someone has asked for, since others may wait for it, too. */
 export const KEPT_SECONDS = 86_400
 export const TOLD_SECONDS = 60
 
 /** How a job that someone waits for has left the queue. `gone`: it is not there, and who took it away did not say. */
-export interface JobEnd extends RowRef {
+export interface JobEnd<Result = unknown> extends RowRef {
   outcome: 'completed' | 'replaced' | 'failed' | 'aborted' | 'gone'
   /** Why it failed or was aborted; else empty. */
   message: string
+  /** What its worker returned, where that was kept: null for nothing. Not there: none was kept, or its time is over. */
+  result?: Result
+}
+
+/** The same as a store has it. */
+export interface StoredEnd extends Omit<JobEnd, 'result'> {
+  /** Its result, as JSON. Not there: none is kept. */
+  json?: string
+}
+
+/** A result as it is kept. */
+export interface StoredResult {
+  func: string
+  json: string
+  /** Unix seconds, by the database's clock. */
+  keptUntil: number
+}
+
+/** Why a job was aborted that someone has cancelled: for who waits for it, and in exception_log. */
+export const CANCELLED = 'cancelled'
+
+/** Why a job was aborted that had not begun in time. */
+export const EXPIRED = 'expired'
+
+/** What is asked of whoever runs a job, in jobq_order: that it stops, or tells what it prints. */
+export interface Order extends RowRef {
+  what: 'cancel' | 'follow'
+}
+
+/** An order to tell what a job writes holds for so long, unless it is given again. */
+export const FOLLOWED_SECONDS = 30
+/** So many of the last rows are kept of what was told. */
+export const FOLLOWED_ROWS = 40
+
+/** How the order to tell what a job writes stands. */
+export interface Followed {
+  /** When it was given last, by the second, and later than any time that it was given before. */
+  orderedAt: number
+  /** Whoever runs the job has heard of it. */
+  isHeard: boolean
+  /** Someone else has given it, too. */
+  isShared: boolean
+}
+
+/** What a job that runs has written since it was told last; the id is the job's. */
+export interface Written extends RowRef {
+  bytes: Uint8Array
+  /** Something before it was left out. */
+  isCut: boolean
+}
+
+/** The same, as it is read. */
+export interface Told extends Omit<Written, keyof RowRef> {
+  /** Ascends. */
+  at: number
+}
+
+/** A job that was in the queue when it was cancelled. */
+export interface CancelledJob extends RowRef {
+  func: string
+  uniqkey: string | null
+  /** As it was: what waited is gone. */
+  state: JobState
+  /** Of one that runs: whoever runs it has heard of it. */
+  isHeard: boolean
+}
+
+/** What becomes of a job that waits; what is not there stays as it is. */
+export interface JobChanges extends Pick<NewJob, 'context' | 'tracked' | 'tags'> {
+  priority?: number
+  due?: NewJob['due']
+  arg?: StoredArg
+  uniqkey?: string | null
+  /** null: never. */
+  expires?: number | null
+  /** Only if it has this key, then; else it is taken for gone. */
+  ifUniqkey?: string
+}
+
+/** A job as it is handed to who runs it. */
+export interface TakenJob extends JobRow {
+  /** Those that the same run is for. Not there: none. */
+  others?: readonly JobRow[]
 }
 
 /** A row of `job` with what the clock makes of it. */
 export interface ListedJob extends JobRow {
   state: JobState
+  /** Of one that waits for what its key shares, where that was asked for. */
+  parked?: Parked | undefined
+  tags: Tags
+  /** It leaves the queue then, if it has not begun; null: never. */
+  expiresAt: number | null
+  /** Of one that runs: how far it is, if it has said so. */
+  progress?: Progress
 }
+
+/** How far a job is, as it says itself while it runs. In jobq_progress. */
+export interface Progress {
+  /** From 0 to 1. */
+  fraction: number
+  /** '' for none. */
+  text: string
+}
+
+/** As a store has it. */
+export interface JobProgress extends RowRef, Progress {
+  /** When it was told, in Unix seconds by the database's clock. */
+  toldAt: number
+}
+
+/** How the jobs of a batch have ended, as the argument of its `then` has it, in `batch`. */
+export interface BatchCounts {
+  jobs: number
+  /** Those that were replaced, too, and those that ended nobody knows how: a Perl worker's. */
+  completed: number
+  /** For good. */
+  failed: number
+  /** Those that were cancelled or expired, too. */
+  aborted: number
+}
+
+/** As long as it has not ended: of one that is to run when all others have. */
+export interface BatchState extends BatchCounts {
+  /** In the queue. */
+  left: number
+}
+
+/** Tags as they are shown, by name. */
+export type Tags = Readonly<Record<string, string>>
 
 /**
  * The right to work a job and to settle it: it holds while the row still says this grabbedUntil.
@@ -117,6 +296,8 @@ export type ExceptionState = 'retried' | 'retrying' | 'earlier' | 'failed'
 export interface ExceptionRow extends RowRef {
   /** Whose attempt it was; null: not known. */
   jobId: number | null
+  /** That job's, as long as an attempt of it is kept. */
+  tags: Tags
   state: ExceptionState
   funcId: number
   func: string
@@ -127,6 +308,22 @@ export interface ExceptionRow extends RowRef {
   retried: boolean
 }
 
+/** Of what is kept of deaths, the last ones are read. */
+export const MOST_DEATHS = 1000
+
+/** A death: the process that a job ran in, or its machine, was gone before it ended. */
+export interface DeathRow extends RowRef {
+  jobId: number
+  func: string
+  uniqkey: string | null
+  how: string
+  /** Unix seconds. */
+  diedAt: number
+}
+
+/** So much of a message, its head, says what kind of failure it was. */
+export const HEAD_BYTES = 400
+
 /** job_status.status, in Qudo's words. */
 export type FinalStatus = 'completed' | 'failed' | 'abort'
 
@@ -134,6 +331,8 @@ export type FinalStatus = 'completed' | 'failed' | 'abort'
 export interface StatusRow extends RowRef {
   /** Whose attempt it was; null: not known. */
   jobId: number | null
+  /** That job's, as long as an attempt of it is kept. */
+  tags: Tags
   funcId: number
   func: string
   arg: Uint8Array | null
@@ -145,7 +344,7 @@ export interface StatusRow extends RowRef {
 
 /**
  * How an attempt ended.
- * - completed: the row is deleted
+ * - completed: the row is deleted; `result`: what the worker returned, as JSON, where someone keeps that
  * - replaced: the row is deleted and the new jobs are enqueued in the same transaction; if one of them is refused,
  *   it counts as failed, with `retryIn`
  * - failed: an exception is logged; with `retryIn` (seconds) the row stays and costs a retry, with null it goes
@@ -155,12 +354,18 @@ export interface StatusRow extends RowRef {
  *   for good, with a message that tells how each of them died
  */
 export type Outcome =
-  | {kind: 'completed'}
+  | {kind: 'completed'; result?: string}
   | {kind: 'replaced'; jobs: readonly NewJob[]; retryIn: number | null}
   | {kind: 'failed'; message: string; retryIn: number | null}
   | {kind: 'aborted'; reason: string}
   | {kind: 'released'}
   | {kind: 'died'; how: string}
+
+/**
+ * How a run ended, as who runs it tells: an outcome, or that the job is not for now. What is declined is written as released,
+ * and is due so many seconds later (Store.postpone).
+ */
+export type RunOutcome = Outcome | {kind: 'declined'; delay: number}
 
 /** After so many deaths of its worker a job is not tried again: it may be what kills them. */
 export const MAX_DEATHS = 3
@@ -168,6 +373,23 @@ export const MAX_DEATHS = 3
 /** The exception of a job that is not tried again for its workers' deaths: how each of them died, the first one first. */
 export function deathMessage(hows: readonly string[]): string {
   return `its worker died ${hows.length} times: ${hows.map((how, i) => `${i + 1}. ${how}`).join('; ')}`
+}
+
+/** So many jobs are worked together with another one at most. */
+export const MAX_OTHERS = 1000
+/** So many rows are looked at for jobs that are alike (Store.alike), and no argument that is longer. */
+export const ALIKE_ROWS = 1000
+export const ALIKE_BYTES = 16 << 10
+
+/** A job that may be worked together with another one. */
+export interface AlikeJob extends RowRef {
+  arg: Uint8Array | null
+}
+
+/** When a job that is held here is due once it has been given back: so many seconds from now. */
+export interface Postponement {
+  lease: Lease
+  seconds: number
 }
 
 /** The end of one attempt, to be written if the lease still holds. */
@@ -178,10 +400,29 @@ export interface Settlement {
   span?: {start: number; end: number} | undefined
   /** Where and since when it ran, for jobq_attempt; as far as it is known. */
   ran?: Ran | undefined
+  /** What it has written, as far as it is to be kept. */
+  output?: Output | undefined
+  /** Of a job that has completed, if it is to be kept: JSON, and for how many seconds. */
+  result?: {json: string; seconds: number} | undefined
 }
 
-/** Where an attempt ran. Its row in jobq_attempt is written with the one in exception_log or job_status, if there is one. */
-export interface Ran {
+/** What an attempt has written to stdout and stderr, or its end. It leaves a row in jobq_attempt, too. */
+export interface Output {
+  bytes: Uint8Array
+  /** There was more before. */
+  isCut: boolean
+  /** Keep it however the attempt ends; else only if that fails, is aborted or dies. */
+  isOfAny: boolean
+}
+
+/** What is kept of an attempt that ends so. */
+export function keptOutput(output: Output | undefined, kind: Outcome['kind']): Output | undefined {
+  if (output === undefined || kind === 'released') return undefined
+  return output.isOfAny || (kind !== 'completed' && kind !== 'replaced') ? output : undefined
+}
+
+/** Where an attempt ran. Its row in jobq_attempt is written with the one in exception_log or job_status, or with its output, if there is one. */
+interface Ran {
   /** Unix seconds by the database's clock. */
   start: number
   host: string
@@ -206,6 +447,16 @@ export interface AttemptRow {
   message: string
   /** As what job its exception was retried; null: it was not. */
   retriedAs: number | null
+  /** What it has written, as far as it was kept; null: nothing. */
+  output: OutputRow | null
+}
+
+/** A row of jobq_output, without what is in it. */
+export interface OutputRow {
+  id: number
+  bytes: number
+  /** There was more before. */
+  isCut: boolean
 }
 
 /** All that is known of a job. One that has left the queue is known by its attempts, as long as these are kept. */
@@ -215,8 +466,69 @@ export interface JobHistory extends RowRef {
   func: string
   uniqkey: string | null
   arg: Uint8Array | null
+  tags: Tags
   /** In the order in which they ended; of those that leave a row. */
   attempts: AttemptRow[]
+  /** What it still waits for, by id. */
+  after: WaitedFor[]
+  /** What it waits for by its function's limits; null: nothing. */
+  parked: Parked | null
+}
+
+/** A job that another one waits for. */
+export interface WaitedFor extends RowRef {
+  /** However it ends. */
+  anyEnd: boolean
+}
+
+/** Why a job does not start though it is due: others of its key run, or have started just now. */
+export type WaitsFor = 'place' | 'rate'
+
+/** What a job waits for that is due, but may not start: the limits of its function say so, for its key. */
+export interface Parked {
+  key: string
+  /** `place`: until fewer jobs of the key run. `rate`: until fewer have started just now. */
+  waitsFor: WaitsFor
+  /** Its own, which its row has again when it may start. */
+  runAfter: number
+}
+
+/** A job that has failed since one that it waited for did not complete. */
+export interface FailedAfter extends RowRef {
+  func: string
+  uniqkey: string | null
+  priority: number
+  message: string
+}
+
+/** A job that has left the queue since it had not begun in time. */
+export type ExpiredJob = Omit<FailedAfter, 'message'>
+
+/** Where a job runs, as its manager has told it, every few seconds. */
+export interface JobRun {
+  host: string
+  pid: number | null
+  /** Unix seconds, by the database's clock. */
+  start: number
+}
+
+/** All that is known of a job. */
+export interface ShownJob extends JobHistory {
+  /** null: it does not run, or its manager has not told it yet, or never does: a Perl worker. */
+  run: JobRun | null
+  /** Of one that has completed: what its worker returned, as long as that is kept. */
+  result?: KeptResult
+  /** Of one in the queue that runs when all jobs of a batch have ended: how these have ended so far. */
+  batch?: BatchState
+}
+
+/** What a worker has returned. */
+export interface KeptResult {
+  value: unknown
+  /** The same as it is kept. */
+  json: string
+  /** Unix seconds, by the database's clock: it is forgotten then. */
+  keptUntil: number
 }
 
 /** How many jobs and exceptions a function has, and how old its oldest ready job is (seconds, null if none). */
@@ -224,6 +536,8 @@ export interface FuncCounts {
   func: string
   ready: number
   delayed: number
+  /** Jobs that wait for others. */
+  waiting: number
   running: number
   /** Jobs that were given up and not retried yet: by their exceptions. */
   failed: number
@@ -270,3 +584,74 @@ export function quantile(counted: readonly [value: number, count: number][], q: 
   }
   return null
 }
+
+/** So far ahead no tick is passed, but by a clock that was wrong: its schedule would wait until then. */
+export const FAR_AHEAD_SECONDS = 86_400
+
+/** A schedule as its ticks depend on it: where one of these is changed, it is another one that begins now. */
+export interface ScheduleDefinition {
+  name: string
+  cron: string
+  timeZone: string
+}
+
+/** What a store keeps of a schedule (jobq_schedule). */
+export interface ScheduleRow extends ScheduleDefinition {
+  /** Ticks up to here are done with, whether they enqueued a job or not. */
+  passedTo: number
+  /** The tick of its last job, or when that was enqueued by hand; null: there was none. */
+  ranAt: number | null
+  lastJob: RowRef | null
+  /** Is that one still in the queue, waiting or running? */
+  isQueued: boolean
+}
+
+/** A schedule of the configuration. Times are Unix seconds. */
+export interface ScheduleStatus {
+  name: string
+  cron: string
+  timeZone: string
+  func: string
+  /** When it ticks next, by the database's clock; null: never again. */
+  next: number | null
+  /** The tick of its last job, or when that was enqueued by hand; null: it has had none. */
+  last: number | null
+  /** The job of that tick; null: it has had none. */
+  lastJob: RowRef | null
+  /** Is that job still in the queue, waiting or running? */
+  isQueued: boolean
+}
+
+/** A tick of a schedule, to be passed. */
+export interface Tick extends ScheduleDefinition {
+  /** When, in Unix seconds; null: between its ticks, by hand, whether its last job is in the queue or not. */
+  at: number | null
+  /** Also while its last job is in the queue. */
+  overlap: boolean
+}
+
+/** What became of a tick. */
+export interface Ticked {
+  /** It was passed here. False: elsewhere, before, or the schedule has another definition there. */
+  isOurs: boolean
+  job: EnqueuedJob | null
+}
+
+/** Something that a person has done to the queue from afar, by `jobq web`, to be kept (jobq_action). */
+export interface Action {
+  /** Who says to have done it. */
+  who: string
+  /** In words: `cancel job 7`. */
+  what: string
+}
+
+/** An action as it is kept. */
+export interface ActionRow extends RowRef, Action {
+  /** Unix seconds, by the database's clock. */
+  doneAt: number
+  /** How many jobs it was done to, so far. */
+  jobs: number
+}
+
+/** The most characters of either text of an action. */
+export const MAX_ACTION_LENGTH = 255

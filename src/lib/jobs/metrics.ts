@@ -25,7 +25,7 @@ const JOBS = {
   type: 'gauge',
   labels: ['func', 'state'],
   stored:
-    'Jobs in the database. failed: given up and not retried yet. retrying: failed, and waiting for the next try or at it. completed, aborted: rows of job_status, which only functions with set_job_status keep.',
+    'Jobs in the database. waiting: for other jobs. failed: given up and not retried yet. retrying: failed, and waiting for the next try or at it. completed, aborted: rows of job_status, which only functions with set_job_status keep.',
 } as const
 const LATENCY = {
   name: 'jobq_latency_seconds',
@@ -37,7 +37,20 @@ const WORKERS = {
   name: 'jobq_workers',
   type: 'gauge',
   labels: ['state'],
-  stored: "This user's workers on this host, of every running jobq work of this database.",
+  stored: 'Workers of every jobq work, on any host, that this database has seen within the last minute.',
+} as const
+const SCHEDULE_NEXT = {
+  name: 'jobq_schedule_next_timestamp_seconds',
+  type: 'gauge',
+  labels: ['schedule'],
+  stored: "When a schedule of the configuration ticks next, in Unix seconds by the database's clock.",
+} as const
+const SCHEDULE_LAST = {
+  name: 'jobq_schedule_last_timestamp_seconds',
+  type: 'gauge',
+  labels: ['schedule'],
+  stored:
+    'The last tick of a schedule that enqueued a job, or when that was enqueued by hand, in Unix seconds.',
 } as const
 const ENQUEUED = {
   name: 'jobq_jobs_enqueued_total',
@@ -72,6 +85,8 @@ export const METRICS = {
   jobs: JOBS,
   latency: LATENCY,
   workers: WORKERS,
+  scheduleNext: SCHEDULE_NEXT,
+  scheduleLast: SCHEDULE_LAST,
   enqueued: ENQUEUED,
   processed: PROCESSED,
   duration: DURATION,
@@ -102,7 +117,16 @@ export function funcLabel(func: string): string {
 }
 
 export function jobsSamples(counts: readonly FuncCounts[]): Sample[] {
-  const states = ['ready', 'delayed', 'running', 'failed', 'retrying', 'completed', 'aborted'] as const
+  const states = [
+    'ready',
+    'delayed',
+    'waiting',
+    'running',
+    'failed',
+    'retrying',
+    'completed',
+    'aborted',
+  ] as const
   return counts.flatMap(count =>
     states.map(state => ({labels: {func: funcLabel(count.func), state}, value: count[state]})),
   )
@@ -116,11 +140,21 @@ export function latencySamples(counts: readonly FuncCounts[]): Sample[] {
 }
 
 export function workersSamples(managers: readonly ManagerStatus[]): Sample[] {
-  const slots = managers.flatMap(manager => manager.slots)
+  const alive = managers.filter(({gone}) => !gone)
   return (['idle', 'working'] as const).map(state => ({
     labels: {state},
-    value: slots.filter(slot => slot.state === state).length,
+    value: alive.reduce((sum, {workers}) => sum + workers[state], 0),
   }))
+}
+
+/** What is not known, a last tick where there was none, is left out. */
+export function scheduleSamples(
+  schedules: readonly {name: string; next: number | null; last: number | null}[],
+  which: 'next' | 'last',
+): Sample[] {
+  return schedules.flatMap(({name, [which]: value}) =>
+    value === null ? [] : [{labels: {schedule: funcLabel(name)}, value}],
+  )
 }
 
 /** Of functions without a job_status nothing is known, which is not the same as 0. */

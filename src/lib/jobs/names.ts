@@ -1,6 +1,16 @@
 /** What a function may be called, what a uniqkey, a priority or a size may say: checked once, at the door. */
 import {UsageError} from './errors.ts'
-import {MAX_NAME_LENGTH, MAX_UINT32, type RowRef} from './job.ts'
+import {
+  idOf,
+  type KeepOutput,
+  MAX_NAME_LENGTH,
+  MAX_OUTPUT_BYTES,
+  MAX_UINT32,
+  type RowRef,
+  type Tag,
+  type TagChoice,
+  type TagOptions,
+} from './job.ts'
 
 /** A function is any name of 1–255 characters. @throws UsageError */
 export function checkFunc(name: string, what = 'function'): string {
@@ -10,6 +20,62 @@ export function checkFunc(name: string, what = 'function'): string {
 /** A uniqkey is any text of 1–255 characters. @throws UsageError */
 export function checkUniqkey(key: string, what = 'uniqkey'): string {
   return checkText(key, what, 'a key')
+}
+
+/** An enqueue's token is any text of 1–255 characters. @throws UsageError */
+export function checkToken(token: string, what: string): string {
+  return checkText(token, what, 'a token')
+}
+
+/** A tag: name and value are text of 1–255 characters. @throws UsageError */
+export function checkTag([name, value]: Tag, what = 'tag'): Tag {
+  checkTagText(name, what, "a tag's name")
+  if (name.includes('='))
+    throw new UsageError(`${what}: expected a tag's name without =, got ${JSON.stringify(name)}`)
+  checkTagText(value, what, `a value for the tag ${name}`)
+  return [name, value]
+}
+
+/** Blanks at the end don't count in every database: so there are none. */
+function checkTagText(text: string, what: string, kind: string): void {
+  checkText(text, what, kind)
+  if (text.trim() !== text)
+    throw new UsageError(`${what}: expected ${kind} without blanks at its ends, got ${JSON.stringify(text)}`)
+}
+
+/** Tags as they are written, `customer=42`. @throws UsageError */
+export function parseTags(words: readonly string[], what: string): Tag[] {
+  const tags = new Map<string, string>()
+  for (const word of words) {
+    const [name, value] = splitTag(word)
+    if (value === null)
+      throw new UsageError(`${what}: expected NAME=VALUE, got ${JSON.stringify(word)}`, {
+        hint: 'such as --tag customer=42',
+      })
+    if (tags.has(name))
+      throw new UsageError(`${what}: expected each name once, got ${JSON.stringify(name)} twice`)
+    tags.set(...checkTag([name, value], what))
+  }
+  return [...tags]
+}
+
+/** Which jobs: those with `customer=42`, or with any value of `customer`. @throws UsageError */
+export function parseTagChoice(words: readonly string[], what: string): TagChoice[] {
+  return words.map(word => {
+    const [name, value] = splitTag(word)
+    checkTag([name, value ?? 'any'], what)
+    return {name, value}
+  })
+}
+
+/** As a store knows them. */
+export function tagChoices(tags: TagOptions = {}): TagChoice[] {
+  return Object.entries(tags).map(([name, value]) => ({name, value: value === true ? null : value}))
+}
+
+function splitTag(word: string): [name: string, value: string | null] {
+  const at = word.indexOf('=')
+  return at < 0 ? [word, null] : [word.slice(0, at), word.slice(at + 1)]
 }
 
 /** @throws UsageError unless it is a whole number that the column holds */
@@ -39,7 +105,7 @@ export function parseRef(text: string, what: string): RowRef {
 /** The most ids that a range may stand for. */
 const MOST_IDS = 100_000
 
-/** Ids as people write several: `7 8`, `1-5,8`, `2:7`. @throws UsageError */
+/** Ids as people write several: `7 8`, `1-5,8`, `2:7`. Each comes once. @throws UsageError */
 export function parseRefs(words: readonly string[], what: string): RowRef[] {
   const refs: RowRef[] = []
   for (const word of words.flatMap(word => word.split(','))) {
@@ -51,7 +117,7 @@ export function parseRefs(words: readonly string[], what: string): RowRef[] {
         hint: 'name them in several calls',
       })
   }
-  return refs
+  return [...new Map(refs.map(ref => [idOf(ref), ref])).values()]
 }
 
 function* rangeOf(first: RowRef, last: number, word: string, what: string): Generator<RowRef> {
@@ -79,6 +145,17 @@ export function parseSize(text: string, what: string): number {
   const bytes = Number(digits) * 1024 ** ' KMG'.indexOf(unit.toUpperCase() || ' ')
   if (Number.isSafeInteger(bytes)) return bytes
   throw new UsageError(`${what}: expected a size such as 300M or 1G, got ${JSON.stringify(text)}`)
+}
+
+/** How much output is kept: `all`, `none`, or a size up to MAX_OUTPUT_BYTES. @throws UsageError */
+export function parseKeepOutput(text: string, what: string): KeepOutput {
+  if (text === 'all') return text
+  const [, digits, unit = ''] = /^(\d+)([KM])?B?$/i.exec(text === 'none' ? '0' : text) ?? []
+  const bytes = Number(digits) * 1024 ** ' KM'.indexOf(unit.toUpperCase() || ' ')
+  if (bytes <= MAX_OUTPUT_BYTES) return bytes
+  throw new UsageError(
+    `${what}: expected all, none, or a size of at most 1M such as 64k, got ${JSON.stringify(text)}`,
+  )
 }
 
 function checkText(text: string, what: string, kind: string): string {

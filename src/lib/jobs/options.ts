@@ -2,8 +2,9 @@
 import {closest} from './closest.ts'
 import {UsageError} from './errors.ts'
 import {JOB_STATES, MAX_UINT32} from './job.ts'
-import {checkFunc, checkPriority, checkUniqkey} from './names.ts'
+import {checkFunc, checkPriority, checkTag, checkUniqkey} from './names.ts'
 import {SERIALIZERS} from './serializers/serializers.ts'
+import {durationOf} from './time.ts'
 import {describe, isObject} from './value.ts'
 
 /** @param got how what was given is told */
@@ -49,6 +50,18 @@ export const is = {
   texts: (value: unknown, what: string) => {
     is.object(value, what)
     for (const [key, text] of Object.entries(value as object)) is.text(text, `${what}.${key}`)
+  },
+  tags: (value: unknown, what: string) => {
+    is.texts(value, what)
+    for (const tag of Object.entries(value as Record<string, string>)) checkTag(tag, what)
+  },
+  duration: (value: unknown, what: string) => void durationOf(value, what),
+  tagChoice: (value: unknown, what: string) => {
+    is.object(value, what)
+    for (const [name, wanted] of Object.entries(value as object)) {
+      if (wanted !== true) is.text(wanted, `${what}.${name}`)
+      checkTag([name, wanted === true ? 'any' : wanted], what)
+    }
   },
   func: (value: unknown, what: string) => {
     needs('a name', name => typeof name === 'string')(value, what)

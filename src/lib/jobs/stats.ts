@@ -37,6 +37,7 @@ export function statsOf(
     total: {
       ready: sum(counts, 'ready'),
       delayed: sum(counts, 'delayed'),
+      waiting: sum(counts, 'waiting'),
       running: sum(counts, 'running'),
       failed: sum(counts, 'failed'),
       retrying: sum(counts, 'retrying'),

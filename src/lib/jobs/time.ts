@@ -4,7 +4,8 @@
  * that comes twice the first is meant, and one that clocks set forward leave out is that much later (02:30 is 03:30).
  */
 import {UsageError} from './errors.ts'
-import {MAX_UINT32} from './job.ts'
+import {MAX_UINT32, type NewJob} from './job.ts'
+import {describe} from './value.ts'
 
 /** Node's longest timer, 24.8 days: a longer one would go off at once. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
@@ -24,6 +25,28 @@ export function parseDuration(text: string, what: string): number {
   const seconds = UNITS.reduce((sum, unit, i) => sum + unit * Number(parts[i + 1] ?? 0), 0)
   if (seconds > MAX_UINT32) throw bad(what, `${DURATION_FORMS}, at most ${MAX_UINT32}s`, text)
   return seconds
+}
+
+/**
+ * A duration as options and batches have it: seconds, or text; at least a second.
+ * @throws UsageError
+ */
+export function durationOf(value: unknown, what: string): number {
+  const seconds = typeof value === 'string' ? parseDuration(value, what) : value
+  if (typeof seconds === 'number' && seconds > 0 && seconds <= MAX_UINT32) return Math.ceil(seconds)
+  throw new UsageError(`${what}: expected seconds from 1, or ${DURATION_FORMS}, got ${describe(value)}`)
+}
+
+/** @param names of the two. @throws UsageError for what would be over before it is due */
+export function checkExpiry(
+  expires: number,
+  due: NewJob['due'],
+  names: readonly [expires: string, delay: string],
+): void {
+  if ('in' in due && due.in >= expires)
+    throw new UsageError(`${names[0]}: expected more than ${names[1]}, ${due.in} s, got ${expires} s`, {
+      hint: 'the job would leave the queue before it is due',
+    })
 }
 
 /** A duration from now, as the column can hold it. The database's clock is taken for near ours. @returns seconds */

@@ -37,3 +37,8 @@ export function inspected(value: unknown): string {
   const {inspect} = process.getBuiltinModule('node:util')
   return inspect(value, {breakLength: Number.POSITIVE_INFINITY})
 }
+
+/** Bytes as text, whatever view of them it is; U+FFFD where they are no UTF-8. */
+export function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+}

@@ -22,3 +22,8 @@ export function toJson(value: unknown): string {
 /** Stands for a RawJson while the rest is written; random, so that no text that was stored before can look like it. */
 const MARK = `raw-${Math.random()}${Math.random()}-`
 const MARKED = new RegExp(`"${MARK}(\\d+)-"`, 'g')
+
+/** Its line breaks are blanks to JSON: in its texts there are none. */
+export function oneLineJson(json: string): string {
+  return json.replace(/[\r\n]+/g, ' ')
+}

@@ -3,6 +3,7 @@
  * table. The columns of a line are a promise to scripts: new ones go to the end.
  */
 import {type ExceptionRow, idOf, type ListedJob, type StatusRow} from '../jobs/job.ts'
+import {percent} from '../jobs/side-tables/progress.ts'
 import {RawJson} from './json.ts'
 import type {Cell, Column} from './table.ts'
 import {argLine, argText, duration, fromNow, isJson, NOTHING, oneLine} from './text.ts'
@@ -31,6 +32,9 @@ export const JOBS: Listing<ListedJob> = {
     retry_cnt: job.retryCnt,
     priority: job.priority,
     state: job.state,
+    tags: job.tags,
+    expires_at: job.expiresAt,
+    ...(job.progress ? {progress: job.progress} : {}),
   }),
   fields: ['id', 'func', 'state', 'priority', 'run_after', 'retry_cnt', 'uniqkey', 'arg'],
   line: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg}) =>
@@ -45,12 +49,15 @@ export const JOBS: Listing<ListedJob> = {
     {head: 'UNIQKEY', gives: 'hardly'},
     {head: 'ARG', gives: 'gladly'},
   ],
-  cells: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg}) => [
+  cells: ({id, db, func, state, priority, runAfter, retryCnt, uniqkey, arg, progress}) => [
     {text: String(idOf({id, db}))},
     {text: oneLine(func)},
-    {text: state, tone: state === 'running' ? 'busy' : state === 'ready' ? 'good' : 'waiting'},
+    {
+      text: progress ? `${state} ${percent(progress)}` : state,
+      tone: state === 'running' ? 'busy' : state === 'ready' ? 'good' : 'waiting',
+    },
     numberCell(priority),
-    {text: fromNow(runAfter)},
+    state === 'waiting' ? {text: '-', tone: 'dim'} : {text: fromNow(runAfter)},
     numberCell(retryCnt),
     keyCell(uniqkey),
     argCell(arg),
@@ -70,6 +77,7 @@ export const EXCEPTIONS: Listing<ExceptionRow> = {
     arg: argDocument(exception.arg),
     retried: Number(exception.retried),
     state: exception.state,
+    tags: exception.tags,
   }),
   fields: ['job_id', 'id', 'func', 'exception_time', 'retried', 'uniqkey', 'message', 'arg', 'state'],
   line: row => {
@@ -111,6 +119,7 @@ export const STATUSES: Listing<StatusRow> = {
     status: status.status,
     job_start_time: status.jobStartTime,
     job_end_time: status.jobEndTime,
+    tags: status.tags,
   }),
   fields: ['job_id', 'id', 'func', 'status', 'job_start_time', 'job_end_time', 'uniqkey', 'arg'],
   line: row => {

@@ -1,5 +1,6 @@
 /** What `jobq stats` shows: as a JSON document, as tab-separated lines, as a table. */
 import type {FuncStats, Stats} from '../jobs/stats.ts'
+import {countCell, orDash} from './cells.ts'
 import {line} from './listing.ts'
 import type {Cell, Column} from './table.ts'
 import {duration, oneLine, sparkline} from './text.ts'
@@ -25,6 +26,7 @@ function numbers(stats: Numbers) {
     per_minute: stats.perMinute,
     paused: stats.paused,
     retrying: stats.retrying,
+    waiting: stats.waiting,
   }
 }
 
@@ -38,7 +40,7 @@ function jobsPerMinute({perMinute}: Numbers): number | null {
 /** The fields of a line, for --help. */
 export const STATS_FIELDS = [
   ...['func', 'ready', 'delayed', 'running', 'failed', 'completed', 'aborted', 'oldest_ready_age'],
-  ...['run_time_median', 'run_time_p95', 'jobs_per_minute', 'retrying'],
+  ...['run_time_median', 'run_time_p95', 'jobs_per_minute', 'retrying', 'waiting'],
 ]
 
 /** A line for every function, by name; the last line is the total. */
@@ -50,7 +52,7 @@ function fields(stats: FuncStats): (string | number | null)[] {
   const {func, ready, delayed, running, failed, completed, aborted, oldestReadyAge, median, p95} = stats
   return [
     ...[func, ready, delayed, running, failed, completed, aborted, oldestReadyAge, median, p95],
-    ...[jobsPerMinute(stats), stats.retrying],
+    ...[jobsPerMinute(stats), stats.retrying, stats.waiting],
   ]
 }
 
@@ -64,6 +66,8 @@ const COUNT_COLUMNS: readonly Column[] = [
   {head: 'ABORTED', align: 'right'},
   {head: 'OLDEST', align: 'right'},
 ]
+/** Where jobs wait for others: behind DELAYED. */
+const WAITING: Column = {head: 'WAITING', align: 'right'}
 const TIME_COLUMNS: readonly Column[] = [
   {head: 'MEDIAN', align: 'right'},
   {head: 'P95', align: 'right'},
@@ -92,9 +96,16 @@ export async function statsTable({funcs, total}: Stats, width: number): Promise<
       }),
     )
   }
-  if (width >= WIDE) {
-    const curve = CURVES.find(wanted => wanted <= width - WIDE + 20)!
-    return table([...COUNT_COLUMNS, ...TIME_COLUMNS], all, stats => [
+  const isAny = total.waiting > 0
+  const counts = isAny ? COUNT_COLUMNS.toSpliced(2, 0, WAITING) : COUNT_COLUMNS
+  const countCells = (stats: FuncStats) => {
+    const cells = cellsOf(stats)
+    return isAny ? cells.toSpliced(2, 0, countCell(stats.waiting, 'waiting')) : cells
+  }
+  const wide = WIDE + (isAny ? WAITING.head.length + 2 : 0)
+  if (width >= wide) {
+    const curve = CURVES.find(wanted => wanted <= width - wide + 20)!
+    return table([...counts, ...TIME_COLUMNS], all, stats => [
       ...countCells(stats),
       ...timeCells(stats, curve),
     ])
@@ -102,21 +113,21 @@ export async function statsTable({funcs, total}: Stats, width: number): Promise<
   const timed = all.filter(({perMinute}) => perMinute !== null)
   const curve = width < 80 ? 15 : 30
   return (
-    table(COUNT_COLUMNS, all, countCells) +
+    table(counts, all, countCells) +
     (timed.length > 0 ? `\n${table(TIME_COLUMNS, timed, stats => timeCells(stats, curve))}` : '')
   )
 }
 
-function countCells(stats: FuncStats): Cell[] {
+function cellsOf(stats: FuncStats): Cell[] {
   const {ready, delayed, running, failed, retrying, completed, aborted, oldestReadyAge} = stats
   return [
-    count(ready, 'good'),
-    count(delayed, 'waiting'),
-    count(running, 'busy'),
-    count(failed, 'bad'),
-    count(retrying, 'waiting'),
-    count(completed),
-    count(aborted, 'bad'),
+    countCell(ready, 'good'),
+    countCell(delayed, 'waiting'),
+    countCell(running, 'busy'),
+    countCell(failed, 'bad'),
+    countCell(retrying, 'waiting'),
+    countCell(completed),
+    countCell(aborted, 'bad'),
     orDash(oldestReadyAge === null ? null : duration(oldestReadyAge)),
   ]
 }
@@ -127,16 +138,7 @@ function timeCells(stats: FuncStats, curve: number): Cell[] {
   return [
     orDash(median === null ? null : duration(median)),
     orDash(p95 === null ? null : duration(p95)),
-    orDash(perMinute === null ? null : String(perMinute)),
+    orDash(perMinute),
     {text: sparkline(stats.perMinute ?? [], curve), tone: 'busy'},
   ]
-}
-
-function count(jobs: number, tone?: Cell['tone']): Cell {
-  if (jobs === 0) return {text: '0', tone: 'dim'}
-  return tone === undefined ? {text: String(jobs)} : {text: String(jobs), tone}
-}
-
-function orDash(text: string | null): Cell {
-  return text === null ? {text: '-', tone: 'dim'} : {text}
 }

@@ -7,6 +7,7 @@ import {UsageError} from '../jobs/errors.ts'
 import {absolutePath} from '../jobs/here.ts'
 import {withoutPassword} from '../jobs/passwords.ts'
 import {parseDsn} from './dsn.ts'
+import {hostOf, placeOf, urlsOf, withHosts} from './shared/host-list.ts'
 
 export type Address = SqliteAddress | ServerAddress
 
@@ -20,7 +21,7 @@ export interface SqliteAddress {
 
 export interface ServerAddress {
   driver: 'mysql' | 'postgres'
-  /** The whole URL, password included: never for a message. */
+  /** The whole URL, with all its hosts, password included: never for a message. */
   url: string
 }
 
@@ -167,16 +168,86 @@ function sqlite(path: string, folder?: string): SqliteAddress {
 function server(driver: ServerAddress['driver'], text: string): ServerAddress {
   // Without a host, where a parameter names one or a socket: libpq takes that, URL does not
   const url = text.replace(/^(\w+:\/\/)(?:([^/?#@]*@)(?=[:/?#]|$)|(?=:\d*(?:[/?#]|$)))/, '$1$2localhost')
+  const urls = urlsOf(url)
+  if (urls.length > 1) checkHosts(driver, urls)
   try {
-    const {username, password, pathname, searchParams, hash} = new URL(url)
+    const {username, password, pathname, searchParams, hash} = new URL(urls[0])
     for (const part of [username, password, pathname]) decodeURIComponent(part)
     const isCut = [pathname, hash, ...searchParams.keys()].some(part => part.includes('@')) || hash !== ''
-    if (/^[a-z]+:\/\//i.test(url) && !isCut) return {driver, url}
-  } catch {} // told below
+    if (/^[a-z]+:\/\//i.test(url) && !isCut) {
+      checkDatabase(driver, pathname)
+      return {driver, url: urls.length > 1 ? severalHosts(urls) : url}
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error // else it is told below
+  }
   throw new UsageError(`expected a URL of ${driver}, got one that can't be read`, {
     hint: `write ${driver}://user:password@host:port/database, with %-escapes in user and password`,
   })
 }
+
+/** Told by their place: what is taken for a host may be a piece of a password. @throws UsageError */
+function checkHosts(driver: ServerAddress['driver'], urls: readonly string[]): void {
+  const hint = `write ${driver}://user:password@host1:port,host2:port/database, an IPv6 address in brackets`
+  const seen: string[] = []
+  for (const [i, url] of urls.entries()) {
+    const which = `the ${i + 1}. of ${urls.length} hosts in the URL of ${driver}`
+    if (/^[a-z]+:\/\/([^/?#]*@)?([/?#]|$)/i.test(url))
+      throw new UsageError(`expected a host, got an empty one: ${which}`, {hint})
+    const host = readHost(url, driver)
+    if (host === null)
+      throw new UsageError(`expected a host, or a host and a port up to 65535, got neither: ${which}`, {hint})
+    const first = seen.indexOf(host)
+    if (first >= 0)
+      throw new UsageError(`expected different hosts, got the ${first + 1}. again: ${which}`, {hint})
+    seen.push(host)
+  }
+  const {searchParams} = new URL(urls[0]!)
+  for (const name of ['host', 'port', 'hostaddr', 'socket', 'socketPath'])
+    if (searchParams.has(name))
+      throw new UsageError(`expected hosts between @ and /, got one in the parameter ${name}, too`, {hint})
+}
+
+/** @throws UsageError if a list goes on behind it */
+function checkDatabase(driver: string, pathname: string): void {
+  if (pathname.includes(','))
+    throw new UsageError('expected one database, behind all hosts, got a list of them', {
+      hint: `write ${driver}://user@host1,host2/database; for several databases give --db several times; a comma in a name is %2C`,
+    })
+}
+
+/** Null: it can't be. */
+function readHost(url: string, driver: ServerAddress['driver']): string | null {
+  try {
+    return placeOf(url, driver)
+  } catch {
+    return null
+  }
+}
+
+/** As JOBQ_DB may say it, too, where a comma elsewhere would part two databases. */
+function severalHosts(urls: readonly [string, ...string[]]): string {
+  const first = new URL(urls[0])
+  if (first.pathname === '') first.pathname = '/'
+  return withHosts(first.href.replaceAll(',', '%2C'), urls.map(hostOf))
+}
+
+/**
+ * The addresses in JOBQ_DB: a comma parts them, but for those between a server's hosts, which come before its URL's next `/`.
+ */
+export function splitAddresses(text: string): string[] {
+  const found: string[] = []
+  for (const part of text.split(',')) {
+    const last = found.at(-1)
+    const isHost = last !== undefined && OPEN_URL.test(last) && !OTHER_ADDRESS.test(part)
+    if (isHost) found[found.length - 1] = `${last},${part}`
+    else found.push(part)
+  }
+  return found
+}
+
+const OPEN_URL = /^\s*(mysql|mariadb|postgres|postgresql):\/\/[^/?#]*$/i
+const OTHER_ADDRESS = /^\s*((mysql|mariadb|postgres|postgresql|sqlite|dbi):|[./]|[^/]*@)/i
 
 /** The address as --db takes it, password included. */
 export function addressText(address: Address): string {
@@ -189,12 +260,13 @@ const SHOWN = ['host', 'port', 'user', 'dbname', 'socket', 'socketPath', 'option
 /** How messages name an address: never with a password. */
 export function addressName(address: Address): string {
   if (address.driver === 'sqlite') return address.path
-  const url = new URL(address.url)
+  const urls = urlsOf(address.url)
+  const url = new URL(urls[0])
   if (url.password) url.password = '***'
   const shown = SHOWN.flatMap(key =>
     // In a DSN that is cut wrongly, such as `sslmode= password=…`, a value has another's key in it
     url.searchParams.getAll(key).map((value): [string, string] => [key, withoutPassword(value)]),
   )
   url.search = new URLSearchParams(shown).toString()
-  return url.href
+  return urls.length > 1 ? withHosts(url.href, urls.map(hostOf)) : url.href
 }

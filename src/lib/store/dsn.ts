@@ -3,6 +3,7 @@
  * written as the URL that means the same.
  */
 import {UsageError} from '../jobs/errors.ts'
+import {hostOf, withHosts} from './shared/host-list.ts'
 
 export type Dsn =
   | {driver: 'sqlite'; path: string; isUri: boolean}
@@ -136,7 +137,23 @@ interface Parts {
   params: Record<string, string | undefined>
 }
 
-function urlOf(scheme: string, {host, port, user, password, database, params}: Parts): string {
+/** Several hosts are separated by commas, as libpq has them; each has its port, or one holds for all. */
+function urlOf(scheme: string, parts: Parts): string {
+  const hosts = parts.host?.split(',') ?? []
+  const ports = parts.port?.split(',') ?? []
+  if (hosts.length < 2) return urlOfOne(scheme, parts)
+  if (ports.length > 1 && ports.length !== hosts.length)
+    throw new UsageError(`expected one port, or ${hosts.length} as there are hosts, got ${ports.length}`, {
+      hint: 'write host=HOST1,HOST2;port=PORT1,PORT2',
+    })
+  const urls = hosts.map((host, i) => urlOfOne(scheme, {...parts, host, port: ports[i] ?? ports[0]}))
+  return withHosts(
+    urls[0]!,
+    urls.map((url, i) => (hosts[i] === '' ? '' : hostOf(url))),
+  )
+}
+
+function urlOfOne(scheme: string, {host, port, user, password, database, params}: Parts): string {
   const name = host?.includes(':') ? `[${host}]` : host || 'localhost'
   const url = new URL(`${scheme}://localhost/${encodeURIComponent(database)}`)
   for (const [key, value] of Object.entries(params)) if (value) url.searchParams.set(key, value)

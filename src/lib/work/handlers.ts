@@ -14,8 +14,11 @@ import {basename, dirname, extname, join, relative, resolve} from 'node:path'
 import {strangersWay} from '../config/own-files.ts'
 import type {FuncSettings} from '../config/schema.ts'
 import type {Settings} from '../config/settings.ts'
+import {parseRetryDelay} from '../jobs/backoff.ts'
 import {isShort, ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
-import {parseWhole} from '../jobs/names.ts'
+import {MAX_OTHERS} from '../jobs/job.ts'
+import {parseKeepOutput, parseWhole} from '../jobs/names.ts'
+import {parseRate} from '../jobs/shares/limits.ts'
 import {parseDuration} from '../jobs/time.ts'
 
 const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
@@ -297,7 +300,10 @@ function isOnPath(program: string): boolean {
   return (process.env.PATH ?? '').split(':').some(folder => isExecutable(join(folder, program)))
 }
 
-/** Settings of an executable: a line `# jobq: max-retries=3 retry-delay=10s grab-for=5m set-job-status`. */
+/**
+ * Settings of an executable: a line `# jobq: max-retries=3 retry-delay=10s..1h grab-for=5m keep-output=64k keep-result=1h set-job-status`, or
+ * `# jobq: max-running=4 max-running-per-key=2 share-by=customer rate=100/1m rate-per-key=10/1s`.
+ */
 function settingsIn(file: string): FuncSettings {
   const line = headOf(file)
     .split('\n', 10)
@@ -311,12 +317,23 @@ function settingsIn(file: string): FuncSettings {
     const [key, value = ''] = word.split('=', 2)
     const what = `${file}: ${key}`
     if (key === 'max-retries') settings.maxRetries = parseWhole(value, what)
-    else if (key === 'retry-delay') settings.retryDelay = parseDuration(value, what)
+    else if (key === 'retry-delay') settings.retryDelay = parseRetryDelay(value, what)
     else if (key === 'grab-for') settings.grabFor = parseDuration(value, what)
+    else if (key === 'keep-output') settings.keepOutput = parseKeepOutput(value, what)
+    else if (key === 'keep-result') settings.keepResult = parseDuration(value, what)
+    else if (key === 'max-running') settings.maxRunning = parseWhole(value, what)
+    else if (key === 'max-running-per-key') settings.maxRunningPerKey = parseWhole(value, what)
+    else if (key === 'share-by' && value !== '') settings.shareBy = value
+    else if (key === 'rate') settings.rate = parseRate(value, what)
+    else if (key === 'rate-per-key') settings.ratePerKey = parseRate(value, what)
+    else if (key === 'coalesce') settings.coalesce = parseWhole(value, what, 0, MAX_OTHERS)
+    else if (key === 'coalesce-by' && value !== '') settings.coalesceBy = value
     else if (key === 'set-job-status' && value === '') settings.setJobStatus = true
     else
       throw new WorkerError(`${file}: unknown setting ${JSON.stringify(word)}`, {
-        hint: 'known are max-retries=N retry-delay=D grab-for=D set-job-status',
+        hint: `known are max-retries=N retry-delay=D|D..D grab-for=D keep-output=64k|all|none keep-result=D set-job-status max-running=N
+          max-running-per-key=N share-by=MEMBER rate=100/1m rate-per-key=10/1s
+          coalesce=N coalesce-by=MEMBER`.replace(/\s+/g, ' '),
       })
   }
   return settings

@@ -6,21 +6,26 @@ import type {JobqConfig} from '../config/schema.ts'
 import type {Events} from '../hooks/events.ts'
 import {type Extensions, NO_EXTENSIONS} from '../hooks/extensions.ts'
 import {UsageError} from '../jobs/errors.ts'
-import type {ArgOf, FuncName, Functions} from '../jobs/functions.ts'
+import type {ArgOf, FuncName, Functions, ResultOf} from '../jobs/functions.ts'
+import type {RowRef} from '../jobs/job.ts'
 import {checkFunc} from '../jobs/names.ts'
 import {type Check, checkOptions, is, needs, whole} from '../jobs/options.ts'
 import {isObject, kindOf} from '../jobs/value.ts'
-import type {OfJob, Worker} from '../jobs/worker.ts'
+import type {OfJob, Worker, WorkResult} from '../jobs/worker.ts'
 import type {Store} from '../store/store.ts'
+import {choose} from './claims/chosen.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {InlineExecutors} from './executors/inline.ts'
 import {type ReadyWorker, readyWorker} from './executors/run-job.ts'
 import type {JobLog} from './log/log.ts'
 import type {Summary} from './outcomes.ts'
+import {type PassTick, schedulesOf, Ticker} from './schedules.ts'
 
 /** A worker, or only its `work`, for each function that is to be worked. */
 export type InlineWorkers<F = Functions> = {
-  readonly [Name in FuncName<F>]?: Worker<ArgOf<F, Name>> | OfJob<ArgOf<F, Name>>
+  readonly [Name in FuncName<F>]?:
+    | Worker<ArgOf<F, Name>, ResultOf<F, Name>>
+    | OfJob<ArgOf<F, Name>, WorkResult<ResultOf<F, Name>>>
 }
 
 /** Who works what, how many at once, and for how long. */
@@ -40,6 +45,11 @@ export interface InlineOptions<F = Functions> {
   signal?: AbortSignal | undefined
   /** `forever` waits for more, `drain` ends when nothing is ready, `once` after one job. Default 'forever'. */
   mode?: DispatcherOptions['mode'] | undefined
+  /**
+   * Work this job only, whatever is before it, due or not, paused or not, and end: with `mode: 'once'` or none. Its id, or
+   * what an enqueue or a listing has returned. Default: what is next.
+   */
+  job?: number | RowRef | undefined
   /** End after so many jobs. Default: the configuration's, else none. */
   maxJobs?: number | undefined
   /** End after so many seconds. Default: the configuration's, else none. */
@@ -68,10 +78,17 @@ export interface Working {
 export interface InlineHost {
   /** Where it is told while it goes on. */
   working: Set<Working>
+  /** Called when that has changed. */
+  onWorking?: () => void
   config: JobqConfig
+  /** The configuration's. */
+  file: string | null
   events: Events
   /** Default: no hooks and no plugins. */
   extensions?: Extensions
+  tick: PassTick
+  /** A job as the caller names it, to what it goes by. @throws UsageError */
+  refOf(job: number | RowRef): RowRef
   openStore(onTrouble: (message: string) => void): Promise<{store: Store; close(): Promise<void>}>
 }
 
@@ -80,32 +97,59 @@ export interface InlineHost {
  * blocks the dispatcher with it (what it then settles is fenced by its lease), one that never ends can't be killed, and
  * one that ends the process ends all of it.
  * @param closing ends it as the options' signal does
- * @throws UsageError, WorkerError before anything is grabbed; StoreError
+ * @throws UsageError, WorkerError before anything is grabbed; StoreError; NotFoundError, JobHeldError if `job` can't be taken
  */
 export async function workInline<F>(
-  options: InlineOptions<F>,
+  given: InlineOptions<F>,
   host: InlineHost,
   closing: AbortSignal,
 ): Promise<Summary> {
-  checkInline(options)
+  checkInline(given)
+  const options = given.job === undefined ? given : {...given, mode: 'once' as const}
   const {concurrency = 1, signal, onTrouble = () => {}} = options
   const {config, events, extensions = NO_EXTENSIONS} = host
   const workers = readyWorkers(options, config)
+  const schedules = options.mode === undefined || options.mode === 'forever' ? await schedulesOf(host) : []
   const executors = new InlineExecutors(workers, concurrency, extensions, onTrouble)
   const {store, close} = await host.openStore(onTrouble)
   const working = {funcs: [...workers.keys()], concurrency}
   host.working.add(working)
+  host.onWorking?.()
   try {
-    const settings = dispatcherOptions(options, config)
-    const dispatcher = new Dispatcher(store, executors, settings, quietLog(onTrouble), events)
+    const job = options.job === undefined ? undefined : await chosenJob(options.job, host, store, workers)
+    const settings = {...dispatcherOptions(options, config), job}
+    const log = quietLog(onTrouble)
+    const dispatcher = new Dispatcher(store, executors, settings, log, events)
+    const ticker = new Ticker(store, host.tick, log)
+    ticker.set(schedules)
+    void dispatcher.ending.then(() => ticker.stop())
     const maxTime = options.maxTime ?? config.maxTime
     const withoutMaxTime = dispatcher.finishAfter(maxTime === undefined ? undefined : maxTime * 1000)
-    return await runUntil(dispatcher, signal ? [signal, closing] : [closing]).finally(withoutMaxTime)
+    return await runUntil(dispatcher, signal ? [signal, closing] : [closing]).finally(() => {
+      withoutMaxTime()
+      return ticker.stop()
+    })
   } finally {
     host.working.delete(working)
+    host.onWorking?.()
     await executors.close()
     await close()
   }
+}
+
+/** @throws UsageError if no one works its function, NotFoundError, JobHeldError */
+async function chosenJob(
+  job: number | RowRef,
+  {refOf}: Pick<InlineHost, 'refOf'>,
+  store: Store,
+  workers: ReadonlyMap<string, ReadyWorker>,
+): Promise<RowRef> {
+  const ref = refOf(job)
+  const {func} = await choose(store, ref)
+  if (workers.has(func)) return ref
+  throw new UsageError(`work: job: expected one of ${[...workers.keys()].join(', ')}, got one of ${func}`, {
+    hint: `give workers.${func}`,
+  })
 }
 
 async function runUntil(dispatcher: Dispatcher, signals: readonly AbortSignal[]): Promise<Summary> {
@@ -136,7 +180,7 @@ function dispatcherOptions(options: InlineOptions<never>, config: JobqConfig): D
 
 /** What a log would say of each job, events do. */
 export function quietLog(onTrouble: (message: string) => void): JobLog {
-  return {ended() {}, output: () => null, trouble: onTrouble, isVerbose: false, debug() {}}
+  return {ended() {}, output: () => null, trouble: onTrouble, pruned() {}, isVerbose: false, debug() {}}
 }
 
 // ---- the options
@@ -163,7 +207,10 @@ function readyWorkers(
       const object = typeof worker === 'function' ? {work: worker} : worker
       if (typeof object !== 'object' || object === null || !('work' in object))
         throw mismatch(`work: workers.${func}`, 'a function, or a worker with work(job)', worker)
-      return [checkFunc(func, 'work: workers'), readyWorker(object, overrides, `workers.${func}`, serializer)]
+      return [
+        checkFunc(func, 'work: workers'),
+        readyWorker(object, overrides, `workers.${func}`, {serializer}),
+      ]
     }),
   )
 }
@@ -178,6 +225,7 @@ const KNOWN: Record<keyof InlineOptions, Check> = {
   prefetch: whole(0, 10_000),
   signal: is.signal,
   mode: needs("'forever', 'drain' or 'once'", value => MODES.includes(value)),
+  job: () => {}, // where it is looked up
   maxJobs: is.index,
   maxTime: seconds,
   workDelay: seconds,
@@ -190,6 +238,10 @@ function checkInline(options: unknown): asserts options is InlineOptions<never> 
   if (!isObject(options)) throw mismatch('work', 'an object with workers', options)
   checkOptions(options, 'work', KNOWN, given)
   if (options.workers === undefined) throw mismatch('work: workers', WORKERS, undefined)
+  if (options.job === undefined) return
+  if (options.mode !== undefined && options.mode !== 'once')
+    throw mismatch('work: mode', "'once', or none, with a job", options.mode)
+  if (options.maxJobs !== undefined) throw mismatch('work: maxJobs', 'none, with a job', options.maxJobs)
 }
 
 function mismatch(what: string, expected: string, got: unknown): UsageError {

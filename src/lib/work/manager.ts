@@ -6,26 +6,39 @@ import {access} from 'node:fs'
 import type {Server} from 'node:net'
 import {join} from 'node:path'
 import type {JobQueue} from '../client/queue.ts'
+import {type Teller, tellerOf, tellersIn, withTellers} from '../config/notices.ts'
 import type {JobqConfig} from '../config/schema.ts'
 import {databasesName, reread, type Settings} from '../config/settings.ts'
-import {EXIT} from '../jobs/errors.ts'
+import {EXIT, UsageError} from '../jobs/errors.ts'
+import {idOf, type RowRef} from '../jobs/job.ts'
 import {ADMIN_PORT} from '../jobs/names.ts'
+import {choose} from './claims/chosen.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {CombinedExecutors, leftOutWords} from './executors/combined.ts'
-import type {PoolOptions, PoolSettings} from './executors/pool.ts'
+import type {PoolOptions, PoolSettings} from './executors/pool/pool.ts'
 import {Guardian} from './executors/process-groups.ts'
+import type {WorkerDefaults} from './executors/run-job.ts'
 import {type Found, findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log/log.ts'
+import {Notices} from './notices.ts'
 import type {Summary} from './outcomes.ts'
+import {RetentionKeeper} from './retention.ts'
+import {schedulesOf, Ticker} from './schedules.ts'
 import {serveScoreboard} from './status/admin.ts'
-import {serveStatus, socketPath} from './status/managers.ts'
+import {Heartbeat} from './status/heartbeat.ts'
 import {Scoreboard} from './status/scoreboard.ts'
 import {SystemdNotifier} from './systemd.ts'
 
+/** A drain or a job that ends sooner is nothing that others need to see: cron starts one every minute. */
+const BRIEF_MS = 1000
+/** Jobs at once, in all. */
+const MAX_PLACES = 10_000
+
 /** What is undefined comes from the configuration file, else from Qudo's defaults. */
 export interface WorkOptions
-  extends Pick<DispatcherOptions, 'mode' | 'maxJobs' | 'onProgress'>,
-    Undefinable<PoolOptions> {
+  extends Pick<DispatcherOptions, 'mode' | 'job' | 'maxJobs' | 'onProgress'>,
+    Undefinable<PoolOptions>,
+    Pick<WorkerDefaults, 'keepOutput'> {
   /** Functions to work; `all`: every one that a worker is found for, as without the configuration's. */
   abilities?: readonly string[] | 'all' | undefined
   /** The workers folder, absolute. Default: `workers` beside the configuration file, else here. */
@@ -56,7 +69,8 @@ export interface WorkStart {
   /** As a message may name it. */
   database: string
   handlers: readonly Handler[]
-  maxWorkers: number
+  /** How many jobs may run at once. */
+  places: number
 }
 
 type Undefinable<T> = {[Key in keyof T]?: T[Key] | undefined}
@@ -70,46 +84,61 @@ export interface WorkResult extends Summary {
  * Works until done or told to end by TERM or INT.
  * @param reopenLog what USR1 asks for
  * @throws WorkerError before anything is grabbed, if a function has no worker or one that can't be loaded; ServerError,
- * StoreError
+ * StoreError; NotFoundError, JobHeldError if the one job that is to be worked can't be taken
  */
 export async function work(
   queue: JobQueue,
-  options: WorkOptions,
+  given: WorkOptions,
   log: JobLog,
   reopenLog: () => void = () => {},
 ): Promise<WorkResult> {
   const {settings} = queue
-  const found = handlersOf(options, settings, log)
+  const options = given.job ? await forOneJob(queue, given.job, given) : given
+  const pool = poolSettings(options, settings)
+  const tellers = tellersIn(settings.config)
+  const found = handlersOf(options, settings, tellers, log)
   const {handlers} = found
+  let schedules = await schedulesOf(settings)
   access('/', () => {}) // starts libuv's threads: where jobs' processes have left no room for them, it aborts
-  const guardian = new Guardian(socketPath(databasesName(settings)), log)
+  const guardian = new Guardian(log)
   const {store, events} = queue
   if (found.folderError) log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)
   for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
-  const executors = new CombinedExecutors(
-    handlers,
-    {...poolSettings(options, settings), db: queue.address},
-    surroundings,
-  )
-  const dispatching = dispatcherOptions(options, settings)
+  const executors = new CombinedExecutors(handlers, {...pool, db: queue.address}, surroundings)
+  const dispatching = dispatcherOptions(options, settings, (...progress) => heartbeat.note(...progress))
   const dispatcher = new Dispatcher(store, executors, dispatching, log, events)
-  const scoreboard = new Scoreboard(executors, dispatcher, databasesName(settings))
+  const scoreboard = new Scoreboard(executors, dispatcher)
+  const heartbeat = new Heartbeat(
+    store,
+    () => scoreboard.state,
+    message => log.trouble(message),
+  )
+  const retention = new RetentionKeeper(settings.config.retention, () => queue.openOwnStore(() => {}), log)
   const systemd = new SystemdNotifier(log)
+  const ticker = new Ticker(store, (...tick) => queue.tick(...tick), log)
+  const notices = new Notices(queue, databasesName(settings), log)
   const servers: Server[] = []
   const reload = async () => {
     log.debug('reloading the configuration and the workers')
     systemd.reloading()
     try {
       const now = await reread(settings)
-      const found = handlersOf(options, now, log)
+      const tellers = tellersIn(now.config)
+      const found = handlersOf(options, now, tellers, log)
       for (const {func, error} of found.leftOut)
         log.trouble(
           executors.handled.includes(func)
             ? `${func} goes on as it was: ${error.message}`
             : leftOutWords(func, error.message, error.hint),
         )
+      schedules = await schedulesOf(now)
       executors.reload(found, poolSettings(options, now))
+      retention.reload(now.config.retention)
+      notices.set(tellers)
+      heartbeat.changed()
+      queue.scheduled = now
+      if (options.mode === 'forever' && !dispatcher.isEnding) ticker.set(schedules)
     } catch (error) {
       log.trouble(`not reloaded: ${(error as Error).message}`)
     }
@@ -118,6 +147,7 @@ export async function work(
   const signals = listen({
     end: signal => {
       systemd.stopping()
+      void retention.close()
       const {running} = dispatcher
       if (running > 0 && !dispatcher.isEnding)
         options.onEnding?.(signal, running, dispatching.shutdownTimeoutMs / 1000)
@@ -127,6 +157,7 @@ export async function work(
     resize: by => {
       executors.resize(by)
       log.debug(`max_workers is ${executors.maxWorkers}`)
+      heartbeat.changed()
       dispatcher.wake()
     },
     reopenLog,
@@ -137,7 +168,7 @@ export async function work(
   )
   let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
   try {
-    servers.push(...(await serve(queue, scoreboard, options, settings, log)))
+    servers.push(...(await serve(scoreboard, options, settings)))
     await Promise.race([executors.ready(), dispatcher.ending]) // a worker's import may take long
     const isLoaded = !dispatcher.isEnding
     if (isLoaded) {
@@ -146,9 +177,14 @@ export async function work(
       options.onStart?.({
         database: databasesName(settings),
         handlers: worked,
-        maxWorkers: executors.maxWorkers,
+        places: executors.places,
       })
     }
+    heartbeat.start(options.mode === 'forever' && isLoaded ? 0 : BRIEF_MS)
+    if (options.mode === 'forever') retention.start()
+    if (options.mode === 'forever' && isLoaded) ticker.set(schedules)
+    if (isLoaded) notices.set(tellers)
+    void dispatcher.ending.then(() => ticker.stop())
     const summary = await dispatcher.run()
     patienceMs = dispatching.shutdownTimeoutMs
     const modules = handlers.filter(({kind}) => kind === 'module').map(({func}) => func)
@@ -162,26 +198,63 @@ export async function work(
     signals.close()
     systemd.close()
     for (const server of servers) server.close()
+    await Promise.all([ticker.stop(), notices.close()])
     await executors.close(patienceMs)
-    await guardian.close()
+    await Promise.all([guardian.close(), heartbeat.close(), retention.close()])
   }
 }
 
-function handlersOf(options: WorkOptions, settings: Settings, log: JobLog): Found {
-  const {config} = settings
+/** Its worker is loaded alone. @throws NotFoundError, JobHeldError, StoreError; UsageError if its function is not to be worked */
+async function forOneJob({store}: JobQueue, ref: RowRef, options: WorkOptions): Promise<WorkOptions> {
+  const {func} = await choose(store, ref)
+  const {abilities = 'all'} = options
+  if (abilities !== 'all' && !abilities.includes(func))
+    throw new UsageError(
+      `expected ${func}, the function of job ${idOf(ref)}, among the abilities, got ${abilities.join(', ')}`,
+      {
+        hint: 'leave them out: a job that is named needs none',
+      },
+    )
+  return {...options, mode: 'once', abilities: [func]}
+}
+
+function handlersOf(
+  options: WorkOptions,
+  settings: Settings,
+  tellers: readonly Teller[],
+  log: JobLog,
+): Found {
+  const config = withTellers(settings.config, tellers)
   const named = options.workersDir ?? (config.workersDir && join(settings.folder, config.workersDir))
   const found = findHandlers({
-    abilities: abilitiesOf(options, config),
+    abilities: options.job
+      ? (options.abilities as string[])
+      : withCommands(abilitiesOf(options, config), tellers),
     exec: options.exec,
     folder: named ?? join(settings.folder, 'workers'),
     isNamed: named !== undefined,
-    settings,
+    settings: {
+      ...{config, file: settings.file, isNamed: settings.isNamed},
+      // There may be none: it is asked for where it is needed
+      get folder() {
+        return settings.folder
+      },
+    },
   })
+  // How they complete is read from job_status
+  for (const handler of found.handlers)
+    if (tellerOf(tellers, 'onCompleted', handler.func))
+      handler.settings = {...handler.settings, setJobStatus: true}
   for (const {func, ...how} of found.handlers)
     log.debug(
       `${func}: ${how.kind === 'module' ? how.file : how.argv.join(' ')} ${JSON.stringify(how.settings)}`,
     )
   return found
+}
+
+function withCommands(abilities: readonly string[] | undefined, tellers: readonly Teller[]) {
+  const commands = tellers.filter(({command}) => command !== null).map(({func}) => func)
+  return abilities && [...new Set([...abilities, ...commands])]
 }
 
 /** Those that are named; undefined: whatever there is a worker for. */
@@ -191,14 +264,24 @@ function abilitiesOf({abilities}: WorkOptions, config: JobqConfig): readonly str
 
 function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSettings {
   const maxWorkers = options.maxWorkers ?? config.maxWorkers ?? 1
+  const jobsPerChild = options.jobsPerChild ?? config.jobsPerChild ?? 1
+  if (maxWorkers * jobsPerChild > MAX_PLACES)
+    throw new UsageError(
+      `expected at most ${MAX_PLACES} jobs at once, got ${maxWorkers} children of ${jobsPerChild} jobs each`,
+      {hint: 'take fewer --max-workers, or fewer --jobs-per-child'},
+    )
   return {
     maxWorkers,
+    jobsPerChild,
     minSpareWorkers: options.minSpareWorkers ?? config.minSpareWorkers ?? 1,
     maxSpareWorkers: options.maxSpareWorkers ?? config.maxSpareWorkers ?? maxWorkers,
-    maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30,
+    maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30 * jobsPerChild,
     maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
     mayLeaveOut: abilitiesOf(options, config) === undefined,
-    serializer: config.serializer,
+    defaults: {
+      serializer: config.serializer,
+      keepOutput: options.keepOutput ?? config.keepOutput,
+    },
     extensions: hasWorkerSupport(config) ? file : null,
   }
 }
@@ -210,38 +293,36 @@ function hasWorkerSupport({hooks = [], plugins = {}}: JobqConfig): boolean {
   return Object.keys(plugins).length > 0 || hooks.some(isWorkers)
 }
 
-function dispatcherOptions(options: WorkOptions, {config}: Settings): DispatcherOptions {
+function dispatcherOptions(
+  options: WorkOptions,
+  {config}: Settings,
+  note: NonNullable<DispatcherOptions['onProgress']>,
+): DispatcherOptions {
+  const {onProgress} = options
   return {
     mode: options.mode,
+    job: options.job,
     prefetch: options.prefetch ?? config.prefetch ?? 0,
     fair: options.fair ?? config.fair ?? false,
     maxJobs: options.maxJobs ?? config.maxJobs,
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? (config.shutdownTimeout ?? 30) * 1000,
     workDelayMs: options.workDelayMs ?? (config.workDelay ?? 5) * 1000,
-    ...(options.onProgress ? {onProgress: options.onProgress} : {}),
+    onProgress: onProgress
+      ? (...progress) => {
+          note(...progress)
+          onProgress(...progress)
+        }
+      : note,
   }
 }
 
-/** The admin port, if one is asked for, and the socket for `jobq status`. */
-async function serve(
-  queue: JobQueue,
-  scoreboard: Scoreboard,
-  options: WorkOptions,
-  settings: Settings,
-  log: JobLog,
-): Promise<Server[]> {
+/** The admin port, if one is asked for. */
+async function serve(scoreboard: Scoreboard, options: WorkOptions, {config}: Settings): Promise<Server[]> {
   const servers: Server[] = []
-  const {config} = settings
   const host = options.adminHost ?? config.adminHost
   const port = options.adminPort ?? config.adminPort
   if (host !== undefined || port !== undefined)
     servers.push(await serveScoreboard(() => scoreboard.line, host ?? '127.0.0.1', port ?? ADMIN_PORT))
-  try {
-    const status = async () => scoreboard.status(await queue.paused())
-    servers.push(await serveStatus(socketPath(databasesName(settings)), status))
-  } catch (error) {
-    log.trouble(`\`jobq status\` will not show this process (${(error as Error).message})`)
-  }
   return servers
 }
 

@@ -2,7 +2,7 @@
  * What is kept of a message: its beginning and its end, 64 KiB in exception_log, jobq_wait and the log. What a worker
  * throws may be of any size, such as the answer of a server, and no server takes a statement of any size.
  */
-import {MAX_DEATHS, type Outcome} from '../jobs/job.ts'
+import {MAX_DEATHS, type RunOutcome} from '../jobs/job.ts'
 
 /** In UTF-8. docs/workers.md names it. */
 const MAX_MESSAGE_BYTES = 64 << 10
@@ -12,7 +12,7 @@ const MAX_DEATH_BYTES = Math.floor((MAX_MESSAGE_BYTES - 100) / MAX_DEATHS)
 const GAP_BYTES = 64
 
 /** The same with its message cut; mostly the very same. */
-export function withMessageCut<Some extends Outcome>(outcome: Some): Some {
+export function withMessageCut<Some extends RunOutcome>(outcome: Some): Some {
   switch (outcome.kind) {
     case 'failed':
       return isShort(outcome.message) ? outcome : {...outcome, message: cut(outcome.message)}

@@ -3,7 +3,7 @@
  * was written.
  */
 import type {Events, JobqEvents, JobSubject} from '../hooks/events.ts'
-import {idOf, type JobRow, type Outcome} from '../jobs/job.ts'
+import {EXPIRED, type ExpiredJob, idOf, type JobRow, type RunOutcome} from '../jobs/job.ts'
 import type {SettleResult, Turn} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
 import type {JobLog, LoggedOutcome} from './log/log.ts'
@@ -16,6 +16,8 @@ export interface Summary {
   failed: number
   aborted: number
   released: number
+  /** Attempts whose worker put the job back: it is due later, and no retry was counted. */
+  declined: number
   /** Attempts whose process died; these jobs run again. */
   died: number
   /** Attempts whose job someone else had taken meanwhile. */
@@ -31,7 +33,9 @@ export class Outcomes {
   readonly #events: Events
   readonly #keepsFailures: boolean
   readonly #notDoneIds = new Set<number | string>()
-  readonly counts = {completed: 0, failed: 0, aborted: 0, released: 0, died: 0, lost: 0}
+  readonly counts = {completed: 0, failed: 0, aborted: 0, released: 0, declined: 0, died: 0, lost: 0}
+  /** Of the released, those that were stopped since this process is to end. */
+  stopped = 0
   /** Attempts that have ended. */
   ended = 0
   /** Jobs that were grabbed, less those that were given back before they started. */
@@ -70,13 +74,14 @@ export class Outcomes {
   }
 
   settled(attempt: Attempt, result: SettleResult): void {
-    const {job, outcome, durationMs} = attempt
+    const {job, durationMs} = attempt
     this.ended++
-    const told = tell(outcome, result)
+    const told = tell(attempt, result)
+    if (told.outcome === 'released' && attempt.givenBackFor === '') this.stopped++
     this.#log.ended(job, told.outcome, durationMs, told.message)
     this.counts[told.outcome === 'replaced' ? 'completed' : told.outcome]++
     const isDone = told.outcome === 'completed' || told.outcome === 'replaced' || told.outcome === 'lost'
-    this.#keep(job, !isDone)
+    if (told.outcome !== 'declined') this.#keep(job, !isDone)
     this.#tellEnd(attempt, result, told.outcome)
   }
 
@@ -88,6 +93,17 @@ export class Outcomes {
       this.#keep(job, true)
       const how = {outcome: 'failed', durationMs: null, message, retryIn: null} as const
       this.#events.tell('fail', () => ({...job, ...how}))
+    }
+  }
+
+  /** Jobs that had not begun in time. */
+  expired(jobs: readonly ExpiredJob[]): void {
+    for (const job of jobs) {
+      this.#log.ended(job, 'aborted', 0, EXPIRED)
+      this.counts.aborted++
+      this.#keep(job, true)
+      const how = {outcome: 'aborted', durationMs: 0, message: EXPIRED} as const
+      this.#events.tell('finish', () => ({...job, ...how}))
     }
   }
 
@@ -108,7 +124,7 @@ export class Outcomes {
       const retryIn = retryOf(outcome, result)
       events.tell('fail', () => ({...subject(job), outcome: told, durationMs, message, retryIn}))
       if (retryIn !== null) events.tell('retry', () => ({...subject(job), exceptionId: null}))
-    } else this.#tellReleased(job, told === 'lost' ? 'lost' : 'stopped', durationMs)
+    } else this.#tellReleased(job, told === 'released' ? 'stopped' : told, durationMs)
   }
 
   #tellReleased(job: JobRow, reason: JobqEvents['release']['reason'], durationMs: number): void {
@@ -116,24 +132,27 @@ export class Outcomes {
   }
 }
 
-function subject({id, db, func, uniqkey, priority}: JobRow): JobSubject {
+export function subject({id, db, func, uniqkey, priority}: JobRow): JobSubject {
   return {id, ...(db === undefined ? {} : {db}), func, uniqkey, priority}
 }
 
-function failureMessage(outcome: Outcome, {failed}: SettleResult): string {
+function failureMessage(outcome: RunOutcome, {failed}: SettleResult): string {
   if (failed !== undefined) return failed
   if (outcome.kind === 'failed') return outcome.message
   return outcome.kind === 'died' ? outcome.how : ''
 }
 
 /** Seconds until the job is due again; a death's next attempt comes at once. */
-function retryOf(outcome: Outcome, {failed}: SettleResult): number | null {
+function retryOf(outcome: RunOutcome, {failed}: SettleResult): number | null {
   if (outcome.kind === 'failed' || outcome.kind === 'replaced') return outcome.retryIn
   return outcome.kind === 'died' && failed === undefined ? 0 : null
 }
 
 /** What the log says of a settlement. */
-function tell(outcome: Outcome, {held, failed}: SettleResult): {outcome: LoggedOutcome; message: string} {
+function tell(
+  {outcome, givenBackFor}: Attempt,
+  {held, failed}: SettleResult,
+): {outcome: LoggedOutcome; message: string} {
   if (!held)
     return {outcome: 'lost', message: `${outcome.kind}, but someone else had taken the job: nothing changed`}
   if (failed !== undefined) return {outcome: 'failed', message: failed}
@@ -144,11 +163,15 @@ function tell(outcome: Outcome, {held, failed}: SettleResult): {outcome: LoggedO
     }
     case 'aborted':
       return {outcome: 'aborted', message: outcome.reason}
+    case 'declined':
+      return {outcome: 'declined', message: `again in ${outcome.delay} s`}
     case 'died':
       return {outcome: 'died', message: `${outcome.how}; the job runs again`}
     case 'replaced':
       return {outcome: 'replaced', message: `by ${outcome.jobs.length}`}
-    default:
-      return {outcome: outcome.kind, message: ''}
+    case 'released':
+      return {outcome: 'released', message: givenBackFor}
+    case 'completed':
+      return {outcome: 'completed', message: ''}
   }
 }

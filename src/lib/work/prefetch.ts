@@ -1,6 +1,6 @@
 /** Jobs that were taken before they can start (`prefetch`): leased, in the order in which they start. */
 import {idOf, type RowRef} from '../jobs/job.ts'
-import type {Attempt} from './attempt.ts'
+import {type Attempt, NO_OTHERS} from './attempt.ts'
 
 export class Prefetch {
   readonly #prefetch: number
@@ -33,8 +33,12 @@ export class Prefetch {
     return this.size * 2 <= this.#prefetch
   }
 
-  [Symbol.iterator](): Iterator<Attempt> {
-    return this.#waiting[Symbol.iterator]()
+  /** All that wait, with those that are to be worked with another one. */
+  *[Symbol.iterator](): Iterator<Attempt> {
+    for (const attempt of this.#waiting) {
+      yield attempt
+      yield* attempt.others
+    }
   }
 
   add(attempt: Attempt): void {
@@ -45,10 +49,24 @@ export class Prefetch {
     this.#waiting.shift()
   }
 
-  /** @returns what was taken out */
+  /** @returns what was taken out, and those that were to be worked with them: they go where these go */
   takeOut(isWanted: (attempt: Attempt) => boolean): Attempt[] {
     const out = this.#waiting.filter(isWanted)
     this.#waiting = this.#waiting.filter(attempt => !isWanted(attempt))
+    return flat(out)
+  }
+
+  /** These only: who was to be worked with one of them waits on, the first of them as the leader of the others. */
+  remove(attempts: readonly Attempt[]): Attempt[] {
+    const isOne = (attempt: Attempt) => attempts.includes(attempt)
+    const out = [...this].filter(isOne)
+    if (out.length === 0) return out
+    this.#waiting = this.#waiting.flatMap(attempt => {
+      const [leader, ...others] = [attempt, ...attempt.others].filter(each => !isOne(each))
+      attempt.others = NO_OTHERS
+      if (leader && others.length > 0) leader.others = others
+      return leader ?? []
+    })
     return out
   }
 
@@ -57,6 +75,16 @@ export class Prefetch {
     const ids = new Set(died.map(idOf))
     this.#isCareful = ids.size > 0
     const first = this.#waiting.findIndex(({job}) => ids.has(idOf(job)))
-    return first < 0 ? [] : this.#waiting.splice(first)
+    return first < 0 ? [] : flat(this.#waiting.splice(first))
   }
+}
+
+/** With those that are to be worked with them; these stand by themselves then. */
+export function flat(attempts: readonly Attempt[]): Attempt[] {
+  if (attempts.every(({others}) => others.length === 0)) return [...attempts]
+  return attempts.flatMap(attempt => {
+    const {others} = attempt
+    attempt.others = NO_OTHERS
+    return [attempt, ...others]
+  })
 }

@@ -5,7 +5,6 @@
  */
 import {type ChildProcess, type SpawnOptions, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdirSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {fileURLToPath} from 'node:url'
@@ -13,7 +12,7 @@ import {monotonic} from '../../../src/lib/jobs/clock.ts'
 import {childrenOf, commandLineOf, isAlive, processesWith} from '../../support/alive.ts'
 import {COMPILE_CACHE} from '../../support/compile-cache.ts'
 import {RUN_JS} from '../../support/jobq.ts'
-import {Random} from '../../support/random.ts'
+import {patient, Random} from '../../support/random.ts'
 import {Started} from '../../support/started.ts'
 import {until} from '../../support/until.ts'
 import {Journal, type Victim} from './journal.ts'
@@ -83,12 +82,10 @@ class Scene {
     this.#env = {
       PATH: process.env.PATH,
       HOME: folder,
-      XDG_RUNTIME_DIR: join(folder, 'run'),
       NODE_COMPILE_CACHE: COMPILE_CACHE,
       JOBQ_DB: place.db,
       JOURNAL: this.journal.path,
     }
-    mkdirSync(join(folder, 'run'))
     this.#workFlags = writeWorkers(folder)
     this.#ticker = setInterval(() => this.journal.write('tick', Math.round(monotonic())), TICK_MS)
   }
@@ -266,7 +263,7 @@ class Scene {
     await Promise.all(this.#loops)
     await until('no process is left', () => processesWith(`JOURNAL=${this.journal.path}`).length === 0)
     await this.#lapse()
-    await until('all is worked', () => this.#drain(), 120_000)
+    await until('all is worked', () => this.#drain(), patient(120_000))
   }
 
   /** @returns whether nothing is left */

@@ -55,6 +55,10 @@ export const notify = defineWorker('Notify', {
   retryDelay: job => job.arg.to.length,
   work(job) {
     job.plugin('clock').now()
+    job.others.map(({arg, id}) => [arg.to satisfies string, id satisfies number])
+    // @ts-expect-error it is the one job that says how all end
+    job.others[0]?.abort('no')
+    job.decline('10m')
     const to: string = job.arg.to
     const text: string | undefined = job.arg.text
     // @ts-expect-error no such key
@@ -145,7 +149,7 @@ export const hook: Hook = {
     call.uniqkey = 5
   },
   postEnqueue: async job => job.id,
-  postWork: job => job.outcome satisfies 'completed' | 'replaced' | 'failed' | 'aborted',
+  postWork: job => job.outcome satisfies 'completed' | 'replaced' | 'failed' | 'aborted' | 'declined',
 }
 queue.hooks.register(hook).unregister('hook')
 // @ts-expect-error a point that there is not

@@ -50,7 +50,14 @@ export const histories: Tests = {
     const history = await store.history(id)
     assert.deepEqual([history?.job, history?.func, history?.uniqkey], [null, 'Work', 'k'])
     assertBytes(history!.arg, BYTES)
-    const shared = {outcome: 'failed', start: SPAN.start, host: 'here', pid: 4711, retriedAs: null}
+    const shared = {
+      outcome: 'failed',
+      start: SPAN.start,
+      host: 'here',
+      pid: 4711,
+      retriedAs: null,
+      output: null,
+    }
     const [one, two] = history!.attempts
     assert.deepEqual(one, {
       ...{...shared, nth: 1, isLast: false, exceptionId: first!.id, message: 'first'},

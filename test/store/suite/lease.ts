@@ -181,6 +181,23 @@ export const leases: Tests = {
     assert.equal(await countOf(db, 'job'), 0)
   },
 
+  'deaths are listed, the last ones first, also of a job that is gone': async ({store}) => {
+    assert.deepEqual(await store.deaths(), [])
+    const dies = await store.enqueue(newJob({func: 'Dies', uniqkey: 'k'}))
+    for (const how of ['x', 'ü']) await settle(store, await takeOne(store, ['Dies']), {kind: 'died', how})
+    const deaths = await store.deaths()
+    assert.deepEqual(
+      deaths.map(({jobId, func, uniqkey, how}) => ({jobId, func, uniqkey, how})),
+      ['ü', 'x'].map(how => ({jobId: dies.id, func: 'Dies', uniqkey: 'k', how})),
+    )
+    assert.ok(deaths.every(({diedAt}) => diedAt > 1_700_000_000))
+    await settle(store, await takeOne(store, ['Dies']), {kind: 'completed'})
+    assert.deepEqual(
+      (await store.deaths()).map(({jobId, func}) => ({jobId, func})),
+      Array.from({length: 2}, () => ({jobId: dies.id, func: ''})),
+    )
+  },
+
   'of jobs that were taken it is known whether a worker of theirs has died': async ({store}) => {
     await store.enqueueMany([newJob(), newJob(), newJob()])
     const [dies, fails, waits] = (await take(store, 'Work', 3)) as [JobRow, JobRow, JobRow]

@@ -1,6 +1,7 @@
 /** Listings of jobs, exceptions and statuses, as pages and row by row. */
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
+import {HEAD_BYTES, type ListedJob} from '../../../src/lib/jobs/job.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {
   assertBytes,
@@ -40,6 +41,38 @@ export const listings: Tests = {
     }
     assert.deepEqual(await told(store, {limit: 10, offset: 1000}), [])
     assert.deepEqual(await told(store, {limit: 0}), [])
+  },
+
+  'a page goes on behind any job that was listed': async ({db, store}) => {
+    const wanted = await everyState(db, store)
+    for (const limit of [1, 3, 100]) {
+      const all: string[] = []
+      for (let after: ListedJob | undefined; ; ) {
+        const page: ListedJob[] = await store.list({limit, offset: 0, after})
+        all.push(...page.map(({state, func, id}) => `${state} ${func} ${id}`))
+        if (page.length < limit) break
+        after = page.at(-1)
+      }
+      assert.deepEqual(all, wanted, `pages of ${limit}`)
+    }
+    const jobs = await store.list({limit: 100, offset: 0})
+    for (const [i, after] of jobs.entries()) {
+      assert.deepEqual(await told(store, {after}), wanted.slice(i + 1))
+      const onlyB = wanted.slice(i + 1).filter(line => line.includes(' B '))
+      assert.deepEqual(await told(store, {after, func: 'B'}), onlyB)
+      const delayed = wanted.slice(i + 1).filter(line => line.startsWith('delayed'))
+      assert.deepEqual(await told(store, {after, state: 'delayed'}), delayed)
+      const running = wanted.slice(i + 1).filter(line => line.startsWith('running'))
+      assert.deepEqual(await told(store, {after, state: 'running'}), running)
+    }
+  },
+
+  'what is left of a key goes on behind a job, too': async ({store}) => {
+    for (const func of ['A', 'B', 'C']) await store.enqueue(newJob(func, {uniqkey: 'k'}))
+    const page = {limit: 10, offset: 0, uniqkey: 'k'}
+    const all = await store.list(page)
+    for (const [i, after] of all.entries())
+      assert.deepEqual(ids(await store.list({...page, after})), ids(all.slice(i + 1)))
   },
 
   'by state, by function, by both, in pages': async ({db, store}) => {
@@ -130,6 +163,43 @@ export const logListings: Tests = {
     assert.deepEqual(await messages({func: 'F0', limit: 1, offset: 2}), ['no 0'])
     assert.deepEqual(await messages({func: 'Nobody'}), [])
     assert.deepEqual(await messages({oldestFirst: true, limit: 3, offset: 1}), ['no 1', 'no 2', 'no 3'])
+  },
+
+  'a page of a log goes on behind any row that was listed': async ({store}) => {
+    for (let i = 0; i < 5; i++) await fail(store, newJob(`F${i % 2}`), `no ${i}`)
+    await everyEnd(store, 'Ends')
+    const {exceptions, statuses} = await logs(store)
+    const page = {limit: 100, offset: 0}
+    for (const [i, row] of exceptions.entries()) {
+      const after = [{id: row.id}]
+      assert.deepEqual(ids(await store.exceptions({...page, after})), ids(exceptions.slice(i + 1)))
+      const older = exceptions.slice(0, i).reverse()
+      assert.deepEqual(ids(await store.exceptions({...page, after, oldestFirst: true})), ids(older))
+      const ofOne = exceptions.slice(i + 1).filter(({func}) => func === 'F1')
+      assert.deepEqual(ids(await store.exceptions({...page, after, func: 'F1'})), ids(ofOne))
+    }
+    for (const [i, {id}] of statuses.entries())
+      assert.deepEqual(ids(await store.statuses({...page, after: [{id}]})), ids(statuses.slice(i + 1)))
+  },
+
+  'heads of exceptions: no arguments, and the beginning of each message': async ({store}) => {
+    const long = `é ${'0123456789'.repeat(100)}`
+    await fail(store, newJob('Work', {arg: '{"a":1}', uniqkey: 'k'}), long)
+    await fail(store, newJob('Work', {arg: '{"a":1}'}), 'short')
+    const page = {limit: 10, offset: 0}
+    const whole = await store.exceptions(page)
+    const heads = await store.exceptions({...page, heads: true})
+    assert.deepEqual(
+      heads,
+      whole.map(row => ({
+        ...row,
+        arg: null,
+        message: Buffer.from(row.message).subarray(0, HEAD_BYTES).toString(),
+      })),
+    )
+    const each = []
+    for await (const row of store.eachException({...page, heads: true, unretried: true})) each.push(row)
+    assert.deepEqual(each, heads)
   },
 
   'exceptions not retried yet, and those since a time': async ({db, store}) => {
@@ -247,6 +317,32 @@ export const streams: Tests = {
     }
   },
 
+  'ids come in their order, once, whatever becomes of the jobs meanwhile': async ({store}) => {
+    const count = 1200
+    await store.enqueueMany(
+      Array.from({length: 2 * count}, (_, i) => newJob(i % 2 ? 'B' : 'A', {due: {in: i % 3 ? 0 : HOUR}})),
+    )
+    const all = ids(await collect(store.eachId()))
+    assert.equal(all.length, 2 * count)
+    assert.deepEqual(
+      all,
+      all.toSorted((a, b) => a - b),
+    )
+    const met = []
+    for await (const {id} of store.eachId({func: 'B'})) {
+      if (met.length === 0) {
+        assert.equal((await take(store, 'B', 2 * count)).length, (2 * count) / 3)
+        await store.enqueue(newJob('B'))
+      }
+      met.push(id)
+    }
+    assert.deepEqual(
+      met,
+      all.filter((_, i) => i % 2 === 1),
+    )
+    assert.deepEqual(await collect(store.eachId({func: 'C'})), [])
+  },
+
   'thousands of jobs, large arguments among them, come in order and once': async ({store}) => {
     const large = randomBytes(300_000)
     const jobs = function* () {
@@ -262,7 +358,7 @@ export const streams: Tests = {
     const rows = await collect(store.eachJob({limit: 1e6, offset: 0}))
     assert.equal(rows.length, 4000)
     assert.equal(new Set(ids(rows)).size, 4000)
-    const place = {running: 0, ready: 1, delayed: 2}
+    const place = {running: 0, ready: 1, delayed: 2, waiting: 3}
     const keys = rows.map(({state, priority, runAfter, id}) =>
       state === 'running'
         ? [0, 0, 0, id]

@@ -59,6 +59,24 @@ export const pruning: Tests = {
     assert.equal(await countOf(db, 'job'), 1)
   },
 
+  'a signal ends it between two transactions, in the pause, too': async ({store}) => {
+    for (let i = 0; i < 3; i++) {
+      const count = 200
+      await store.enqueueMany(Array.from({length: count}, () => newJob()))
+      const {jobs} = await store.turn([], {funcs: ['Work'], limit: count, lease: 60})
+      await store.turn(
+        jobs.map(lease => ({lease, outcome: {kind: 'completed'}, span: SPAN})),
+        {funcs: [], limit: 0, lease: 60},
+      )
+    }
+    const stop = new AbortController()
+    const pruning = store.prune('job_status', {ago: DAY}, false, stop.signal)
+    assert.equal((await pruning.next()).value, 200)
+    const next = pruning.next()
+    stop.abort()
+    assert.deepEqual(await next, {value: undefined, done: true})
+  },
+
   'a function that is not there, and what is younger: nothing': async ({store}) => {
     await fail(store, newJob())
     for (const table of BOTH) {

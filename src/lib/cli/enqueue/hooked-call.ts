@@ -5,10 +5,11 @@
 
 import type {EnqueueCall} from '../../hooks/hooks.ts'
 import type {NewJob} from '../../jobs/job.ts'
-import {newJob} from '../../jobs/new-job.ts'
+import {newJob, optionsAfter} from '../../jobs/new-job.ts'
 import {decodeArg} from '../../jobs/serializers/decode.ts'
 import {encodeArg} from '../../jobs/serializers/encode.ts'
 import type {SerializerName} from '../../jobs/serializers/serializers.ts'
+import {keepResultOf} from '../../jobs/side-tables/keep-result.ts'
 
 export interface HookedCall {
   call: EnqueueCall
@@ -35,11 +36,21 @@ export async function callOfJob(job: NewJob, serializer: SerializerName): Promis
     context: {},
     tracked: job.tracked ?? false,
   }
+  if (job.after) {
+    call.after = optionsAfter(job.after, false)
+    call.afterEnd = optionsAfter(job.after, true)
+  }
+  const keepResult = keepResultOf(job.context)
+  if (keepResult !== undefined) call.keepResult = keepResult
+  if (job.uniqFor !== undefined) call.uniqFor = job.uniqFor
+  if (job.expires !== undefined) call.expires = job.expires
+  if (job.tags) call.tags = Object.fromEntries(job.tags)
   const toJob = ({arg: _, ...rest}: EnqueueCall, place: string): NewJob => {
     const {func, ...options} = rest
     const made = newJob(func, options, undefined, place)
     const isSame = rest.serializer === serializer && arg.isAsBefore
-    return {...made, arg: isSame ? job.arg : encodeArg(arg.value, rest.serializer, `${place}arg`)}
+    const named = job.token === undefined ? {} : {token: job.token}
+    return {...made, ...named, arg: isSame ? job.arg : encodeArg(arg.value, rest.serializer, `${place}arg`)}
   }
   return {call, toJob}
 }

@@ -7,22 +7,27 @@ import {isUtf8} from 'node:buffer'
 import {closeSync, createReadStream, fstatSync, openSync, readSync, type Stats} from 'node:fs'
 import {Socket} from 'node:net'
 import type {Readable} from 'node:stream'
-import {ArgumentError} from '../../jobs/errors.ts'
 import {unreadable} from './whole-file.ts'
 
 /** Larger blocks are no faster, and make V8 keep a larger young generation: 204 MB at 1 MiB, 115 at 64 KiB. */
 const BLOCK = 1 << 16
 const NEWLINE = 10
 
+/** A line, or null: it is longer than the limit, and none of it is kept. */
+export type Line = string | Buffer | null
+
+/** To be read once, in one of the two ways. Both throw UsageError if it can't be read. */
 export interface Lines extends Disposable {
-  /** Each line as `toLine` makes it, to be read once. @throws UsageError if it can't be read; what toLine throws */
-  map<To>(toLine: (line: string | Buffer) => To): Iterable<To> | AsyncIterable<To>
+  /** Each line as `toLine` makes it. @throws what toLine throws */
+  map<To>(toLine: (line: Line) => To): Iterable<To> | AsyncIterable<To>
+  /** Those that are there at once, together. */
+  together(): Iterable<Iterable<Line>> | AsyncIterable<Iterable<Line>>
 }
 
 /**
  * @param file a path, or - for standard input
  * @param limit the most bytes a line may have
- * @throws UsageError if it can't be read; while it is read ArgumentError for a longer line
+ * @throws UsageError if it can't be read
  */
 export function openLines(file: string, limit: number): Lines {
   const split = splitter(limit)
@@ -33,12 +38,14 @@ export function openLines(file: string, limit: number): Lines {
     if (!stat.isFile()) {
       const blocks = file === '-' ? process.stdin : streamOf(fd, stat)
       return {
-        map: toLine => linesLater(blocks, split, toLine, file),
+        map: toLine => eachLater(linesLater(blocks, split, file), toLine),
+        together: () => linesLater(blocks, split, file),
         [Symbol.dispose]: () => blocks.destroy(),
       }
     }
     return {
-      map: toLine => linesNow(fd, split, toLine, file),
+      map: toLine => eachNow(linesNow(fd, split, file), toLine),
+      together: () => linesNow(fd, split, file),
       [Symbol.dispose]: () => file === '-' || closeSync(fd),
     }
   } catch (cause) {
@@ -51,12 +58,7 @@ function streamOf(fd: number, stat: Stats): Readable {
   return stat.isFIFO() ? new Socket({fd, readable: true, writable: false}) : createReadStream('', {fd})
 }
 
-function* linesNow<To>(
-  fd: number,
-  split: Splitter,
-  toLine: (line: string | Buffer) => To,
-  file: string,
-): Generator<To> {
+function* linesNow(fd: number, split: Splitter, file: string): Generator<Iterable<Line>> {
   const block = Buffer.allocUnsafe(BLOCK)
   for (let size = -1; size !== 0; ) {
     try {
@@ -64,46 +66,75 @@ function* linesNow<To>(
     } catch (cause) {
       throw unreadable(file, cause)
     }
-    for (const line of split(block.subarray(0, size))) yield toLine(line)
+    yield split(block.subarray(0, size))
   }
 }
 
-async function* linesLater<To>(
+async function* linesLater(
   blocks: AsyncIterable<Buffer>,
   split: Splitter,
-  toLine: (line: string | Buffer) => To,
   file: string,
-): AsyncGenerator<To> {
+): AsyncGenerator<Iterable<Line>> {
   try {
-    for await (const block of blocks) for (const line of split(block)) yield toLine(line)
+    for await (const block of blocks) yield split(block)
   } catch (error) {
     throw (error as NodeJS.ErrnoException).syscall === undefined ? error : unreadable(file, error)
   }
-  for (const line of split(Buffer.alloc(0))) yield toLine(line)
+  yield split(Buffer.alloc(0))
+}
+
+function* eachNow<To>(blocks: Iterable<Iterable<Line>>, toLine: (line: Line) => To): Generator<To> {
+  for (const lines of blocks) for (const line of lines) yield toLine(line)
+}
+
+async function* eachLater<To>(
+  blocks: AsyncIterable<Iterable<Line>>,
+  toLine: (line: Line) => To,
+): AsyncGenerator<To> {
+  for await (const lines of blocks) for (const line of lines) yield toLine(line)
 }
 
 /** The lines that a block ends; an empty block is the end of all. */
-type Splitter = (block: Buffer) => Iterable<string | Buffer>
+type Splitter = (block: Buffer) => Iterable<Line>
 
 function splitter(limit: number): Splitter {
-  let kept: Buffer = Buffer.alloc(0)
-  let number = 0
+  /** Of a line whose end is still to come. */
+  let kept: Buffer[] = []
+  let size = 0
+  let isPassingOver = false
+  const keep = (part: Buffer) => {
+    kept.push(Buffer.from(part)) // a file's next block is read into the same memory
+    size += part.length
+  }
+  const take = () => {
+    const whole = Buffer.concat(kept)
+    kept = []
+    size = 0
+    return whole
+  }
   return function* (block) {
-    const end = block.lastIndexOf(NEWLINE)
-    if (block.length > 0 && end < 0) {
-      kept = Buffer.concat([kept, block])
-      if (kept.length <= limit) return
-      throw new ArgumentError(`line ${number + 1}: expected at most ${limit} bytes, got more`, {
-        hint: 'store the data in a file or a table and enqueue its name',
-      })
+    let rest = block
+    if (isPassingOver) {
+      const end = block.indexOf(NEWLINE)
+      if (end < 0) return
+      isPassingOver = false
+      rest = block.subarray(end + 1)
+      if (rest.length === 0) return
     }
-    const whole = end < 0 ? kept : Buffer.concat([kept, block.subarray(0, end)])
-    if (end < 0 && kept.length === 0) return
-    kept = Buffer.from(block.subarray(end + 1))
-    for (const line of linesOf(whole)) {
-      number++
-      yield line
-    }
+    const end = rest.lastIndexOf(NEWLINE)
+    if (end >= 0) {
+      keep(rest.subarray(0, end))
+      const whole = take()
+      if (end + 1 < rest.length) keep(rest.subarray(end + 1))
+      yield* linesOf(whole)
+    } else if (rest.length > 0) {
+      keep(rest)
+      if (size <= limit) return
+      kept = []
+      size = 0
+      isPassingOver = true
+      yield null
+    } else if (size > 0) yield* linesOf(take())
   }
 }
 

@@ -4,10 +4,11 @@
 import {statSync} from 'node:fs'
 import {ArgumentError, UsageError} from '../../jobs/errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../../jobs/job.ts'
-import {checkFunc, checkUniqkey, parseWhole} from '../../jobs/names.ts'
+import {checkFunc, checkToken, checkUniqkey, parseRefs, parseTags, parseWhole} from '../../jobs/names.ts'
 import {storedFromInput} from '../../jobs/serializers/input.ts'
 import {noArg, SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
-import {parseDelay, parseTime} from '../../jobs/time.ts'
+import {contextWith} from '../../jobs/side-tables/keep-result.ts'
+import {checkExpiry, durationOf, parseDelay, parseTime} from '../../jobs/time.ts'
 import {readWhole, unreadable} from './whole-file.ts'
 
 /** The words of `jobq enqueue`, as they were typed. */
@@ -17,6 +18,7 @@ export interface EnqueueRequest {
   'arg-file'?: string | undefined
   'args-from'?: string | undefined
   batch?: string | undefined
+  each?: boolean | undefined
   serializer?: string | undefined
   /** The configuration's. */
   defaultSerializer?: SerializerName | undefined
@@ -24,17 +26,39 @@ export interface EnqueueRequest {
   priority?: string | undefined
   delay?: string | undefined
   at?: string | undefined
+  after?: string | undefined
+  'after-end'?: string | undefined
   'if-absent'?: boolean | undefined
+  replace?: boolean | undefined
+  tag?: string[] | undefined
+  expires?: string | undefined
+  'uniq-for'?: string | undefined
   tracked?: boolean | undefined
+  'keep-result'?: string | undefined
+  token?: string | undefined
+  then?: string | undefined
+  'then-arg'?: string | undefined
 }
 
 /** @throws UsageError, ArgumentError */
 export async function readJob(request: EnqueueRequest): Promise<NewJob> {
   only(request, 'arg', 'arg-file')
+  only(request, 'replace', 'token')
+  for (const name of ['then', 'then-arg'] as const)
+    if (request[name] !== undefined)
+      throw new UsageError(`--${name}: expected --batch or --args-from with it, got none`, {
+        hint: `to run a job after another one: jobq enqueue Report --after-end "$id"`,
+      })
+  if (request.each)
+    throw new UsageError('--each: expected --args-from or --batch with it, got none', {
+      hint: 'write: jobq enqueue Notify --args-from - --each',
+    })
   const func = funcOf(request)
   const rest = optionsOf(request)
   const serializer = serializerOf(request)
-  return {func, arg: await readArg(request, serializer), ...rest}
+  const {token} = request
+  const named = token === undefined ? {} : {token: checkToken(token, '--token')}
+  return {func, arg: await readArg(request, serializer), ...rest, ...named}
 }
 
 export function funcOf({func}: EnqueueRequest): string {
@@ -46,20 +70,58 @@ export function funcOf({func}: EnqueueRequest): string {
 
 export function optionsOf(request: EnqueueRequest): Omit<NewJob, 'func' | 'arg'> {
   only(request, 'delay', 'at')
+  only(request, 'if-absent', 'replace')
   const {uniqkey, priority, delay, at} = request
-  if (request['if-absent'] && uniqkey === undefined)
-    throw new UsageError('--if-absent: expected a --uniqkey with it, got none', {
-      hint: 'without a key no job stands in for another',
-    })
+  if (uniqkey === undefined)
+    for (const [name, hint] of Object.entries(NEED_A_KEY))
+      if (request[name as keyof typeof NEED_A_KEY])
+        throw new UsageError(`--${name}: expected a --uniqkey with it, got none`, {hint})
+  only(request, 'replace', 'after')
+  only(request, 'replace', 'after-end')
+  const due: NewJob['due'] =
+    at === undefined ? {in: delay === undefined ? 0 : parseDelay(delay, '--delay')} : parseTime(at, '--at')
   return {
     uniqkey: uniqkey === undefined ? null : checkUniqkey(uniqkey, '--uniqkey'),
     priority: priority === undefined ? 0 : parseWhole(priority, '--priority'),
-    due:
-      at === undefined ? {in: delay === undefined ? 0 : parseDelay(delay, '--delay')} : parseTime(at, '--at'),
-    ...(request.tracked ? {tracked: true} : {}),
+    due,
+    ...trackingOf(request),
+    ...(request.tag ? {tags: parseTags(request.tag, '--tag')} : {}),
+    ...expiryOf(request, due),
+    ...(request['uniq-for'] === undefined ? {} : {uniqFor: durationOf(request['uniq-for'], '--uniq-for')}),
+    ...afterOf(request),
   }
 }
 
+const NEED_A_KEY = {
+  'if-absent': 'without a key no job stands in for another',
+  replace: 'the job that waits under the same key is replaced',
+  'uniq-for': 'it says how long a key stays taken',
+}
+
+/** A result that is kept is one that someone will wait for. */
+export function trackingOf({
+  tracked,
+  'keep-result': keep,
+}: EnqueueRequest): Pick<NewJob, 'tracked' | 'context'> {
+  if (keep === undefined) return tracked ? {tracked} : {}
+  return {tracked: true, context: contextWith({}, durationOf(keep, '--keep-result'))}
+}
+
+function expiryOf({expires, at}: EnqueueRequest, due: NewJob['due']): Pick<NewJob, 'expires'> {
+  if (expires === undefined) return {}
+  const seconds = durationOf(expires, '--expires')
+  checkExpiry(seconds, due, ['--expires', at === undefined ? '--delay' : '--at'])
+  return {expires: seconds}
+}
+
+function afterOf({after, 'after-end': afterEnd}: EnqueueRequest): Pick<NewJob, 'after'> {
+  if (after === undefined && afterEnd === undefined) return {}
+  const ended = afterEnd === undefined ? [] : parseRefs([afterEnd], '--after-end')
+  const completed = after === undefined ? [] : parseRefs([after], '--after')
+  return {after: [...completed, ...ended.map(ref => ({...ref, anyEnd: true}))]}
+}
+
+/** @throws UsageError if several of them are given */
 export function only(request: EnqueueRequest, ...names: (keyof EnqueueRequest)[]): void {
   const given = names.filter(name => request[name] !== undefined).map(name => `--${name}`)
   if (given.length > 1)
@@ -81,7 +143,8 @@ export function serializerOf({
   )
 }
 
-async function readArg(request: EnqueueRequest, serializer: SerializerName): Promise<StoredArg> {
+/** What --arg or --arg-file says; without them, none. */
+export async function readArg(request: EnqueueRequest, serializer: SerializerName): Promise<StoredArg> {
   if (request.arg !== undefined) return storedFromInput(request.arg, serializer, '--arg')
   const file = request['arg-file']
   if (file !== undefined) return storedFromInput(await readFile(file), serializer, '--arg-file')

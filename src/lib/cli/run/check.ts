@@ -1,6 +1,7 @@
 /** `jobq check` once its words are known. Its exit status is a monitoring plugin's, also of what went wrong (cli/errors.ts). */
 import {existsSync} from 'node:fs'
 import {StoreError} from '../../jobs/errors.ts'
+import type {ManagerStatus} from '../../jobs/manager.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
 import {checkLine, type Measure, STATES, stateOf} from '../../render/check.ts'
@@ -20,6 +21,7 @@ export interface CheckFlags extends QueueFlags {
   'warn-age'?: string | undefined
   'warn-ready'?: string | undefined
   'warn-failed'?: string | undefined
+  workers?: string | undefined
   json?: boolean | undefined
 }
 
@@ -29,15 +31,18 @@ export async function run(flags: CheckFlags): Promise<Record<string, unknown>> {
     showUnknown(new StoreError('UNREACHABLE', 'no answer from the database within 2 s'), flags.json ?? false)
     process.exit()
   }, PATIENCE_MS)
-  const measures = await measured(flags, limits).finally(() => clearTimeout(timer))
-  const state = Math.max(...measures.map(stateOf))
+  const {measures, warnings} = await measured(flags, limits).finally(() => clearTimeout(timer))
+  const state = Math.max(warnings.length > 0 ? 1 : 0, ...measures.map(stateOf))
   process.exitCode = state
-  printer(flags.json)(checkLine(measures, state))
+  printer(flags.json)(checkLine(measures, state, warnings))
   const values = measures.map(({name, value}) => [name, value])
-  return {status: STATES[state], ...Object.fromEntries(values)}
+  return {status: STATES[state], ...Object.fromEntries(values), ...(warnings.length > 0 ? {warnings} : {})}
 }
 
-type Limits = Record<Measure['name'], {warn: number | null; most: number | null}>
+type Limits = Record<Exclude<Measure['name'], 'workers'>, {warn: number | null; most: number | null}> & {
+  /** Null: they are not looked at. */
+  workers: number | null
+}
 
 /** @throws UsageError */
 function limitsOf(flags: CheckFlags): Limits {
@@ -48,12 +53,16 @@ function limitsOf(flags: CheckFlags): Limits {
   return {
     ready: {warn: limit('warn-ready', parseWhole), most: limit('max-ready', parseWhole)},
     failed: {warn: limit('warn-failed', parseWhole), most: limit('max-failed', parseWhole)},
+    workers: limit('workers', parseWhole),
     age: {warn: limit('warn-age', parseDuration), most: limit('max-age', parseDuration)},
   }
 }
 
 /** @throws StoreError if a database can't be reached, or is a file that is not there: who only looks makes none */
-async function measured(flags: CheckFlags, limits: Limits): Promise<Measure[]> {
+async function measured(
+  flags: CheckFlags,
+  limits: Limits,
+): Promise<{measures: Measure[]; warnings: string[]}> {
   const settings = await commandSettings(flags)
   for (const address of settings.databases)
     if (address.driver === 'sqlite' && !existsSync(address.path))
@@ -64,13 +73,28 @@ async function measured(flags: CheckFlags, limits: Limits): Promise<Measure[]> {
   const onTrouble = (message: string) => {
     trouble = message
   }
-  const counts = await withQueue(settings, null, {onTrouble}, queue => queue.counts(flags.func))
+  const [counts, workers, warnings] = await withQueue(settings, null, {onTrouble}, async queue => [
+    await queue.counts(flags.func),
+    limits.workers === null ? 0 : workersOf(await queue.managers(), flags.func),
+    await queue.store.warnings(false),
+  ])
   if (trouble !== null) throw new StoreError('UNREACHABLE', trouble)
   const sum = (name: 'ready' | 'failed') => counts.reduce((total, count) => total + count[name], 0)
   const age = Math.max(0, ...counts.map(({oldestReadyAge}) => oldestReadyAge ?? 0))
-  return [
+  const measures: Measure[] = [
     {name: 'ready', value: sum('ready'), ...limits.ready},
     {name: 'failed', value: sum('failed'), ...limits.failed},
     {name: 'age', value: age, ...limits.age},
+    ...(limits.workers === null
+      ? []
+      : [{name: 'workers' as const, value: workers, warn: null, most: null, least: limits.workers}]),
   ]
+  return {measures, warnings}
+}
+
+/** Jobs that can be worked at once, of a function or of any: slots of those that were seen within a minute. */
+function workersOf(managers: readonly ManagerStatus[], func: string | undefined): number {
+  return managers
+    .filter(({gone, funcs}) => !gone && (func === undefined || funcs.includes(func)))
+    .reduce((sum, {workers: {working, idle, none}}) => sum + working + idle + none, 0)
 }

@@ -1,7 +1,7 @@
 /** `jobq copy`: the waiting jobs of one queue into another, all or none. */
 import {JobQueue} from '../../client/queue.ts'
 import {UsageError} from '../../jobs/errors.ts'
-import {idOf, type NewJob} from '../../jobs/job.ts'
+import {idOf, type JobState, type NewJob, type Tags} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {tellPassedOver, withQueueOf} from '../command-queue.ts'
 import {complain, printer} from '../output-guard.ts'
@@ -17,6 +17,8 @@ export interface CopyResult {
   copied: number
   /** Jobs that someone works now: they are left where they are. */
   running: number
+  /** Jobs that wait for others: likewise, since those have other ids there. */
+  waiting: number
 }
 
 export async function run(flags: CopyFlags): Promise<CopyResult> {
@@ -33,8 +35,17 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
   })
   printer(flags.json)(String(result.copied))
   if (result.running > 0) complain(`jobq: ${result.running} jobs are running and were not copied`)
+  if (result.waiting > 0) complain(`jobq: ${result.waiting} jobs wait for others and were not copied`)
   return result
 }
+
+function tagged(tags: Tags): Pick<NewJob, 'tags'> {
+  const pairs = Object.entries(tags)
+  return pairs.length > 0 ? {tags: pairs} : {}
+}
+
+/** What is not copied. */
+const LEFT: readonly JobState[] = ['running', 'waiting']
 
 /** @throws UsageError if it is the same queue; DuplicateJobError, StoreError */
 async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined): Promise<CopyResult> {
@@ -42,10 +53,13 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
   if ((await from.store.places()).some(place => places.includes(place)))
     throw new UsageError('--to: expected another queue, got the same one', {hint: 'check --db and --to'})
   let running = 0
+  let waitingForOthers = 0
   async function* waiting(): AsyncGenerator<NewJob> {
     for await (const job of from.eachJob({func, contexts: true})) {
-      const {func, arg, uniqkey, priority, runAfter, context} = job
+      const {func, arg, uniqkey, priority, context, parked, tags} = job
+      const runAfter = parked?.runAfter ?? job.runAfter
       if (job.state === 'running') running++
+      else if (job.state === 'waiting' && !parked) waitingForOthers++
       else if (Number.isNaN(priority + runAfter))
         throw new UsageError(
           `job ${idOf(job)}: expected numbers as its priority and run_after, got what another program has written there`,
@@ -53,16 +67,16 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
         )
       else {
         const bytes = arg && textOrBytes(Buffer.from(arg))
-        yield {func, arg: bytes, uniqkey, priority, due: {at: runAfter}, context}
+        yield {func, arg: bytes, uniqkey, priority, due: {at: runAfter}, context, ...tagged(tags)}
       }
     }
   }
   /** The refused one's id is not remembered: a second look finds it. */
   const at = async (nth = 0) => {
     let n = 0
-    for await (const job of from.eachJob({func}))
-      if (job.state !== 'running' && ++n === nth) return `job ${idOf(job)}`
+    for await (const job of from.eachJob({func, contexts: true}))
+      if ((!LEFT.includes(job.state) || job.parked) && ++n === nth) return `job ${idOf(job)}`
     return 'a job'
   }
-  return {copied: await to.addMany(waiting(), at), running}
+  return {copied: await to.addMany(waiting(), at), running, waiting: waitingForOthers}
 }

@@ -16,6 +16,8 @@ export async function run({db, config, json, 'dry-run': dryRun = false}: InitFla
     const {text, notes} = preparationText(databases, dryRun)
     if (text) printer()(text)
     for (const note of notes) complain(note)
+    for (const {database, warnings} of databases)
+      for (const warning of warnings) complain(`jobq: ${database}: ${warning}`)
   }
   return {databases, dry_run: dryRun}
 }

@@ -1,4 +1,5 @@
 /** `jobq list` once its words are known: a listing in the form that its reader wants, in flat memory. */
+
 import type {JobOptions} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import {JOB_STATES, type JobState} from '../../jobs/job.ts'
@@ -6,9 +7,10 @@ import {parseWhole} from '../../jobs/names.ts'
 import {toJson} from '../../render/json.ts'
 import {EXCEPTIONS, JOBS, type Listing, STATUSES} from '../../render/listing.ts'
 import {tellPassedOver, withQueueOf} from '../command-queue.ts'
-import {writeAll} from '../output.ts'
+import {columns, isTerminal, writeAll} from '../output.ts'
 import {complain} from '../output-guard.ts'
 import type {QueueFlags} from '../settings.ts'
+import {tagOptions} from '../tag-options.ts'
 
 /** So many rows a terminal is shown, unless --limit says how many. */
 const SCREENFUL = 50
@@ -19,6 +21,7 @@ export interface ListFlags extends QueueFlags {
   func?: string | undefined
   state?: string | undefined
   uniqkey?: string | undefined
+  tag?: string[] | undefined
   failed?: boolean | undefined
   finished?: boolean | undefined
   limit?: string | undefined
@@ -32,8 +35,9 @@ export async function run(flags: ListFlags): Promise<void> {
   const state = flags.state as JobState | undefined
   const wanted = flags.limit === undefined ? undefined : parseWhole(flags.limit, '--limit')
   const offset = parseWhole(flags.offset ?? '0', '--offset')
-  const isFirst = wanted === undefined && !json && process.stdout.isTTY
-  const choice = {func, uniqkey}
+  const isFirst = wanted === undefined && !json && isTerminal()
+  const tags = tagOptions(flags.tag)
+  const choice = {func, uniqkey, tags}
   const page = {...choice, limit: isFirst ? SCREENFUL + 1 : wanted, offset}
   await withQueueOf(flags, async queue => {
     const show = <Row>(rows: AsyncIterable<Row>, listing: Listing<Row>, count: () => Promise<number>) =>
@@ -41,17 +45,21 @@ export async function run(flags: ListFlags): Promise<void> {
         ? showFirst(rows, listing, async () => (await count()) - offset)
         : showListing(rows, listing, json)
     if (flags.failed)
-      return show(queue.eachException(page), EXCEPTIONS, () => queue.logCount('exception_log', choice))
+      return show(queue.eachException(page), EXCEPTIONS, () =>
+        tags ? countRows(queue.eachException(choice)) : queue.logCount('exception_log', {func, uniqkey}),
+      )
     if (flags.finished)
-      return show(queue.eachStatus(page), STATUSES, () => queue.logCount('job_status', choice))
+      return show(queue.eachStatus(page), STATUSES, () =>
+        tags ? countRows(queue.eachStatus(choice)) : queue.logCount('job_status', {func, uniqkey}),
+      )
     await show(queue.eachJob({...page, state}), JOBS, () => countJobs(queue, {...choice, state}))
     await tellPassedOver(queue, 'listed')
   })
 }
 
 async function countJobs(queue: JobQueue, choice: JobOptions): Promise<number> {
-  const {func, uniqkey, state} = choice
-  if (uniqkey !== undefined) return countRows(queue.eachJob(choice)) // at most one a function
+  const {func, uniqkey, tags, state} = choice
+  if (uniqkey !== undefined || tags) return countRows(queue.eachJob(choice))
   const states = state === undefined ? JOB_STATES : [state]
   const counts = (await queue.counts(func)).flatMap(ofFunc => states.map(state => ofFunc[state]))
   return counts.reduce((sum, count) => sum + count, 0)
@@ -85,7 +93,7 @@ async function showListing<Row>(
   json: boolean,
 ): Promise<void> {
   if (json) return writeAll(documents(rows, listing))
-  if (process.stdout.isTTY) return showTable(rows, listing)
+  if (isTerminal()) return showTable(rows, listing)
   return writeAll(lines(rows, listing))
 }
 
@@ -105,7 +113,7 @@ async function* lines<Row>(rows: AsyncIterable<Row>, {line}: Listing<Row>): Asyn
 
 async function showTable<Row>(rows: AsyncIterable<Row>, listing: Listing<Row>): Promise<void> {
   const {TableDrawer} = await import('../../render/table.ts')
-  const drawer = new TableDrawer(listing.columns, process.stdout.columns || 80)
+  const drawer = new TableDrawer(listing.columns, columns())
   let isEmpty = true
   async function* tables(): AsyncGenerator<string> {
     for await (const part of parts(rows)) {

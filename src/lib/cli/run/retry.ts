@@ -1,5 +1,5 @@
 /** `jobq retry` once its words are read: tells each outcome as it comes, and adds up the exit status. */
-import {setImmediate as nextTurn} from 'node:timers/promises'
+
 import type {RetryOptions} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import type {RetryChoice, RetryOutcome} from '../../client/retry.ts'
@@ -9,9 +9,11 @@ import {parseRef, parseRefs, parseWhole} from '../../jobs/names.ts'
 import {parseDelay, parsePast} from '../../jobs/time.ts'
 import {line} from '../../render/listing.ts'
 import {withQueueOf} from '../command-queue.ts'
+import {isTerminal, nextTurn} from '../output.ts'
 import {complain, printer} from '../output-guard.ts'
 import type {QueueFlags} from '../settings.ts'
 import {Stop} from '../stop.ts'
+import {tagOptions} from '../tag-options.ts'
 
 export interface RetryFlags extends QueueFlags {
   exception_id?: string[] | undefined
@@ -19,6 +21,7 @@ export interface RetryFlags extends QueueFlags {
   all?: boolean | undefined
   func?: string | undefined
   since?: string | undefined
+  tag?: string[] | undefined
   again?: boolean | undefined
   'dry-run'?: boolean | undefined
   priority?: string | undefined
@@ -33,13 +36,17 @@ interface RetryResult {
 
 export async function run(flags: RetryFlags): Promise<Record<string, unknown>> {
   const {exception_id: ids = [], job: jobs = [], all = false, func, since} = flags
-  const given = [ids.length > 0, jobs.length > 0, all].filter(Boolean).length
-  if (given !== 1)
-    throw new UsageError(`expected ids of exceptions or --all, got ${given === 0 ? 'neither' : 'both'}`, {
+  const given = [ids.length > 0 && 'ids', jobs.length > 0 && '--job', all && '--all'].filter(Boolean)
+  if (given.length !== 1)
+    throw new UsageError(`expected ids of exceptions, --job or --all, got ${given.join(' and ') || 'none'}`, {
       hint: 'see `jobq list --failed`; --job takes the id of a job',
     })
   const choice = all
-    ? {func, since: since === undefined ? undefined : parsePast(since, '--since')}
+    ? {
+        func,
+        since: since === undefined ? undefined : parsePast(since, '--since'),
+        tags: tagOptions(flags.tag),
+      }
     : jobs.length > 0
       ? {jobs: parseRefs(jobs, '--job')}
       : {ids: ids.map(id => parseRef(id, 'EXCEPTION_ID'))}
@@ -80,7 +87,7 @@ async function retryAll(
   const refused = outcomes.flatMap(({refused}) => (refused === null || isSkipped(refused) ? [] : refused))
   if (skipped > 0) complain(`jobq: ${skipping(skipped)}`)
   if (isAll && outcomes.length === 0) complain('there is nothing to retry')
-  else if (process.stdout.isTTY) complain(summary(outcomes.length - skipped, refused.length, options.dryRun))
+  else if (isTerminal()) complain(summary(outcomes.length - skipped, refused.length, options.dryRun))
   return {outcomes, exitCode: stop.exitCode ?? exitCodeOf(refused)}
 }
 

@@ -1,6 +1,7 @@
 /** `jobq show` once its words are known. */
-import {EXIT, NotFoundError, UsageError} from '../../jobs/errors.ts'
-import {idOf, type JobHistory, type RowRef} from '../../jobs/job.ts'
+import {unknownJob} from '../../client/logs.ts'
+import {EXIT, UsageError} from '../../jobs/errors.ts'
+import type {ShownJob} from '../../jobs/job.ts'
 import {parseRefs} from '../../jobs/names.ts'
 import {showDocument, showText} from '../../render/show.ts'
 import {withQueueOf} from '../command-queue.ts'
@@ -21,25 +22,19 @@ export async function run(flags: ShowFlags): Promise<unknown> {
     })
   const refs = parseRefs(words, 'ID')
   const print = printer(flags.json)
-  const shown: JobHistory[] = []
+  const shown: ShownJob[] = []
   await withQueueOf(flags, async queue => {
     for (const ref of refs) {
       const history = await queue.show(ref)
       if (history) {
         print(`${shown.length > 0 ? '\n' : ''}${showText(history)}`)
         shown.push(history)
-      } else if (refs.length === 1) throw unknown(ref)
+      } else if (refs.length === 1) throw unknownJob(ref)
       else {
-        complain(`jobq: ${unknown(ref).message}`)
+        complain(`jobq: ${unknownJob(ref).message}`)
         process.exitCode = EXIT.notFound
       }
     }
   })
   return refs.length === 1 ? showDocument(shown[0]!) : shown.map(showDocument)
-}
-
-function unknown(ref: RowRef): NotFoundError {
-  return new NotFoundError(`no job ${idOf(ref)} is in the queue, and no attempt of it is kept`, {
-    hint: 'a job that completes leaves a trace only where its worker sets a job status',
-  })
 }

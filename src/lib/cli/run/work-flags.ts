@@ -1,6 +1,7 @@
 /** The flags of `jobq work`: every one is checked before a worker is looked for or a database opened. */
+import {UsageError} from '../../jobs/errors.ts'
 import {absolutePath} from '../../jobs/here.ts'
-import {checkFunc, parsePort, parseSize, parseWhole} from '../../jobs/names.ts'
+import {checkFunc, parseKeepOutput, parsePort, parseRef, parseSize, parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
 import type {QueueFlags} from '../settings.ts'
 
@@ -13,11 +14,14 @@ export interface WorkFlags extends QueueFlags {
   exec?: string[] | undefined
   once?: boolean | undefined
   drain?: boolean | undefined
+  job?: string | undefined
   'max-workers'?: string | undefined
+  'jobs-per-child'?: string | undefined
   'min-spare-workers'?: string | undefined
   'max-spare-workers'?: string | undefined
   'max-request-per-child'?: string | undefined
   'max-child-memory'?: string | undefined
+  'keep-output'?: string | undefined
   prefetch?: string | undefined
   fair?: boolean | undefined
   durable?: boolean | undefined
@@ -34,12 +38,17 @@ export interface WorkFlags extends QueueFlags {
 
 /** @throws UsageError */
 export function optionsOf(flags: WorkFlags) {
+  const job = given(flags, 'job', parseRef)
+  if (job && flags['max-jobs'] !== undefined && whence('max-jobs') === '--max-jobs')
+    throw new UsageError('expected --job or --max-jobs, got both', {hint: '--job works one job and ends'})
   return {
-    mode: flags.once ? 'once' : flags.drain ? 'drain' : 'forever',
+    mode: flags.once || job ? 'once' : flags.drain ? 'drain' : 'forever',
+    job,
     abilities: abilities(flags),
     exec: flags.exec,
     workersDir: flags.workers === undefined ? undefined : absolutePath(flags.workers),
     maxWorkers: whole(flags, 'max-workers', 1, 10_000),
+    jobsPerChild: whole(flags, 'jobs-per-child', 1, 10_000),
     maxJobs: whole(flags, 'max-jobs', 1),
     maxTimeMs: milliseconds(flags, 'max-time'),
     shutdownTimeoutMs: milliseconds(flags, 'shutdown-timeout'),
@@ -47,6 +56,7 @@ export function optionsOf(flags: WorkFlags) {
     maxSpareWorkers: whole(flags, 'max-spare-workers', 0, 10_000),
     maxRequestPerChild: whole(flags, 'max-request-per-child', 0),
     maxChildMemory: given(flags, 'max-child-memory', parseSize),
+    keepOutput: given(flags, 'keep-output', parseKeepOutput),
     prefetch: whole(flags, 'prefetch', 0, 10_000),
     fair: flags.fair,
     adminHost: flags['admin-host'],

@@ -1,18 +1,20 @@
 /** What `jobq work` says of itself: at its start, when it is told to end, and at the end. */
+
 import {relative} from 'node:path'
 import type {JobQueue} from '../../client/queue.ts'
 import {ALL_FUNCS, type FuncCounts} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
 import type {Handler} from '../../work/handlers.ts'
 import type {WorkResult, WorkStart} from '../../work/manager.ts'
+import {isTerminal} from '../output.ts'
 
 /** How many functions are named; whoever has more knows them. */
 const MAX_NAMED = 8
 
 /** What it works, from where, with what. */
-export function startWords({database, handlers, maxWorkers}: WorkStart): string {
+export function startWords({database, handlers, places}: WorkStart): string {
   const with_ = handlers.map(handler => `${handler.func} (${placeOf(handler)})`)
-  const most = maxWorkers === 1 ? 'one job at once' : `${maxWorkers} jobs at once`
+  const most = places === 1 ? 'one job at once' : `${places} jobs at once`
   return `works ${listed(with_)} from ${database}, ${most}`
 }
 
@@ -40,8 +42,8 @@ export function summaryWords(result: WorkResult): string {
   return parts.map(([word, count]) => `${count} ${word}`).join(', ')
 }
 
-function countsOf({completed, failed, aborted, released, died, lost}: Omit<WorkResult, 'taken'>) {
-  return {completed, failed, aborted, released, died, lost}
+function countsOf({completed, failed, aborted, released, declined, died, lost}: Omit<WorkResult, 'taken'>) {
+  return {completed, failed, aborted, released, declined, died, lost}
 }
 
 /**
@@ -56,14 +58,17 @@ export async function whyNothing(
   isChosen: boolean,
   isAsked: boolean,
 ): Promise<string | null> {
-  const isLookedAt = process.stdout.isTTY
+  const isLookedAt = isTerminal()
   const ready = (await queue.counts()).filter(({ready}) => ready > 0)
   const paused = await queue.paused()
   const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
-  const held = ready.filter(counts => handled.includes(counts.func) && isPaused(counts))
+  const own = ready.filter(({func}) => handled.includes(func))
+  const held = own.filter(isPaused)
+  const limited = own.filter(counts => !isPaused(counts))
   const foreign = ready.filter(({func}) => !handled.includes(func))
   const parts: string[] = []
   if (held.length > 0) parts.push(`${jobsOf(held)}, paused`)
+  if (limited.length > 0) parts.push(`${jobsOf(limited)}, which may not start now by their limits`)
   if (foreign.length > 0 && (isLookedAt || !isChosen))
     parts.push(`${jobsOf(foreign)}, for which this process has no worker`)
   if (parts.length > 0) return printable(`nothing was ready but ${parts.join('; and ')}`)

@@ -1,5 +1,6 @@
 /** `jobq work`, and what people see of it: the log's colours, a progress bar while it drains, a summary at its end. */
 
+import {refIn} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {UsageError} from '../../jobs/errors.ts'
@@ -18,11 +19,15 @@ export async function run(flags: WorkFlags): Promise<void> {
   process.exitCode = await withQueueOf(
     flags,
     queue =>
-      workShown(queue, options, {
-        json: flags.json ?? false,
-        debug: flags.debug ?? queue.settings.config.debug ?? false,
-        logFile: flags.log,
-      }),
+      workShown(
+        queue,
+        {...options, job: options.job && refIn(options.job, queue.settings.databases.length)},
+        {
+          json: flags.json ?? false,
+          debug: flags.debug ?? queue.settings.config.debug ?? false,
+          logFile: flags.log,
+        },
+      ),
     {durable: flags.durable, role: 'dispatcher'},
   )
 }
@@ -103,24 +108,14 @@ function openLogFile(path: string, tellDropped: (lines: number) => string): Sink
 }
 
 async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
-  const {default: progress} = await import('cli-progress')
   const counts = await queue.counts()
   const isAll = abilities === undefined || abilities === 'all'
   const wanted = counts.filter(({func}) => isAll || abilities.includes(func))
   let total = wanted.reduce((sum, {ready}) => sum + ready, 0)
-  const bar = new progress.SingleBar({
-    format: '{bar} {value}/{total} jobs, {duration_formatted}, {running} running',
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    barsize: Math.max(10, Math.min(40, (process.stderr.columns || 80) - 45)),
-    hideCursor: true,
-    linewrap: true, // lines of the log must not be cut
-    forceRedraw: true, // it comes back below them
-    clearOnComplete: true, // the summary says it all
-    stream: process.stderr,
-    gracefulExit: false,
+  const {startBar: start} = await import('../bar.ts')
+  const bar = await start(total, '{bar} {value}/{total} jobs, {duration_formatted}, {running} running', {
+    running: 0,
   })
-  bar.start(total, 0, {running: 0})
   return {
     update: (ended: number, running: number) => {
       // Retries and jobs enqueued meanwhile come on top of what was ready at the start
@@ -131,10 +126,7 @@ async function startBar(queue: JobQueue, {abilities}: WorkOptions) {
       bar.update(ended, {running})
     },
     clear: () => process.stderr.write('\r\u001b[K'),
-    stop: () => {
-      process.stderr.write('\u001b7') // it goes back to where it saved the cursor last, which is lines above at its start
-      bar.stop()
-    },
+    stop: bar.stop,
   }
 }
 
@@ -151,6 +143,7 @@ async function painter(): Promise<(outcome: LoggedOutcome) => string> {
     aborted: chalk.red,
     died: chalk.red,
     released: chalk.yellow,
+    declined: chalk.yellow,
     lost: chalk.yellow,
   }
   return outcome => colours[outcome](outcome)

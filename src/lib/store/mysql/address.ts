@@ -4,8 +4,12 @@ import {readFileSync} from 'node:fs'
 import type {Socket} from 'node:net'
 import {type AuthPlugin, authPlugins, type ConnectionOptions} from 'mysql2'
 import {StoreError, UsageError} from '../../jobs/errors.ts'
+import {hostOf, urlsOf} from '../shared/host-list.ts'
+import {Hosts, PassedOver} from '../shared/hosts.ts'
 import {checkParameters} from '../shared/parameters.ts'
 import {isLoopback, PasswordRefused} from '../shared/peer.ts'
+import type {MysqlConnection} from './connection.ts'
+import {isHostAway} from './errors.ts'
 
 const KNOWN = [
   ...['socket', 'socketPath', 'ssl', 'ssl-mode', 'sslmode', 'ssl-ca', 'ssl-cert', 'ssl-key', 'ssl-verify'],
@@ -18,8 +22,20 @@ const MODES = [
   ...['disable', 'prefer', 'allow', 'require', 'verify_full'],
 ]
 
+export type MysqlHosts = Hosts<ConnectionOptions, MysqlConnection>
+
+/** @param url with one host or several. @throws as connectionOptions */
+export function mysqlHosts(url: string, name: string): MysqlHosts {
+  const hosts = urlsOf(url).map(one => ({name: hostOf(one), config: connectionOptions(one, name)}))
+  return new Hosts(hosts, {
+    name,
+    isAway: error => error instanceof PassedOver || isHostAway(error),
+    end: link => link.end(),
+  })
+}
+
 /**
- * What an address says: mysql://user:password@host:port/database, with
+ * What an address of one host says: mysql://user:password@host:port/database, with
  * `socket=PATH`; `ssl=true` or `ssl-mode=…`, `ssl-ca=FILE`, `ssl-cert=FILE`, `ssl-key=FILE`, `ssl-verify=false`;
  * `server-public-key-path=FILE`.
  * @throws StoreError, UsageError for a parameter that is unknown

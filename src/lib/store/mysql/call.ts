@@ -1,5 +1,5 @@
 /** A call of the procedure that is a turn on MySQL: its values, and what its answer says. */
-import type {JobRow, Lease, Settlement} from '../../jobs/job.ts'
+import {type JobRow, keptOutput, type Lease, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult, Want} from '../store.ts'
 import {literal, type Reply, type Row, textOf} from './connection.ts'
 import type {Funcs} from './funcs.ts'
@@ -37,8 +37,9 @@ export interface Answer {
 }
 
 /** Whether the turn's procedure writes this end. */
-export function isDone({outcome, span}: Settlement): boolean {
-  return outcome.kind === 'completed' && span === undefined
+export function isDone({outcome, span, output, result}: Settlement): boolean {
+  if (outcome.kind !== 'completed' || span !== undefined || result !== undefined) return false
+  return keptOutput(output, 'completed') === undefined
 }
 
 export function callOf(

@@ -3,6 +3,7 @@
  * queue's database.
  */
 import type {Connection} from 'mysql2'
+import {SqlSender} from '../../jobs/connections.ts'
 import {JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
@@ -18,7 +19,7 @@ import {
   type Value,
 } from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
-import {checkPacket, ERRNO, explain, hasErrno, isLost} from './errors.ts'
+import {checkPacket, ERRNO, explain, hasErrno, isLost, isRefusedHere} from './errors.ts'
 import {hasBesides, Inserter, unmake} from './insert.ts'
 
 /** Bits of the status that the server sends with every OK. */
@@ -27,6 +28,9 @@ const STATUS = {inTransaction: 1, autocommit: 2, readOnly: 0x2000}
 const CUT = [ERRNO.outOfRange, 1265, 1366, 1406]
 
 const BEGIN = 'call `await connection.beginTransaction()` first, and enqueue before the commit'
+
+/** Whose transaction it is: its connection, or what sends SQL in an ORM's. */
+type Caller = Connection | SqlSender
 
 /** Where a connection leads. */
 interface Place {
@@ -43,9 +47,9 @@ export class CallerTransaction {
   readonly #links: MysqlConnections
   readonly #name: string
   #own: (Place & Own) | null = null
-  readonly #servers = new WeakMap<Connection, string>()
+  readonly #servers = new WeakMap<Caller, string>()
   /** What a connection is at: its calls are done one after the other. */
-  readonly #last = new WeakMap<Connection, Promise<unknown>>()
+  readonly #last = new WeakMap<Caller, Promise<unknown>>()
 
   constructor(links: MysqlConnections, name: string) {
     this.#links = links
@@ -60,18 +64,18 @@ export class CallerTransaction {
 
   /** What is refused leaves the caller's transaction as it was. @throws TransactionError, DuplicateJobError, StoreError */
   async enqueue(connection: unknown, job: NewJob): Promise<EnqueuedJob> {
-    const own = connectionOf(connection)
-    const before = this.#last.get(own) ?? Promise.resolve()
-    const enqueued = before.then(() => this.#enqueue(own, job))
+    const caller = callerOf(connection)
+    const before = this.#last.get(caller) ?? Promise.resolve()
+    const enqueued = before.then(() => this.#enqueue(caller, job))
     this.#last.set(
-      own,
+      caller,
       enqueued.catch(() => {}),
     )
     return enqueued
   }
 
-  async #enqueue(connection: Connection, job: NewJob): Promise<EnqueuedJob> {
-    const guest = new CallerConnection(connection, this.#own ?? (await this.#askOwn()))
+  async #enqueue(caller: Caller, job: NewJob): Promise<EnqueuedJob> {
+    const guest = new CallerConnection(caller, this.#own ?? (await this.#askOwn()))
     try {
       checkStatus((await guest.send('DO 0')).status)
       const {now, funcId} = await this.#look(guest, job.func)
@@ -104,10 +108,10 @@ export class CallerTransaction {
   }
 
   async #checkPlace(guest: CallerConnection, database: string): Promise<void> {
-    const known = this.#servers.get(guest.connection)
+    const known = this.#servers.get(guest.caller)
     const theirs = {database, server: known ?? (await serverOf(guest))}
     if (isSame(theirs, this.#own!)) {
-      this.#servers.set(guest.connection, theirs.server)
+      this.#servers.set(guest.caller, theirs.server)
       return
     }
     const own = await this.#askOwn() // which may have moved to another server since
@@ -140,9 +144,12 @@ export class CallerTransaction {
         hint: 'begin the transaction again on a new connection',
         cause: error,
       })
-    const isOver =
-      hasErrno(error, ERRNO.deadlock) || ((await guest.send('DO 0')).status & STATUS.inTransaction) === 0
-    if (!isOver) return explain(this.#name, error)
+    if (isRefusedHere(error))
+      return new TransactionError(
+        `the connection is to a host that takes no writes (${(error as Error).message})`,
+        {hint: 'connect it to one that does, and begin the transaction again there', cause: error},
+      )
+    if (!hasErrno(error, ERRNO.deadlock) && (await guest.isOpen())) return explain(this.#name, error)
     return new TransactionError(
       `the server has rolled back the whole transaction, all of yours in it as well (${(error as Error).message})`,
       {
@@ -189,13 +196,13 @@ async function insertAtomically(
  * which means the same in every character set and sql_mode.
  */
 class CallerConnection implements Session {
-  readonly connection: Connection
+  readonly caller: Caller
   readonly names: TextColumn
   readonly keys: TextColumn
   readonly #maxBytes: number
 
-  constructor(connection: Connection, {names, keys, maxBytes}: Own) {
-    this.connection = connection
+  constructor(caller: Caller, {names, keys, maxBytes}: Own) {
+    this.caller = caller
     this.names = names
     this.keys = keys
     this.#maxBytes = maxBytes
@@ -214,18 +221,47 @@ class CallerConnection implements Session {
     return (await this.send(statement, values)).reply
   }
 
-  /** @returns the server's status, too; 0 for a statement that returns rows */
-  async send(sql: string, values?: Value[]): Promise<{reply: Reply; status: number}> {
+  /** True where the server's status is not told. */
+  async isOpen(): Promise<boolean> {
+    const {status} = await this.send('DO 0')
+    return status === null || (status & STATUS.inTransaction) !== 0
+  }
+
+  /** @returns the server's status, too; null if it is not told: for a statement that returns rows, and by most ORMs */
+  async send(sql: string, values?: Value[]): Promise<{reply: Reply; status: number | null}> {
+    const {reply, status, warnings} =
+      this.caller instanceof SqlSender
+        ? await this.#sendBy(this.caller, sql, values)
+        : await this.#sendOn(this.caller, sql, values)
+    if (warnings !== 0 && sql.startsWith('INSERT')) await this.#checkWarnings()
+    return {reply, status}
+  }
+
+  async #sendOn(connection: Connection, sql: string, values?: Value[]): Promise<Told> {
     checkPacket(sql.length + (values ? sizeOf(values) : 0), this.#maxBytes)
     const options = {sql, rowsAsArray: false, nestTables: false, typeCast: true}
     const answer = await new Promise((resolve, reject) => {
       const done = (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer))
-      if (values) this.connection.execute(options, bound(values), done)
-      else this.connection.query(options, done)
+      if (values) connection.execute(options, bound(values), done)
+      else connection.query(options, done)
     })
-    const {serverStatus = 0, warningStatus = 0} = answer as {serverStatus?: number; warningStatus?: number}
-    if (warningStatus > 0 && sql.startsWith('INSERT')) await this.#checkWarnings()
-    return {reply: reply(answer), status: serverStatus}
+    const {serverStatus = null, warningStatus = 0} = answer as {serverStatus?: number; warningStatus?: number}
+    return {reply: reply(answer), status: serverStatus, warnings: warningStatus}
+  }
+
+  /** Values are part of the text. */
+  async #sendBy(sender: SqlSender, sql: string, values: Value[] = []): Promise<Told> {
+    const left = values.values()
+    const text = values.length === 0 ? sql : sql.replace(/\?/g, () => this.literal(left.next().value!))
+    checkPacket(text.length, this.#maxBytes)
+    const {rows, affectedRows, insertId, serverStatus, warningStatus} = await sender.send(text)
+    const isInsert = sql.startsWith('INSERT')
+    const id = insertId ?? (isInsert ? await lastId(sender) : 0)
+    return {
+      reply: {rows, matched: affectedRows ?? 0, insertId: id},
+      status: serverStatus ?? null,
+      warnings: warningStatus ?? (isInsert ? null : 0),
+    }
   }
 
   async #checkWarnings(): Promise<void> {
@@ -234,6 +270,17 @@ class CallerConnection implements Session {
     if (cut)
       throw Object.assign(new Error(String(cut.Message)), {code: 'ER_WARNING', errno: Number(cut.Code)})
   }
+}
+
+interface Told {
+  reply: Reply
+  status: number | null
+  /** null: how many is not told. */
+  warnings: number | null
+}
+
+async function lastId(sender: SqlSender): Promise<number> {
+  return Number((await sender.send('SELECT LAST_INSERT_ID() AS id')).rows[0]!.id)
 }
 
 const DATABASE = `COALESCE(IF(@@lower_case_table_names = 0, DATABASE(), LOWER(DATABASE())), 'no database')`
@@ -259,7 +306,8 @@ function isSame(a: Place, b: Place): boolean {
 }
 
 /** @throws TransactionError */
-function connectionOf(value: unknown): Connection {
+function callerOf(value: unknown): Caller {
+  if (value instanceof SqlSender) return value
   if (isConnection(value)) return value
   const wrapped = (value as {connection?: unknown} | null | undefined)?.connection
   if (isConnection(wrapped)) return wrapped
@@ -289,7 +337,8 @@ function isConnection(value: unknown): value is Connection {
 }
 
 /** Without autocommit the first statement begins one. @throws TransactionError */
-function checkStatus(status: number): void {
+function checkStatus(status: number | null): void {
+  if (status === null) return
   if ((status & STATUS.inTransaction) === 0 && (status & STATUS.autocommit) !== 0)
     throw new TransactionError('the connection is in no transaction', {hint: BEGIN})
   if ((status & STATUS.readOnly) !== 0)

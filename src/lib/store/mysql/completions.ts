@@ -2,9 +2,10 @@
  * How jobs ended, for who waits for them: jobq_wait has a row for each, into which the transaction that ends the job
  * writes its outcome (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
-import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
+import {KEPT_SECONDS, type RowRef, type StoredEnd, TOLD_SECONDS} from '../../jobs/job.ts'
 import {type MysqlConnection, textOf} from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
+import {resultsOf} from './side-tables/results.ts'
 
 /** The most jobs in one statement. */
 const MOST_IDS = 1000
@@ -52,8 +53,8 @@ export class Waits {
     return living
   }
 
-  async ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
-    const ended: JobEnd[] = []
+  async ends(jobs: readonly RowRef[]): Promise<StoredEnd[]> {
+    const ended: StoredEnd[] = []
     for (const ids of portions(jobs)) {
       const {ends, untold} = await this.#links.read(link => endsOf(link, ids))
       ended.push(...ends)
@@ -80,17 +81,19 @@ export class Waits {
   }
 }
 
-/** In this order: with a job's row goes what is told here, in one transaction. */
+/** In this order: with a job's row goes what is told here, in one transaction. Whose result is kept has completed. */
 async function endsOf(
   link: MysqlConnection,
   ids: readonly number[],
-): Promise<{ends: JobEnd[]; untold: string[]}> {
-  const [jobs, waits] = await link.batch([
+): Promise<{ends: StoredEnd[]; untold: string[]}> {
+  const [jobs, waits, results] = await link.batch([
     `SELECT id FROM job WHERE id IN (${ids})`,
     `SELECT job_id, outcome, message, ended_at > ${UNTIL} AS untold FROM jobq_wait WHERE job_id IN (${ids})`,
+    resultsOf(ids.join()),
   ])
   const living = new Set(jobs!.rows.map(({id}) => Number(id)))
   const told = new Map(waits!.rows.map(row => [Number(row.job_id), row]))
+  const kept = new Map(results!.rows.map(row => [Number(row.job_id), textOf(row.result)]))
   const left = waits!.rows.filter(({job_id}) => !living.has(Number(job_id)))
   const idsOf = (rows: typeof left) => rows.map(({job_id}) => Number(job_id))
   const gone = idsOf(left.filter(({outcome}) => outcome === null))
@@ -99,11 +102,17 @@ async function endsOf(
     .filter(id => !living.has(id))
     .map(id => {
       const {outcome, message} = told.get(id) ?? {}
-      return {
+      const json = kept.get(id)
+      const end: StoredEnd = {
         id,
-        outcome: outcome ? (textOf(outcome) as JobEnd['outcome']) : 'gone',
+        outcome: outcome
+          ? (textOf(outcome) as StoredEnd['outcome'])
+          : json === undefined
+            ? 'gone'
+            : 'completed',
         message: message ? textOf(message) : '',
       }
+      return json === undefined ? end : {...end, json}
     })
   return {
     ends,

@@ -3,10 +3,11 @@
  * than most statements do.
  */
 import type {Socket} from 'node:net'
-import {type Connection, escape as quoted} from 'mysql2'
+import {type Connection, type ConnectionOptions, escape as quoted} from 'mysql2'
 import {monotonic} from '../../jobs/clock.ts'
-import {Silence} from '../shared/silence.ts'
-import {checkPacket, isLost} from './errors.ts'
+import {type Host, PassedOver} from '../shared/hosts.ts'
+import {isSilent, Silence} from '../shared/silence.ts'
+import {checkPacket, isLost, isRefusedHere} from './errors.ts'
 
 /** How long one attempt waits for a lock, of a row or a table, in seconds; shorter than an answer may take. */
 const LOCK_SECONDS = 5
@@ -71,6 +72,8 @@ export class MysqlConnection implements Session {
   readonly #patience: number
   #giveUp: ((error: unknown) => void) | null = null
   isDead = false
+  /** Its host hangs, or has said that it takes no writes. */
+  isUnfit = false
   /** How long the server may be silent before it answers, unless a batch says otherwise. */
   answerMs: number
   /** While a COMMIT is under way whose answer nobody waits for; it never fails. */
@@ -82,6 +85,8 @@ export class MysqlConnection implements Session {
   maxBytes = 1 << 20
   /** Empty if the server can do all that jobq asks of it, else why not. */
   tooOld = ''
+  /** Which of the address's hosts it is to. */
+  target: Host<ConnectionOptions> | null = null
   /** A commit may still be refused by another node. */
   isCluster = false
 
@@ -106,18 +111,25 @@ export class MysqlConnection implements Session {
     )
   }
 
-  /** Isolation READ COMMITTED locks the rows that are found, not the gaps between. */
-  async setUp(): Promise<void> {
+  /**
+   * Isolation READ COMMITTED locks the rows that are found, not the gaps between.
+   * @param mustTakeWrites whether another host is to be taken where this one takes none: asked in the same round trip
+   * @throws PassedOver
+   */
+  async setUp(mustTakeWrites = false): Promise<void> {
     const most = Math.min(this.#patience, this.answerMs / 2) / 1000
     const wait = Math.max(1, Math.min(LOCK_SECONDS, Math.floor(most)))
-    const [, , facts, columns] = await this.batch([
+    const [, , facts, columns, ...roles] = await this.batch([
       'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
       `SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1, group_concat_max_len = 16777216,
          innodb_lock_wait_timeout = ${wait}, lock_wait_timeout = ${wait}`,
       'SELECT VERSION() AS version, @@max_allowed_packet AS packet',
       `SELECT table_name AS t, character_set_name AS charset FROM information_schema.columns
        WHERE table_schema = DATABASE() AND (table_name, column_name) IN (('func', 'name'), ('job', 'uniqkey'))`,
+      ...(mustTakeWrites ? ROLES : []),
     ])
+    const isGalera = checkRole(roles.flatMap(({rows}) => rows))
+    if (isGalera) await this.batch(CATCH_UP)
     const {version, packet} = facts!.rows[0]!
     this.tooOld = tooOld(String(version))
     this.maxBytes = Number(packet) - 4096
@@ -225,6 +237,7 @@ export class MysqlConnection implements Session {
         this.#silence.end()
         this.#giveUp = null
         if (isLost(error)) this.isDead = true
+        this.isUnfit ||= isSilent(error) || isRefusedHere(error)
         reject(error)
       }
       this.#silence.begin(patience)
@@ -238,6 +251,31 @@ export class MysqlConnection implements Session {
       })
     })
   }
+}
+
+/** Shown, not selected: a server that does not know one of them says nothing of it. */
+const ROLES = [
+  `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'wsrep_on')`,
+  `SHOW GLOBAL STATUS LIKE 'wsrep_ready'`,
+]
+
+/**
+ * What was acknowledged by another node before this connection may still be on its way to this one. It is waited for once:
+ * from then on all that this process writes it writes here.
+ */
+const CATCH_UP = ['SET SESSION wsrep_sync_wait = 1', 'SELECT 1', 'SET SESSION wsrep_sync_wait = 0']
+
+/** Who may write in spite of read_only is to leave such a host alone, too. @returns is it a node of Galera? @throws PassedOver */
+function checkRole(rows: readonly Row[]): boolean {
+  const values = new Map(
+    rows.map(({Variable_name, Value}) => [textOf(Variable_name).toLowerCase(), textOf(Value)]),
+  )
+  const isOn = (name: string) => !['OFF', '0'].includes(values.get(name) ?? 'OFF')
+  for (const name of ['read_only', 'innodb_read_only'])
+    if (isOn(name)) throw new PassedOver(`it takes no writes (${name})`)
+  if (isOn('wsrep_on') && !isOn('wsrep_ready'))
+    throw new PassedOver('its node is not connected to its cluster (wsrep_ready)')
+  return isOn('wsrep_on')
 }
 
 const UNICODE: TextColumn = {literal: text => quoted(text), select: column => column}

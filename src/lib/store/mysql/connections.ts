@@ -5,9 +5,11 @@ import {type ConnectionOptions, createConnection} from 'mysql2'
 import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {StoreError} from '../../jobs/errors.ts'
+import type {Host} from '../shared/hosts.ts'
 import {isSilent, silent, type Timeouts} from '../shared/silence.ts'
+import type {MysqlHosts} from './address.ts'
 import {MysqlConnection} from './connection.ts'
-import {explain, isLost, isOutOfConnections, isPassing} from './errors.ts'
+import {explain, isLost, isOutOfConnections, isPassing, isRefusedHere} from './errors.ts'
 
 /** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
 const TRUSTED_MS = 10_000
@@ -22,7 +24,7 @@ type Wait = 'answer' | 'read'
 
 /** A few connections, each lent to one user at a time; who finds none free waits for the next. */
 export class MysqlConnections {
-  readonly #options: ConnectionOptions
+  readonly #hosts: MysqlHosts
   readonly #name: string
   readonly #size: number
   readonly #patience: number
@@ -37,19 +39,22 @@ export class MysqlConnections {
   deadlocks = 0
 
   constructor(
-    options: ConnectionOptions,
+    hosts: MysqlHosts,
     name: string,
     size: number,
     patience: number,
     timeouts: Timeouts,
     setUp: SetUp = async () => {},
   ) {
-    this.#options = options
+    this.#hosts = hosts
     this.#name = name
     this.#size = size
     this.#patience = patience
     this.#timeouts = timeouts
     this.#setUp = setUp
+    hosts.onMove(() => {
+      for (const link of this.#idle) link.end()
+    })
   }
 
   /** Statements that need no transaction around them. Reads only: they are sent again where the connection was lost. */
@@ -67,11 +72,16 @@ export class MysqlConnections {
     return this.#explained(async () => {
       const giveUpAt = monotonic() + this.#patience
       const backoff = new Backoff(2, 200)
+      let {moves} = this.#hosts
+      // With its host all connections are lost, and each may be tried before that is noticed
+      const most = this.#hosts.areSeveral ? this.#size : 1
       for (let losses = 0; ; ) {
         try {
           return await this.withConnection(work, wait)
         } catch (error) {
-          if (isRead && isLost(error) && !isSilent(error) && losses++ === 0) continue
+          if (isRefusedHere(error) && moves-- > 0) continue
+          const isElsewhere = !isSilent(error) || this.#hosts.areSeveral
+          if (isRead && isLost(error) && isElsewhere && losses++ < most) continue
           if (!isPassing(error)) throw error
           this.deadlocks++
           if (monotonic() > giveUpAt) throw error
@@ -118,7 +128,7 @@ export class MysqlConnections {
       if (this.#isClosed) throw new StoreError('UNREACHABLE', `${this.#name} was closed`)
       const link = this.#idle.pop()
       if (link) {
-        if (!link.isDead && (await isAlive(link))) return link
+        if (this.#isGood(link) && (await isAlive(link))) return link
         this.#drop(link)
       } else if (this.#open === 0 || (this.#open < this.#size && !isServerFull)) {
         try {
@@ -133,32 +143,48 @@ export class MysqlConnections {
 
   async #connect(): Promise<MysqlConnection> {
     this.#open++
-    const socket = dial(this.#options)
+    try {
+      const link = await this.#hosts.connect(host => this.#dial(host))
+      for (const each of this.#all) if (each.isDead && !each.committing) this.#all.delete(each)
+      return link
+    } catch (error) {
+      this.#open--
+      this.#waiting.shift()?.()
+      throw new NotSent(error)
+    }
+  }
+
+  async #dial(host: Host<ConnectionOptions>): Promise<MysqlConnection> {
+    const socket = dial(host.config)
     const {connect, answer} = this.#timeouts
     const giveUp = () => socket.destroy(silent(`no connection within ${connect / 1000} s`))
     const deadline = setTimeout(giveUp, connect)
     let link: MysqlConnection | undefined
     try {
-      const connection = createConnection({...this.#options, stream: socket})
+      const connection = createConnection({...host.config, stream: socket})
       link = new MysqlConnection(connection, socket, {patience: this.#patience, answerMs: answer})
+      link.target = host
       this.#all.add(link)
       await link.connect()
-      await link.setUp()
+      await link.setUp(this.#hosts.areSeveral)
       await this.#setUp(link)
       return link
     } catch (error) {
       link?.end()
-      if (link) this.#drop(link)
-      else this.#open--
-      this.#waiting.shift()?.()
-      throw new NotSent(error)
+      if (link) this.#all.delete(link)
+      throw error
     } finally {
       clearTimeout(deadline)
     }
   }
 
+  #isGood(link: MysqlConnection): boolean {
+    return !link.isDead && this.#hosts.isInUse(link.target)
+  }
+
   #giveBack(link: MysqlConnection): void {
-    if (link.isDead || this.#isClosed) {
+    if (link.isUnfit) this.#hosts.leave(link.target!)
+    if (!this.#isGood(link) || this.#isClosed) {
       link.end()
       this.#drop(link)
     } else this.#idle.push(link)
@@ -166,7 +192,8 @@ export class MysqlConnections {
   }
 
   #drop(link: MysqlConnection): void {
-    if (this.#all.delete(link)) this.#open--
+    this.#all.delete(link)
+    this.#open--
   }
 
   async #explained<T>(work: () => Promise<T>): Promise<T> {

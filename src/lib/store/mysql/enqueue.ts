@@ -6,23 +6,28 @@
 import {DuplicateJobError, idTooLarge, type JobqError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type ListedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell, type Waiting} from '../shared/batcher.ts'
+import {newToken, storeOnce} from '../shared/once.ts'
+import {enqueuedAs, TokenSweep} from '../shared/tokens.ts'
 import type {Sweeper} from './completions.ts'
 import {literal, type MysqlConnection} from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
-import {ERRNO, hasErrno, isCancelled, isLost, isPassing, mayBeStored} from './errors.ts'
+import {ERRNO, hasErrno, isCancelled, isPassing, isUndecided, mayBeStored} from './errors.ts'
 import {
   besides,
   bytesOf,
   COLUMNS,
   checkTime,
   duplicate,
-  hasBesides,
   INSERT_BYTES,
   Inserter,
   keyLiteral,
   LARGE_BYTES,
   unmake,
 } from './insert.ts'
+import {insertExpiryIfInserted} from './side-tables/expiries.ts'
+import {isTaken, takeKey} from './side-tables/keys.ts'
+import {insertTagsIfInserted} from './side-tables/tags.ts'
+import {insertToken, storedUnder, sweepTokens} from './side-tables/tokens.ts'
 
 /** The most jobs in one commit: what is written for them keeps the event loop for about a millisecond. */
 const TOGETHER_JOBS = 200
@@ -35,16 +40,21 @@ export interface EnqueueOptions {
   /** The job with this key, if it is waiting. */
   find: (func: string, uniqkey: string) => Promise<ListedJob | undefined>
   sweeper: Sweeper
+  /** Has each enqueue a token of its own, unless it comes with one? */
+  makesTokens: boolean
+  /** How long an enqueue whose answer was lost is tried again, in milliseconds. */
+  patience: number
 }
 
 export class Enqueuer {
   readonly #links: MysqlConnections
   readonly #options: EnqueueOptions
-  /** A large one goes alone. */
+  /** A large one goes alone, and one that waits for others. */
   readonly #batcher = new Batcher({jobs: TOGETHER_JOBS, bytes: INSERT_BYTES}, job => {
     const bytes = bytesOf(job)
-    return bytes >= LARGE_BYTES ? INSERT_BYTES + 1 : bytes
+    return bytes >= LARGE_BYTES || job.after ? INSERT_BYTES + 1 : bytes
   })
+  readonly #tokenSweep = new TokenSweep()
   /** Whether someone is on the way to a connection and will take along who waits. */
   #isCalled = false
 
@@ -55,6 +65,18 @@ export class Enqueuer {
 
   /** @throws DuplicateJobError, ArgumentError, StoreError */
   enqueue(job: NewJob): Promise<EnqueuedJob> {
+    const {makesTokens, patience} = this.#options
+    const token = job.token ?? (makesTokens ? newToken() : undefined)
+    if (token === undefined) return this.#add(job)
+    const named = {...job, token}
+    const find = async () => {
+      const found = await this.#links.read(link => storedUnder(link, token))
+      return found && enqueuedAs(job, found)
+    }
+    return storeOnce({token, store: () => this.#add(named), find, patience})
+  }
+
+  #add(job: NewJob): Promise<EnqueuedJob> {
     return this.#batcher.add(job, () => this.#call())
   }
 
@@ -89,14 +111,16 @@ export class Enqueuer {
 
   async #store(link: MysqlConnection, batch: readonly Waiting[]): Promise<Answer> {
     const jobs = batch.map(({job}) => job)
-    if (jobs.some(hasBesides)) await this.#options.sweeper.sweepNowAndThen(link)
+    if (jobs.some(isSwept)) await this.#options.sweeper.sweepNowAndThen(link)
+    const named = jobs.filter(({token}) => token !== undefined).length
+    if (named > 0) await sweepTokens(link, this.#tokenSweep, named)
     try {
       const [job] = jobs
       return {
         outcomes: job && jobs.length === 1 ? [await insertOne(link, job)] : await insertTogether(link, jobs),
       }
     } catch (error) {
-      if (isLost(error) || (isCancelled(error) && (await isStored(link)))) return {lost: error}
+      if (isUndecided(error) || (isCancelled(error) && (await isStored(link)))) return {lost: error}
       if (jobs.length === 1 || isPassing(error)) throw error
       await link.run('ROLLBACK')
       return {refused: error}
@@ -122,9 +146,9 @@ export class Enqueuer {
    * have been stored or not, and may even be done.
    */
   async #findStored(job: NewJob, lost: unknown): Promise<EnqueuedJob> {
-    const {func, uniqkey, priority} = job
+    const {func, uniqkey, priority, token} = job
     const unknown = mayBeStored(this.#options.name, 'the job', lost)
-    if (uniqkey === null) throw unknown
+    if (uniqkey === null || token !== undefined) throw unknown
     const found = await this.#options.find(func, uniqkey).catch(() => undefined)
     if (!found) throw unknown
     const isOurs = found.priority === priority && Buffer.compare(stored(found.arg), stored(job.arg)) === 0
@@ -135,6 +159,11 @@ export class Enqueuer {
 
 /** What became of jobs that went together: each has its outcome, or all have the same fate. */
 type Answer = {outcomes: (EnqueuedJob | JobqError)[]} | {lost: unknown} | {refused: unknown}
+
+/** Does it add a row to a table that is swept? Who may not add one may not sweep either. */
+function isSwept({context, tracked}: NewJob): boolean {
+  return context !== undefined || tracked === true
+}
 
 function stored(arg: NewJob['arg']): Uint8Array {
   return typeof arg === 'string' ? Buffer.from(arg) : (arg ?? new Uint8Array())
@@ -153,22 +182,26 @@ async function isStored(link: MysqlConnection): Promise<boolean> {
 async function insertOne(link: MysqlConnection, job: NewJob): Promise<EnqueuedJob> {
   const {func, uniqkey, priority, due} = job
   if ('at' in due) checkTime(due.at)
-  if (bytesOf(job) >= LARGE_BYTES) return insertCarefully(link, job)
-  const beside = besides(link, [job])
+  if (bytesOf(job) >= LARGE_BYTES || job.after) return insertCarefully(link, job)
+  const beside = uniqkey === null ? besides(link, [job]) : besidesIfInserted(job, '@func')
+  const values = `@func, ${literal(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfterOf(job)}, 0, ${priority}`
   try {
     const replies = await link.batch([
       'SET @now = UNIX_TIMESTAMP(), @func = NULL, @none = LAST_INSERT_ID(0)',
       `SELECT id INTO @func FROM func WHERE name = ${link.names.literal(func)}`,
       ...(beside.length > 0 ? ['START TRANSACTION'] : []),
-      `INSERT INTO job (${COLUMNS})
-       VALUES (@func, ${literal(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfterOf(job)}, 0, ${priority})`,
+      uniqkey === null
+        ? `INSERT INTO job (${COLUMNS}) VALUES (${values})`
+        : `INSERT INTO job (${COLUMNS}) SELECT ${values} FROM DUAL WHERE NOT ${isTaken('@func', uniqkey)}`,
       ...beside,
-      ...(beside.length > 0 ? [CHECK_ID, 'COMMIT'] : []),
+      ...(beside.length > 0 ? [CHECK_ID] : []),
       'SELECT @now AS now',
+      ...(beside.length > 0 ? ['COMMIT'] : []), // the last: what fails has committed nothing
     ])
-    const {insertId} = replies[beside.length > 0 ? 3 : 2]!
+    const {insertId, matched} = replies[beside.length > 0 ? 3 : 2]!
+    if (matched === 0) throw await duplicate(link, [job], null)
     if (insertId > MAX_ID) throw await unmake(link, idTooLarge('job', String(insertId)), [insertId])
-    return enqueuedJob(job, insertId, Number(replies.at(-1)!.rows[0]!.now))
+    return enqueuedJob(job, insertId, Number(replies.at(beside.length > 0 ? -2 : -1)!.rows[0]!.now))
   } catch (error) {
     if (hasErrno(error, ERRNO.duplicate)) throw await duplicate(link, [job], error)
     // No such function yet, or a time or an id that does not fit: the careful way makes the one and tells the others
@@ -217,8 +250,8 @@ async function insertTogether(
       uniqkey === null
         ? `INSERT INTO job (${COLUMNS}) VALUES (${values})`
         : `INSERT INTO job (${COLUMNS}) SELECT ${values} FROM DUAL
-           WHERE NOT EXISTS (SELECT 1 FROM job WHERE func_id = ${func} AND uniqkey = ${key})`,
-      ...besidesIfInserted(job),
+           WHERE NOT EXISTS (SELECT 1 FROM job WHERE func_id = ${func} AND uniqkey = ${key}) AND NOT ${isTaken(func, uniqkey)}`,
+      ...besidesIfInserted(job, func),
     )
   }
   const replies = await link.batch([...statements, CHECK_ID, 'SELECT @now AS now', 'COMMIT'])
@@ -232,15 +265,20 @@ async function insertTogether(
   return outcomes
 }
 
-/** For a job that may have been refused by the statement right before. */
-function besidesIfInserted({context, tracked}: NewJob): string[] {
+/** For a job that may have been refused by the statement right before. @param func the function's id, as SQL */
+function besidesIfInserted(job: NewJob, func: string): string[] {
+  const {context, tracked, tags = [], expires, token} = job
   const insert = (columns: string, values: string) =>
     `REPLACE INTO ${columns} SELECT ${values} FROM DUAL WHERE ROW_COUNT() > 0`
   return [
+    ...(token === undefined ? [] : [insertToken(token, 'LAST_INSERT_ID()', 1, 'ROW_COUNT() > 0')]),
     ...(context === undefined
       ? []
       : [insert('jobq_context (job_id, context)', `LAST_INSERT_ID(), ${literal(context)}`)]),
     ...(tracked ? [insert('jobq_wait (job_id)', 'LAST_INSERT_ID()')] : []),
+    ...insertTagsIfInserted({literal}, tags),
+    ...(expires === undefined ? [] : [insertExpiryIfInserted(expires)]),
+    ...takeKey(job, func, 'LAST_INSERT_ID()', 'ROW_COUNT() > 0'),
   ]
 }
 

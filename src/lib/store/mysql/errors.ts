@@ -28,7 +28,7 @@ const NO_CONNECTION_LEFT = [1040, 1203, 1226]
 const OUT_OF_REACH = new Set(
   NO_CONNECTION_LEFT.concat([
     1042, 1043, 1044, 1045, 1049, 1053, 1080, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1251, 1698, 1927,
-    2006, 2013, 3118, 4031, 4151,
+    1047, 2006, 2013, 3118, 4031, 4151,
   ]),
 )
 const LOCKED: ReadonlySet<number> = new Set([ERRNO.lockWait, ERRNO.deadlock, 1099, 3572])
@@ -51,6 +51,34 @@ export function isLost(error: unknown): boolean {
   const {code, errno, fatal} = error as MysqlError
   if (errno !== undefined && [1053, 1927, 2006, 2013, 4031].includes(errno)) return true
   return fatal === true || /^(PROTOCOL_|ECONN|EPIPE|ETIMEDOUT)/.test(code ?? '')
+}
+
+/** Galera's node is cut off from the others, or has not caught up with them: it does nothing of what it is asked. */
+const NOT_READY = 1047
+/** The server is ending, or was never there. */
+const GONE = new Set([1053, 1080, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 3118, NOT_READY])
+
+/** Said by a host that takes no writes, or not now; nothing of what it was asked is done. */
+export function isRefusedHere(error: unknown): boolean {
+  const {errno = 0, message} = error as MysqlError
+  return errno === NOT_READY || (errno !== 1036 && READ_ONLY.has(errno) && /read[-_ ]only/i.test(message))
+}
+
+/** No connection to this host, where another one of the same address may do. */
+export function isHostAway(error: unknown): boolean {
+  const {code = '', errno = 0} = error as MysqlError
+  if (isRefusedHere(error)) return true
+  return errno > 0
+    ? GONE.has(errno)
+    : /^(E[A-Z]+|EAI_AGAIN|PROTOCOL_CONNECTION_LOST|ERR_SOCKET_.*)$/.test(code)
+}
+
+/** Galera's, where a node was cut off while it committed: the others may have it. */
+const DURING_COMMIT = 1180
+
+/** What was sent may have been done: nobody has said. */
+export function isUndecided(error: unknown): boolean {
+  return isLost(error) || hasErrno(error, DURING_COMMIT)
 }
 
 /** The server has broken off a statement, and what comes behind it in its batch; its transaction is still open. */
@@ -193,6 +221,8 @@ function hintOf(code: string, errno: number): string {
   if (errno === 1044) return 'ask for a grant on this database; docs/servers.md names what each command needs'
   if (code === 'MYSQL_CLEAR_PASSWORD_NOT_ENABLED')
     return 'give this user another way to be known, such as mysql_native_password or caching_sha2_password'
+  if (errno === NOT_READY)
+    return "a node of a cluster: wait until it is connected to the others again (SHOW STATUS LIKE 'wsrep%')"
   if (NO_CONNECTION_LEFT.includes(errno))
     return 'the server has no connection left for this user: raise max_connections, or try again'
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT') return 'set TLS up on the server, or leave ssl out of the address'

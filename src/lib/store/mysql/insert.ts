@@ -5,13 +5,22 @@
 
 import {ArgumentError, checkNth, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
+import {knownOf, NEVER} from './after.ts'
 import type {Session, Value} from './connection.ts'
 import {ERRNO, hasErrno, isDenied} from './errors.ts'
 import {idOfRow} from './rows.ts'
+import {insertBatch} from './side-tables/batches.ts'
+import {insertExpiries} from './side-tables/expiries.ts'
+import {areTaken, checkKeys, takeKey, takerOf} from './side-tables/keys.ts'
+import {insertTags} from './side-tables/tags.ts'
+import {insertTokens} from './side-tables/tokens.ts'
 
 export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
 const INSERT_ROWS = 1000
+/** The most rows of jobq_after in one INSERT. */
+const EDGE_ROWS = 5000
 export const INSERT_BYTES = 1 << 19
 /**
  * An argument of so many bytes goes by itself, in the binary protocol: SQL text doubles the size of bytes (X'…'), and
@@ -25,6 +34,12 @@ export class Inserter {
   /** As this transaction has them: they may be unmade with it. */
   readonly #funcIds = new Map<string, number>()
   #inserted = 0
+  /** Where what was inserted begins, by the place in the order of all: its first id. */
+  readonly #firsts: {nth: number; id: number}[] = []
+  /** From one id to the next. */
+  #step = 1
+  /** Did any key stay taken when this began? Those that are taken here are their jobs' as well. */
+  #areTaken: boolean | undefined
 
   constructor(session: Session, now: number) {
     this.#session = session
@@ -50,18 +65,76 @@ export class Inserter {
     const runAfters = jobs.map(({due}, i) =>
       checkNth(before + i + 1, () => checkTime('at' in due ? due.at : this.#now + due.in)),
     )
+    const edges = await this.#edgesOf(jobs)
+    const dues = runAfters.map((runAfter, i) => (edges[i] && edges[i].length > 0 ? NEVER : runAfter))
     const funcIds: number[] = []
     for (const {func} of jobs) funcIds.push(await this.#funcId(func))
-    const insertId = await this.#send(jobs, funcIds, runAfters).catch(async error => {
+    if (jobs.some(({uniqkey, isContinuation}) => uniqkey !== null && !isContinuation)) {
+      this.#areTaken ??= await areTaken(this.#session)
+      if (this.#areTaken) await checkKeys(this.#session, jobs, funcIds, before)
+    }
+    const insertId = await this.#send(jobs, funcIds, dues).catch(async error => {
       throw hasErrno(error, ERRNO.duplicate) ? await duplicate(this.#session, jobs, error, before) : error
     })
     this.#inserted += jobs.length
     const first = idOfRow(insertId)
     idOfRow(first + jobs.length - 1)
     for (const statement of besides(this.#session, jobs)) await this.#session.run(statement)
+    for (const [i, job] of jobs.entries())
+      for (const statement of takeKey(
+        job,
+        String(funcIds[i]),
+        `LAST_INSERT_ID() + ${i} * @@auto_increment_increment`,
+      ))
+        await this.#session.run(statement)
+    this.#firsts.push({nth: before + 1, id: first})
+    await this.#insertEdges(edges, runAfters, first)
+    for (const [i, {batch}] of jobs.entries())
+      if (batch !== undefined) await insertBatch(this.#session, first + i * this.#step, batch)
     return jobs.map(({func, uniqkey, priority}, i) => {
       return {id: first + i, func, uniqkey, priority, runAfter: runAfters[i]!}
     })
+  }
+
+  /** Of those that are to wait for others; a job of the same call is told by its place, below 0. */
+  async #edgesOf(jobs: readonly NewJob[]): Promise<Edge[][]> {
+    if (jobs.every(({after}) => after === undefined)) return []
+    const known = await knownOf(this.#session, idsIn(jobs))
+    const place = (nth: number, upTo: number) => (nth >= 1 && nth <= upTo ? -nth : undefined)
+    return jobs.map((job, i) => {
+      const before = this.#inserted + i
+      return checkNth(before + 1, () =>
+        edgesOf(
+          job,
+          id => known.get(id),
+          nth => place(nth, before),
+        ),
+      )
+    })
+  }
+
+  async #insertEdges(
+    edges: readonly (readonly Edge[])[],
+    runAfters: readonly number[],
+    first: number,
+  ): Promise<void> {
+    if (edges.length === 0) return
+    this.#step = Number((await this.#session.run('SELECT @@auto_increment_increment AS step')).rows[0]!.step)
+    const rows = edges.flatMap((ofJob, i) =>
+      ofJob.map(({id, anyEnd}) => {
+        const after = id < 0 ? this.#idOf(-id) : id
+        return `(${first + i * this.#step}, ${after}, ${anyEnd ? 1 : 0}, ${runAfters[i]})`
+      }),
+    )
+    for (let at = 0; at < rows.length; at += EDGE_ROWS)
+      await this.#session.run(
+        `REPLACE INTO jobq_after (job_id, after_id, any_end, run_after) VALUES ${rows.slice(at, at + EDGE_ROWS)}`,
+      )
+  }
+
+  #idOf(nth: number): number {
+    const first = this.#firsts.findLast(first => first.nth <= nth)!
+    return first.id + (nth - first.nth) * this.#step
   }
 
   async #send(jobs: readonly NewJob[], funcIds: readonly number[], runAfters: readonly number[]) {
@@ -116,13 +189,20 @@ export async function unmake(
   return refused
 }
 
+/** What is kept beside a job's row. */
+type Beside = Pick<NewJob, 'context' | 'tracked' | 'tags' | 'expires' | 'token'>
+
 /**
  * What jobq's own tables keep of jobs, to be sent right behind their INSERT. The ids of one INSERT … VALUES follow each
  * other, whatever innodb_autoinc_lock_mode says, since the server knows at its beginning how many rows there are. An id
  * that was given before, by a table that someone has emptied, may still have a row: so REPLACE.
+ * @param id of each, as SQL
  */
-export function besides(session: Session, jobs: readonly NewJob[]): string[] {
-  const id = (i: number) => `LAST_INSERT_ID() + ${i} * @@auto_increment_increment`
+export function besides(
+  session: Session,
+  jobs: readonly Beside[],
+  id = (i: number) => `LAST_INSERT_ID() + ${i} * @@auto_increment_increment`,
+): string[] {
   const contexts = jobs.flatMap(({context}, i) =>
     context === undefined ? [] : `(${id(i)}, ${session.literal(context)})`,
   )
@@ -130,11 +210,16 @@ export function besides(session: Session, jobs: readonly NewJob[]): string[] {
   return [
     ...(contexts.length > 0 ? [`REPLACE INTO jobq_context (job_id, context) VALUES ${contexts}`] : []),
     ...(waits.length > 0 ? [`REPLACE INTO jobq_wait (job_id) VALUES ${waits}`] : []),
+    ...insertTags(session, jobs, id),
+    ...insertExpiries(jobs, id),
+    ...insertTokens(jobs, id),
   ]
 }
 
-export function hasBesides({context, tracked}: NewJob): boolean {
-  return context !== undefined || tracked === true
+export function hasBesides({context, tracked, after, tags, expires, uniqFor, token}: NewJob): boolean {
+  return (
+    tracked === true || [context, after, tags, expires, uniqFor, token].some(other => other !== undefined)
+  )
 }
 
 /** Runs of jobs that fit into one INSERT each. */
@@ -182,6 +267,11 @@ export async function duplicate(
     if (seen.has(key)) twin ??= i
     seen.add(key)
   }
+  if (twin === undefined)
+    for (const [i, job] of jobs.entries()) {
+      const taken = await takerOf(session, job)
+      if (taken) return Object.assign(taken, {nth: before + i + 1})
+    }
   const at = twin ?? jobs.findIndex(({uniqkey}) => uniqkey !== null)
   return at < 0 ? error : refusal(at, null)
 }
@@ -205,9 +295,10 @@ export function checkTime(runAfter: number): number {
 }
 
 /** How many bytes of SQL it makes, about. */
-export function bytesOf({arg, context}: NewJob): number {
+export function bytesOf({arg, context, tags}: NewJob): number {
   const bytes = arg === null ? 0 : typeof arg === 'string' ? Buffer.byteLength(arg) : arg.byteLength * 2
-  return bytes + (context?.length ?? 0)
+  const ofTags = tags?.reduce((sum, [name, value]) => sum + name.length + value.length, 0) ?? 0
+  return bytes + (context?.length ?? 0) + ofTags
 }
 
 export function keyLiteral({keys}: Session, uniqkey: string | null): string {

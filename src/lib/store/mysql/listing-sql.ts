@@ -1,5 +1,7 @@
 /** What listings and counts ask of MySQL: they read the index jobq_lane, with a statement for each lane. */
-import type {JobState} from '../../jobs/job.ts'
+
+import {HEAD_BYTES, type JobState} from '../../jobs/job.ts'
+import {LONELY, logColumn} from '../shared/prune.ts'
 import type {Reading} from '../shared/reading.ts'
 import {
   type Condition,
@@ -9,8 +11,10 @@ import {
   type Lane,
   type ReadsSql,
   type Spot,
+  type TagPlace,
 } from '../shared/reads-sql.ts'
-import type {MysqlConnection, Row} from './connection.ts'
+import {NEVER} from './after.ts'
+import {literal, type MysqlConnection, type Row} from './connection.ts'
 import {jobColumns, jobOf} from './rows.ts'
 
 const FROM = 'FROM job FORCE INDEX (jobq_lane)'
@@ -42,6 +46,9 @@ const LOGS = {
   },
 }
 
+/** Of exception_log. */
+const HEADS = `exception_time AS exceptionTime, LEFT(message, ${HEAD_BYTES}) AS message, retried`
+
 /** @param now the database's clock */
 export function mysqlSql(
   {names, keys}: Pick<MysqlConnection, 'names' | 'keys'>,
@@ -53,7 +60,13 @@ export function mysqlSql(
   const conditions = (where: readonly Condition[]) =>
     where
       .map(([condition, value]) =>
-        condition.replace('?', () => (typeof value === 'string' ? keys.literal(value) : String(value))),
+        condition.replace('?', () =>
+          typeof value === 'string'
+            ? keys.literal(value)
+            : typeof value === 'object'
+              ? `(${value})`
+              : String(value),
+        ),
       )
       .join(' AND ') || 'TRUE'
   const jobs = `SELECT ${jobColumns({keys})}, ${funcName('job.func_id')} FROM job LEFT JOIN func ON func.id = job.func_id`
@@ -68,8 +81,18 @@ export function mysqlSql(
     withUniqkey: (uniqkey, funcIds) =>
       `${jobs} WHERE job.func_id IN (${funcIds}) AND job.uniqkey = ${keys.literal(uniqkey)} AND job.id <= ${LAST}`,
     jobOf: row => jobOf(row as Row),
+    jobIds: (where, limit) =>
+      `SELECT id FROM job FORCE INDEX (PRIMARY) WHERE ${conditions(where)} ORDER BY id LIMIT ${limit}`,
     jobSizes: ids => `SELECT id, COALESCE(OCTET_LENGTH(arg), 0) AS bytes FROM job WHERE id IN (${ids})`,
     contexts: ids => `SELECT job_id AS id, context FROM jobq_context WHERE job_id IN (${ids})`,
+
+    tags: ids => `SELECT job_id AS id, name, value FROM jobq_tag WHERE job_id IN (${ids})`,
+    expiries: ids => `SELECT job_id AS id, expires_at AS expiresAt FROM jobq_expiry WHERE job_id IN (${ids})`,
+    tagged: ({name, value}, behind, limit) => `SELECT t.job_id AS id, t.value, func_id AS funcId, priority,
+        run_after AS runAfter, grabbed_until AS grabbedUntil
+      FROM (SELECT job_id, value FROM jobq_tag FORCE INDEX (value) WHERE name = ${literal(name)}
+          AND ${behindTag(behind, value !== null)} ORDER BY value, job_id LIMIT ${limit}) t
+        LEFT JOIN job ON job.id = t.job_id ORDER BY t.value, t.job_id`,
 
     withJobs,
     lanes,
@@ -78,10 +101,15 @@ export function mysqlSql(
         ({lane: {funcId, priority}, behind}) => `${SELECT_KEY} func_id = ${funcId} AND grabbed_until = 0
           AND priority = ${priority} AND ${behindSpot(behind)} AND run_after <= ${upTo} ORDER BY run_after, id LIMIT ${limit}`,
       ),
+    never: NEVER,
+    after: id =>
+      `SELECT after_id AS id, any_end AS anyEnd FROM jobq_after WHERE job_id = ${id} ORDER BY after_id`,
+    parked: ids => `SELECT job_id AS id, share_key AS \`key\`, waits_for AS waitsFor, run_after AS runAfter
+      FROM jobq_share WHERE job_id IN (${ids}) AND is_parked = 1`,
     besideLanes: (funcIds, state, now) =>
       funcIds.map(id => `${SELECT_KEY} func_id = ${id} AND ${besideLanes(state, now)}`),
     sortedKeys: (funcIds, state, now, after, limit) =>
-      `${SELECT_KEY} func_id IN (${funcIds}) AND grabbed_until = 0 AND run_after ${state === 'ready' ? '<=' : '>'} ${now}
+      `${SELECT_KEY} func_id IN (${funcIds}) AND grabbed_until = 0 AND ${isDue(state, now)}
        ${after ? `AND ${behindKey(after, state)}` : ''}
        ORDER BY ${state === 'ready' ? 'priority DESC, run_after' : 'run_after, priority DESC'}, id LIMIT ${limit}`,
 
@@ -89,12 +117,16 @@ export function mysqlSql(
       `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions(where)}
        ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`,
     logCount: (table, where) => `SELECT COUNT(*) AS jobs FROM ${table} log WHERE ${conditions(where)}`,
-    logRows: (table, ids) =>
-      `SELECT log.id, func_id AS funcId, ${funcName('func_id')}, arg, ${keys.select('uniqkey')} AS uniqkey, ${LOGS[table].columns}
+    logRows: (table, ids, heads) =>
+      `SELECT log.id, func_id AS funcId, ${funcName('func_id')}, ${heads ? 'NULL' : 'arg'} AS arg,
+         ${keys.select('uniqkey')} AS uniqkey, ${heads ? HEADS : LOGS[table].columns}
        FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id IN (${ids})`,
 
+    logIds: (table, jobIds) =>
+      `SELECT ${logColumn(table)} AS id FROM jobq_attempt
+       WHERE job_id IN (${jobIds}) AND ${logColumn(table)} IS NOT NULL`,
     links: (table, ids) => {
-      const column = table === 'exception_log' ? 'exception_id' : 'status_id'
+      const column = logColumn(table)
       return `SELECT a.${column} AS id, job_id AS jobId, is_last AS isLast,
           EXISTS (SELECT 1 FROM job WHERE job.id = job_id) AS isThere FROM jobq_attempt a WHERE a.${column} IN (${ids})`
     },
@@ -104,15 +136,24 @@ export function mysqlSql(
          COALESCE(${keys.select('e.uniqkey')}, ${keys.select('s.uniqkey')}) AS uniqkey
        FROM ${LEFT} LEFT JOIN func ON func.id = a.func_id WHERE job_id = ${id} ORDER BY a.id`,
       `SELECT how, died_at AS diedAt FROM jobq_death WHERE job_id = ${id} ORDER BY id`,
+      `SELECT id, attempt_id AS attemptId, OCTET_LENGTH(output) AS bytes, is_cut AS isCut FROM jobq_output
+       WHERE job_id = ${id} AND attempt_id IS NOT NULL`,
     ],
-    argOf: id => `SELECT COALESCE(e.arg, s.arg) AS arg FROM ${LEFT} WHERE a.id = ${id}`,
+    argOf: id => `SELECT COALESCE(e.arg, s.arg) AS arg FROM ${LEFT}
+      WHERE a.job_id = ${id} AND COALESCE(e.id, s.id) IS NOT NULL ORDER BY a.id DESC LIMIT 1`,
+    output: id => `SELECT output FROM jobq_output WHERE id = ${id}`,
+    outputKeys: (after, limit) =>
+      `SELECT o.id, outcome, func_id AS funcId, ended_at AS endedAt
+       FROM jobq_output o FORCE INDEX (PRIMARY) LEFT JOIN jobq_attempt a ON a.id = attempt_id AND ${LONELY}
+       WHERE o.id > ${after} ORDER BY o.id LIMIT ${limit}`,
 
     counts(funcIds, now) {
       const among = `WHERE func_id IN (${funcIds})`
       const isReady = `grabbed_until <= ${now} AND run_after <= ${now}`
       return [
         `SELECT func_id AS funcId, COUNT(IF(${isReady}, 1, NULL)) AS ready,
-           COUNT(IF(grabbed_until <= ${now} AND run_after > ${now}, 1, NULL)) AS \`delayed\`,
+           COUNT(IF(grabbed_until <= ${now} AND run_after > ${now} AND run_after < ${NEVER}, 1, NULL)) AS \`delayed\`,
+           COUNT(IF(grabbed_until <= ${now} AND run_after = ${NEVER}, 1, NULL)) AS waiting,
            COUNT(IF(grabbed_until > ${now}, 1, NULL)) AS running, MIN(IF(${isReady}, run_after, NULL)) AS oldest
          ${FROM} ${among} GROUP BY func_id`,
         `SELECT func_id AS funcId, COUNT(*) AS jobs FROM exception_log ${among} AND retried = 0 GROUP BY func_id`,
@@ -163,10 +204,15 @@ function* lanes(funcIds: readonly number[]): Reading<string, Lane[] | null> {
   return lanes
 }
 
+function isDue(state: JobState, now: number): string {
+  if (state === 'ready') return `run_after <= ${now}`
+  return state === 'waiting' ? `run_after = ${NEVER}` : `run_after > ${now} AND run_after < ${NEVER}`
+}
+
 function besideLanes(state: JobState, now: number): string {
   return state === 'running'
     ? `grabbed_until > ${now}`
-    : `grabbed_until > 0 AND grabbed_until <= ${now} AND run_after ${state === 'ready' ? '<=' : '>'} ${now}`
+    : `grabbed_until > 0 AND grabbed_until <= ${now} AND ${isDue(state, now)}`
 }
 
 function ofEnds(funcIds: readonly number[]): string {
@@ -178,6 +224,11 @@ function behindSpot({runAfter, id}: Spot): string {
   if (runAfter === FIRST) return 'TRUE'
   if (id === LAST) return `run_after > ${runAfter}`
   return `(run_after > ${runAfter} OR (run_after = ${runAfter} AND id > ${id}))`
+}
+
+function behindTag({value, id}: TagPlace, isOfValue: boolean): string {
+  const here = `value = ${literal(value)} AND job_id > ${id}`
+  return isOfValue ? here : `(value > ${literal(value)} OR (${here}))`
 }
 
 function behindKey({id, priority, runAfter}: Key, state: JobState): string {

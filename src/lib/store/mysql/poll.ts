@@ -8,6 +8,10 @@ import {ERRNO, hasErrno} from './errors.ts'
 import {Funcs} from './funcs.ts'
 import {peek} from './turn.ts'
 
+/** For a dispatcher: also whether something is ordered. MAX(id) is read off the index only where nothing is beside it. */
+const NEWEST_AND_ORDERS = `SELECT (SELECT MAX(id) FROM job) AS id,
+  (SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(CRC32(CONCAT(job_id, what))), 0)) FROM jobq_order) AS orders`
+
 /** How long to wait between two polls: while something goes on, and when nothing has for long. */
 const POLL_MS = [10, 250] as const
 /** Something goes on while something has changed within so many milliseconds. */
@@ -75,7 +79,7 @@ export class Poll {
 
   /**
    * Asks what would be taken next (the first jobs of the lanes, the next end of a lease, the pauses), for the greatest
-   * id, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone
+   * id, what is ordered, and whether jobs have ended that this process waits for: an answer that differs from the last rings. Ids alone
    * would not do: they are given before the commit, so a job can show up behind a greater one. A new job that changes
    * none of this is behind one that is ready.
    */
@@ -108,7 +112,8 @@ export class Poll {
       funcs = rows.map(({name}) => textOf(name))
     }
     const want = {funcs, limit: 1, lease: 0, ...(this.#maxRunning ? {maxRunning: this.#maxRunning} : {})}
-    return (await peek(link, this.#known, want)).signature
+    const newest = this.#funcs.size > 0 ? NEWEST_AND_ORDERS : undefined
+    return (await peek(link, this.#known, want, undefined, newest)).signature
   }
 
   #sleep(): void {

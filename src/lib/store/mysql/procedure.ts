@@ -5,12 +5,13 @@
  */
 import {MAX_ID} from '../../jobs/job.ts'
 import {JUMP_SECONDS} from '../shared/lease-clock.ts'
+import {AFTER_PROCEDURE} from './after.ts'
 import type {MysqlConnection} from './connection.ts'
 import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
 /** Its name ends in its version: jobq of another version beside this one goes on using its own. */
-export const PROCEDURE = 'jobq_turn_5'
+export const PROCEDURE = 'jobq_turn_7'
 
 /** How many leases of a function that ran out are put back in one turn. */
 const EXPIRE_BATCH = 500
@@ -69,6 +70,9 @@ const ENDS_BESIDE = `IF j_waits AND j_ended <> '' THEN
 END IF;
 IF j_contexts AND j_ended <> '' THEN
     ${execute(`'DELETE FROM jobq_context WHERE job_id IN (', j_ended, ')'`)}
+END IF;
+IF j_afters AND j_ended <> '' THEN
+    CALL ${AFTER_PROCEDURE}(j_ended, NULL);
 END IF;`
 
 /** The nth of the parts of j_odd. */
@@ -109,7 +113,7 @@ IF j_ids IS NOT NULL THEN
     WHILE j_ids <> '' DO
         SET j_got = SUBSTRING_INDEX(j_ids, ',', 1), j_ids = SUBSTRING(j_ids, LENGTH(j_got) + 2);
         SELECT grabbed_until, priority INTO j_until, j_priority FROM job WHERE id = j_got;
-        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, 0);
+        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
         IF @jobq_failed IS NOT NULL THEN
             SET @jobq_buried = CONCAT(IF(j_buried, CONCAT(@jobq_buried, ','), ''), j_got, ':', j_priority, ':', @jobq_failed),
                 j_buried = 1;
@@ -312,7 +316,7 @@ const VARIABLES = `DECLARE j_now, j_lease_time, j_until, j_to, j_due INT UNSIGNE
     DECLARE j_held, j_ended, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
     DECLARE j_left, j_one, j_ids MEDIUMTEXT CHARACTER SET ascii;
     DECLARE j_why VARCHAR(10) CHARACTER SET ascii DEFAULT '';
-    DECLARE j_waits, j_contexts, j_go, j_buried INT DEFAULT 0;
+    DECLARE j_waits, j_contexts, j_afters, j_go, j_buried INT DEFAULT 0;
     DECLARE j_count, j_start INT UNSIGNED DEFAULT 0;
     DECLARE j_func, j_priority, j_run_after, j_room, j_more, j_floor, j_level INT UNSIGNED;
     DECLARE j_best_func, j_best_priority, j_best_run_after, j_next_run_after INT UNSIGNED;
@@ -357,8 +361,8 @@ BEGIN
     -- Behind the deletes, so that what was tracked before them is seen. A clock that has jumped ahead ends no lease
     SELECT UNIX_TIMESTAMP(), IF(UNIX_TIMESTAMP() > j_latest, j_latest - ${JUMP_SECONDS}, UNIX_TIMESTAMP()),
         IF(j_most > 0, 1 + EXISTS (SELECT 1 FROM jobq_pause), 0),
-        EXISTS (SELECT 1 FROM jobq_wait), EXISTS (SELECT 1 FROM jobq_context)
-      INTO j_now, j_lease_time, j_go, j_waits, j_contexts;
+        EXISTS (SELECT 1 FROM jobq_wait), EXISTS (SELECT 1 FROM jobq_context), EXISTS (SELECT 1 FROM jobq_after)
+      INTO j_now, j_lease_time, j_go, j_waits, j_contexts, j_afters;
     ${ENDS_BESIDE}
     ${SELDOM}
     ${LEASES}

@@ -1,10 +1,12 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {NEVER, takeEdges} from './after.ts'
 import {type MysqlConnection, textOf, textOrNull} from './connection.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
 import {checkTime, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'
+import {copyTags} from './side-tables/tags.ts'
 
 /** @param name the database's. @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError, StoreError */
 export async function retryException(
@@ -30,14 +32,21 @@ export async function retryException(
   const func = exception.func === null ? `#${exception.func_id}` : textOf(exception.func)
   const uniqkey = textOrNull(exception.uniqkey)
   // uniqkey and arg go from row to row inside the database: their bytes stay as they are
+  const edges = await takeEdges(link, exceptionId)
+  const dueAt = edges.length > 0 ? NEVER : runAfter
   const insert = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
-    SELECT func_id, arg, uniqkey, ${now}, 0, ${runAfter}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
+    SELECT func_id, arg, uniqkey, ${now}, 0, ${dueAt}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
   const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
   const remember = (id: number) =>
     `UPDATE jobq_attempt SET retried_as = ${id} WHERE exception_id = ${exceptionId}`
   try {
     const id = idOfRow((await link.run(insert)).insertId)
-    await link.batch([mark, remember(id), 'COMMIT']).catch(error => {
+    const waits = edges.map(edge => `(${id}, ${edge.id}, ${edge.anyEnd ? 1 : 0}, ${runAfter})`)
+    const wait =
+      waits.length === 0
+        ? []
+        : [`REPLACE INTO jobq_after (job_id, after_id, any_end, run_after) VALUES ${waits}`]
+    await link.batch([...wait, copyTags(exceptionId, id), mark, remember(id), 'COMMIT']).catch(error => {
       throw isLost(error) || isCancelled(error) ? mayBeStored(name, 'the job', error) : error
     })
     return {id, func, uniqkey, priority, runAfter}

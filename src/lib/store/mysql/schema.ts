@@ -1,13 +1,17 @@
 /** The schema on MySQL and MariaDB: Qudo's four tables to the letter, jobq's index on them, and jobq's own tables. */
 import {StoreError} from '../../jobs/errors.ts'
 import {BUILD_MS} from '../shared/silence.ts'
+import {AFTER_PROCEDURE, CREATE_AFTER, CREATE_FAIL, FAIL_PROCEDURE} from './after.ts'
 import {type MysqlConnection, textOf} from './connection.ts'
 import {isDenied} from './errors.ts'
 import {createProcedure, PROCEDURE} from './procedure.ts'
 import {CREATE_END, END_PROCEDURE} from './settle.ts'
 
-/** 2: jobq_context and jobq_wait. 3: jobq_attempt, jobq_output, jobq_order, jobq_manager. */
-export const SCHEMA_VERSION = 3
+/**
+ * 2: jobq_context and jobq_wait. 3: jobq_attempt, jobq_output, jobq_order, jobq_manager. 4: jobq_after. 5: jobq_schedule.
+ * 6: jobq_tag, jobq_expiry, jobq_key, jobq_share, jobq_rate, jobq_action. 7: jobq_result, jobq_progress, jobq_batch, jobq_token.
+ */
+export const SCHEMA_VERSION = 7
 
 /**
  * Tables that jobq makes compare names byte by byte (blanks at the end don't count). Tables that Perl made keep the
@@ -88,6 +92,24 @@ const INDEXES: readonly {table: string; name: string; columns: string}[] = [
 ]
 
 const OWN_TABLES: Record<string, string> = {
+  jobq_action: `CREATE TABLE jobq_action (
+    id      BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
+    done_at INTEGER UNSIGNED NOT NULL,
+    who     VARCHAR(255) NOT NULL,
+    what    VARCHAR(255) NOT NULL,
+    jobs    BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (id)
+) ${TAIL}`,
+  jobq_after: `CREATE TABLE jobq_after (
+    job_id    BIGINT UNSIGNED NOT NULL,
+    after_id  BIGINT UNSIGNED NOT NULL,
+    any_end   TINYINT(1) NOT NULL,
+    run_after INTEGER UNSIGNED NOT NULL,
+    outcome   VARCHAR(10) NULL,
+    PRIMARY KEY (job_id, after_id),
+    KEY after_id (after_id),
+    KEY outcome (outcome)
+) ${TAIL}`,
   jobq_attempt: `CREATE TABLE jobq_attempt (
     id           BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
     job_id       BIGINT UNSIGNED NOT NULL,
@@ -107,6 +129,13 @@ const OWN_TABLES: Record<string, string> = {
     KEY status_id (status_id),
     KEY tried (func_id, is_last, exception_id, job_id)
 ) ${TAIL}`,
+  jobq_batch: `CREATE TABLE jobq_batch (
+    batch_id BIGINT UNSIGNED NOT NULL,
+    job_id   BIGINT UNSIGNED NOT NULL,
+    mark     VARCHAR(255) NULL,
+    PRIMARY KEY (batch_id, job_id),
+    KEY mark (mark)
+) ${TAIL}`,
   jobq_context: `CREATE TABLE jobq_context (
     job_id  BIGINT UNSIGNED NOT NULL,
     context MEDIUMTEXT NOT NULL,
@@ -119,6 +148,20 @@ const OWN_TABLES: Record<string, string> = {
     how     MEDIUMTEXT NOT NULL,
     PRIMARY KEY (id),
     KEY job_id (job_id)
+) ${TAIL}`,
+  jobq_expiry: `CREATE TABLE jobq_expiry (
+    job_id     BIGINT UNSIGNED NOT NULL,
+    expires_at INTEGER UNSIGNED NOT NULL,
+    PRIMARY KEY (job_id),
+    KEY expires_at (expires_at)
+) ${TAIL}`,
+  jobq_key: `CREATE TABLE jobq_key (
+    func_id     INT UNSIGNED NOT NULL,
+    uniqkey     VARCHAR(255) NOT NULL,
+    taken_until INTEGER UNSIGNED NOT NULL,
+    job_id      BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (func_id, uniqkey),
+    KEY taken_until (taken_until)
 ) ${TAIL}`,
   jobq_manager: `CREATE TABLE jobq_manager (
     id         BIGINT UNSIGNED NOT NULL AUTO_INCREMENT,
@@ -149,8 +192,67 @@ const OWN_TABLES: Record<string, string> = {
     func    VARCHAR(255) NOT NULL,
     PRIMARY KEY (func)
 ) ${TAIL}`,
+  jobq_rate: `CREATE TABLE jobq_rate (
+    func_id   INT UNSIGNED NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    first_ms  BIGINT NOT NULL,
+    last_ms   BIGINT NOT NULL,
+    starts    BIGINT UNSIGNED NOT NULL,
+    PRIMARY KEY (func_id, share_key, first_ms),
+    KEY last_ms (func_id, last_ms)
+) ${TAIL}`,
+  jobq_progress: `CREATE TABLE jobq_progress (
+    job_id   BIGINT UNSIGNED NOT NULL,
+    fraction DOUBLE NOT NULL,
+    note     VARCHAR(255) NOT NULL,
+    told_at  INTEGER UNSIGNED NOT NULL,
+    PRIMARY KEY (job_id)
+) ${TAIL}`,
+  jobq_result: `CREATE TABLE jobq_result (
+    job_id     BIGINT UNSIGNED NOT NULL,
+    func_id    INT UNSIGNED NOT NULL,
+    kept_until INTEGER UNSIGNED NOT NULL,
+    result     MEDIUMTEXT NOT NULL,
+    PRIMARY KEY (job_id),
+    KEY kept_until (kept_until)
+) ${TAIL}`,
+  jobq_schedule: `CREATE TABLE jobq_schedule (
+    name      VARCHAR(255) NOT NULL,
+    cron      VARCHAR(255) NOT NULL,
+    time_zone VARCHAR(255) NOT NULL,
+    passed_to INTEGER UNSIGNED NOT NULL,
+    ran_at    INTEGER UNSIGNED NULL,
+    job_id    BIGINT UNSIGNED NULL,
+    PRIMARY KEY (name)
+) ${TAIL}`,
   jobq_schema: `CREATE TABLE jobq_schema (
     version INTEGER UNSIGNED NOT NULL
+) ${TAIL}`,
+  jobq_share: `CREATE TABLE jobq_share (
+    job_id    BIGINT UNSIGNED NOT NULL,
+    func_id   INT UNSIGNED NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    is_parked TINYINT(1) NOT NULL,
+    waits_for VARCHAR(10) NULL,
+    level     BIGINT NOT NULL,
+    run_after INTEGER UNSIGNED NOT NULL,
+    PRIMARY KEY (job_id),
+    KEY parked (func_id, share_key, is_parked, level, run_after, job_id)
+) ${TAIL}`,
+  jobq_tag: `CREATE TABLE jobq_tag (
+    job_id BIGINT UNSIGNED NOT NULL,
+    name   VARCHAR(255) NOT NULL,
+    value  VARCHAR(255) NOT NULL,
+    PRIMARY KEY (job_id, name),
+    KEY value (name, value, job_id)
+) ${TAIL}`,
+  jobq_token: `CREATE TABLE jobq_token (
+    token     VARCHAR(255) NOT NULL,
+    job_id    BIGINT UNSIGNED NULL,
+    jobs      INTEGER UNSIGNED NOT NULL,
+    stored_at INTEGER UNSIGNED NOT NULL,
+    PRIMARY KEY (token),
+    KEY stored_at (stored_at)
 ) ${TAIL}`,
   jobq_wait: `CREATE TABLE jobq_wait (
     job_id   BIGINT UNSIGNED NOT NULL,
@@ -237,7 +339,12 @@ export async function schemaPlan(link: MysqlConnection, name: string): Promise<S
       steps.push({sql: `CREATE INDEX ${index} ON ${table} (${columns}) ${ONLINE}`, makes: [`index ${index}`]})
   for (const [table, sql] of Object.entries(OWN_TABLES))
     if (!engines.has(table)) steps.push({sql, makes: [`table ${table}`]})
-  const procedures = {[END_PROCEDURE]: CREATE_END, [PROCEDURE]: createProcedure(link)}
+  const procedures = {
+    [AFTER_PROCEDURE]: CREATE_AFTER,
+    [FAIL_PROCEDURE]: CREATE_FAIL,
+    [END_PROCEDURE]: CREATE_END,
+    [PROCEDURE]: createProcedure(link),
+  }
   for (const [procedure, sql] of Object.entries(procedures))
     if (!routines!.rows.some(({r}) => textOf(r) === procedure))
       steps.push({sql, makes: [`procedure ${procedure}`]})

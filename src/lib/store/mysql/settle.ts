@@ -3,13 +3,14 @@
  * completed without a status, which the turn's own procedure writes (procedure.ts).
  */
 import {JobqError} from '../../jobs/errors.ts'
-import {MAX_DEATHS, MAX_UINT32, type Settlement} from '../../jobs/job.ts'
+import {keptOutput, MAX_DEATHS, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
+import {AFTER_PROCEDURE, afterCall, NEVER} from './after.ts'
 import {literal, type MysqlConnection, type Reply, textOf} from './connection.ts'
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */
-export const END_PROCEDURE = 'jobq_end_5'
+export const END_PROCEDURE = 'jobq_end_7'
 
 /**
  * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.
@@ -27,12 +28,15 @@ export const CREATE_END = `CREATE PROCEDURE ${END_PROCEDURE} (
     j_began INT UNSIGNED,                       -- where and since when it ran, as far as it is known
     j_host VARCHAR(255) CHARACTER SET utf8mb4,
     j_pid INT UNSIGNED,
+    j_is_cut INT,                               -- of the output that is to be kept; NULL: there is none
+    j_output MEDIUMBLOB,
     j_is_asked INT                              -- answer; the exception of a last death is @jobq_failed in any case
 )
     SQL SECURITY INVOKER
 BEGIN
     DECLARE j_now INT UNSIGNED DEFAULT UNIX_TIMESTAMP();
     DECLARE j_deaths INT UNSIGNED DEFAULT 0;
+    DECLARE j_is_death INT DEFAULT 0;
     DECLARE j_found, j_exception, j_status BIGINT UNSIGNED;
     DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
@@ -44,7 +48,7 @@ BEGIN
             SELECT COUNT(*), CONCAT('its worker died ', COUNT(*), ' times: ', GROUP_CONCAT(nth, '. ', how ORDER BY nth SEPARATOR '; '))
               INTO j_deaths, j_message
               FROM (SELECT ROW_NUMBER() OVER (ORDER BY id) AS nth, how FROM jobq_death WHERE job_id = j_job) deaths;
-            SET j_outcome = IF(j_deaths < ${MAX_DEATHS}, 'released', 'failed');
+            SET j_is_death = j_deaths < ${MAX_DEATHS}, j_outcome = IF(j_deaths < ${MAX_DEATHS}, 'released', 'failed');
         END IF;
         IF j_outcome IN ('failed', 'aborted') THEN
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
@@ -63,22 +67,28 @@ BEGIN
                 FROM job WHERE id = j_job;
             SET j_status = LAST_INSERT_ID();
         END IF;
-        IF j_exception IS NOT NULL OR j_status IS NOT NULL THEN
+        IF j_exception IS NOT NULL OR j_status IS NOT NULL OR j_is_cut IS NOT NULL THEN
             INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
-                SELECT id, func_id, j_outcome, j_outcome <> 'failed' OR j_retry_in IS NULL, COALESCE(j_began, j_started),
-                    COALESCE(j_ended, j_now), j_host, j_pid, j_exception, j_status
+                SELECT id, func_id, IF(j_is_death, 'died', j_outcome), NOT j_is_death AND (j_outcome <> 'failed' OR j_retry_in IS NULL),
+                    COALESCE(j_began, j_started), IF(j_is_death, j_now, COALESCE(j_ended, j_now)), j_host, j_pid, j_exception, j_status
                 FROM job WHERE id = j_job;
+        END IF;
+        IF j_is_cut IS NOT NULL THEN
+            INSERT INTO jobq_output (job_id, attempt_id, is_cut, output) VALUES (j_job, LAST_INSERT_ID(), j_is_cut, j_output);
         END IF;
         IF j_outcome = 'released' THEN
             UPDATE job SET grabbed_until = 0 WHERE id = j_job;
         ELSEIF j_outcome = 'failed' AND j_retry_in IS NOT NULL THEN
-            UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = LEAST(j_now + j_retry_in, ${MAX_UINT32})
+            UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = LEAST(j_now + j_retry_in, ${NEVER - 1})
                 WHERE id = j_job;
         ELSE
             -- Out of the queue; with it goes its context, and who waits for it is told how it has ended
             DELETE FROM job WHERE id = j_job;
             UPDATE jobq_wait SET outcome = j_outcome, message = COALESCE(j_message, ''), ended_at = j_now WHERE job_id = j_job;
             DELETE FROM jobq_context WHERE job_id = j_job;
+            IF j_outcome <> 'replaced' AND EXISTS (SELECT 1 FROM jobq_after) THEN
+                CALL ${AFTER_PROCEDURE}(j_job, IF(j_outcome IN ('failed', 'aborted'), j_outcome, NULL));
+            END IF;
         END IF;
     END IF;
     IF j_is_asked THEN
@@ -87,8 +97,9 @@ BEGIN
 END`
 
 /** Its answer is for `resultOf`. Of what was replaced only the old job's end. */
-export function endCall({lease, outcome, span, ran}: Settlement): string {
+export function endCall({lease, outcome, span, ran, output}: Settlement): string {
   const {kind} = outcome
+  const kept = keptOutput(output, kind)
   const message =
     kind === 'failed'
       ? outcome.message
@@ -109,6 +120,8 @@ export function endCall({lease, outcome, span, ran}: Settlement): string {
     ran?.start ?? null,
     ran?.host ?? null,
     ran?.pid ?? null,
+    kept ? Number(kept.isCut) : null,
+    kept?.bytes ?? null,
     1,
   ]
   return `CALL ${END_PROCEDURE}(${values.map(literal)})`
@@ -131,7 +144,14 @@ export async function replace(link: MysqlConnection, settlement: Settlement): Pr
   const {held} = resultOf(ended)
   if (!held) return {held}
   try {
-    await new Inserter(link, Number(clock!.rows[0]!.now)).insert(outcome.jobs)
+    const jobs = await new Inserter(link, Number(clock!.rows[0]!.now)).insert(
+      outcome.jobs.map(job => ({...job, isContinuation: true})),
+    )
+    // What waits for it waits for those in its place
+    const {id} = settlement.lease
+    const also = (job: number) => `INSERT IGNORE INTO jobq_after (job_id, after_id, any_end, run_after)
+      SELECT job_id, ${job}, any_end, run_after FROM jobq_after WHERE after_id = ${id} AND outcome IS NULL`
+    await link.batch([...jobs.map(job => also(job.id)), afterCall([id], null)])
     return {held}
   } catch (error) {
     if (!(error instanceof JobqError)) throw error

@@ -5,13 +5,14 @@
 import {StoreError} from '../../jobs/errors.ts'
 import type {Lease, Settlement} from '../../jobs/job.ts'
 import {LeaseClock} from '../shared/lease-clock.ts'
-import {Unanswered} from '../shared/unanswered.ts'
+import {Unanswered, UnansweredRenewals} from '../shared/unanswered.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import {type Answer, answerOf, callOf, isAnswered, isDone} from './call.ts'
 import {type MysqlConnection, type Reply, textOf, textOrNull} from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
 import {Funcs} from './funcs.ts'
 import {endCall, replace, resultOf} from './settle.ts'
+import {keepResults} from './side-tables/results.ts'
 import {Doubts} from './unconfirmed-commits.ts'
 
 /** How often a turn asks again that has got less than it wanted. */
@@ -41,6 +42,7 @@ export class Turns {
   readonly #funcs = new Funcs()
   readonly #doubts = new Doubts()
   readonly #unanswered = new Unanswered()
+  readonly #renewals = new UnansweredRenewals()
   readonly #leaseClock = new LeaseClock()
 
   constructor(links: MysqlConnections, options: TurnsOptions) {
@@ -75,13 +77,20 @@ export class Turns {
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
     if (leases.length === 0) return []
     await this.#mend()
+    return this.#renewals.renew(leases, mayBeDone => this.#renew(leases, seconds, mayBeDone))
+  }
+
+  #renew(leases: readonly Lease[], seconds: number, mayBeDone: (lease: Lease) => boolean): Promise<Lease[]> {
     return this.#links.write(async link => {
       const replies = await link.batch([
         ...BEGIN,
-        ...leases.map(
-          ({id, grabbedUntil}) =>
-            `UPDATE job SET grabbed_until = @now + ${seconds} WHERE id = ${id} AND grabbed_until = ${grabbedUntil}`,
-        ),
+        ...leases.map(lease => {
+          const {id, grabbedUntil: mine} = lease
+          const isMine = mayBeDone(lease)
+            ? `(grabbed_until = ${mine} OR (${mine} > @now AND grabbed_until > ${mine}))`
+            : `grabbed_until = ${mine}`
+          return `UPDATE job SET grabbed_until = @now + ${seconds} WHERE id = ${id} AND ${isMine}`
+        }),
         'SELECT @now AS now',
         'COMMIT',
       ])
@@ -202,18 +211,21 @@ export class Turns {
   }
 }
 
+const NEWEST = 'SELECT MAX(id) AS id FROM job'
+
 /** What a turn would find, without taking it; and a text that is as before if nothing has changed that matters. */
 export async function peek(
   link: MysqlConnection,
   funcs: Funcs,
   want: Want,
   leaseClock = new LeaseClock(),
+  newest = NEWEST,
 ): Promise<Answer & {signature: string}> {
   for (let calls = 1; ; calls++) {
     const call = callOf(funcs, {want, isLook: true, latest: leaseClock.latest})
-    const [newest, reply] = await link.batch(['SELECT MAX(id) AS id FROM job', call])
+    const [known, reply] = await link.batch([newest, call])
     const answer = answerOf(funcs, {}, reply!)
-    const signature = JSON.stringify([newest!.rows, funcs.paused, answer.lanes, answer.leaseEnd])
+    const signature = JSON.stringify([known!.rows, funcs.paused, answer.lanes, answer.leaseEnd])
     if (answer.why !== 'stale' || calls === MOST_CALLS) return {...answer, signature}
     await funcs.learn(link, want)
   }
@@ -233,13 +245,14 @@ async function commitEnds(
   if (calls.length < ends.length) await link.run('START TRANSACTION')
   for (const end of ends) if (end.outcome.kind === 'replaced') replaced.push(await replace(link, end))
   const lead = replaced.length > 0 ? 'DO 0' : 'START TRANSACTION'
-  const statements = [lead, ...calls.map(endCall), ...following, 'DO 0', 'COMMIT']
+  const before = [lead, ...keepResults(calls)]
+  const statements = [...before, ...calls.map(endCall), ...following, 'DO 0', 'COMMIT']
   // A call has two answers: its row, and that it is done
   const count = statements.length - 1 + statements.filter(each => each.startsWith('CALL ')).length
   const {replies, committed} = await link.batchThenCommit(statements, replies => replies.length === count)
-  const called = calls.map((_, i) => resultOf(replies[1 + 2 * i]))
+  const called = calls.map((_, i) => resultOf(replies[before.length + 2 * i]))
   const results = merge(ends, ({outcome}) => outcome.kind !== 'replaced', called, replaced)
-  return {results, replies: replies.slice(1 + 2 * calls.length), committed}
+  return {results, replies: replies.slice(before.length + 2 * calls.length), committed}
 }
 
 /** The results of those that are such and of those that are not, in the order of all. */

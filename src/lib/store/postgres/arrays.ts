@@ -21,7 +21,7 @@ export function integers(values: readonly (number | null)[]): Buffer {
 }
 
 /** BOOLEAN[] */
-export function booleans(values: readonly boolean[]): Buffer {
+export function booleans(values: readonly (boolean | null)[]): Buffer {
   return fixed(values, OID.boolean, 1, (array, value, at) => array.writeUInt8(value ? 1 : 0, at))
 }
 

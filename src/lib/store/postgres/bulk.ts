@@ -1,16 +1,31 @@
 /** Many jobs in one statement on PostgreSQL, and many such statements in one transaction. */
 import {checkNth, DuplicateJobError} from '../../jobs/errors.ts'
 import type {NewJob} from '../../jobs/job.ts'
+import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
+import {insertEdges, knownOf, NEVER} from './after.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
 import {NOW, type Row, type Send, type Statement, type Value} from './connections.ts'
-import {checkedId, checkJob, dueValues, explainRange} from './insert.ts'
-import {hasBeside, SWEPT, type Sweeper, sweep, writeBeside} from './side-tables.ts'
+import {checkedId, checkJob, dueValues, explainRange, isChecked} from './insert.ts'
+import {insertBatch} from './side-tables/batches.ts'
+import {isTaken, sweepKeys, takersOf} from './side-tables/keys.ts'
+import {insertTokens} from './side-tables/tokens.ts'
+import {
+  hasBeside,
+  hasMore,
+  MORE_COLUMNS,
+  moreValues,
+  SWEPT,
+  type Sweeper,
+  sweep,
+  writeBeside,
+} from './side-tables.ts'
 
 const MAKE_FUNCS = {
   name: 'jobq_make_funcs',
   text: `INSERT INTO func (name) SELECT n.name FROM unnest($1::TEXT[]) AS n (name)
     WHERE NOT EXISTS (SELECT FROM func WHERE func.name = n.name) ORDER BY n.name ON CONFLICT DO NOTHING`,
 }
+const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const FIND_DUPLICATES = {
   name: 'jobq_find_duplicates',
   text: `SELECT new.nth, job.id FROM unnest($1::TEXT[], $2::TEXT[]) WITH ORDINALITY AS new (func, uniqkey, nth)
@@ -31,9 +46,14 @@ export interface Insert {
   read(rows: readonly Row[]): Stored
 }
 
-export function insertMany(jobs: readonly NewJob[], sweeper: Sweeper): Insert {
-  const isKeyed = jobs.some(({uniqkey}) => uniqkey !== null)
-  const dues = jobs.map(({due}) => dueValues(due))
+/** @param waits those that are to wait for others */
+export function insertMany(
+  jobs: readonly NewJob[],
+  sweeper: Sweeper,
+  waits: readonly boolean[] = [],
+): Insert {
+  const isKeyed = jobs.some(isChecked)
+  const dues = jobs.map(({due}, i) => dueValues(waits[i] ? {at: NEVER} : due))
   const values: Value[] = [
     texts(jobs.map(({func}) => func)),
     bytes(jobs.map(({arg}) => arg)),
@@ -42,15 +62,29 @@ export function insertMany(jobs: readonly NewJob[], sweeper: Sweeper): Insert {
     bigints(dues.map(([, seconds]) => seconds)),
     integers(jobs.map(({priority}) => priority)),
   ]
+  const isNamed = jobs.some(({token}) => token !== undefined)
+  const tokens = isNamed ? [texts(jobs.map(({token}) => token ?? null))] : []
   const beside = jobs.filter(hasBeside).length
   if (beside === 0)
-    return {statement: isKeyed ? STATEMENTS.keyed : STATEMENTS.plain, values, read: rows => stored(rows[0]!)}
+    return {
+      statement: statementOf({isKeyed, beside: 'none', isNamed}),
+      values: [...values, ...tokens],
+      read: rows => stored(rows[0]!),
+    }
   const from = sweeper.values(beside)
   values.push(texts(jobs.map(({context}) => context ?? null)))
   values.push(booleans(jobs.map(({tracked}) => tracked ?? false)))
+  const isMore = jobs.some(hasMore)
+  if (isMore) {
+    const more = jobs.map(moreValues)
+    values.push(
+      texts(more.map(([tags]) => tags)),
+      ...[1, 2].map(i => bigints(more.map(values => values[i] as number | null))),
+    )
+  }
   return {
-    statement: isKeyed ? STATEMENTS.keyedBeside : STATEMENTS.beside,
-    values: [...values, ...from],
+    statement: statementOf({isKeyed, beside: isMore ? 'more' : 'some', isNamed}),
+    values: [...values, ...from, ...tokens],
     read: rows => {
       sweeper.swept(rows[0]!, from)
       return stored(rows[0]!)
@@ -58,12 +92,34 @@ export function insertMany(jobs: readonly NewJob[], sweeper: Sweeper): Insert {
   }
 }
 
-function statement(name: string, order: string, isBeside = false): Statement {
-  const [arrays, columns] = isBeside ? [', $7::TEXT[], $8::BOOLEAN[]', ', context, tracked'] : ['', '']
-  const kept = '(SELECT * FROM new WHERE (id IN (SELECT id FROM stored)) IS TRUE) AS kept' // not as a join, which it could only do row by row
-  return {
-    name: `jobq_insert_${name}`,
-    text: `WITH at AS MATERIALIZED (
+/** What a statement is made for: each that is used is made once. */
+interface Kind {
+  isKeyed: boolean
+  beside: 'none' | 'some' | 'more'
+  isNamed: boolean
+}
+
+function statementOf(kind: Kind): Statement {
+  const suffix = {none: '', some: '_beside', more: '_more'}[kind.beside]
+  const name = `jobq_insert_many${kind.isKeyed ? '_keyed' : ''}${suffix}${kind.isNamed ? '_named' : ''}`
+  const known = STATEMENTS.get(name)
+  if (known) return known
+  const made = {name, text: textOf(kind)}
+  STATEMENTS.set(name, made)
+  return made
+}
+
+function textOf({isKeyed, beside, isNamed}: Kind): string {
+  const [isBeside, isMore] = [beside !== 'none', beside === 'more']
+  const last = 7 + (isBeside ? 5 : 0) + (isMore ? MORE_COLUMNS.length : 0)
+  const named = `new WHERE token IS NOT NULL AND (id IN (SELECT id FROM stored)) IS TRUE`
+  const [arrays, columns] = [
+    `${isBeside ? ', $7::TEXT[], $8::BOOLEAN[]' : ''}${isMore ? MORE_COLUMNS.map(([, type], i) => `, $${9 + i}::${type}[]`).join('') : ''}${isNamed ? `, $${last}::TEXT[]` : ''}`,
+    `${isBeside ? ', context, tracked' : ''}${isMore ? MORE_COLUMNS.map(([name]) => `, ${name}`).join('') : ''}${isNamed ? ', token' : ''}`,
+  ]
+  const funcId = isMore ? ', (SELECT f.id FROM func f WHERE f.name = new.func) AS func_id' : ''
+  const kept = `(SELECT new.*${funcId} FROM new WHERE (id IN (SELECT id FROM stored)) IS TRUE) AS beside` // not as a join, which it could only do row by row
+  return `WITH at AS MATERIALIZED (
       SELECT coalesce(pg_get_serial_sequence('job', 'id'), 'job_id_seq')::REGCLASS AS ids, ${NOW} AS now),
     new AS MATERIALIZED (
       SELECT nextval(at.ids) AS id, at.now, n.* FROM at,
@@ -72,25 +128,20 @@ function statement(name: string, order: string, isBeside = false): Statement {
     stored AS (
       INSERT INTO job (id, func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
       SELECT new.id, f.id, arg, uniqkey, now, 0, coalesce(due_at, now + due_in)::INTEGER, 0, priority
-      FROM new JOIN func f ON f.name = new.func ${order} ON CONFLICT DO NOTHING
+      FROM new JOIN func f ON f.name = new.func ${isKeyed ? BY_KEY : ''} ON CONFLICT DO NOTHING
       RETURNING ${checkedId('id')} AS id, run_after)
-    ${isBeside ? `, ${writeBeside(kept)}, ${sweep(9)}` : ''}
+    ${isBeside ? `, ${writeBeside(kept, isMore)}, ${sweep(isMore ? 9 + MORE_COLUMNS.length : 9)}` : ''}
+    ${isNamed ? `, ${insertTokens('token', named)}` : ''}
     SELECT (SELECT string_agg(id::TEXT, ',' ORDER BY nth) FROM new) AS ids,
-      (SELECT string_agg(id || ',' || run_after, ',') FROM stored) AS stored ${isBeside ? `, ${SWEPT}` : ''}`,
-  }
+      (SELECT string_agg(id || ',' || run_after, ',') FROM stored) AS stored ${isBeside ? `, ${SWEPT}` : ''}`
 }
 
 /**
  * Ids are taken from the sequence in the order of the jobs, rows inserted in the order of their keys: transactions that
  * store the same keys wait for each other, but never in a circle.
  */
-const BY_KEY = 'ORDER BY f.id, uniqkey, nth'
-const STATEMENTS = {
-  plain: statement('many', ''),
-  keyed: statement('many_keyed', BY_KEY),
-  beside: statement('many_beside', '', true),
-  keyedBeside: statement('many_keyed_beside', BY_KEY, true),
-}
+const BY_KEY = `WHERE NOT ${isTaken('f.id', 'new.uniqkey')} ORDER BY f.id, uniqkey, nth`
+const STATEMENTS = new Map<string, Statement>()
 
 function stored({ids, stored}: Row): Stored {
   const runAfter = new Map<number, number>()
@@ -124,7 +175,11 @@ export class Inserter {
   /** The first id of this transaction: what has it or a later one is gone when that is rolled back. */
   #firstId = Number.POSITIVE_INFINITY
   #added = 0
+  /** Where each stretch begins, by the place in the order of all. */
+  readonly #stretches: {nth: number; ids: readonly number[]}[] = []
   count = 0
+  /** What was stored last. */
+  last: {id: number; runAfter: number}[] = []
 
   constructor(send: Send, sweeper: Sweeper) {
     this.#send = send
@@ -151,19 +206,60 @@ export class Inserter {
     const newFuncs = [...new Set(jobs.map(({func}) => func))].filter(name => !this.#funcs.has(name))
     const made = newFuncs.length > 0 ? this.#send(...makeFuncs(newFuncs)) : undefined
     for (const name of newFuncs) this.#funcs.add(name)
-    const {statement, values, read} = insertMany(jobs, this.#sweeper)
+    const edges = await this.#edgesOf(jobs, before)
+    const waits = edges.map(ofJob => ofJob.length > 0)
+    const {statement, values, read} = insertMany(jobs, this.#sweeper, waits)
     const [reply] = await Promise.all([this.#send(statement, values), made]).catch(error => {
       throw explainRange(error, null)
     })
     const {ids, runAfter} = read(reply.rows)
     this.#firstId = Math.min(this.#firstId, ids[0]!)
     this.count += runAfter.size
-    if (runAfter.size === jobs.length) return
+    this.#stretches.push({nth: before + 1, ids})
+    if (runAfter.size === jobs.length) {
+      await sweepKeys(this.#send, jobs)
+      this.last = ids.map(id => ({id, runAfter: runAfter.get(id)!}))
+      if (waits.includes(true)) await this.#insertEdges(jobs, edges)
+      for (const [i, {batch}] of jobs.entries())
+        if (batch !== undefined) await insertBatch(this.#send, ids[i]!, batch)
+      return
+    }
     const i = ids.findIndex(id => !runAfter.has(id))
     const {func, uniqkey} = jobs[i]!
     const [holder = null] = await findDuplicates(this.#send, [jobs[i]!])
+    const [taken] = holder === null ? await takersOf(this.#send, [jobs[i]!]) : []
+    if (taken) throw Object.assign(taken, {nth: before + i + 1})
     const isMine = holder !== null && holder >= this.#firstId
     const refusal = new DuplicateJobError(func, uniqkey ?? '', isMine ? null : holder)
     throw Object.assign(refusal, {nth: before + i + 1})
+  }
+
+  /** Of those that are to wait for others; a job of the same call is told by its place, below 0. */
+  async #edgesOf(jobs: readonly NewJob[], before: number): Promise<Edge[][]> {
+    if (jobs.every(({after}) => after === undefined)) return []
+    const known = await knownOf(this.#send, idsIn(jobs))
+    return jobs.map((job, i) => {
+      const earlier = (nth: number) => (nth >= 1 && nth <= before + i ? -nth : undefined)
+      return checkNth(before + i + 1, () => edgesOf(job, id => known.get(id), earlier))
+    })
+  }
+
+  async #insertEdges(jobs: readonly NewJob[], edges: readonly (readonly Edge[])[]): Promise<void> {
+    const [{now}] = (await this.#send(NOW_IS, [])).rows as unknown as [{now: number}]
+    const waiting = jobs.flatMap(({due}, i) => {
+      if (edges[i]!.length === 0) return []
+      const runAfter = 'at' in due ? due.at : now + due.in
+      this.last[i]!.runAfter = runAfter
+      const ofJob = edges[i]!.map(edge => (edge.id < 0 ? {...edge, id: this.#idOf(-edge.id)} : edge))
+      return [{id: this.last[i]!.id, runAfter, edges: ofJob}]
+    })
+    await this.#send(...insertEdges(waiting)).catch(error => {
+      throw explainRange(error, null)
+    })
+  }
+
+  #idOf(nth: number): number {
+    const stretch = this.#stretches.findLast(stretch => stretch.nth <= nth)!
+    return stretch.ids[nth - stretch.nth]!
   }
 }

@@ -2,11 +2,14 @@
  * Storing a job in a transaction of the caller's own, on a Client or PoolClient of pg that the application has
  * connected to the queue's database.
  */
+import {SqlSender} from '../../jobs/connections.ts'
 import {DuplicateJobError, JobqError, StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
+import {edgesOf, idsIn} from '../shared/after.ts'
+import {insertEdges, knownOf, NEVER} from './after.ts'
 import type {PostgresConnections, Reply, Send, Value} from './connections.ts'
-import {explain, isDead, stateOf} from './errors.ts'
+import {explain, isDead, isReadOnly, stateOf} from './errors.ts'
 import {
   besideValues,
   checkJob,
@@ -16,12 +19,14 @@ import {
   insertBeside,
   insertNew,
   insertValues,
+  isChecked,
 } from './insert.ts'
-import {hasBeside} from './side-tables.ts'
+import {takersOf} from './side-tables/keys.ts'
+import {hasBeside, hasMore} from './side-tables.ts'
 
 /** What is used of a connection. */
 interface Client {
-  query(query: {text: string; values?: readonly unknown[]}): Promise<unknown>
+  query(query: {text: string; values?: readonly Value[]}): Promise<unknown>
 }
 
 interface Place {
@@ -44,11 +49,12 @@ const PLACE = {
 const FIND_FUNC = {name: 'jobq_find_func', text: 'SELECT id FROM func WHERE name = $1::VARCHAR'}
 
 /** Behind insertValues' parameters: the place; besideValues', if there are some; the function's id, if it is known. */
-function insertText(isBeside: boolean, isKnown: boolean): string {
-  const func = isKnown ? `f AS (SELECT $${isBeside ? 10 : 8}::INTEGER AS id)` : funcByName('gate')
+function insertText(beside: Value[], job: NewJob, isKnown: boolean): string {
+  const isBeside = beside.length > 0
+  const func = isKnown ? `f AS (SELECT $${8 + beside.length}::INTEGER AS id)` : funcByName('gate')
   return `WITH here AS MATERIALIZED (${PLACE.text}),
     gate AS MATERIALIZED (SELECT FROM here WHERE place = $7::TEXT${isKnown ? ' AND $1::VARCHAR IS NOT NULL' : ''}),
-    ${func}, ${insertNew('gate')}${isBeside ? `, ${insertBeside(8)}` : ''}
+    ${func}, ${insertNew(isChecked(job), 'gate')}${isBeside ? `, ${insertBeside(8, hasMore(job))}` : ''}
     SELECT here.name, here.place, new.id::TEXT AS id, new.run_after::TEXT AS "runAfter" FROM here LEFT JOIN new ON TRUE`
 }
 
@@ -111,16 +117,19 @@ export class CallerTransaction {
     const {func, uniqkey, priority, due} = job
     for (let isFirst = true; ; isFirst = false) {
       const own = this.#place ?? (await this.#askPlace())
-      const values: Value[] = [...insertValues(job), own.place]
-      if (hasBeside(job)) values.push(...besideValues(job))
-      if (funcId !== null) values.push(funcId)
-      const text = insertText(hasBeside(job), funcId !== null)
+      const beside = hasBeside(job) ? besideValues(job) : []
+      const values = [...insertValues(job), own.place, ...beside, ...(funcId === null ? [] : [funcId])]
+      const text = insertText(beside, job, funcId !== null)
       const {rows} = await guest.send(text, values).catch(error => {
         throw explainRange(error, due)
       })
       const {name, place, id, runAfter} = rows[0] as unknown as Place &
         Record<'id' | 'runAfter', string | null>
-      if (id !== null) return {id: Number(id), func, uniqkey, priority, runAfter: Number(runAfter)}
+      if (id !== null) {
+        const stored = {id: Number(id), func, uniqkey, priority, runAfter: Number(runAfter)}
+        if (job.after) await makeWait(guest.send, job, stored)
+        return stored
+      }
       if (place !== own.place) {
         // The server may have been started anew since it was asked
         if ((await this.#askPlace()).place !== place) throw elsewhere(this.#link.name, own.name, name)
@@ -128,6 +137,8 @@ export class CallerTransaction {
       }
       const holder = uniqkey === null ? null : await findDuplicate(guest.send, job)
       if (holder) throw new DuplicateJobError(func, uniqkey ?? '', holder.id)
+      const [taken] = uniqkey === null ? [] : await takersOf(guest.send, [job])
+      if (taken) throw taken
       // The other job has left meanwhile, or the function has just been made elsewhere
       if (!isFirst && uniqkey !== null) throw new DuplicateJobError(func, uniqkey, null)
     }
@@ -160,6 +171,11 @@ export class CallerTransaction {
           cause: error,
         },
       )
+    if (isReadOnly(error))
+      return new TransactionError(`the client's transaction takes no writes (${(error as Error).message})`, {
+        hint: 'connect it to the host that takes writes: a standby takes none; and begin it without READ ONLY',
+        cause: error,
+      })
     if (state === STATE.deadlock)
       return new StoreError('LOCKED', 'two transactions wait for keys that the other one has enqueued', {
         hint: 'roll back and begin again; enqueue jobs with keys in the same order everywhere',
@@ -214,6 +230,15 @@ class CallerConnection {
   }
 }
 
+/** Nobody sees it before it waits. */
+async function makeWait(send: Send, job: NewJob, {id, runAfter}: EnqueuedJob): Promise<void> {
+  const known = await knownOf(send, idsIn([job]))
+  const edges = edgesOf(job, id => known.get(id))
+  if (edges.length === 0) return
+  await send(...insertEdges([{id, runAfter, edges}]))
+  await send('UPDATE job SET run_after = $2 WHERE id = $1', [id, NEVER])
+}
+
 function closed(cause: unknown): TransactionError {
   return new TransactionError('the connection is closed, and its transaction is rolled back', {
     hint: 'begin the transaction again on a new connection',
@@ -240,8 +265,32 @@ function withoutTransaction(error: unknown): unknown {
   return error
 }
 
+/** An ORM's transaction as a client: there values are part of the text. */
+const ofOrms = new WeakMap<SqlSender, Client>()
+
+function ormClient(sender: SqlSender): Client {
+  const known = ofOrms.get(sender)
+  if (known) return known
+  const client = {
+    query: ({text, values = []}: {text: string; values?: readonly Value[]}) =>
+      sender.send(text.replace(/\$(\d+)/g, (_, nth) => literal(values[Number(nth) - 1]!))),
+  }
+  ofOrms.set(sender, client)
+  return client
+}
+
+/** As SQL, whatever standard_conforming_strings says. */
+function literal(value: Value): string {
+  if (value === null || typeof value === 'boolean') return String(value)
+  if (typeof value === 'number') return `(${value})`
+  if (typeof value === 'string') return `E'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
+  if (Buffer.isBuffer(value)) return `E'\\\\x${value.toString('hex')}'`
+  return `ARRAY[${(value as readonly Value[]).map(literal)}]`
+}
+
 /** It may be of another copy of pg: it is known by what it can do. @throws TransactionError */
 function clientOf(value: unknown): Client {
+  if (value instanceof SqlSender) return ormClient(value)
   const client = value as Partial<Record<string, unknown>> | null | undefined
   const isObject = typeof client === 'object' && client !== null
   if (isObject && typeof client.query === 'function' && typeof client.totalCount === 'number')

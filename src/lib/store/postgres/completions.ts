@@ -3,7 +3,7 @@
  * writes its outcome (functions.ts). Several processes may wait for it, so who reads it lets it be swept a minute
  * later.
  */
-import {type JobEnd, KEPT_SECONDS, type RowRef, TOLD_SECONDS} from '../../jobs/job.ts'
+import {KEPT_SECONDS, type RowRef, type StoredEnd, TOLD_SECONDS} from '../../jobs/job.ts'
 import {bigints} from './arrays.ts'
 import {NOW, type PostgresConnections} from './connections.ts'
 import {SWEPT, type Sweeper, sweep} from './side-tables.ts'
@@ -17,7 +17,7 @@ const TRACK = {
 }
 /** An end of this time or before has been told. */
 const UNTIL = `${NOW} - ${KEPT_SECONDS - TOLD_SECONDS}`
-/** One moment's: a job that is gone has its outcome written, if it ever will have. */
+/** One moment's: a job that is gone has its outcome written, if it ever will have. Whose result is kept has completed. */
 const ENDS = {
   name: 'jobq_ends',
   text: `WITH gone AS MATERIALIZED (
@@ -28,8 +28,10 @@ const ENDS = {
       AND w.job_id = ANY (ARRAY(SELECT job_id FROM told WHERE outcome IS NULL))),
     untold AS (UPDATE jobq_wait w SET ended_at = ${UNTIL}
       WHERE w.job_id = ANY (ARRAY(SELECT job_id FROM told WHERE ended_at > ${UNTIL})))
-    SELECT id, NULL AS outcome, NULL::BYTEA AS message FROM gone
-    UNION ALL SELECT job_id, outcome, message FROM told WHERE outcome IS NOT NULL`,
+    SELECT id, NULL AS outcome, NULL::BYTEA AS message, NULL AS json FROM gone
+    UNION ALL SELECT job_id, outcome, message, NULL FROM told WHERE outcome IS NOT NULL
+    UNION ALL SELECT job_id, 'completed', NULL, result FROM jobq_result
+      WHERE job_id = ANY (ARRAY(SELECT id FROM gone)) AND kept_until > ${NOW}`,
 }
 
 /** @returns those that are in the queue */
@@ -46,12 +48,15 @@ export async function trackJobs(
   return jobs.filter(({id}) => living.has(id)).map(({id}) => ({id}))
 }
 
-export async function endsOf(link: PostgresConnections, jobs: readonly RowRef[]): Promise<JobEnd[]> {
+export async function endsOf(link: PostgresConnections, jobs: readonly RowRef[]): Promise<StoredEnd[]> {
   if (jobs.length === 0) return []
-  type Told = {id: number; outcome: JobEnd['outcome'] | null; message: Buffer | null}
+  type Told = {id: number; outcome: StoredEnd['outcome'] | null; message: Buffer | null; json: string | null}
   const {rows} = await link.run(ENDS, [bigints(jobs.map(({id}) => id))], true)
-  const ends = new Map<number, JobEnd>()
-  for (const {id, outcome, message} of rows as unknown as readonly Told[])
-    ends.set(id, {id, outcome: outcome ?? 'gone', message: message?.toString('utf8') ?? ''})
+  const ends = new Map<number, StoredEnd>()
+  for (const {id, outcome, message, json} of rows as unknown as readonly Told[])
+    ends.set(id, {
+      ...{id, outcome: outcome ?? 'gone', message: message?.toString('utf8') ?? ''},
+      ...(json === null ? {} : {json}),
+    })
   return jobs.flatMap(({id}) => ends.get(id) ?? [])
 }

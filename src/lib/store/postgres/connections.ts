@@ -1,12 +1,12 @@
 /** Connections to PostgreSQL: a few of them, made when they are needed and again when they have died. */
 import {setTimeout as sleep} from 'node:timers/promises'
-import pg, {type PoolClient, type QueryResult} from 'pg'
+import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
 import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
-import {BUILD_MS, isSilent, type Timeouts, timeoutsOf} from '../shared/silence.ts'
-import {configOf} from './client.ts'
-import {Connection, type ConnectionConfig, localSettings, type Settings} from './connection.ts'
-import {explain, isDead, isLost, isPassing} from './errors.ts'
+import type {Host} from '../shared/hosts.ts'
+import {BUILD_MS, isSilent, type Timeouts, timeoutWarnings} from '../shared/silence.ts'
+import {Connection, localSettings, type PostgresHosts, type Settings} from './connection.ts'
+import {explain, isDead, isLost, isPassing, isReadOnly} from './errors.ts'
 
 /** The database's clock. */
 export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
@@ -58,22 +58,29 @@ export interface PostgresConnectionOptions {
 
 export class PostgresConnections {
   readonly name: string
+  readonly #hosts: PostgresHosts
   readonly #pool: pg.Pool
   readonly #all = new Set<Connection>()
-  readonly #patience: number
+  readonly #lent = new Set<Connection>()
+  /** Made while a host was looked for: the pool takes them instead of new ones. */
+  readonly #made: Connection[] = []
+  /** How long a lock is waited for, in milliseconds. */
+  readonly patience: number
   readonly #timeouts: Timeouts
   readonly #settings: Settings
   #free = MAX_CONNECTIONS
   readonly #waiting: (() => void)[] = []
 
   constructor(
-    url: string,
+    hosts: PostgresHosts,
     name: string,
+    timeouts: Timeouts,
     {durable = true, patience = PATIENCE_MS}: PostgresConnectionOptions,
   ) {
     this.name = name
-    this.#patience = patience
-    this.#timeouts = timeoutsOf(url)
+    this.#hosts = hosts
+    this.patience = patience
+    this.#timeouts = timeouts
     this.#settings = {
       default_transaction_isolation: 'read committed',
       lock_timeout: String(Math.max(1, Math.ceil(Math.min(LOCK_MS, patience, this.#timeouts.answer / 2)))),
@@ -81,27 +88,42 @@ export class PostgresConnections {
       [TELLS_ENDS]: 'on',
       ...(durable ? {} : {synchronous_commit: 'off'}),
     }
-    const all = this.#all
-    const config: ConnectionConfig = {
-      ...configOf(url),
-      settings: this.#settings,
-      connectMs: this.#timeouts.connect,
-    }
+    const client = () => this.#made.pop() ?? this.#make(hosts.used!)
     this.#pool = new pg.Pool({
-      ...config,
       max: MAX_CONNECTIONS,
       idleTimeoutMillis: 60_000,
-      pipeline: true,
       allowExitOnIdle: true,
-      Client: class extends Connection {
-        constructor(config?: ConnectionConfig) {
-          super(config)
-          all.add(this)
-          this.once('end', () => all.delete(this))
-        }
-      },
+      // Called with `new`, which gives what it returns
+      Client: function PoolClient() {
+        return client()
+      } as unknown as new () => Connection,
     })
     this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
+    hosts.onMove(() => {
+      for (const connection of this.#all)
+        if (!hosts.isInUse(connection.target) && !this.#lent.has(connection)) connection.break()
+    })
+  }
+
+  #make(host: Host<ClientConfig>): Connection {
+    const connection = new Connection(host, {
+      settings: this.#settings,
+      connectMs: this.#timeouts.connect,
+      mustTakeWrites: this.#hosts.areSeveral,
+      pipeline: true,
+    })
+    this.#all.add(connection)
+    connection.once('end', () => this.#all.delete(connection))
+    return connection
+  }
+
+  /** Has the address several hosts? */
+  get hasHosts(): boolean {
+    return this.#hosts.areSeveral
+  }
+
+  timeoutWarnings(): string[] {
+    return this.hasHosts ? timeoutWarnings(this.#timeouts) : []
   }
 
   /** One statement, a transaction of its own. @param again it may be repeated where the answer to it was lost */
@@ -225,14 +247,20 @@ export class PostgresConnections {
     wait: Wait = 'answer',
     isLast = false,
   ): Promise<T> {
-    const giveUpAt = monotonic() + this.#patience
+    const giveUpAt = monotonic() + this.patience
     const backoff = new Backoff(2, 200)
+    let {moves} = this.#hosts
     for (let deaths = 0; ; ) {
       try {
         return await this.#with(work, wait, isLast)
       } catch (error) {
+        if (isReadOnly(error) && moves-- > 0) continue
         const isOver = !isPassing(error) || monotonic() > giveUpAt
-        const isAlive = !isDead(error) || deaths++ > 0 || (isLost(error) && !again) || isSilent(error)
+        const isAlive =
+          !isDead(error) ||
+          deaths++ > 0 ||
+          (isLost(error) && !again) ||
+          (isSilent(error) && !this.#hosts.areSeveral)
         if (isOver && isAlive) throw error
       }
       await sleep(backoff.next())
@@ -247,14 +275,19 @@ export class PostgresConnections {
     let died = isLast
     try {
       client = await this.#connect()
+      this.#lent.add(client)
       client.expect(this.#timeouts[wait])
       return await work(client)
     } catch (error) {
+      if (client && (isSilent(error) || isReadOnly(error))) this.#hosts.leave(client.target)
       died ||= isDead(error)
       throw error
     } finally {
-      client?.rest()
-      client?.release(died)
+      if (client) {
+        this.#lent.delete(client)
+        client.rest()
+        client.release(died || !this.#hosts.isInUse(client.target))
+      }
       const next = this.#waiting.shift()
       if (next) next()
       else this.#free++
@@ -263,7 +296,13 @@ export class PostgresConnections {
 
   async #connect(): Promise<Lent> {
     try {
-      return (await this.#pool.connect()) as Lent
+      for (;;) {
+        if (this.#hosts.areSeveral && this.#pool.idleCount === 0)
+          this.#made.push(await this.#hosts.connect(host => this.#make(host).connect()))
+        const client = (await this.#pool.connect()) as Lent
+        if (this.#hosts.isInUse(client.target)) return client
+        client.release(true)
+      }
     } catch (error) {
       throw explain(this.name, error)
     }

@@ -5,11 +5,15 @@
 import {DuplicateJobError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {Batcher, type Waiting} from '../shared/batcher.ts'
+import {newToken, storeOnce} from '../shared/once.ts'
+import {enqueuedAs, TokenSweep} from '../shared/tokens.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
-import {findDuplicates, insertMany, makeFuncs} from './bulk.ts'
+import {findDuplicates, Inserter, insertMany, makeFuncs} from './bulk.ts'
 import type {PostgresConnections, Send} from './connections.ts'
 import {explain, isDead, isLost, isOfData, isPassing} from './errors.ts'
 import {checkJob, findDuplicate, insertOne} from './insert.ts'
+import {sweepKeys, takersOf} from './side-tables/keys.ts'
+import {storedUnder, sweepTokens} from './side-tables/tokens.ts'
 import type {Sweeper} from './side-tables.ts'
 
 /** The most jobs, and about the most bytes of arguments, in one statement. */
@@ -31,13 +35,17 @@ export class Enqueuer {
   readonly #link: PostgresConnections
   readonly #sweeper: Sweeper
   readonly #send: Send
+  readonly #makesTokens: boolean
+  readonly #tokenSweep = new TokenSweep()
   readonly #plain: Lane = {batcher: new Batcher(MOST), underWay: 0}
   readonly #keyed: Lane = {batcher: new Batcher(MOST), underWay: 0}
   /** Those that have a row, as far as is known. */
   readonly #funcs = new Set<string>()
 
-  constructor(link: PostgresConnections, sweeper: Sweeper) {
+  /** @param makesTokens has each enqueue a token of its own, unless it comes with one? */
+  constructor(link: PostgresConnections, sweeper: Sweeper, makesTokens: boolean) {
     this.#link = link
+    this.#makesTokens = makesTokens
     this.#sweeper = sweeper
     this.#send = (statement, values) => link.run(statement, values)
   }
@@ -45,8 +53,48 @@ export class Enqueuer {
   /** @throws DuplicateJobError, ArgumentError, StoreError */
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
     checkJob(job)
+    const token = job.token ?? (this.#makesTokens ? newToken() : undefined)
+    if (token === undefined) return this.#add(job)
+    const named = {...job, token}
+    const find = async () => {
+      const again: Send = (statement, values) => this.#link.run(statement, values, true)
+      const found = await storedUnder(again, token).catch(error => {
+        throw explain(this.#link.name, error)
+      })
+      return found && enqueuedAs(job, found)
+    }
+    const {patience} = this.#link
+    const stored = await storeOnce({token, store: () => this.#add(named), find, patience})
+    void sweepTokens(this.#send, this.#tokenSweep, 1).catch(() => {}) // the next one does it
+    return stored
+  }
+
+  async #add(job: NewJob): Promise<EnqueuedJob> {
+    if (job.after) return this.#storeWaiting(job)
     const lane = job.uniqkey === null ? this.#plain : this.#keyed
     return lane.batcher.add(job, () => queueMicrotask(() => this.#go(lane)))
+  }
+
+  /** One that waits for others. */
+  async #storeWaiting(job: NewJob): Promise<EnqueuedJob> {
+    const {func, uniqkey, priority} = job
+    let isCommitting = false
+    const insert = async (send: Send) => {
+      isCommitting = false
+      const inserter = new Inserter(send, this.#sweeper)
+      await inserter.add([job])
+      await inserter.end()
+      return inserter.last[0]!
+    }
+    const onCommit = () => {
+      isCommitting = true
+    }
+    const {id, runAfter} = await this.#link.transaction(insert, onCommit).catch(error => {
+      throw isCommitting && isLost(error)
+        ? mayBeStored(this.#link.name, 'the job', error)
+        : explain(this.#link.name, error)
+    })
+    return {id, func, uniqkey, priority, runAfter}
   }
 
   #go(lane: Lane): void {
@@ -95,6 +143,7 @@ export class Enqueuer {
         )[1]!
       : await this.#link.run(statement, values)
     const {ids, runAfter} = read(reply.rows)
+    void sweepKeys(this.#send, jobs).catch(() => {}) // the next one does it
     return batch.filter(({job: {func, uniqkey, priority}, resolve}, i) => {
       const due = runAfter.get(ids[i]!)
       if (due === undefined) return true
@@ -108,11 +157,13 @@ export class Enqueuer {
   async #refuse(batch: readonly Waiting[]): Promise<Waiting[]> {
     const jobs = batch.map(({job}) => job)
     const holders = await findDuplicates(this.#send, jobs)
+    const takers = await takersOf(this.#send, jobs)
     return batch.filter(({job: {func, uniqkey}, reject}, i) => {
       const holder = holders[i]!
-      if (holder === null || uniqkey === null) return true
-      reject(new DuplicateJobError(func, uniqkey, holder))
-      return false
+      const refusal =
+        holder === null || uniqkey === null ? takers[i]! : new DuplicateJobError(func, uniqkey, holder)
+      if (refusal) reject(refusal)
+      return refusal === null
     })
   }
 
@@ -134,9 +185,10 @@ export class Enqueuer {
 
   /** The answer to an insert was lost: what is waiting under its key, with the same argument, is that job. */
   async #lookAgain({job, resolve, reject}: Waiting, cause: unknown): Promise<void> {
-    const {func, uniqkey, priority} = job
+    const {func, uniqkey, priority, token} = job
     const again: Send = (statement, values) => this.#link.run(statement, values, true)
-    const found = uniqkey === null ? null : await findDuplicate(again, job).catch(() => null)
+    const isFound = uniqkey !== null && token === undefined
+    const found = !isFound ? null : await findDuplicate(again, job).catch(() => null)
     if (!found || uniqkey === null) reject(mayBeStored(this.#link.name, 'the job', cause))
     else if (!found.isSame) reject(new DuplicateJobError(func, uniqkey, found.id))
     else resolve({id: found.id, func, uniqkey, priority, runAfter: found.runAfter})

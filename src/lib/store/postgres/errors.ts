@@ -42,6 +42,16 @@ export function isDead(error: unknown): boolean {
   return isLost(error) || SHUT_DOWN.includes(stateOf(error)) || stateOf(error).startsWith('08')
 }
 
+/** Said by a host that takes no writes; nothing of the transaction is done. */
+export function isReadOnly(error: unknown): boolean {
+  return stateOf(error) === '25006'
+}
+
+/** No connection to this host, where another one of the same address may do. */
+export function isHostAway(error: unknown): boolean {
+  return ['57P01', '57P02', '57P03'].includes(stateOf(error)) || isLost(error)
+}
+
 /** What is neither the server's nor the system's is a defect and stays as it is. */
 export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError || !(error instanceof Error)) return error

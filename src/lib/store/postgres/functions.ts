@@ -1,18 +1,20 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
+import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
 import {TELLS_ENDS} from './connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
 
 /**
  * Ends of attempts, each if its lease still holds; @returns which did. `outcome` is NULL where the job stays, `message`
- * where there is no exception to log, `status` where the worker keeps none.
+ * where there is no exception to log, `status` where the worker keeps none, `cut` where no output is kept: then its array
+ * may be NULL.
  *
  * Waits are looked at in a statement behind the one that deletes: who began to track one of these jobs while that waited
  * for its row has committed by now.
  */
-const END = `CREATE OR REPLACE FUNCTION jobq_end_3(
+const END = `CREATE OR REPLACE FUNCTION jobq_end_5(
     ids BIGINT[], mine INTEGER[], outcomes TEXT[], messages BYTEA[], retries BIGINT[], statuses TEXT[],
-    starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[]
+    starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[], cuts BOOLEAN[], outputs BYTEA[]
 ) RETURNS SETOF BIGINT LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
@@ -20,14 +22,14 @@ DECLARE
     held_nth BIGINT[]; left_ids BIGINT[];
 BEGIN
     WITH ends AS MATERIALIZED (
-        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops, begins, hosts, pids) WITH ORDINALITY
-            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, began, host, pid, nth)
+        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops, begins, hosts, pids, cuts) WITH ORDINALITY
+            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, began, host, pid, cut, nth)
     ), gone AS (
         DELETE FROM job USING ends e WHERE outcome IS NOT NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
         RETURNING e.*, func_id, uniqkey, arg
     ), kept AS (
         UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + (message IS NOT NULL)::INTEGER,
-            run_after = CASE WHEN message IS NULL THEN run_after ELSE least(now_s + retry_in, 2147483647)::INTEGER END
+            run_after = CASE WHEN message IS NULL THEN run_after ELSE least(now_s + retry_in, ${NEVER - 1})::INTEGER END
         FROM ends e WHERE outcome IS NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
         RETURNING e.*, func_id, uniqkey, arg
     ), held AS (SELECT * FROM gone UNION ALL SELECT * FROM kept
@@ -49,7 +51,7 @@ BEGIN
         LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM exceptions) x ON x.n = xn.n
         LEFT JOIN (SELECT nth, row_number() OVER (ORDER BY nth) AS n FROM held WHERE status IS NOT NULL) sn USING (nth)
         LEFT JOIN (SELECT id, row_number() OVER (ORDER BY id) AS n FROM statuses) s ON s.n = sn.n
-        WHERE message IS NOT NULL OR status IS NOT NULL ORDER BY nth
+        WHERE message IS NOT NULL OR status IS NOT NULL OR cut IS NOT NULL ORDER BY nth
     )
     SELECT array_agg(held.nth), array_agg(held.job_id) FILTER (WHERE held.outcome IS NOT NULL)
       INTO held_nth, left_ids FROM held;
@@ -60,6 +62,19 @@ BEGIN
             WHERE w.job_id = e.job_id AND w.job_id = ANY (left_ids);
         DELETE FROM jobq_context c WHERE c.job_id = ANY (left_ids);
     END IF;
+    IF EXISTS (SELECT FROM jobq_after) THEN
+        -- What was replaced is waited for until it is known what came in its place
+        PERFORM jobq_after_5(array_agg(e.job_id), e.failure) FROM (
+            SELECT u.job_id, CASE WHEN u.outcome IN ('failed', 'aborted') THEN u.outcome END AS failure
+            FROM unnest(ids, outcomes) AS u (job_id, outcome) WHERE u.job_id = ANY (left_ids) AND u.outcome <> 'replaced') e
+         GROUP BY e.failure;
+    END IF;
+    IF cuts IS NOT NULL THEN
+        -- Who held the job has written its last attempt
+        INSERT INTO jobq_output (job_id, attempt_id, is_cut, output)
+            SELECT ids[e.nth], (SELECT max(a.id) FROM jobq_attempt a WHERE a.job_id = ids[e.nth]), cuts[e.nth], outputs[e.nth]
+            FROM unnest(held_nth) AS e (nth) WHERE cuts[e.nth] IS NOT NULL;
+    END IF;
     RETURN QUERY SELECT unnest(held_nth);
 END
 $body$`
@@ -68,14 +83,14 @@ $body$`
  * A death of the job's worker: the job goes back to its lane, or fails for good with its last one. The count is kept in
  * the database, so that it holds across processes; ids are never used twice.
  */
-const DIE = `CREATE OR REPLACE FUNCTION jobq_die_3(
+const DIE = `CREATE OR REPLACE FUNCTION jobq_die_5(
     the_job BIGINT, mine INTEGER, how TEXT, started INTEGER, ended INTEGER, began INTEGER, the_host TEXT, the_pid INTEGER,
-    max_deaths INTEGER
+    the_cut BOOLEAN, the_output BYTEA, max_deaths INTEGER
 ) RETURNS TABLE (held BOOLEAN, failed TEXT) LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
-    deaths INTEGER; the_exception BIGINT; the_status BIGINT;
+    deaths INTEGER; the_exception BIGINT; the_status BIGINT; the_attempt BIGINT;
 BEGIN
     held := FALSE;
     failed := NULL;
@@ -88,6 +103,12 @@ BEGIN
       FROM (SELECT row_number() OVER (ORDER BY x.id) AS nth, x.how FROM jobq_death x WHERE x.job_id = the_job) d;
     IF deaths < max_deaths THEN
         failed := NULL;
+        IF the_cut IS NOT NULL THEN
+            INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid)
+                SELECT j.id, j.func_id, 'died', FALSE, began, now_s, the_host, the_pid FROM job j WHERE j.id = the_job
+                RETURNING id INTO the_attempt;
+            INSERT INTO jobq_output (job_id, attempt_id, is_cut, output) VALUES (the_job, the_attempt, the_cut, the_output);
+        END IF;
         UPDATE job j SET grabbed_until = 0 WHERE j.id = the_job;
         RETURN NEXT;
         RETURN;
@@ -103,11 +124,18 @@ BEGIN
     INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
         SELECT j.id, j.func_id, 'failed', TRUE, coalesce(began, started), coalesce(ended, now_s), the_host, the_pid,
             the_exception, the_status
-        FROM job j WHERE j.id = the_job;
+        FROM job j WHERE j.id = the_job
+        RETURNING id INTO the_attempt;
+    IF the_cut IS NOT NULL THEN
+        INSERT INTO jobq_output (job_id, attempt_id, is_cut, output) VALUES (the_job, the_attempt, the_cut, the_output);
+    END IF;
     UPDATE jobq_wait w SET outcome = 'failed', message = convert_to(failed, 'UTF8'), ended_at = now_s WHERE w.job_id = the_job;
     DELETE FROM jobq_context c WHERE c.job_id = the_job;
     DELETE FROM jobq_death d WHERE d.job_id = the_job;
     DELETE FROM job j WHERE j.id = the_job;
+    IF EXISTS (SELECT FROM jobq_after) THEN
+        PERFORM jobq_after_5(ARRAY[the_job], 'failed');
+    END IF;
     RETURN NEXT;
 END
 $body$`
@@ -143,9 +171,11 @@ $body$`
 export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_ring: RING,
   jobq_ring_waiting: RING_WAITING,
-  jobq_end_3: END,
-  jobq_die_3: DIE,
-  jobq_grab_3: GRAB_FUNCTION,
+  jobq_after_5: AFTER_FUNCTION,
+  jobq_fail_5: FAIL_FUNCTION,
+  jobq_end_5: END,
+  jobq_die_5: DIE,
+  jobq_grab_5: GRAB_FUNCTION,
 }
 
 /**

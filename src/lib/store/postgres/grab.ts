@@ -42,7 +42,7 @@ const pick = (rank: string, order: string) => `
  * The planner may not sort or scan: its connection (connections.ts) forbids it. As settings of the function that would
  * cost each call 24 µs, of about 110 in all.
  */
-export const GRAB_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_grab_3(
+export const GRAB_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_grab_5(
     done BIGINT[], done_until INTEGER[],
     known INTEGER[], names TEXT[], held BOOLEAN[], most INTEGER[], served BIGINT[],
     wanted INTEGER, lease INTEGER, max_deaths INTEGER
@@ -56,7 +56,7 @@ DECLARE
     only_look CONSTANT BOOLEAN := lease IS NULL;
     is_fair CONSTANT BOOLEAN := served IS NOT NULL;
     now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
-    gone BIGINT[]; gone_nth BIGINT[]; leaves BOOLEAN;
+    gone BIGINT[]; gone_nth BIGINT[]; leaves BOOLEAN; are_waiting BOOLEAN;
     ids INTEGER[] := known; func_names TEXT[] := names; func_held BOOLEAN[] := held; func_most INTEGER[] := most;
     func_served BIGINT[] := served;
     is_limited BOOLEAN; has_expired BOOLEAN; paused TEXT[];
@@ -101,15 +101,19 @@ BEGIN
     -- In a snapshot of its own: whoever began to track one of these jobs while it was about to end has committed by now
     SELECT EXISTS (SELECT FROM jobq_wait w WHERE w.job_id = ANY (gone))
            OR EXISTS (SELECT FROM jobq_context c WHERE c.job_id = ANY (gone)),
+           gone IS NOT NULL AND EXISTS (SELECT FROM jobq_after),
            ARRAY(SELECT p.func::TEXT FROM jobq_pause p),
            EXISTS (SELECT FROM unnest(ids) AS f (id) WHERE
                (SELECT j.grabbed_until FROM job j WHERE j.func_id = f.id AND j.grabbed_until > 0 AND ${HAS_ID}
                  ORDER BY j.grabbed_until LIMIT 1) <= now_s
                 OR EXISTS (SELECT FROM job j WHERE j.func_id = f.id AND j.grabbed_until < 0))
-      INTO leaves, paused, has_expired;
+      INTO leaves, are_waiting, paused, has_expired;
     IF leaves THEN
         UPDATE jobq_wait w SET outcome = 'completed', ended_at = now_s WHERE w.job_id = ANY (gone);
         DELETE FROM jobq_context c WHERE c.job_id = ANY (gone);
+    END IF;
+    IF are_waiting THEN
+        PERFORM jobq_after_5(gone, NULL);
     END IF;
     IF cardinality(ids) = 0 THEN
         what := 'now'; job_enqueue_time := now_s;
@@ -131,8 +135,8 @@ BEGIN
                  WHERE j.func_id = f.id AND j.grabbed_until BETWEEN 1 AND now_s AND ${HAS_ID}
                  ORDER BY j.grabbed_until LIMIT 1000 FOR UPDATE SKIP LOCKED) j
         LOOP
-            SELECT d.failed INTO failure FROM jobq_die_3(died.id, died.grabbed_until,
-                'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, max_deaths) d;
+            SELECT d.failed INTO failure FROM jobq_die_5(died.id, died.grabbed_until,
+                'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, NULL, max_deaths) d;
             IF failure IS NOT NULL THEN
                 what := 'buried'; job_id := died.id; job_func_id := died.func_id; job_func := died.name;
                 job_uniqkey := died.uniqkey; job_priority := died.priority; job_arg := convert_to(failure, 'UTF8');

@@ -11,7 +11,12 @@ export async function preparePostgres(
   const store = postgresStore(url, name)
   try {
     const steps = await (dryRun ? store.plan() : store.prepare())
-    return {database: name, made: steps.flatMap(({makes}) => makes ?? []), sql: steps.map(({sql}) => sql)}
+    return {
+      database: name,
+      made: steps.flatMap(({makes}) => makes ?? []),
+      sql: steps.map(({sql}) => sql),
+      warnings: await store.warnings(true),
+    }
   } finally {
     await store.close()
   }

@@ -2,11 +2,22 @@
 import {ArgumentError, DuplicateJobError, idTooLarge} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {bytesOf} from './arrays.ts'
-import {NOW, type Row, type Send, type Value} from './connections.ts'
-import {hasBeside, SWEPT, type Sweeper, sweep, writeBeside} from './side-tables.ts'
+import {NOW, type Row, type Send, type Statement, type Value} from './connections.ts'
+import {isTaken, sweepKeys, takersOf} from './side-tables/keys.ts'
+import {insertTokens} from './side-tables/tokens.ts'
+import {
+  type Beside,
+  hasBeside,
+  hasMore,
+  MAX_INTEGER,
+  MORE_COLUMNS,
+  moreValues,
+  SWEPT,
+  type Sweeper,
+  sweep,
+  writeBeside,
+} from './side-tables.ts'
 
-/** INTEGER is signed in PostgreSQL. */
-const MAX_INTEGER = 2_147_483_647
 /** The server takes no message of 1 GiB, the rest of the row included. */
 const MAX_ARG_BYTES = 2 ** 30 - 2 ** 20
 /** Its key is free, and yet it is refused: so often at most, by jobs that come and go. */
@@ -27,24 +38,51 @@ export const funcByName = (gate = '(SELECT) AS here') => `
     INSERT INTO func (name) SELECT $1::VARCHAR FROM ${gate}
     WHERE NOT EXISTS (SELECT FROM func WHERE name = $1::VARCHAR) ON CONFLICT DO NOTHING RETURNING id),
   f AS (SELECT id FROM func WHERE name = $1::VARCHAR UNION ALL SELECT id FROM made)`
-export const insertNew = (gate = '(SELECT) AS here') => `
+/** @param isKeyed it is looked whether its key stays taken */
+export const insertNew = (isKeyed: boolean, gate = '(SELECT) AS here') => `
   new AS (
     INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
     SELECT f.id, $2::BYTEA, $3::VARCHAR, ${NOW}, 0, coalesce($4::BIGINT, ${NOW} + $5::BIGINT)::INTEGER, 0, $6::INTEGER
-    FROM ${gate}, f ON CONFLICT DO NOTHING RETURNING ${checkedId('id')} AS id, run_after)`
+    FROM ${gate}, f ${isKeyed ? `WHERE NOT ${isTaken('f.id', '$3::VARCHAR')}` : ''} ON CONFLICT DO NOTHING
+    RETURNING ${checkedId('id')} AS id, run_after, func_id, uniqkey)`
 
 /** What is written beside it, of besideValues' parameters. */
-export const insertBeside = (first: number) =>
-  writeBeside(`(SELECT id, $${first}::TEXT AS context, $${first + 1}::BOOLEAN AS tracked FROM new) AS beside`)
+export const insertBeside = (first: number, isMore: boolean) =>
+  writeBeside(`(SELECT id, func_id, uniqkey, ${besideColumns(first, isMore)} FROM new) AS beside`, isMore)
 
-const INSERT = {
-  name: 'jobq_insert',
-  text: `WITH ${funcByName()}, ${insertNew()} SELECT id, run_after AS "runAfter" FROM new`,
+export function besideColumns(first: number, isMore: boolean): string {
+  const more = isMore
+    ? MORE_COLUMNS.map(([name, type], i) => `, $${first + 2 + i}::${type} AS ${name}`).join('')
+    : ''
+  return `$${first}::TEXT AS context, $${first + 1}::BOOLEAN AS tracked${more}`
 }
-const INSERT_BESIDE = {
-  name: 'jobq_insert_beside',
-  text: `WITH ${funcByName()}, ${insertNew()}, ${insertBeside(7)}, ${sweep(9)} SELECT id, run_after AS "runAfter", ${SWEPT} FROM new`,
+
+const INSERTS = new Map<string, Statement>()
+
+/** Few of them are used: each is made when it is. */
+function insertStatement(job: NewJob): Statement {
+  const [isKeyed, isMore] = [isChecked(job), hasMore(job)]
+  const beside = !hasBeside(job) ? '' : isMore ? '_more' : '_beside'
+  const isNamed = job.token !== undefined
+  const name = `jobq_insert${isKeyed ? '_keyed' : ''}${beside}${isNamed ? '_named' : ''}`
+  const known = INSERTS.get(name)
+  if (known) return known
+  const [more, swept] =
+    beside === ''
+      ? ['', '']
+      : [`, ${insertBeside(7, isMore)}, ${sweep(isMore ? 9 + MORE_COLUMNS.length : 9)}`, `, ${SWEPT}`]
+  const last = 7 + (beside === '' ? 0 : 5) + (isMore ? MORE_COLUMNS.length : 0)
+  const named = isNamed ? `, ${insertTokens(`$${last}::VARCHAR`, 'new')}` : ''
+  const text = `WITH ${funcByName()}, ${insertNew(isKeyed)}${more}${named} SELECT id, run_after AS "runAfter"${swept} FROM new`
+  INSERTS.set(name, {name, text})
+  return {name, text}
 }
+
+/** Does a key that stays taken refuse it? */
+export function isChecked({uniqkey, isContinuation = false}: NewJob): boolean {
+  return uniqkey !== null && !isContinuation
+}
+
 const FIND_DUPLICATE = {
   name: 'jobq_find_duplicate',
   text: `SELECT job.id, arg IS NOT DISTINCT FROM $3::BYTEA AND priority = $4::INTEGER AS "isSame", run_after AS "runAfter"
@@ -97,8 +135,8 @@ export function insertValues({func, arg, uniqkey, due, priority}: NewJob): Value
   return [func, arg === null ? null : bytesOf(arg), uniqkey, ...dueValues(due), priority]
 }
 
-export function besideValues({context, tracked}: NewJob): Value[] {
-  return [context ?? null, tracked ?? false]
+export function besideValues(job: Beside): Value[] {
+  return [job.context ?? null, job.tracked ?? false, ...(hasMore(job) ? moreValues(job) : [])]
 }
 
 /** @throws DuplicateJobError, ArgumentError */
@@ -106,8 +144,11 @@ export async function insertOne(send: Send, job: NewJob, sweeper: Sweeper): Prom
   const {func, uniqkey, priority} = job
   for (let attempt = 0; ; attempt++) {
     const row = await insertRow(send, job, sweeper)
+    if (row && job.uniqFor !== undefined) await sweepKeys(send, [job])
     if (row) return {id: Number(row.id), func, uniqkey, priority, runAfter: Number(row.runAfter)}
     const id = uniqkey === null ? null : ((await findDuplicate(send, job))?.id ?? null)
+    const [taken] = id === null && isChecked(job) ? await takersOf(send, [job]) : []
+    if (taken) throw taken
     // The other job has left the table meanwhile, or the function has just been made elsewhere: once more
     if (uniqkey !== null && (id !== null || attempt >= MAX_ATTEMPTS))
       throw new DuplicateJobError(func, uniqkey, id)
@@ -116,10 +157,11 @@ export async function insertOne(send: Send, job: NewJob, sweeper: Sweeper): Prom
 
 async function insertRow(send: Send, job: NewJob, sweeper: Sweeper): Promise<Row | undefined> {
   try {
-    if (!hasBeside(job)) return (await send(INSERT, insertValues(job))).rows[0]
+    const token = job.token === undefined ? [] : [job.token]
+    if (!hasBeside(job)) return (await send(insertStatement(job), [...insertValues(job), ...token])).rows[0]
     const from = sweeper.values(1)
-    const values = [...insertValues(job), ...besideValues(job), ...from]
-    const [row] = (await send(INSERT_BESIDE, values)).rows
+    const values = [...insertValues(job), ...besideValues(job), ...from, ...token]
+    const [row] = (await send(insertStatement(job), values)).rows
     if (row) sweeper.swept(row, from)
     return row
   } catch (error) {

@@ -1,8 +1,11 @@
 /** What listings and counts ask of PostgreSQL, by the index jobq_lane: lists are arrays, and many lanes are one statement. */
-import type {JobRow} from '../../jobs/job.ts'
+
+import {HEAD_BYTES, type JobRow} from '../../jobs/job.ts'
 import {ORDERS} from '../shared/lanes.ts'
+import {LONELY, logColumn} from '../shared/prune.ts'
 import {rowsOf} from '../shared/reading.ts'
-import {type Condition, type Key, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+import {type Condition, type Key, LAST, type LogTable, type ReadsSql} from '../shared/reads-sql.ts'
+import {NEVER} from './after.ts'
 import {bigints, integers} from './arrays.ts'
 import {NOW, type Statement, type Value} from './connections.ts'
 
@@ -57,6 +60,19 @@ const LOGS = {
   },
 }
 
+/** $1 the tag's name, $2 and $3 behind which value and job, $4 how many. By its index, whatever the planner thinks. */
+function tagged(behind: string, order: string): string {
+  return `WITH t AS MATERIALIZED (SELECT job_id, value FROM jobq_tag WHERE name = $1::VARCHAR AND ${behind}
+      ORDER BY ${order} LIMIT $4)
+    SELECT t.job_id AS id, t.value, func_id AS "funcId", priority, run_after AS "runAfter", grabbed_until AS "grabbedUntil"
+    FROM t LEFT JOIN LATERAL (SELECT * FROM job WHERE job.id = t.job_id) j ON TRUE`
+}
+
+function logIds(table: LogTable): string {
+  const column = logColumn(table)
+  return `SELECT ${column} AS id FROM jobq_attempt WHERE job_id = ANY ($1::BIGINT[]) AND ${column} IS NOT NULL`
+}
+
 /** Each is prepared once a connection, under this name. */
 const TEXTS = {
   now: `SELECT ${NOW} AS now`,
@@ -69,6 +85,15 @@ const TEXTS = {
     SELECT id FROM has WHERE id IS NOT NULL`,
   sizes: 'SELECT id, coalesce(octet_length(arg), 0) AS bytes FROM job WHERE id = ANY ($1::BIGINT[])',
   contexts: 'SELECT job_id AS id, context FROM jobq_context WHERE job_id = ANY ($1::BIGINT[])',
+  parked: `SELECT job_id AS id, share_key AS key, waits_for AS "waitsFor", run_after AS "runAfter"
+    FROM jobq_share WHERE job_id = ANY ($1::BIGINT[]) AND is_parked`,
+  tags: 'SELECT job_id AS id, name, value FROM jobq_tag WHERE job_id = ANY ($1::BIGINT[])',
+  expiries:
+    'SELECT job_id AS id, expires_at AS "expiresAt" FROM jobq_expiry WHERE job_id = ANY ($1::BIGINT[])',
+  with_value: tagged('value = $2::VARCHAR AND job_id > $3::BIGINT', 'job_id'),
+  with_name: tagged('(value, job_id) > ($2::VARCHAR, $3::BIGINT)', 'value, job_id'),
+  exception_log_ids: logIds('exception_log'),
+  job_status_ids: logIds('job_status'),
   jobs: `${SELECT_JOBS} WHERE job.id = ANY ($1::BIGINT[])`,
   with_uniqkey: `${SELECT_JOBS} WHERE func_id = ANY ($1::INTEGER[]) AND uniqkey = $2 AND job.id + 0 <= ${LAST}`,
   /** One seek each. */
@@ -89,7 +114,8 @@ const TEXTS = {
       ORDER BY run_after, id LIMIT $6) j`,
   counts: `SELECT func_id AS "funcId",
       count(*) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS ready,
-      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after > $2) AS delayed,
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after > $2 AND run_after < ${NEVER}) AS delayed,
+      count(*) FILTER (WHERE grabbed_until <= $2 AND run_after = ${NEVER}) AS waiting,
       count(*) FILTER (WHERE grabbed_until > $2) AS running,
       min(run_after) FILTER (WHERE grabbed_until <= $2 AND run_after <= $2) AS oldest
     FROM job WHERE func_id = ANY ($1::INTEGER[]) GROUP BY func_id`,
@@ -107,14 +133,27 @@ const TEXTS = {
       coalesce(e.uniqkey, s.uniqkey) AS uniqkey
     FROM ${LEFT} LEFT JOIN func ON func.id = a.func_id WHERE job_id = $1 ORDER BY a.id`,
   deaths: 'SELECT how, died_at AS "diedAt" FROM jobq_death WHERE job_id = $1 ORDER BY id',
-  arg_of: `SELECT coalesce(e.arg, s.arg) AS arg FROM ${LEFT} WHERE a.id = $1`,
+  outputs: `SELECT id, attempt_id AS "attemptId", octet_length(output) AS bytes, is_cut AS "isCut" FROM jobq_output
+    WHERE job_id = $1 AND attempt_id IS NOT NULL`,
+  arg_of: `SELECT coalesce(e.arg, s.arg) AS arg FROM ${LEFT}
+    WHERE a.job_id = $1 AND coalesce(e.id, s.id) IS NOT NULL ORDER BY a.id DESC LIMIT 1`,
+  output: 'SELECT output FROM jobq_output WHERE id = $1',
+  output_keys: `SELECT o.id, outcome, func_id AS "funcId", ended_at AS "endedAt"
+    FROM jobq_output o LEFT JOIN jobq_attempt a ON a.id = attempt_id AND ${LONELY}
+    WHERE o.id > $1 ORDER BY o.id LIMIT $2`,
   took: ended(SECONDS),
   minutes: ended('least(59, (job_end_time - $2) / 60)'),
   attempts: `SELECT func_id AS "funcId", status, ${SECONDS} AS seconds, count(*) AS attempts ${OF_ENDS} GROUP BY 1, 2, 3`,
   running_aside: besides(['grabbed_until > $2']),
   ready_aside: strays('run_after <= $2'),
-  delayed_aside: strays('run_after > $2'),
+  delayed_aside: strays(`run_after > $2 AND run_after < ${NEVER}`),
+  waiting_aside: strays(`run_after = ${NEVER} AND $2 > 0`),
+  waited_for:
+    'SELECT after_id AS id, any_end AS "anyEnd" FROM jobq_after WHERE job_id = $1::BIGINT ORDER BY 1',
 }
+
+/** Of exception_log. */
+const HEADS = `exception_time AS "exceptionTime", substr(message, 1, ${HEAD_BYTES}) AS message, retried`
 
 export const postgresSql: ReadsSql<Query> = {
   now: prepared('now'),
@@ -125,8 +164,16 @@ export const postgresSql: ReadsSql<Query> = {
   jobs: ids => prepared('jobs', bigints(ids)),
   withUniqkey: (uniqkey, funcIds) => prepared('with_uniqkey', integers(funcIds), uniqkey),
   jobOf: row => row as JobRow,
+  jobIds: (where, limit) => ({
+    statement: `SELECT id FROM job WHERE ${conditions(where)} ORDER BY id LIMIT ${limit}`,
+    values: values(where),
+  }),
   jobSizes: ids => prepared('sizes', bigints(ids)),
   contexts: ids => prepared('contexts', bigints(ids)),
+  tags: ids => prepared('tags', bigints(ids)),
+  expiries: ids => prepared('expiries', bigints(ids)),
+  tagged: ({name, value}, behind, limit) =>
+    prepared(value === null ? 'with_name' : 'with_value', name, behind.value, behind.id, limit),
 
   withJobs: () => rowsOf(prepared('with_jobs')),
   lanes: funcIds => rowsOf(prepared('lanes', integers(funcIds))),
@@ -144,26 +191,33 @@ export const postgresSql: ReadsSql<Query> = {
       lanes: lanes.length,
     },
   ],
+  never: NEVER,
+  after: id => prepared('waited_for', id),
+  parked: ids => prepared('parked', bigints(ids)),
   besideLanes: (funcIds, state, now) => [prepared(`${state}_aside`, integers(funcIds), now)],
 
   logSizes: (table, where, {order, limit, offset}) => ({
     statement: `SELECT id, ${LOGS[table].bytes} AS bytes FROM ${table} log WHERE ${conditions(where)}
       ORDER BY log.id ${order} LIMIT ${limit} OFFSET ${offset}`,
-    values: where.map(([, value]) => value),
+    values: values(where),
   }),
   logCount: (table, where) => ({
     statement: `SELECT count(*) AS jobs FROM ${table} log WHERE ${conditions(where)}`,
-    values: where.map(([, value]) => value),
+    values: values(where),
   }),
-  logRows: (table, ids) => ({
-    statement: `SELECT log.id, func_id AS "funcId", ${FUNC_NAME}, arg, uniqkey, ${LOGS[table].columns}
+  logRows: (table, ids, heads) => ({
+    statement: `SELECT log.id, func_id AS "funcId", ${FUNC_NAME}, ${heads ? 'NULL' : 'arg'} AS arg, uniqkey,
+        ${heads ? HEADS : LOGS[table].columns}
       FROM ${table} log LEFT JOIN func ON func.id = func_id WHERE log.id = ANY ($1::BIGINT[])`,
     values: [bigints(ids)],
   }),
 
+  logIds: (table, jobIds) => prepared(`${table}_ids`, bigints(jobIds)),
   links: (table, ids) => prepared(`${table}_links`, bigints(ids)),
-  history: id => [prepared('history', id), prepared('deaths', id)],
+  history: id => [prepared('history', id), prepared('deaths', id), prepared('outputs', id)],
   argOf: id => prepared('arg_of', id),
+  output: id => prepared('output', id),
+  outputKeys: (after, limit) => prepared('output_keys', after, limit),
 
   counts(funcIds, now) {
     const ids = integers(funcIds)
@@ -182,7 +236,16 @@ export const postgresSql: ReadsSql<Query> = {
 }
 
 function conditions(where: readonly Condition[]): string {
-  return where.map(([condition], i) => condition.replace('?', `$${i + 1}`)).join(' AND ') || 'TRUE'
+  const texts = where.map(([condition, value], i) =>
+    typeof value === 'object'
+      ? condition.replace('IN ?', `= ANY ($${i + 1}::BIGINT[])`)
+      : condition.replace('?', `$${i + 1}`),
+  )
+  return texts.join(' AND ') || 'TRUE'
+}
+
+function values(where: readonly Condition[]): Value[] {
+  return where.map(([, value]) => (typeof value === 'object' ? bigints(value) : value))
 }
 
 function prepared(name: keyof typeof TEXTS, ...values: Value[]): Query {

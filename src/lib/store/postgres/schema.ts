@@ -6,10 +6,11 @@ import {StoreError} from '../../jobs/errors.ts'
 import {FUNCTIONS, TRIGGERS} from './functions.ts'
 
 /**
- * 2 adds jobq_context and jobq_wait, 3 jobq_attempt, jobq_output, jobq_order and jobq_manager, each with the functions
- * that end in it; those of earlier versions stay for who still uses them.
+ * 2 adds jobq_context and jobq_wait, 3 jobq_attempt, jobq_output, jobq_order and jobq_manager, 4 jobq_after, each with functions
+ * of a new version, those of earlier ones staying for who still uses them; 5 adds jobq_schedule, 6 jobq_tag,
+ * jobq_expiry, jobq_key, jobq_share, jobq_rate and jobq_action; 7 jobq_result, jobq_progress, jobq_batch and jobq_token.
  */
-export const SCHEMA_VERSION = 3
+export const SCHEMA_VERSION = 7
 
 const QUDO_TABLES: Record<string, {columns: readonly string[]; sql: string}> = {
   func: {
@@ -117,7 +118,88 @@ const OWN_TABLES: Record<string, string> = {
     message  BYTEA,
     ended_at INTEGER
 )`,
+  jobq_after: `CREATE TABLE jobq_after (
+    job_id    BIGINT NOT NULL,
+    after_id  BIGINT NOT NULL,
+    any_end   BOOLEAN NOT NULL,
+    run_after INTEGER NOT NULL,
+    outcome   VARCHAR(10),
+    PRIMARY KEY (job_id, after_id)
+)`,
   jobq_pause: 'CREATE TABLE jobq_pause (func VARCHAR(255) PRIMARY KEY)',
+  jobq_schedule: `CREATE TABLE jobq_schedule (
+    name      VARCHAR(255) PRIMARY KEY,
+    cron      VARCHAR(255) NOT NULL,
+    time_zone VARCHAR(255) NOT NULL,
+    passed_to INTEGER NOT NULL,
+    ran_at    INTEGER,
+    job_id    BIGINT
+)`,
+  jobq_tag: `CREATE TABLE jobq_tag (
+    job_id BIGINT NOT NULL,
+    name   VARCHAR(255) NOT NULL,
+    value  VARCHAR(255) NOT NULL,
+    PRIMARY KEY (job_id, name)
+)`,
+  jobq_expiry: `CREATE TABLE jobq_expiry (
+    job_id     BIGINT PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+)`,
+  jobq_key: `CREATE TABLE jobq_key (
+    func_id     INTEGER NOT NULL,
+    uniqkey     VARCHAR(255) NOT NULL,
+    taken_until INTEGER NOT NULL,
+    job_id      BIGINT NOT NULL,
+    PRIMARY KEY (func_id, uniqkey)
+)`,
+  jobq_share: `CREATE TABLE jobq_share (
+    job_id    BIGINT PRIMARY KEY,
+    func_id   INTEGER NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    is_parked BOOLEAN NOT NULL,
+    waits_for VARCHAR(10),
+    level     BIGINT NOT NULL,
+    run_after INTEGER NOT NULL
+)`,
+  jobq_rate: `CREATE TABLE jobq_rate (
+    func_id   INTEGER NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    first_ms  BIGINT NOT NULL,
+    last_ms   BIGINT NOT NULL,
+    starts    BIGINT NOT NULL,
+    PRIMARY KEY (func_id, share_key, first_ms)
+)`,
+  jobq_action: `CREATE TABLE jobq_action (
+    id      BIGSERIAL PRIMARY KEY,
+    done_at INTEGER NOT NULL,
+    who     VARCHAR(255) NOT NULL,
+    what    VARCHAR(255) NOT NULL,
+    jobs    BIGINT NOT NULL
+)`,
+  jobq_batch: `CREATE TABLE jobq_batch (
+    batch_id BIGINT NOT NULL,
+    job_id   BIGINT NOT NULL,
+    mark     VARCHAR(255),
+    PRIMARY KEY (batch_id, job_id)
+)`,
+  jobq_progress: `CREATE TABLE jobq_progress (
+    job_id   BIGINT PRIMARY KEY,
+    fraction DOUBLE PRECISION NOT NULL,
+    note     VARCHAR(255) NOT NULL,
+    told_at  INTEGER NOT NULL
+)`,
+  jobq_result: `CREATE TABLE jobq_result (
+    job_id     BIGINT PRIMARY KEY,
+    func_id    INTEGER NOT NULL,
+    kept_until INTEGER NOT NULL,
+    result     TEXT NOT NULL
+)`,
+  jobq_token: `CREATE TABLE jobq_token (
+    token     VARCHAR(255) PRIMARY KEY,
+    job_id    BIGINT,
+    jobs      INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL
+)`,
   jobq_schema: 'CREATE TABLE jobq_schema (version INTEGER NOT NULL)',
 }
 
@@ -134,6 +216,16 @@ const INDEXES: Record<string, string> = {
   jobq_attempt_status: 'jobq_attempt (status_id)',
   jobq_attempt_tried: 'jobq_attempt (func_id, is_last, exception_id, job_id)',
   jobq_output_job: 'jobq_output (job_id)',
+  jobq_after_after: 'jobq_after (after_id)',
+  jobq_after_outcome: 'jobq_after (outcome)',
+  jobq_tag_value: 'jobq_tag (name, value, job_id)',
+  jobq_expiry_at: 'jobq_expiry (expires_at)',
+  jobq_key_until: 'jobq_key (taken_until)',
+  jobq_share_parked: 'jobq_share (func_id, share_key, is_parked, level, run_after, job_id)',
+  jobq_batch_mark: 'jobq_batch (mark)',
+  jobq_result_until: 'jobq_result (kept_until)',
+  jobq_rate_last: 'jobq_rate (func_id, last_ms)',
+  jobq_token_stored: 'jobq_token (stored_at)',
 }
 
 /** A statement of the schema, and what it makes (`table job`), if it makes something. */

@@ -7,6 +7,7 @@ import {JobqError} from '../../jobs/errors.ts'
 import {
   type FinalStatus,
   type JobEnd,
+  keptOutput,
   type Lease,
   MAX_DEATHS,
   type NewJob,
@@ -14,19 +15,21 @@ import {
   type Settlement,
 } from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
-import {bigints, bytes, integers, texts} from './arrays.ts'
+import {afterEnds, alsoAfter} from './after.ts'
+import {bigints, booleans, bytes, bytesOf, integers, texts} from './arrays.ts'
 import {Inserter} from './bulk.ts'
 import {NOW, type Row, type Send, type Value} from './connections.ts'
+import {keepResults} from './side-tables/results.ts'
 import type {Sweeper} from './side-tables.ts'
 
-export const END = {
+const END = {
   name: 'jobq_end',
-  text: 'SELECT jobq_end_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS nth',
+  text: 'SELECT jobq_end_5($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS nth',
 }
 
-export const DIE = {
+const DIE = {
   name: 'jobq_die',
-  text: `SELECT held, failed FROM jobq_die_3($1, $2, $3, $4, $5, $6, $7, $8, ${MAX_DEATHS})`,
+  text: `SELECT held, failed FROM jobq_die_5($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, ${MAX_DEATHS})`,
 }
 
 /** What can be told in END; the jobs that replace one are inserted besides. */
@@ -35,6 +38,7 @@ type Plain = Settlement & {outcome: Exclude<Outcome, {kind: 'died'}>}
 /** A part of a turn's settlements, one statement; `replaced` takes several, each by the answer to the one before. */
 export type Step =
   | {kind: 'ends'; statement: {name: string; text: string}; values: Value[]; count: number}
+  | {kind: 'kept'; statement: {name: string; text: string}; values: Value[]; count: 0}
   | {kind: 'died'; statement: {name: string; text: string}; values: Value[]; count: 1}
   | {kind: 'replaced'; settlement: Settlement; count: 1}
 
@@ -43,13 +47,17 @@ export function areDone(settlements: readonly Settlement[]): boolean {
   const ids = new Set(settlements.map(({lease}) => lease.id))
   return (
     ids.size === settlements.length &&
-    settlements.every(({outcome, span}) => outcome.kind === 'completed' && !span)
+    settlements.every(
+      ({outcome, span, output, result}) =>
+        outcome.kind === 'completed' && !span && !result && !keptOutput(output, 'completed'),
+    )
   )
 }
 
-/** In their order; an id that comes twice is settled by the first. */
+/** In their order, results before all ends; an id that comes twice is settled by the first. */
 export function stepsOf(settlements: readonly Settlement[]): Step[] {
-  const steps: Step[] = []
+  const kept = keepResults(settlements)
+  const steps: Step[] = kept ? [{kind: 'kept', ...kept, count: 0}] : []
   let plain: Plain[] = []
   const ids = new Set<number>()
   const flush = () => {
@@ -58,7 +66,7 @@ export function stepsOf(settlements: readonly Settlement[]): Step[] {
     ids.clear()
   }
   for (const settlement of settlements) {
-    const {lease, outcome, span, ran} = settlement
+    const {lease, outcome, span, ran, output} = settlement
     if (outcome.kind === 'replaced') {
       flush()
       steps.push({kind: 'replaced', settlement, count: 1})
@@ -66,7 +74,17 @@ export function stepsOf(settlements: readonly Settlement[]): Step[] {
       flush()
       const how = outcome.how.replaceAll('\0', '␀')
       const where = [ran?.start ?? null, ran?.host ?? null, ran?.pid ?? null]
-      const values = [lease.id, lease.grabbedUntil, how, span?.start ?? null, span?.end ?? null, ...where]
+      const kept = keptOutput(output, 'died')
+      const written = [kept?.isCut ?? null, kept ? bytesOf(kept.bytes) : null]
+      const values = [
+        lease.id,
+        lease.grabbedUntil,
+        how,
+        span?.start ?? null,
+        span?.end ?? null,
+        ...where,
+        ...written,
+      ]
       steps.push({kind: 'died', statement: DIE, values, count: 1})
     } else {
       if (ids.has(lease.id)) flush()
@@ -83,6 +101,8 @@ function endStep(plain: readonly Plain[]): Step {
 }
 
 function endValues(plain: readonly Plain[]): Value[] {
+  const outputs = plain.map(({output, outcome}) => keptOutput(output, outcome.kind))
+  const isAny = outputs.some(output => output !== undefined)
   const retryIn = ({outcome}: Plain) => (outcome.kind === 'failed' ? outcome.retryIn : null)
   return [
     bigints(plain.map(({lease}) => lease.id)),
@@ -96,6 +116,8 @@ function endValues(plain: readonly Plain[]): Value[] {
     integers(plain.map(({ran}) => ran?.start ?? null)),
     texts(plain.map(({ran}) => ran?.host ?? null)),
     integers(plain.map(({ran}) => ran?.pid ?? null)),
+    isAny ? booleans(outputs.map(output => output?.isCut ?? null)) : null,
+    isAny ? bytes(outputs.map(output => output?.bytes ?? null)) : null,
   ]
 }
 
@@ -134,12 +156,17 @@ export function resultsOf(step: Step, rows: readonly Row[]): SettleResult[] {
 
 /** The new jobs and the old one's end are one: if a new one is refused, none is stored and the old one has failed. */
 export async function replace(send: Send, settlement: Settlement, sweeper: Sweeper): Promise<SettleResult> {
-  const {lease, outcome, span, ran} = settlement
+  const {outcome, ...ended} = settlement
   if (outcome.kind !== 'replaced') throw new Error(`expected replaced, got ${outcome.kind}`)
   send('SAVEPOINT replacing').catch(() => {})
   try {
-    const result = await end(send, {lease, outcome, span, ran})
-    if (result.held) await insertAll(send, outcome.jobs, sweeper)
+    const result = await end(send, {...ended, outcome})
+    if (result.held) {
+      const ids = await insertAll(send, outcome.jobs, sweeper)
+      // What waits for it waits for those in its place
+      const {id} = settlement.lease
+      await Promise.all([send(...alsoAfter(id, ids)), send(...afterEnds([id], null))])
+    }
     await send('RELEASE replacing')
     return result
   } catch (error) {
@@ -148,16 +175,17 @@ export async function replace(send: Send, settlement: Settlement, sweeper: Sweep
     await send('RELEASE replacing')
     const message = `job.replace: ${error.message}`
     return {
-      ...(await end(send, {lease, outcome: {kind: 'failed', message, retryIn: outcome.retryIn}, span, ran})),
+      ...(await end(send, {...ended, outcome: {kind: 'failed', message, retryIn: outcome.retryIn}})),
       failed: message,
     }
   }
 }
 
-async function insertAll(send: Send, jobs: readonly NewJob[], sweeper: Sweeper): Promise<void> {
+async function insertAll(send: Send, jobs: readonly NewJob[], sweeper: Sweeper): Promise<number[]> {
   const inserter = new Inserter(send, sweeper)
-  await inserter.add(jobs)
+  await inserter.add(jobs.map(job => ({...job, isContinuation: true})))
   await inserter.end()
+  return inserter.last.map(({id}) => id)
 }
 
 async function end(send: Send, settlement: Plain): Promise<SettleResult> {
@@ -169,7 +197,8 @@ async function end(send: Send, settlement: Plain): Promise<SettleResult> {
 export const RENEW = {
   name: 'jobq_renew',
   text: `UPDATE job SET grabbed_until = ${NOW} + $3::INTEGER
-    FROM unnest($1::BIGINT[], $2::INTEGER[]) AS lease (job_id, mine) WHERE id = job_id AND grabbed_until + 0 = mine
+    FROM unnest($1::BIGINT[], $2::INTEGER[], $4::BOOLEAN[]) AS lease (job_id, mine, may_be_done) WHERE id = job_id
+      AND (grabbed_until + 0 = mine OR (may_be_done AND mine > ${NOW} AND grabbed_until + 0 > mine))
     RETURNING id, grabbed_until AS "grabbedUntil"`,
 }
 

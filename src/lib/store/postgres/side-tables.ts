@@ -5,26 +5,61 @@
 import {KEPT_SECONDS, type NewJob} from '../../jobs/job.ts'
 import {NOW} from './connections.ts'
 
+/** INTEGER is signed in PostgreSQL. */
+export const MAX_INTEGER = 2_147_483_647
+
 /** How many rows are added between two sweeps, each of which looks at twice as many. */
 const SWEEP_EVERY = 50
 /** Where a process begins: anywhere, since most that enqueue are short. */
 const ANYWHERE = -1
 
-export function hasBeside({context, tracked}: NewJob): boolean {
-  return context !== undefined || tracked === true
+export type Beside = Pick<NewJob, 'context' | 'tracked' | 'tags' | 'expires' | 'uniqFor'>
+
+export function hasBeside(job: Beside): boolean {
+  return job.context !== undefined || job.tracked === true || hasMore(job)
+}
+
+/** What few have, in more tables: so there are statements with them, and without. */
+export function hasMore({tags, expires, uniqFor}: Beside): boolean {
+  return [tags, expires, uniqFor].some(more => more !== undefined)
 }
 
 /**
  * Common table expressions that write it. An id that was given before, by a sequence that was set back, may have rows.
- * @param jobs a table with `id`, `context` and `tracked`
+ * @param jobs a table with `id`, `context` and `tracked`; and MORE_COLUMNS if `isMore`
  */
-export const writeBeside = (jobs: string) => `
+export const writeBeside = (jobs: string, isMore: boolean) => `${isMore ? writeMore(jobs) : ''}
   contexts AS (
     INSERT INTO jobq_context (job_id, context) SELECT id, context FROM ${jobs} WHERE context IS NOT NULL
     ON CONFLICT (job_id) DO UPDATE SET context = excluded.context),
   waits AS (
     INSERT INTO jobq_wait (job_id) SELECT id FROM ${jobs} WHERE tracked
     ON CONFLICT (job_id) DO UPDATE SET outcome = NULL, message = NULL, ended_at = NULL)`
+
+const writeMore = (jobs: string) => `
+  tags AS (
+    INSERT INTO jobq_tag (job_id, name, value) SELECT beside.id, t.key, t.value FROM ${jobs}, json_each_text(beside.tags::JSON) t
+    ON CONFLICT (job_id, name) DO UPDATE SET value = excluded.value),
+  expiries AS (
+    INSERT INTO jobq_expiry (job_id, expires_at)
+    SELECT id, least(${NOW} + beside.expires, ${MAX_INTEGER})::INTEGER FROM ${jobs} WHERE beside.expires IS NOT NULL
+    ON CONFLICT (job_id) DO UPDATE SET expires_at = excluded.expires_at),
+  keys AS (
+    INSERT INTO jobq_key (func_id, uniqkey, taken_until, job_id)
+    SELECT func_id, uniqkey, least(${NOW} + beside.uniq_for, ${MAX_INTEGER})::INTEGER, id FROM ${jobs}
+    WHERE beside.uniq_for IS NOT NULL
+    ON CONFLICT (func_id, uniqkey) DO UPDATE SET taken_until = excluded.taken_until, job_id = excluded.job_id),`
+
+/** Tags as JSON; seconds. Besides them there are func_id and uniqkey. */
+export const MORE_COLUMNS = ['tags TEXT', 'expires BIGINT', 'uniq_for BIGINT'].map(
+  column => column.split(' ') as [string, string],
+)
+
+/** Of a job, as MORE_COLUMNS has them. */
+export function moreValues({tags, expires, uniqFor}: Beside): [string | null, number | null, number | null] {
+  const json = tags === undefined ? null : JSON.stringify(Object.fromEntries(tags))
+  return [json, expires ?? null, uniqFor ?? null]
+}
 
 /** Of two parameters, sweepValues'; SWEPT goes to the columns of the answer. Rows that someone has locked are left. */
 export const sweep = (first: number) => `

@@ -1,38 +1,70 @@
 /** The job store on PostgreSQL, 12 or later. docs/servers.md has the GRANTs that each call needs. */
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
+import type {Progress} from '../../jobs/job.ts'
 import {
+  type Action,
+  type CancelledJob,
+  type DeathRow,
   type EnqueuedJob,
-  type JobEnd,
+  type FailedAfter,
+  type JobChanges,
+  type JobRow,
+  type JobState,
   type Lease,
+  MOST_DEATHS,
   type NewJob,
+  type Order,
+  type Postponement,
   type RowRef,
+  type ScheduleDefinition,
   type Settlement,
+  type StoredArg,
+  type StoredEnd,
+  type Tick,
+  type Ticked,
   TRIED_ROWS,
+  type Written,
 } from '../../jobs/job.ts'
-import {history} from '../shared/history.ts'
-import {find, funcs, type JobPlace, jobs, tooLargeId} from '../shared/listing.ts'
+import type {Beat, ManagerRow} from '../../jobs/manager.ts'
+import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import {history, output} from '../shared/history.ts'
+import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
-import {oldRows, pruned} from '../shared/prune.ts'
+import {managerRow} from '../shared/managers.ts'
+import {oldOutputs, oldRows, pruned} from '../shared/prune.ts'
 import {type Reading, readLater} from '../shared/reading.ts'
+import {timeoutsOf} from '../shared/silence.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {collect, each} from '../shared/stretch.ts'
+import {UnansweredRenewals} from '../shared/unanswered.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {
+  ActionPage,
   Choice,
+  Claimed,
+  ClaimOptions,
   ExceptionPage,
+  IdChoice,
   JobPage,
+  KeySpot,
+  LogPage,
   LogTable,
   Older,
-  Page,
   Peek,
+  Schedules,
+  SharedKeys,
   Store,
   Turn,
   Want,
   Watch,
 } from '../store.ts'
-import {bigints, texts} from './arrays.ts'
+import {failAfter, followers, insertEdges, lookAfter, NEVER, takeEdges} from './after.ts'
+import {bigints, booleans, texts} from './arrays.ts'
 import type {CallerTransaction} from './caller-transaction.ts'
+import {alike} from './claims/alike.ts'
+import {claim, postpone} from './claims/claims.ts'
 import {endsOf, trackJobs} from './completions.ts'
+import {postgresHosts} from './connection.ts'
 import {
   NOW,
   type PostgresConnectionOptions,
@@ -46,10 +78,22 @@ import {Enqueuer} from './enqueue.ts'
 import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
 import {partsOf, postgresSql, type Query} from './listing-sql.ts'
+import {actions, countAction, logAction} from './managers/actions.ts'
+import {BEAT, beatValues, LEAVE, MANAGERS} from './managers/managers.ts'
+import {passTick, schedulesIn, takeUp} from './managers/schedules.ts'
+import {follow, forgetFollowed, tell, told, unfollow} from './orders/follow.ts'
+import {cancelJobs, editJob, forgetOrders, hearOrders, ordersIn, withdrawOrders} from './orders/steer.ts'
 import {missingIn, prepare} from './prepare.ts'
-import {deleteRows} from './prune.ts'
+import {deleteOutputs, deleteRows} from './prune.ts'
 import type {SchemaStep} from './schema.ts'
+import {SET_UP, setUpWarnings} from './set-up.ts'
 import {leaseValues, RENEW} from './settle.ts'
+import {share, sharedKeys, unshare} from './shares/share.ts'
+import {batchMarked, batchOf, setArg} from './side-tables/batches.ts'
+import {expire, forgetExpiries} from './side-tables/expire.ts'
+import {forgetProgress, progressIn, tellProgress} from './side-tables/progress.ts'
+import {resultOf, sweepResults} from './side-tables/results.ts'
+import {besideIn, copyTags, forgetTags, sweepTags} from './side-tables/tags.ts'
 import {Sweeper} from './side-tables.ts'
 import {PostgresTurn} from './turn.ts'
 import {Listener} from './watch.ts'
@@ -96,6 +140,12 @@ const DIED = {
   name: 'jobq_died',
   text: `SELECT t.id FROM unnest($1::BIGINT[]) AS t (id) WHERE EXISTS (SELECT FROM jobq_death d WHERE d.job_id = t.id)`,
 }
+const DEATHS = {
+  name: 'jobq_deaths',
+  text: `SELECT d.id, d.job_id AS "jobId", coalesce(func.name, '') AS func, job.uniqkey, d.how, d.died_at AS "diedAt"
+    FROM jobq_death d LEFT JOIN job ON job.id = d.job_id LEFT JOIN func ON func.id = job.func_id
+    ORDER BY d.id DESC LIMIT ${MOST_DEATHS}`,
+}
 const PAUSE = {
   name: 'jobq_pause',
   text: 'INSERT INTO jobq_pause (func) SELECT unnest($1::TEXT[]) ON CONFLICT DO NOTHING',
@@ -116,9 +166,11 @@ export function postgresStore(
   name: string,
   options: PostgresConnectionOptions = {},
 ): PostgresStore {
-  const link = new PostgresConnections(url, name, options)
+  const hosts = postgresHosts(url, name)
+  const timeouts = timeoutsOf(url)
+  const link = new PostgresConnections(hosts, name, timeouts, options)
   const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
-  return new PostgresStore(link, new Listener(url, knock))
+  return new PostgresStore(link, new Listener(hosts, timeouts, knock), hosts.areSeveral)
 }
 
 /**
@@ -130,14 +182,16 @@ export class PostgresStore implements Store {
   readonly #listener: Listener
   readonly #watches = new Set<Watch>()
   readonly #sweeper = new Sweeper()
+  readonly #renewals = new UnansweredRenewals()
   readonly #together: Enqueuer
   readonly #turns: PostgresTurn
   #within: CallerTransaction | undefined
 
-  constructor(link: PostgresConnections, listener: Listener) {
+  /** @param makesTokens has each enqueue a token of its own, unless it comes with one? */
+  constructor(link: PostgresConnections, listener: Listener, makesTokens: boolean) {
     this.#link = link
     this.#listener = listener
-    this.#together = new Enqueuer(link, this.#sweeper)
+    this.#together = new Enqueuer(link, this.#sweeper, makesTokens)
     this.#turns = new PostgresTurn(link, this.#sweeper)
   }
 
@@ -206,7 +260,7 @@ export class PostgresStore implements Store {
     return this.#explained(trackJobs(this.#link, this.#sweeper, jobs))
   }
 
-  ends(jobs: readonly RowRef[]): Promise<JobEnd[]> {
+  ends(jobs: readonly RowRef[]): Promise<StoredEnd[]> {
     return this.#explained(endsOf(this.#link, jobs))
   }
 
@@ -220,15 +274,36 @@ export class PostgresStore implements Store {
 
   async renew(leases: readonly Lease[], seconds: number): Promise<Lease[]> {
     if (leases.length === 0) return []
-    const {rows} = await this.#run(RENEW, [...leaseValues(leases), seconds])
+    const {rows} = await this.#renewals.renew(leases, mayBeDone =>
+      this.#run(RENEW, [...leaseValues(leases), seconds, booleans(leases.map(mayBeDone))]),
+    )
     const ends = new Map(rows.map(({id, grabbedUntil}) => [id, Number(grabbedUntil)]))
     return leases.flatMap(({id}) => (ends.has(id) ? [{id, grabbedUntil: ends.get(id)!}] : []))
+  }
+
+  postpone = (jobs: readonly Postponement[]) => this.#explained(postpone(this.#link, jobs))
+
+  claim(jobs: readonly RowRef[], seconds: number, options?: ClaimOptions): Promise<Claimed> {
+    return this.#explained(claim(this.#link, jobs, seconds, options))
+  }
+
+  alike = (job: JobRow, among?: {key: string; limit: number}) =>
+    this.#explained(alike(this.#link, job, among))
+
+  async deaths(): Promise<DeathRow[]> {
+    const {rows} = await this.#run(DEATHS, [])
+    return rows.map(({id, jobId, func, uniqkey, how, diedAt}) => ({
+      ...{id: Number(id), jobId: Number(jobId), func: String(func), how: String(how), diedAt: Number(diedAt)},
+      uniqkey: uniqkey === null ? null : String(uniqkey),
+    }))
   }
 
   async died(jobs: readonly RowRef[]): Promise<RowRef[]> {
     const {rows} = await this.#run(DIED, [bigints(jobs.map(({id}) => id))])
     return rows.map(({id}) => ({id: Number(id)}))
   }
+
+  followers = (exceptionId: number) => this.#read(send => followers(send, exceptionId))
 
   nextTry = (exceptionId: number) => this.#read(send => nextTry(send, exceptionId))
 
@@ -253,7 +328,9 @@ export class PostgresStore implements Store {
           const tried = again ? null : await nextTry(send, exceptionId)
           if (tried !== null) throw new StillTriedError(exceptionId, tried)
           const {func, uniqkey} = exception
-          const stored = await send(RETRY, [exceptionId, ...dueValues(due), priority]).catch(error => {
+          const edges = await takeEdges(send, exceptionId)
+          const wanted = dueValues(edges.length > 0 ? {at: NEVER} : due)
+          const stored = await send(RETRY, [exceptionId, ...wanted, priority]).catch(error => {
             throw explainRange(error, due)
           })
           const [job] = stored.rows as {id: number; runAfter: number}[]
@@ -263,6 +340,12 @@ export class PostgresStore implements Store {
           }
           await send(MARK_RETRIED, [exceptionId])
           await send(REMEMBER_RETRIED, [exceptionId, job.id])
+          await send(...copyTags(exceptionId, job.id))
+          if (edges.length > 0) {
+            const [clock] = (await send(NOW_IS, [])).rows as {now: number}[]
+            job.runAfter = 'at' in due ? due.at : clock!.now + due.in
+            await send(...insertEdges([{id: job.id, runAfter: job.runAfter, edges}]))
+          }
           return {...job, func, uniqkey, priority}
         },
         () => {
@@ -285,28 +368,150 @@ export class PostgresStore implements Store {
     return funcs.filter(func => resumed.has(func))
   }
 
-  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
+  async *prune(table: LogTable, older: Older, dryRun: boolean, signal?: AbortSignal): AsyncGenerator<number> {
     const old = (after: number) => this.#look(sql => oldRows(sql, table, older, after))
-    const remove = (ids: readonly number[]) =>
-      this.#explained(this.#link.transaction(send => deleteRows(send, table, ids)))
-    yield* pruned(old, dryRun ? null : remove)
+    const send: Send = (statement, values) => this.#run(statement, values ?? [])
+    const remove = (ids: readonly number[]) => deleteRows(send, table, ids)
+    yield* pruned(old, dryRun ? null : remove, signal)
+    const outputs = (after: number) => this.#look(sql => oldOutputs(sql, table, older, after))
+    const removeOutputs = (ids: readonly number[]) => deleteOutputs(send, ids)
+    yield* pruned(outputs, dryRun ? null : removeOutputs, signal)
   }
 
   async paused(): Promise<string[]> {
     return (await this.#run(PAUSED, [], true)).rows.map(({func}) => String(func))
   }
 
-  find = (id: number) => this.#look(sql => find(sql, id))
+  cancel(jobs: readonly RowRef[], state?: JobState): Promise<CancelledJob[]> {
+    return this.#explained(cancelJobs(this.#link, jobs, state))
+  }
+
+  failAfter(): Promise<{failed: FailedAfter[]; isMore: boolean}> {
+    return this.#explained(failAfter(this.#link))
+  }
+
+  lookAfter(from: number): Promise<number | null> {
+    return this.#explained(lookAfter(this.#link, from))
+  }
+
+  share(request: ShareRequest): Promise<Shared> {
+    return this.#explained(share(this.#link, request))
+  }
+
+  sharedKeys(func: string, limits: KeyLimits, {key}: KeySpot): Promise<SharedKeys> {
+    return this.#explained(sharedKeys(this.#link, func, limits, key))
+  }
+
+  unshare(funcs: readonly string[]): Promise<boolean> {
+    return this.#explained(unshare(this.#link, funcs))
+  }
+
+  orders(): Promise<Order[]> {
+    return this.#explained(ordersIn(this.#link))
+  }
+
+  hear(orders: readonly Order[]): Promise<Order[]> {
+    return this.#explained(hearOrders(this.#link, orders))
+  }
+
+  withdraw(orders: readonly Order[]): Promise<Order[]> {
+    return this.#explained(withdrawOrders(this.#link, orders))
+  }
+
+  forgetOrders(jobs: readonly RowRef[]): Promise<void> {
+    return this.#explained(forgetOrders(this.#link, jobs))
+  }
+
+  follow = (job: RowRef, mine?: number) => this.#explained(follow(this.#link, job, mine))
+  unfollow = (job: RowRef, orderedAt: number) => this.#explained(unfollow(this.#link, job, orderedAt))
+  forgetFollowed = () => this.#explained(forgetFollowed(this.#link))
+  tell = (written: readonly Written[]) => this.#explained(tell(this.#link, written))
+  told = (job: RowRef, after: number) => this.#explained(told(this.#link, job, after))
+
+  beside = () => this.#explained(besideIn(this.#link))
+  result = (id: number) => this.#explained(resultOf(this.#link, id))
+  batchMarked = (mark: string) => this.#explained(batchMarked(this.#link, mark))
+  batch = (id: number) => this.#explained(batchOf(this.#link, id))
+  setArg = (lease: Lease, arg: StoredArg) => this.#explained(setArg(this.#link, lease, arg))
+  tellProgress = (told: readonly (RowRef & Progress)[]) => this.#explained(tellProgress(this.#link, told))
+  forgetProgress = (jobs: readonly RowRef[]) => this.#explained(forgetProgress(this.#link, jobs))
+  progress = (jobs: readonly RowRef[]) => this.#explained(progressIn(this.#link, jobs))
+  sweepResults = () => this.#explained(sweepResults(this.#link))
+  sweepTags = (from: number) => this.#explained(sweepTags(this.#link, from))
+
+  expire = () => this.#explained(expire(this.#link))
+
+  async forgetBeside(jobs: readonly RowRef[]): Promise<void> {
+    const ids = jobs.map(({id}) => id)
+    await this.#explained(this.#link.pipeline([forgetTags(ids), forgetExpiries(ids)]))
+  }
+
+  edit(id: number, changes: JobChanges): Promise<EnqueuedJob | 'gone' | 'running'> {
+    return this.#explained(editJob(this.#link, id, changes))
+  }
+
+  async beat(manager: Beat): Promise<void> {
+    await this.#run(BEAT, beatValues(manager), true)
+  }
+
+  async leave(id: Beat['id']): Promise<void> {
+    await this.#run(LEAVE, [id], true)
+  }
+
+  async managers(): Promise<ManagerRow[]> {
+    return (await this.#run(MANAGERS, [], true)).rows.map(managerRow)
+  }
+
+  logAction = (action: Action) => this.#explained(logAction(this.#link, action))
+  countAction = (action: RowRef, jobs: number) => this.#explained(countAction(this.#link, action, jobs))
+  actions = (page: ActionPage) => this.#explained(actions(this.#link, page))
+
+  schedules(): Promise<Schedules> {
+    return this.#explained(schedulesIn(this.#link))
+  }
+
+  takeUp(schedules: readonly ScheduleDefinition[]): Promise<void> {
+    return this.#explained(takeUp(this.#link, schedules))
+  }
+
+  async tick(tick: Tick, job: NewJob | null): Promise<Ticked> {
+    let isCommitting = false
+    const pass = (send: Send) => {
+      isCommitting = false
+      return passTick(send, this.#sweeper, tick, job)
+    }
+    const onCommit = () => {
+      isCommitting = true
+    }
+    try {
+      return await this.#link.transaction(pass, onCommit)
+    } catch (error) {
+      if (isCommitting && isLost(error)) throw mayBeStored(this.name, 'the job', error)
+      throw explain(this.name, error)
+    }
+  }
+
+  find = (id: number, _db?: number, details?: boolean) => this.#look(sql => find(sql, id, details))
   history = (id: number) => this.#look(sql => history(sql, id))
+  output = (id: number) => this.#look(sql => output(sql, id))
   list = (page: JobPage) => collect(this.eachJob(page))
   exceptions = (page: ExceptionPage) => collect(this.eachException(page))
-  statuses = (page: Page) => collect(this.eachStatus(page))
+  statuses = (page: LogPage) => collect(this.eachStatus(page))
   eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#look(sql => jobs(sql, page, place)))
   eachException = (page: ExceptionPage) =>
     each((place: LogPlace | null) => this.#look(sql => exceptions(sql, page, place)))
-  eachStatus = (page: Page) => each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
+  eachStatus = (page: LogPage) =>
+    each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
+  eachId = (choice: IdChoice = {}) =>
+    each((place: IdPlace | null) => this.#look(sql => jobIds(sql, choice, place)))
   logCount = (table: LogTable, choice: Choice) => this.#look(sql => logCount(sql, table, choice))
   funcs = () => this.#look(funcs)
+  async warnings(always: boolean): Promise<string[]> {
+    if (!always && !this.#link.hasHosts) return []
+    const {rows} = await this.#run(SET_UP, [], true)
+    return [...setUpWarnings(rows[0]!, this.#link.hasHosts), ...this.#link.timeoutWarnings()]
+  }
+
   tooLargeId = () => this.#look(tooLargeId)
   counts = (func?: string) => this.#look(sql => counts(sql, func))
   times = (func?: string) => this.#look(sql => times(sql, func))
@@ -330,7 +535,7 @@ export class PostgresStore implements Store {
     await this.#link.close()
   }
 
-  #run(statement: Statement, values: readonly Value[], again = false): Promise<Reply> {
+  #run(statement: Statement | string, values: readonly Value[], again = false): Promise<Reply> {
     return this.#explained(this.#link.run(statement, values, again))
   }
 

@@ -25,7 +25,7 @@ const GRAB = {
   text: `SELECT what, job_id AS id, job_func_id AS "funcId", job_func AS func, job_arg AS arg, job_uniqkey AS uniqkey,
     job_enqueue_time AS "enqueueTime", job_grabbed_until AS "grabbedUntil", job_run_after AS "runAfter",
     job_retry_cnt AS "retryCnt", job_priority AS priority, job_context AS context
-  FROM jobq_grab_3($1, $2, $3, $4, $5, $6, $7, CASE WHEN ${NOW} > $10::BIGINT THEN 0 ELSE $8 END, $9, ${MAX_DEATHS})`,
+  FROM jobq_grab_5($1, $2, $3, $4, $5, $6, $7, CASE WHEN ${NOW} > $10::BIGINT THEN 0 ELSE $8 END, $9, ${MAX_DEATHS})`,
 }
 
 type GrabRow = Omit<JobRow, 'func' | 'context'> & {what: string; func: string | null; context: string | null}

@@ -1,12 +1,13 @@
 /** One LISTEN connection for all of a store's watches: made with the first, and re-made with backoff when it drops. */
 import {randomUUID} from 'node:crypto'
+import type {ClientConfig} from 'pg'
 import {Backoff} from '../../jobs/backoff.ts'
-import {type Timeouts, timeoutsOf} from '../shared/silence.ts'
-import {configOf} from './client.ts'
-import {Connection} from './connection.ts'
+import type {Host} from '../shared/hosts.ts'
+import {isSilent, type Timeouts} from '../shared/silence.ts'
+import {Connection, type PostgresHosts} from './connection.ts'
 
 /** The channel that jobq_ring rings. */
-const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
+export const CHANNEL = `('jobq_' || current_schema())::NAME::TEXT`
 const BACKOFF_MS = [100, 5000] as const
 /** A connection without an answer for so long is taken for dead: a network that drops packets tells no one. */
 const PING_MS = 20_000
@@ -17,20 +18,31 @@ const PING_MS = 20_000
 const POLL_MS = 250
 
 export class Listener {
-  readonly #url: string
+  readonly #hosts: PostgresHosts
   readonly #timeouts: Timeouts
   readonly #watchers = new Set<() => void>()
   readonly #knock: (channel: string, word: string) => Promise<void>
   #client: Connection | null = null
+  /** Those that are being made: of several hosts one is chosen. */
+  readonly #dialled = new Set<Connection>()
+  /** What was begun in an earlier one is given up. */
+  #round = 0
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
   readonly #backoff = new Backoff(...BACKOFF_MS)
 
   /** @param knock sends a NOTIFY over another connection */
-  constructor(url: string, knock: (channel: string, word: string) => Promise<void>) {
-    this.#url = url
-    this.#timeouts = timeoutsOf(url)
+  constructor(
+    hosts: PostgresHosts,
+    timeouts: Timeouts,
+    knock: (channel: string, word: string) => Promise<void>,
+  ) {
+    this.#hosts = hosts
+    this.#timeouts = timeouts
     this.#knock = knock
+    hosts.onMove(() => {
+      if (this.#client && !hosts.isInUse(this.#client.target)) this.#lost(this.#client)
+    })
   }
 
   add(onChange: () => void): void {
@@ -43,37 +55,46 @@ export class Listener {
   }
 
   async #connect(): Promise<void> {
-    const client = new Connection({
-      ...configOf(this.#url),
-      application_name: 'jobq listen',
-      connectMs: this.#timeouts.connect,
-    })
-    this.#client = client
-    const lost = () => this.#lost(client)
-    client.on('error', lost)
-    client.on('end', lost)
+    const round = this.#round
+    const isOver = () => round !== this.#round
     const word = randomUUID()
-    client.on('notification', ({payload}) => {
-      if (payload === word) clearInterval(this.#poll)
-      this.#ring()
-    })
     try {
-      await client.connect()
+      const client = await this.#hosts.connect(host => this.#dial(host))
+      if (isOver()) return client.break()
+      this.#client = client
+      for (const event of ['error', 'end'] as const) client.on(event, () => this.#lost(client))
+      client.on('notification', ({payload}) => {
+        if (payload === word) clearInterval(this.#poll)
+        this.#ring()
+      })
       client.expect(this.#timeouts.answer)
       const channel = await listen(client)
       client.rest()
-      if (this.#client !== client) return
+      if (isOver()) return
       if (client.isPooled) {
         this.#poll = setInterval(() => this.#ring(), POLL_MS)
         void this.#knock(channel, word).catch(() => {}) // then it goes on as if nothing had been heard
       }
+      this.#backoff.reset()
+      this.#ring() // whatever was changed while no one listened
+      this.#ping(client)
     } catch {
-      lost()
-      return
+      if (!isOver()) this.#again()
     }
-    this.#backoff.reset()
-    this.#ring() // whatever was changed while no one listened
-    this.#ping(client)
+  }
+
+  async #dial(host: Host<ClientConfig>): Promise<Connection> {
+    const connection = new Connection(host, {
+      application_name: 'jobq listen',
+      connectMs: this.#timeouts.connect,
+      mustTakeWrites: this.#hosts.areSeveral,
+    })
+    this.#dialled.add(connection)
+    try {
+      return await connection.connect()
+    } finally {
+      this.#dialled.delete(connection)
+    }
   }
 
   #ping(client: Connection): void {
@@ -81,7 +102,10 @@ export class Listener {
       client.expect(this.#timeouts.answer)
       client.query('SELECT 1').then(
         () => this.#answered(client),
-        () => this.#lost(client),
+        error => {
+          if (isSilent(error)) this.#hosts.leave(client.target)
+          this.#lost(client)
+        },
       )
     }, PING_MS)
     this.#timer.unref()
@@ -93,12 +117,16 @@ export class Listener {
   }
 
   #lost(client: Connection): void {
-    if (this.#client !== client) return
+    if (this.#client === client) this.#again()
+  }
+
+  #again(): void {
     this.#drop()
     this.#timer = setTimeout(() => void this.#connect(), this.#backoff.next())
   }
 
   #drop(): void {
+    this.#round++
     clearTimeout(this.#timer)
     clearInterval(this.#poll)
     const client = this.#client
@@ -106,6 +134,7 @@ export class Listener {
     // Whatever it still says is no one's concern, its errors neither
     client?.removeAllListeners('notification')
     client?.end().catch(() => {})
+    for (const connection of this.#dialled) connection.break()
   }
 
   #ring(): void {

@@ -1,6 +1,6 @@
 /** A caller's own transaction, where there are several databases: the job goes where that is. */
 import {isSqlite} from '../../jobs/connections.ts'
-import {TransactionError} from '../../jobs/errors.ts'
+import {TransactionError, UsageError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 
 import type {Database, Databases} from './database.ts'
@@ -11,7 +11,11 @@ export function enqueueWithin(
   connection: unknown,
   job: NewJob,
 ): EnqueuedJob | Promise<EnqueuedJob> {
-  const isLocal = isSqlite(connection)
+  if (job.after)
+    throw new UsageError('after: expected none with several databases in a transaction of your own', {
+      hint: 'open a queue on the one database that the transaction is in',
+    })
+  const isLocal = isSqlite(connection) || [...databases].every(({driver}) => driver === 'sqlite')
   const candidates = [...databases].filter(({driver}) => (driver === 'sqlite') === isLocal)
   return isLocal ? withinNow(candidates, connection, job) : withinLater(candidates, connection, job)
 }

@@ -1,5 +1,5 @@
 /** Waiting for jobs of several databases to end: each is asked for its own. */
-import type {JobEnd, RowRef} from '../../jobs/job.ts'
+import type {RowRef, StoredEnd} from '../../jobs/job.ts'
 import type {Databases} from './database.ts'
 
 export async function trackIn(databases: Databases, jobs: readonly RowRef[]): Promise<RowRef[]> {
@@ -7,7 +7,7 @@ export async function trackIn(databases: Databases, jobs: readonly RowRef[]): Pr
 }
 
 /** Of a database that can't be asked now, nothing is known: it is asked again. */
-export async function endsIn(databases: Databases, jobs: readonly RowRef[]): Promise<JobEnd[]> {
+export async function endsIn(databases: Databases, jobs: readonly RowRef[]): Promise<StoredEnd[]> {
   return databases.whereAre(jobs, async (database, mine) => {
     return (await database.ifAlive(store => store.ends(mine))) ?? []
   })

@@ -63,8 +63,10 @@ export class Databases {
   }
 
   /** What every database says that can be reached. @throws StoreError if none can */
-  async all<T>(use: (store: Store) => Promise<T>): Promise<[Database, T][]> {
-    const answers = await Promise.allSettled(this.#members.map(database => database.use(use)))
+  async all<T>(use: (store: Store, db: number) => Promise<T>): Promise<[Database, T][]> {
+    const answers = await Promise.allSettled(
+      this.#members.map(database => database.use(store => use(store, database.index))),
+    )
     const failures = answers.flatMap(answer => (answer.status === 'rejected' ? [answer.reason] : []))
     const other = failures.find(reason => !isPassing(reason))
     if (other) throw other
@@ -72,6 +74,11 @@ export class Databases {
     return answers.flatMap((answer, i) =>
       answer.status === 'fulfilled' ? [[this.#members[i]!, answer.value] as [Database, T]] : [],
     )
+  }
+
+  /** Is there a database of that number? What does not say where is none's: `at` says so. */
+  has({db}: RowRef): boolean {
+    return db === undefined || this.#members[db - 1] !== undefined
   }
 
   /** @throws UsageError for an id that does not say where, NotFoundError */

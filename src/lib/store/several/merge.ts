@@ -9,6 +9,7 @@ import {
   quantile,
   type RowRef,
 } from '../../jobs/job.ts'
+import type {ManagerRow} from '../../jobs/manager.ts'
 
 /** Rows of sources that are each in order, in that order. */
 export async function* merged<Row>(
@@ -59,6 +60,7 @@ export function mergedCounts(parts: readonly FuncCounts[]): FuncCounts[] {
       func: a.func,
       ready: a.ready + b.ready,
       delayed: a.delayed + b.delayed,
+      waiting: a.waiting + b.waiting,
       running: a.running + b.running,
       failed: a.failed + b.failed,
       retrying: a.retrying + b.retrying,
@@ -93,6 +95,14 @@ export function mergedAttempts(parts: readonly FuncAttempts[]): FuncAttempts[] {
     }))
     return {func: same[0]!.func, ended}
   })
+}
+
+/** A manager works all of them, and has a row in each: the one that was written last, by that database's clock. */
+export function mergedManagers(rows: readonly ManagerRow[]): ManagerRow[] {
+  const age = ({now, seenAt}: ManagerRow) => now - seenAt
+  return [...Map.groupBy(rows, ({id}) => id).values()]
+    .map(same => same.reduce((a, b) => (age(b) < age(a) ? b : a)))
+    .sort((a, b) => a.startedAt - b.startedAt || a.id - b.id)
 }
 
 function byFunc<T extends {func: string}>(parts: readonly T[]): T[][] {

@@ -2,26 +2,80 @@
  * Several databases as one store: Qudo's `databases`. A job is enqueued into any of them; work is taken from all, by
  * priority across them.
  */
+import {checkOneDatabase} from '../../jobs/errors.ts'
 import type {
+  Action,
+  ActionRow,
+  BatchState,
   EnqueuedJob,
   ExceptionRow,
   FuncAttempts,
   FuncCounts,
   FuncTimes,
+  JobChanges,
   JobHistory,
+  JobRow,
+  JobState,
   Lease,
   ListedJob,
   NewJob,
+  Order,
+  Postponement,
+  Progress,
   RowRef,
+  ScheduleDefinition,
   Settlement,
   StatusRow,
+  StoredArg,
+  StoredResult,
+  Tick,
+  Ticked,
+  Written,
 } from '../../jobs/job.ts'
-import type {Choice, ExceptionPage, JobPage, LogTable, Older, Page, Store, Want, Watch} from '../store.ts'
+import type {Beat, ManagerRow} from '../../jobs/manager.ts'
+import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import type {
+  ActionPage,
+  Choice,
+  ClaimOptions,
+  ExceptionPage,
+  IdChoice,
+  JobPage,
+  JobSpot,
+  KeySpot,
+  LogPage,
+  LogTable,
+  Older,
+  Page,
+  Schedules,
+  SharedKeys,
+  Store,
+  Want,
+  Watch,
+} from '../store.ts'
+import {actionsIn, countActionIn, logActionIn} from './actions.ts'
+import {failAfterIn, lookAfterIn, placeOf, placeOfAll} from './after.ts'
 import {enqueueWithin} from './caller-transaction.ts'
+import {alikeIn, claimIn, postponeIn} from './claims/claims.ts'
 import {endsIn, trackIn} from './completions.ts'
 import {type Database, Databases, type Member} from './database.ts'
-import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedTimes} from './merge.ts'
-import {diedIn, peekAt, renewIn, turnOf} from './turn.ts'
+import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedManagers, mergedTimes} from './merge.ts'
+import {followIn, forgetFollowedIn, tellIn, toldIn, unfollowIn} from './orders/follow.ts'
+import {cancelIn, editIn, forgetIn, hearIn, ordersIn, withdrawIn} from './orders/steer.ts'
+import {schedulesIn, takeUpIn, tickIn} from './schedules.ts'
+import {sharedKeysIn, shareIn, unshareIn} from './shares/share.ts'
+import {
+  batchMarkedIn,
+  besideIn,
+  expireIn,
+  forgetBesideIn,
+  forgetProgressIn,
+  progressIn,
+  sweepResultsIn,
+  sweepTagsIn,
+  tellProgressIn,
+} from './side-tables.ts'
+import {deathsIn, diedIn, peekAt, renewIn, turnOf} from './turn.ts'
 
 export interface SeveralOptions {
   /** Called once each time that a database is found to be out of reach, and again when it is back. */
@@ -50,7 +104,14 @@ export class SeveralStores implements Store {
     return (await this.#databases.all(store => store.places())).flatMap(([, places]) => places)
   }
 
+  /** What waits for others goes where they are. */
   async enqueue(job: NewJob): Promise<EnqueuedJob> {
+    checkOneDatabase(job.token, [...this.#databases].length)
+    const place = placeOf(this.#databases, job)
+    if (place) {
+      const {database} = place
+      return {...(await database.use(store => store.enqueue(place.job))), db: database.index}
+    }
     return this.#databases.any(async (store, db) => ({...(await store.enqueue(job)), db}))
   }
 
@@ -60,7 +121,9 @@ export class SeveralStores implements Store {
 
   async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
     let isRead = false
-    const once = readOnce(jobs, () => {
+    const {database, jobs: placed} = await placeOfAll(this.#databases, jobs)
+    if (database) return database.use(store => store.enqueueMany(placed))
+    const once = readOnce(placed, () => {
       isRead = true
     })
     // What has begun to read its source can't start over in another database
@@ -70,6 +133,7 @@ export class SeveralStores implements Store {
     )
   }
 
+  deaths = () => deathsIn(this.#databases)
   died = (jobs: readonly RowRef[]) => diedIn(this.#databases, jobs)
   track = (jobs: readonly RowRef[]) => trackIn(this.#databases, jobs)
   ends = (jobs: readonly RowRef[]) => endsIn(this.#databases, jobs)
@@ -77,9 +141,58 @@ export class SeveralStores implements Store {
   peek = (want: Want) => peekAt(this.#databases, want)
   renew = (leases: readonly Lease[], seconds: number) => renewIn(this.#databases, leases, seconds)
 
-  async find(id: number, db?: number): Promise<ListedJob | null> {
+  postpone = (jobs: readonly Postponement[]) => postponeIn(this.#databases, jobs)
+  claim = (jobs: readonly RowRef[], seconds: number, options?: ClaimOptions) =>
+    claimIn(this.#databases, jobs, seconds, options)
+  alike = (job: JobRow, among?: {key: string; limit: number}) => alikeIn(this.#databases, job, among)
+
+  cancel = (jobs: readonly RowRef[], state?: JobState) => cancelIn(this.#databases, jobs, state)
+  failAfter = () => failAfterIn(this.#databases)
+  lookAfter = () => lookAfterIn(this.#databases)
+  share = (request: ShareRequest): Promise<Shared> => shareIn(this.#databases, request)
+  sharedKeys = (func: string, limits: KeyLimits, after: KeySpot): Promise<SharedKeys> =>
+    sharedKeysIn(this.#databases, func, limits, after)
+  unshare = (funcs: readonly string[]) => unshareIn(this.#databases, funcs)
+  beside = () => besideIn(this.#databases)
+  expire = () => expireIn(this.#databases)
+  forgetBeside = (jobs: readonly RowRef[]) => forgetBesideIn(this.#databases, jobs)
+  batchMarked = (mark: string) => batchMarkedIn(this.#databases, mark)
+  setArg = ({db, ...lease}: Lease, arg: StoredArg) =>
+    this.#databases.at({...lease, ...(db === undefined ? {} : {db})}).use(store => store.setArg(lease, arg))
+
+  async batch(id: number, db?: number): Promise<BatchState | null> {
     const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
-    const job = await database.use(store => store.find(id))
+    return database.use(store => store.batch(id))
+  }
+
+  tellProgress = (told: readonly (RowRef & Progress)[]) => tellProgressIn(this.#databases, told)
+  forgetProgress = (jobs: readonly RowRef[]) => forgetProgressIn(this.#databases, jobs)
+  progress = (jobs: readonly RowRef[]) => progressIn(this.#databases, jobs)
+  sweepResults = () => sweepResultsIn(this.#databases)
+  sweepTags = (from: number) => sweepTagsIn(this.#databases, from)
+  orders = () => ordersIn(this.#databases)
+  follow = (job: RowRef, mine?: number) => followIn(this.#databases, job, mine)
+  unfollow = (job: RowRef, orderedAt: number) => unfollowIn(this.#databases, job, orderedAt)
+  forgetFollowed = () => forgetFollowedIn(this.#databases)
+  tell = (written: readonly Written[]) => tellIn(this.#databases, written)
+  told = (job: RowRef, after: number) => toldIn(this.#databases, job, after)
+  hear = (orders: readonly Order[]) => hearIn(this.#databases, orders)
+  withdraw = (orders: readonly Order[]) => withdrawIn(this.#databases, orders)
+  forgetOrders = (jobs: readonly RowRef[]) => forgetIn(this.#databases, jobs)
+  edit = (id: number, changes: JobChanges, db?: number) =>
+    editIn(this.#databases, {id, ...(db === undefined ? {} : {db})}, changes)
+
+  schedules = (): Promise<Schedules> => schedulesIn(this.#databases)
+  takeUp = (schedules: readonly ScheduleDefinition[]): Promise<void> => takeUpIn(this.#databases, schedules)
+  tick = (tick: Tick, job: NewJob | null): Promise<Ticked> => tickIn(this.#databases, tick, job)
+
+  logAction = (action: Action): Promise<RowRef> => logActionIn(this.#databases, action)
+  countAction = (action: RowRef, jobs: number): Promise<void> => countActionIn(this.#databases, action, jobs)
+  actions = (page: ActionPage): Promise<ActionRow[]> => actionsIn(this.#databases, page)
+
+  async find(id: number, db?: number, details?: boolean): Promise<ListedJob | null> {
+    const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
+    const job = await database.use(store => store.find(id, undefined, details))
     return job && {...job, db: database.index}
   }
 
@@ -87,6 +200,16 @@ export class SeveralStores implements Store {
     const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
     const found = await database.use(store => store.history(id))
     return found && {...found, db: database.index}
+  }
+
+  async output(id: number, db?: number): Promise<Uint8Array | null> {
+    const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
+    return database.use(store => store.output(id))
+  }
+
+  async result(id: number, db?: number): Promise<StoredResult | null> {
+    const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
+    return database.use(store => store.result(id))
   }
 
   async list(page: JobPage): Promise<ListedJob[]> {
@@ -98,7 +221,7 @@ export class SeveralStores implements Store {
     return slice(this.eachException({...page, offset: 0, limit: page.offset + page.limit}), page)
   }
 
-  async statuses(page: Page): Promise<StatusRow[]> {
+  async statuses(page: LogPage): Promise<StatusRow[]> {
     return slice(this.eachStatus({...page, offset: 0, limit: page.offset + page.limit}), page)
   }
 
@@ -108,29 +231,32 @@ export class SeveralStores implements Store {
   }
 
   eachJob(page: JobPage): AsyncGenerator<ListedJob> {
-    return this.#each(
-      page,
-      store => store.eachJob({...page, offset: 0, limit: page.offset + page.limit}),
-      byWork,
-    )
+    const all = {...page, offset: 0, limit: page.offset + page.limit}
+    return this.#each(page, (store, db) => store.eachJob({...all, after: spotIn(page.after, db)}), byWork)
   }
 
   eachException(page: ExceptionPage): AsyncGenerator<ExceptionRow> {
     const all = {...page, offset: 0, limit: page.offset + page.limit}
     return this.#each(
       page,
-      store => store.eachException(all),
+      (store, db) => store.eachException({...all, after: lastIn(page.after, db)}),
       byAge(row => row.exceptionTime, page.oldestFirst),
     )
   }
 
-  eachStatus(page: Page): AsyncGenerator<StatusRow> {
+  eachStatus(page: LogPage): AsyncGenerator<StatusRow> {
     const all = {...page, offset: 0, limit: page.offset + page.limit}
     return this.#each(
       page,
-      store => store.eachStatus(all),
+      (store, db) => store.eachStatus({...all, after: lastIn(page.after, db)}),
       byAge(row => row.jobEndTime),
     )
+  }
+
+  /** One database after the other. */
+  async *eachId(choice: IdChoice = {}): AsyncGenerator<RowRef> {
+    for (const [{index: db}, ids] of await this.#databases.all(async store => store.eachId(choice)))
+      yield* withDb(ids, db)
   }
 
   async retry(
@@ -142,14 +268,22 @@ export class SeveralStores implements Store {
     return {...(await database.use(store => store.retry(exceptionId, options))), db: database.index}
   }
 
+  async followers(exceptionId: number, db?: number): Promise<RowRef[]> {
+    const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
+    const found = await database.use(store => store.followers(exceptionId))
+    return found.map(({id}) => ({id, db: database.index}))
+  }
+
   async nextTry(exceptionId: number, db?: number): Promise<number | null> {
     const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
     return database.use(store => store.nextTry(exceptionId))
   }
 
   /** One after the other, those that can be reached. */
-  async *prune(table: LogTable, older: Older, dryRun: boolean): AsyncGenerator<number> {
-    for (const [, counts] of await this.#databases.all(async store => store.prune(table, older, dryRun)))
+  async *prune(table: LogTable, older: Older, dryRun: boolean, signal?: AbortSignal): AsyncGenerator<number> {
+    for (const [, counts] of await this.#databases.all(async store =>
+      store.prune(table, older, dryRun, signal),
+    ))
       yield* counts
   }
 
@@ -166,8 +300,27 @@ export class SeveralStores implements Store {
     return unique((await this.#databases.all(store => store.paused())).flatMap(([, paused]) => paused))
   }
 
+  /** In each that lives: who looks may have only one of them. */
+  async beat(manager: Beat): Promise<void> {
+    await this.#inAll(store => store.beat(manager))
+  }
+
+  async leave(id: Beat['id']): Promise<void> {
+    await this.#inAll(store => store.leave(id))
+  }
+
+  async managers(db?: number): Promise<ManagerRow[]> {
+    if (db !== undefined) return this.#databases.at({id: 0, db}).use(store => store.managers())
+    return mergedManagers((await this.#databases.all(store => store.managers())).flatMap(([, rows]) => rows))
+  }
+
   async funcs(): Promise<string[]> {
     return unique((await this.#databases.all(store => store.funcs())).flatMap(([, funcs]) => funcs))
+  }
+
+  async warnings(always: boolean): Promise<string[]> {
+    const warnings = await this.#databases.all(store => store.warnings(always))
+    return warnings.flatMap(([{index}, each]) => each.map(warning => `database ${index}: ${warning}`))
   }
 
   async tooLargeId(): Promise<string | null> {
@@ -224,12 +377,11 @@ export class SeveralStores implements Store {
 
   async *#each<Row extends RowRef>(
     {offset, limit}: Page,
-    rows: (store: Store) => AsyncGenerator<Row>,
+    rows: (store: Store, db: number) => AsyncGenerator<Row>,
     order: (a: Row, b: Row) => number,
   ): AsyncGenerator<Row> {
-    const sources = (await this.#databases.all(async store => rows(store))).map(([{index: db}, source]) =>
-      withDb(source, db),
-    )
+    const found = await this.#databases.all(async (store, db) => withDb(rows(store, db), db))
+    const sources = found.map(([, source]) => source)
     let n = 0
     for await (const row of merged(sources, order)) {
       if (n >= offset + limit) return
@@ -237,11 +389,27 @@ export class SeveralStores implements Store {
     }
   }
 
+  /** One that refuses keeps it from no other. */
+  async #inAll(work: (store: Store) => Promise<void>): Promise<void> {
+    const done = await Promise.allSettled([...this.#databases].map(database => database.ifAlive(work)))
+    for (const each of done) if (each.status === 'rejected') throw each.reason
+  }
+
   async #oneException(page: ExceptionPage, id: number): Promise<ExceptionRow[]> {
     const database = this.#databases.at({id, ...(page.db === undefined ? {} : {db: page.db})})
     const rows = await database.use(store => store.exceptions(page))
     return rows.map(row => ({...row, db: database.index}))
   }
+}
+
+/** At its key the databases come in their order: those before have passed it, those behind it have not begun. */
+function spotIn(spot: JobSpot | undefined, db: number): JobSpot | undefined {
+  if (spot === undefined || spot.db === db || spot.db === undefined) return spot
+  return {...spot, id: spot.db > db ? Number.MAX_SAFE_INTEGER : 0}
+}
+
+function lastIn(last: readonly RowRef[] | undefined, db: number): RowRef[] | undefined {
+  return last?.filter(row => row.db === db)
 }
 
 /** Each call gives the source from its start; to be called again only if it was not read. */

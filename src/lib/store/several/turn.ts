@@ -1,5 +1,5 @@
 /** Taking jobs from several databases, by priority across them, and settling them where they are. */
-import type {Lease, RowRef, Settlement} from '../../jobs/job.ts'
+import type {DeathRow, Lease, RowRef, Settlement} from '../../jobs/job.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import type {Databases} from './database.ts'
 
@@ -75,6 +75,12 @@ export async function renewIn(
 }
 
 /** Where a database can't be asked, none is known. */
+/** Of those that answer. */
+export async function deathsIn(databases: Databases): Promise<DeathRow[]> {
+  const all = await databases.all(store => store.deaths())
+  return all.flatMap(([{index: db}, deaths]) => deaths.map(death => ({...death, db})))
+}
+
 export function diedIn(databases: Databases, jobs: readonly RowRef[]): Promise<RowRef[]> {
   return databases.whereAre(jobs, async (database, mine) => {
     return (await database.ifAlive(store => store.died(mine))) ?? []

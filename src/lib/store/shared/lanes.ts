@@ -10,11 +10,13 @@ export interface Keys {
 }
 
 type Order = (a: Key, b: Key) => number
-/** Running jobs by id, ready ones as they are worked, delayed ones as they come due. */
+/** Running jobs by id, ready ones as they are worked, delayed ones as they come due, those that wait for others likewise. */
+const byDue: Order = (a, b) => a.runAfter - b.runAfter || b.priority - a.priority || a.id - b.id
 export const ORDERS: Record<JobState, Order> = {
   running: (a, b) => a.id - b.id,
   ready: (a, b) => b.priority - a.priority || a.runAfter - b.runAfter || a.id - b.id,
-  delayed: (a, b) => a.runAfter - b.runAfter || b.priority - a.priority || a.id - b.id,
+  delayed: byDue,
+  waiting: byDue,
 }
 
 type InLanes<Query> = Pick<ReadsSql<Query>, 'inLanes'>
@@ -49,22 +51,25 @@ export function* readyOf<Query>(
   return {keys, end: null}
 }
 
-/** The next delayed jobs behind a key, of all lanes together: the order is that of the clock. */
-export function delayedOf<Query>(
+/**
+ * The next jobs behind a key that are due later than `from` and no later than `upTo`, of all lanes together: the order is
+ * that of the clock.
+ */
+export function laterOf<Query>(
   sql: InLanes<Query>,
   lanes: readonly Lane[],
   after: Key | null,
   wanted: number,
-  now: number,
+  {from, upTo}: {from: number; upTo: number},
 ): Reading<Query, Keys> {
   // At the key's own time, lanes of a higher priority have been passed and those of a lower one are still to come
   const behind = ({priority}: Lane): Spot => {
-    if (!after) return {runAfter: now, id: LAST}
+    if (!after) return {runAfter: from, id: LAST}
     const id = priority === after.priority ? after.id : priority > after.priority ? LAST : FIRST
     return {runAfter: after.runAfter, id}
   }
   const asked = lanes.map(lane => ({lane, behind: behind(lane)}))
-  return merged(sql, asked, wanted, LAST, ORDERS.delayed)
+  return merged(sql, asked, wanted, upTo, ORDERS.delayed)
 }
 
 /**

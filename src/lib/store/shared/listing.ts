@@ -1,9 +1,10 @@
 /** A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits. */
-import type {JobRow, JobState, ListedJob} from '../../jobs/job.ts'
-import type {JobPage} from '../store.ts'
-import {delayedOf, type Keys, ORDERS, readyOf} from './lanes.ts'
+import type {JobRow, JobState, ListedJob, Parked, RowRef, TagChoice, WaitsFor} from '../../jobs/job.ts'
+import type {IdChoice, JobPage, JobSpot} from '../store.ts'
+import {type Keys, laterOf, ORDERS, readyOf} from './lanes.ts'
 import {atNow, nowOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
+  type Condition,
   chosen,
   FIRST,
   type Func,
@@ -12,12 +13,14 @@ import {
   LAST,
   type ReadsSql,
   type Sized,
+  type TagPlace,
   tooLarge,
 } from './reads-sql.ts'
 import {fitting, STRETCH_ROWS, type Stretch} from './stretch.ts'
+import {fewTagged, type TagRow, tagged, tagsOf, withTags} from './tags.ts'
 
-/** As they are listed: who works now, who is next, who is later. */
-const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed']
+/** As they are listed: who works now, who is next, who is later, who waits for others. */
+const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed', 'waiting']
 /**
  * The most keys that are read ahead of their rows. Where there are many lanes, that many keys are read at once: a
  * listing asks each lane about once for every row that it shows.
@@ -41,6 +44,8 @@ export interface JobPlace {
   aside: readonly Key[] | null
   skip: number
   left: number
+  /** Where tags are asked for: the jobs that have them; null: they are too many to be held. Not there: not looked at yet. */
+  tagged?: readonly TagRow[] | null
 }
 
 /** One stretch, of one moment: first keys in order (lanes.ts), then as many of their rows as fit. */
@@ -49,28 +54,35 @@ export function* jobs<Query>(
   page: JobPage,
   place: JobPlace | null,
 ): Reading<Query, Stretch<ListedJob, JobPlace>> {
-  const {func, state: only, uniqkey, limit, offset} = page
+  const {func, state: only, uniqkey, tags = [], limit, offset, after} = page
   if (uniqkey !== undefined) {
-    const rows = yield* withUniqkey(sql, uniqkey, func)
-    const wanted = rows.filter(({state}) => only === undefined || state === only)
+    const rows = yield* withTags(sql, yield* withUniqkey(sql, uniqkey, func), tags)
+    const wanted = rows.filter(
+      row => (only === undefined || row.state === only) && (after === undefined || isBehind(row, after)),
+    )
     const chosen = wanted.slice(offset, offset + limit)
-    return {rows: yield* withContexts(sql, chosen, page), next: null}
+    return {rows: yield* withBeside(sql, chosen, page), next: null}
   }
   if (limit === 0) return {rows: [], next: null}
-  const begun =
-    place ?? placeIn(only ?? LISTED_STATES[0]!, {now: yield* nowOf(sql), skip: offset, left: limit})
-  const here = yield* readAhead(sql, begun, func)
+  const begun = place ?? firstPlace(page, yield* nowOf(sql))
+  const here = yield* readAhead(sql, begun, func, tags)
   const ids = here.ids.slice(0, Math.min(STRETCH_ROWS, here.left))
   const {found, passed} = yield* asManyAsFit(sql, ids)
   // One that has left its state since its key was read is met where it is now, or has been passed
-  const rows = found.map(row => listed(row, here.now)).filter(({state}) => state === here.state)
+  const rows = found.map(row => listed(row, here.now, sql.never)).filter(({state}) => state === here.state)
   const next = placeBehind(here, passed, rows.length, only)
-  return {rows: yield* withContexts(sql, rows, page), next}
+  return {rows: yield* withBeside(sql, rows, page), next}
 }
 
-export function* find<Query>(sql: ReadsSql<Query>, id: number): Reading<Query, ListedJob | null> {
+export function* find<Query>(
+  sql: ReadsSql<Query>,
+  id: number,
+  details = false,
+): Reading<Query, ListedJob | null> {
   const [now, [row]] = yield* atNow(sql, sql.jobs([id]))
-  return row === undefined ? null : listed(sql.jobOf(row), now)
+  if (row === undefined) return null
+  const [job] = yield* withBeside(sql, [listed(sql.jobOf(row), now, sql.never)], {details})
+  return job!
 }
 
 export function* funcs<Query>(sql: ReadsSql<Query>): Reading<Query, string[]> {
@@ -83,24 +95,111 @@ export function* tooLargeId<Query>(sql: ReadsSql<Query>): Reading<Query, string 
   return tooLarge(row!)
 }
 
-function* withContexts<Query>(
-  sql: ReadsSql<Query>,
-  rows: ListedJob[],
-  {contexts}: JobPage,
-): Reading<Query, ListedJob[]> {
-  if (!contexts || rows.length === 0) return rows
-  const found = yield* rowsOf<{id: number; context: unknown}, Query>(sql.contexts(rows.map(({id}) => id)))
-  const byId = new Map(found.map(({id, context}) => [id, textOf(context)]))
-  return rows.map(row => ({...row, context: byId.get(row.id)}))
+/** Where the ids of jobs go on. Those beyond `upTo` came after the reading began. */
+export interface IdPlace {
+  after: number
+  upTo: number
+  /** Of jobs with tags: along their rows. */
+  tagged?: TagPlace
 }
 
-function listed(row: JobRow, now: number): ListedJob {
-  return {...row, state: stateOf(row, now)}
+export function* jobIds<Query>(
+  sql: ReadsSql<Query>,
+  {func, tags = []}: IdChoice,
+  place: IdPlace | null,
+): Reading<Query, Stretch<RowRef, IdPlace>> {
+  const begun = place ?? {after: 0, upTo: yield* greatestJob(sql)}
+  if (tags.length > 0) return yield* taggedIds(sql, func, tags, begun)
+  const {after, upTo} = begun
+  const where: Condition[] = [
+    ['id > ?', after],
+    ['id <= ?', upTo],
+  ]
+  if (func !== undefined) {
+    const [named] = yield* rowsOf<Func, Query>(sql.named(func))
+    if (!named) return {rows: [], next: null}
+    where.push(['func_id = ?', named.id])
+  }
+  const found = yield* rowsOf<RowRef, Query>(sql.jobIds(where, STRETCH_ROWS))
+  const rows = found.map(({id}) => ({id: Number(id)}))
+  return {rows, next: rows.length < STRETCH_ROWS ? null : {after: rows.at(-1)!.id, upTo}}
+}
+
+/** A tag's rows are neither moved by work. */
+function* taggedIds<Query>(
+  sql: ReadsSql<Query>,
+  func: string | undefined,
+  tags: readonly TagChoice[],
+  place: IdPlace,
+): Reading<Query, Stretch<RowRef, IdPlace>> {
+  const [named] = func === undefined ? [] : yield* rowsOf<Func, Query>(sql.named(func))
+  if (func !== undefined && !named) return {rows: [], next: null}
+  const {rows, next} = yield* tagged(sql, tags, place.tagged ?? null)
+  const isThere = ({id, funcId}: TagRow) =>
+    funcId !== null && id <= place.upTo && (named === undefined || funcId === named.id)
+  return {rows: rows.filter(isThere).map(({id}) => ({id})), next: next && {...place, tagged: next}}
+}
+
+function* greatestJob<Query>(sql: ReadsSql<Query>): Reading<Query, number> {
+  const [row] = yield* rowsOf<Greatest, Query>(sql.greatestId('job'))
+  return Math.min(Number(row!.digits), LAST)
+}
+
+/** With what is kept beside them. */
+function* withBeside<Query>(
+  sql: ReadsSql<Query>,
+  rows: ListedJob[],
+  {contexts, details}: Pick<JobPage, 'contexts' | 'details'>,
+): Reading<Query, ListedJob[]> {
+  if (rows.length === 0 || !(contexts || details)) return rows
+  const ids = rows.map(({id}) => id)
+  const tags = yield* tagsOf(sql, details ? ids : [])
+  type Expiry = {id: number; expiresAt: number}
+  const expiries = details ? yield* rowsOf<Expiry, Query>(sql.expiries(ids)) : []
+  const expiryOf = new Map(expiries.map(({id, expiresAt}) => [id, expiresAt]))
+  const found = contexts ? yield* rowsOf<{id: number; context: unknown}, Query>(sql.contexts(ids)) : []
+  const byId = new Map(found.map(({id, context}) => [id, textOf(context)]))
+  const waiting = contexts ? rows.filter(({state}) => state === 'waiting') : []
+  const parked = yield* parkedOf(
+    sql,
+    waiting.map(({id}) => id),
+  )
+  return rows.map(row => ({
+    ...row,
+    tags: tags.get(row.id) ?? {},
+    expiresAt: expiryOf.get(row.id) ?? null,
+    ...(contexts ? {context: byId.get(row.id), parked: parked.get(row.id)} : {}),
+  }))
+}
+
+/** What those of these jobs wait for that are parked. */
+export function* parkedOf<Query>(
+  sql: ReadsSql<Query>,
+  ids: readonly number[],
+): Reading<Query, Map<number, Parked>> {
+  if (ids.length === 0) return new Map()
+  type Found = {id: number; key: unknown; waitsFor: unknown; runAfter: number}
+  const rows = yield* rowsOf<Found, Query>(sql.parked(ids))
+  return new Map(
+    rows.map(({id, key, waitsFor, runAfter}) => [
+      Number(id),
+      {key: textOf(key), waitsFor: textOf(waitsFor) as WaitsFor, runAfter: Number(runAfter)},
+    ]),
+  )
+}
+
+function listed(row: JobRow, now: number, never: number): ListedJob {
+  return {...row, state: stateOf(row, now, never), tags: {}, expiresAt: null}
 }
 
 /** What is no number (NaN) is behind every time, as it is for the database that it is in. */
-function stateOf({grabbedUntil, runAfter}: JobRow, now: number): JobState {
+function stateOf(
+  {grabbedUntil, runAfter}: Pick<JobRow, 'grabbedUntil' | 'runAfter'>,
+  now: number,
+  never: number,
+): JobState {
   if (!(grabbedUntil <= now)) return 'running'
+  if (runAfter === never) return 'waiting'
   return runAfter <= now ? 'ready' : 'delayed'
 }
 
@@ -114,10 +213,15 @@ function* withUniqkey<Query>(
   if (funcs.length === 0) return []
   const ids = funcs.map(({id}) => id)
   const rows = yield* rowsOf(sql.withUniqkey(uniqkey, ids))
-  const rank = ({state}: ListedJob) => LISTED_STATES.indexOf(state)
-  return rows
-    .map(row => listed(sql.jobOf(row), now))
-    .sort((a, b) => rank(a) - rank(b) || ORDERS[a.state](a, b))
+  return rows.map(row => listed(sql.jobOf(row), now, sql.never)).sort(inOrder)
+}
+
+function inOrder(a: JobSpot, b: JobSpot): number {
+  return LISTED_STATES.indexOf(a.state) - LISTED_STATES.indexOf(b.state) || ORDERS[a.state](a, b)
+}
+
+function isBehind(job: JobSpot, spot: JobSpot): boolean {
+  return inOrder(job, spot) > 0
 }
 
 /** The first rows that fit into a stretch, but for those that have left since their keys were read. */
@@ -141,15 +245,28 @@ function* readAhead<Query>(
   sql: ReadsSql<Query>,
   place: JobPlace,
   func: string | undefined,
+  tags: readonly TagChoice[],
 ): Reading<Query, JobPlace> {
   let here = place
   if (here.ids.length > 0 || !here.hasMore) return here
   const funcIds = yield* withJobs(sql, func)
+  if (tags.length > 0 && here.tagged === undefined) {
+    const isThere = ({funcId}: TagRow) => funcId !== null && (func === undefined || funcIds.includes(funcId))
+    here = {...here, tagged: yield* fewTagged(sql, tags, isThere)}
+  }
+  if (here.tagged)
+    return withKeys(here, {keys: behind(here, keysOf(here.tagged, here, sql.never)), end: null}, [])
   while (here.ids.length === 0 && here.hasMore) {
-    const aside = here.aside ?? (yield* besideLanes(sql, funcIds, here))
-    here = withKeys(here, yield* inLanes(sql, funcIds, here), aside)
+    const aside =
+      here.aside ?? behind(here, yield* withTags(sql, yield* besideLanes(sql, funcIds, here), tags))
+    const {keys, end} = yield* inLanes(sql, funcIds, here)
+    here = withKeys(here, {keys: yield* withTags(sql, keys, tags), end}, aside)
   }
   return here
+}
+
+function keysOf(rows: readonly TagRow[], {state, now}: JobPlace, never: number): Key[] {
+  return rows.filter(row => stateOf(row, now, never) === state).sort(ORDERS[state])
 }
 
 function* withJobs<Query>(sql: ReadsSql<Query>, only: string | undefined): Reading<Query, number[]> {
@@ -176,6 +293,11 @@ function* besideLanes<Query>(
     .sort(ORDERS[state])
 }
 
+/** Where a listing does not begin at its beginning, what is behind that. */
+function behind({state, after}: JobPlace, keys: Key[]): Key[] {
+  return after === null ? keys : keys.filter(key => ORDERS[state](key, after) > 0)
+}
+
 /** Text comes behind every number, as in SQLite's index, and so does what JavaScript can't hold. */
 function held(value: unknown): number {
   return typeof value === 'number' ? Math.max(FIRST, Math.min(LAST, value)) : LAST
@@ -190,7 +312,10 @@ function* inLanes<Query>(
   const lanes = yield* sql.lanes(funcIds)
   if (lanes) {
     const wanted = Math.min(Math.max(STRETCH_ROWS, Math.min(lanes.length, MOST_AHEAD)), skip + left)
-    return yield* (state === 'ready' ? readyOf : delayedOf)(sql, lanes, after, wanted, now)
+    if (state === 'ready') return yield* readyOf(sql, lanes, after, wanted, now)
+    const {never} = sql
+    if (state === 'waiting') return yield* laterOf(sql, lanes, after, wanted, {from: never - 1, upTo: never})
+    return yield* laterOf(sql, lanes, after, wanted, {from: now, upTo: never - 1})
   }
   const wanted = Math.min(MOST_AHEAD, skip + left)
   const keys = yield* rowsOf<Key, Query>(sql.sortedKeys!(funcIds, state, now, after, wanted))
@@ -199,7 +324,24 @@ function* inLanes<Query>(
 
 // ---- places
 
-function placeIn(state: JobState, rest: Pick<JobPlace, 'now' | 'skip' | 'left'>): JobPlace {
+/** A spot in a state that comes before the wanted one is passed, one behind it has passed all. */
+function firstPlace({state: only, offset: skip, limit: left, after}: JobPage, now: number): JobPlace {
+  const state = only ?? after?.state ?? LISTED_STATES[0]!
+  const place = placeIn(state, {now, skip, left})
+  if (after === undefined || LISTED_STATES.indexOf(after.state) < LISTED_STATES.indexOf(state)) return place
+  if (after.state !== state) return {...place, hasMore: false, aside: []}
+  return {
+    ...place,
+    after: {id: after.id, priority: heldNumber(after.priority), runAfter: heldNumber(after.runAfter)},
+  }
+}
+
+/** A column without a number is listed as none (NaN). */
+function heldNumber(value: number): number {
+  return Number.isNaN(value) ? LAST : held(value)
+}
+
+function placeIn(state: JobState, rest: Pick<JobPlace, 'now' | 'skip' | 'left' | 'tagged'>): JobPlace {
   return {...rest, state, ids: [], after: null, hasMore: true, aside: null}
 }
 

@@ -1,6 +1,6 @@
 /** What a driver gives for its listings and counts: the queries, and behind each the rows that it answers with. */
 import {idTooLarge} from '../../jobs/errors.ts'
-import type {JobRow, JobState} from '../../jobs/job.ts'
+import type {JobRow, JobState, TagChoice} from '../../jobs/job.ts'
 import type {LogTable} from '../store.ts'
 import type {Clock, Reading} from './reading.ts'
 
@@ -27,6 +27,14 @@ export interface ReadsSql<Query> extends Clock<Query> {
   jobSizes(ids: readonly number[]): Query
   /** {id, context} of the jobs that have one. */
   contexts(ids: readonly number[]): Query
+  /** {id, name, value} of the tags of these jobs. */
+  tags(ids: readonly number[]): Query
+  /** {id, expiresAt} of those of these jobs that expire. */
+  expiries(ids: readonly number[]): Query
+  /** TagRow behind a place, in the order of value and job. */
+  tagged(tag: TagChoice, behind: TagPlace, limit: number): Query
+  /** {id} of jobs, by id, read by it: it alone stays as it is while they are worked. */
+  jobIds(where: readonly Condition[], limit: number): Query
 
   /** {id} of the functions that have jobs, those that have no row of their own among them. */
   withJobs(): Reading<Query, {id: number}[]>
@@ -34,6 +42,12 @@ export interface ReadsSql<Query> extends Clock<Query> {
   lanes(funcIds: readonly number[]): Reading<Query, Lane[] | null>
   /** Keys of each lane, in its order. Of ids beyond LAST there are none, here and below: they could not be found again. */
   inLanes(ask: Ask): readonly Query[]
+  /** The run_after of what waits for other jobs. */
+  readonly never: number
+  /** {id, anyEnd}: what this job waits for, by id. */
+  after(jobId: number): Query
+  /** {id, key, waitsFor, runAfter} of those of these jobs that are parked. */
+  parked(ids: readonly number[]): Query
   /** Keys in no lane, in any order: what is running, leases that ran out, what other programs have written. */
   besideLanes(funcIds: readonly number[], state: JobState, now: number): readonly Query[]
   /** Where there are too many lanes: the first keys of them all. */
@@ -49,18 +63,24 @@ export interface ReadsSql<Query> extends Clock<Query> {
   logSizes(table: LogTable, where: readonly Condition[], part: LogPart): Query
   /** {jobs}: how many rows; without conditions all, by whichever index is the smallest. */
   logCount(table: LogTable, where: readonly Condition[]): Query
-  /** Rows with the function's name as `func`, in any order. */
-  logRows(table: LogTable, ids: readonly number[]): Query
+  /** Rows with the function's name as `func`, in any order. @param heads no arguments, and HEAD_BYTES of the messages */
+  logRows(table: LogTable, ids: readonly number[], heads: boolean): Query
 
+  /** {id} of the rows of a log that are attempts of these jobs, by id. */
+  logIds(table: LogTable, jobIds: readonly number[]): Query
   /** Link: of these rows of a log. Null: this database has no jobq_attempt. */
   links(table: LogTable, ids: readonly number[]): Query | null
-  /** Attempted of the job, by id; {how, diedAt} of its deaths. */
-  history(jobId: number): readonly [attempts: Query, deaths: Query]
-  /** {arg} of what the attempt has left. */
-  argOf(attemptId: number): Query
+  /** Attempted of the job, by id; {how, diedAt} of its deaths; Kept of its attempts. */
+  history(jobId: number): readonly [attempts: Query, deaths: Query, outputs: Query]
+  /** {arg} of what the last attempt has left that has left something. */
+  argOf(jobId: number): Query
+  /** {output} */
+  output(id: number): Query
+  /** OutputKey behind this id, by id. */
+  outputKeys(after: number, limit: number): Query
 
   /**
-   * {funcId, ready, delayed, running, oldest}; {funcId, jobs}: exceptions not retried; {funcId, status, jobs};
+   * {funcId, ready, delayed, waiting, running, oldest}; {funcId, jobs}: exceptions not retried; {funcId, status, jobs};
    * {funcId, attempts, jobs}: those of the exceptions whose jobs were tried again, and how many of these jobs are there
    */
   counts(funcIds: readonly number[], now: number): readonly Query[]
@@ -101,6 +121,22 @@ export interface Attempted {
   retriedAs: number | null
 }
 
+/** A row of jobq_output. */
+export interface Kept {
+  id: number
+  attemptId: number
+  bytes: number
+  isCut: number | boolean
+}
+
+/** Whose it is, if that attempt belongs to no row of a log: else null. */
+export interface OutputKey {
+  id: number
+  outcome: string | Uint8Array | null
+  funcId: number | null
+  endedAt: number | null
+}
+
 export interface Greatest {
   digits: string | null
 }
@@ -133,8 +169,14 @@ export interface Spot {
   id: number
 }
 
-/** SQL with a `?` for its value; the table is called `log`. */
-export type Condition = readonly [sql: string, value: number | string]
+/** Where a walk along the rows of a tag goes on. */
+export interface TagPlace {
+  value: string
+  id: number
+}
+
+/** SQL with a `?` for its value, `IN ?` for several numbers; the table is called `log`. */
+export type Condition = readonly [sql: string, value: number | string | readonly number[]]
 
 interface LogPart {
   order: 'ASC' | 'DESC'

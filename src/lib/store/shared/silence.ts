@@ -5,6 +5,7 @@
  */
 import type {Socket} from 'node:net'
 import {UsageError} from '../../jobs/errors.ts'
+import {urlsOf} from './host-list.ts'
 
 /** In milliseconds. */
 export interface Timeouts {
@@ -21,6 +22,7 @@ export interface Timeouts {
  * and a second try. So no job is lost to who was silent for a while.
  */
 const SECONDS = {connect: 10, answer: 15}
+const LEFT_MS = 40_000
 /** A read may take so many times as long. */
 const READ_FACTOR = 4
 const MOST_SECONDS = 86_400
@@ -35,7 +37,7 @@ export const BUILD_MS = MOST_SECONDS * 1000
 
 /** As the URL says: `connect-timeout` and `answer-timeout`, in seconds; 0 is the default. @throws UsageError */
 export function timeoutsOf(url: string): Timeouts {
-  const {searchParams} = new URL(url)
+  const {searchParams} = new URL(urlsOf(url)[0])
   const milliseconds = (kind: keyof typeof SECONDS) => {
     const name = `${kind}-timeout`
     const text = searchParams.get(name) ?? searchParams.get(name.replace('-', '_'))
@@ -47,6 +49,15 @@ export function timeoutsOf(url: string): Timeouts {
   }
   const [connect, answer] = [milliseconds('connect'), milliseconds('answer')]
   return {connect, answer, read: answer * READ_FACTOR}
+}
+
+/** Of an address with several hosts. */
+export function timeoutWarnings({connect, answer}: Timeouts): string[] {
+  const longest = connect + 2 * answer
+  if (longest <= LEFT_MS) return []
+  return [
+    `a host that hangs is left, and the next has answered, after up to ${longest / 1000} s, when leases may have ended and their jobs run twice: have connect-timeout and twice answer-timeout be ${LEFT_MS / 1000} s together at most`,
+  ]
 }
 
 /** One connection's: it is broken if the server is silent for too long. */

@@ -3,7 +3,7 @@ import {type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../.
 import {atNow, type Reading, rowsOf, textOf} from './reading.ts'
 import {chosen, type Func, type ReadsSql} from './reads-sql.ts'
 
-interface Waiting extends Record<'funcId' | 'ready' | 'delayed' | 'running', number> {
+interface Waiting extends Record<'funcId' | 'ready' | 'delayed' | 'waiting' | 'running', number> {
   oldest: number | null
 }
 interface Tried {
@@ -29,11 +29,12 @@ export function* counts<Query>(sql: ReadsSql<Query>, only?: string): Reading<Que
   const triedOf = new Map(tried.map(row => [row.funcId, row]))
   const endedOf = new Map(ended.map(({funcId, status, jobs}) => [`${funcId} ${textOf(status)}`, jobs]))
   return funcs.map(({id, name}) => {
-    const {ready = 0, delayed = 0, running = 0, oldest = null} = waitingOf.get(id) ?? {}
+    const {ready = 0, delayed = 0, waiting = 0, running = 0, oldest = null} = waitingOf.get(id) ?? {}
     return {
       func: textOf(name),
       ready,
       delayed,
+      waiting,
       running,
       failed: (failedOf.get(id) ?? 0) - (triedOf.get(id)?.attempts ?? 0),
       retrying: triedOf.get(id)?.jobs ?? 0,

@@ -1,5 +1,5 @@
-/** Settlements that were sent to a server and not answered: the same ones will be sent again. */
-import type {Settlement} from '../../jobs/job.ts'
+/** Settlements and renewals that were sent to a server and not answered: the same ones will be sent again. */
+import type {Lease, Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
 
 export class Unanswered {
@@ -19,5 +19,25 @@ export class Unanswered {
     const until = this.#until.get(lease.id)
     this.#until.delete(lease.id)
     return !result.held && until === lease.grabbedUntil && until > now ? {held: true} : result
+  }
+}
+
+/** Renewals of leases that were sent and not answered: what is renewed again may have a later end by now. */
+export class UnansweredRenewals {
+  readonly #until = new Map<number, number>()
+
+  /** @param renew is told of a lease whether that is so; while the old end is not past, no one else can have set a later one */
+  async renew<T>(
+    leases: readonly Lease[],
+    renew: (mayBeDone: (lease: Lease) => boolean) => Promise<T>,
+  ): Promise<T> {
+    try {
+      const renewed = await renew(({id, grabbedUntil}) => this.#until.get(id) === grabbedUntil)
+      this.#until.clear()
+      return renewed
+    } catch (error) {
+      for (const {id, grabbedUntil} of leases) this.#until.set(id, grabbedUntil)
+      throw error
+    }
   }
 }

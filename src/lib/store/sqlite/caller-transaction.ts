@@ -3,6 +3,7 @@
  * the queue's file.
  */
 import type {Database} from 'better-sqlite3'
+import type {SqlSender} from '../../jobs/connections.ts'
 import {StoreError, TransactionError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
@@ -98,11 +99,13 @@ export class SqliteCallerTransaction {
 
 /** @throws TransactionError */
 function inTransaction(connection: unknown): Database {
-  if (!isDatabase(connection))
-    throw new TransactionError(`expected a Database of better-sqlite3, got ${classOf(connection)}`, {
-      hint: 'the queue is in SQLite: give the Database itself, not what wraps it',
-      isElsewhere: true,
+  if (!isDatabase(connection)) {
+    const {what, sqliteWay} = (connection ?? {}) as Partial<SqlSender>
+    throw new TransactionError(`expected a Database of better-sqlite3, got ${what ?? classOf(connection)}`, {
+      hint: sqliteWay ?? 'the queue is in SQLite: give the Database itself, not what wraps it',
+      isElsewhere: sqliteWay === undefined,
     })
+  }
   if (!connection.open) throw new TransactionError('the Database is closed', {hint: 'give one that is open'})
   if (!connection.inTransaction)
     throw new TransactionError('the Database is in no transaction', {hint: IMMEDIATE})

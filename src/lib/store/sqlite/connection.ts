@@ -28,7 +28,7 @@ const RING_PAUSE_MS = 5
 const LOOK_EVERY = 16
 
 /** Of the schema in schema.ts. Here, so that a database that has it is opened without loading that. */
-export const SCHEMA_VERSION = 3
+export const SCHEMA_VERSION = 7
 
 export interface SqliteConnectionOptions {
   /** How long a lock is waited for, in milliseconds, before LOCKED is raised. Default 30,000. */
@@ -178,6 +178,10 @@ export class SqliteConnection {
 
   now(): number {
     return Math.floor(this.#clock() / 1000)
+  }
+
+  nowMs(): number {
+    return Math.floor(this.#clock())
   }
 
   /** Grows with every commit of another connection; null if it can't be read: the next turn says why. */

@@ -22,6 +22,11 @@ export function explain(name: string, error: unknown): unknown {
   const cause = error
   if (typeof code !== 'string') return error
   if (isBusy(error)) return lockedError(name, cause)
+  if (code === 'MODULE_NOT_FOUND')
+    return new StoreError('UNREACHABLE', `can't open ${name} (${message.split('\n', 1)[0]})`, {
+      hint: 'install better-sqlite3 beside this program; leave jobq out of a bundle: esbuild --external:jobq',
+      cause,
+    })
   if (code === 'SQLITE_NOTADB')
     return new StoreError('DAMAGED', `expected a SQLite database, got something else: ${name}`, {
       hint: 'check --db; the file was not changed',

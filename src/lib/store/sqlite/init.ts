@@ -18,7 +18,7 @@ export async function prepareSqlite(
       steps.length === 0
         ? []
         : ['PRAGMA journal_mode = WAL', 'BEGIN IMMEDIATE', ...steps.map(step => step.sql), 'COMMIT']
-    return {database: path, made: steps.flatMap(({makes}) => makes ?? []), sql}
+    return {database: path, made: steps.flatMap(({makes}) => makes ?? []), sql, warnings: []}
   } finally {
     await store.close()
   }

@@ -1,19 +1,19 @@
 /**
  * Reads of a large database that may take long, such as counts or a search of a log: 50 to 300 ms where a million rows are
- * looked at. A thread with a connection of its own does them (thread.ts), so that an application's event loop
- * goes on. It takes 25 ms to start, and ends when it has not been asked for a second.
+ * looked at. Threads with connections of their own do them (thread.ts), so that an application's event loop
+ * goes on. One takes 25 ms to start, and ends when it has not been asked for ten.
  */
 import type {JobPlace} from '../shared/listing.ts'
 import {STRETCH_ROWS} from '../shared/stretch.ts'
-import type {ExceptionPage, JobPage} from '../store.ts'
+import type {ExceptionPage, IdChoice, JobPage} from '../store.ts'
 import type {SqliteConnection} from './connection.ts'
 import type {Read} from './reads.ts'
 import {Thread} from './thread.ts'
 
 /** All of them are looked at within a few milliseconds, whatever is asked. */
 const FEW_ROWS = 20_000
-/** A listing asks for its next stretch, a page for its next count. */
-const STAY_MS = 1000
+/** A listing asks for its next stretch, a page for its next count, a person for the next page. */
+const STAY_MS = 10_000
 
 /** So many rows at most: ids grow, and as a rule rows go from the low end. */
 const MOST_ROWS = `SELECT ${['job', 'job_status', 'exception_log']
@@ -21,6 +21,34 @@ const MOST_ROWS = `SELECT ${['job', 'job_status', 'exception_log']
   .join(' + ')}`
 
 export class LongReads {
+  readonly #link: SqliteConnection
+  /** A listing does not wait behind a count of all there is. */
+  readonly #counts: Reader
+  readonly #rows: Reader
+
+  constructor(link: SqliteConnection) {
+    this.#link = link
+    this.#counts = new Reader(link)
+    this.#rows = new Reader(link)
+  }
+
+  /** Is it one? Within a read of the link. */
+  has(read: Read): boolean {
+    return mayBeLong(read) && (this.#link.pluck(MOST_ROWS).get() as number) > FEW_ROWS
+  }
+
+  /** @throws what it throws, as it is */
+  do(read: Read): Promise<unknown> {
+    return (isOfAll(read) ? this.#counts : this.#rows).do(read)
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([this.#counts.end(), this.#rows.end()])
+  }
+}
+
+/** One read after the other, in a thread. */
+class Reader {
   readonly #link: SqliteConnection
   #thread: Thread | undefined
   #asked = 0
@@ -30,12 +58,6 @@ export class LongReads {
     this.#link = link
   }
 
-  /** Is it one? Within a read of the link. */
-  has(read: Read): boolean {
-    return mayBeLong(read) && (this.#link.pluck(MOST_ROWS).get() as number) > FEW_ROWS
-  }
-
-  /** @throws what it throws, as it is */
   async do(read: Read): Promise<unknown> {
     clearTimeout(this.#leaving)
     if (this.#thread?.isOver) this.#thread = undefined
@@ -59,19 +81,31 @@ export class LongReads {
   }
 }
 
+function isOfAll({what}: Read): boolean {
+  return what === 'counts' || what === 'times' || what === 'attempts'
+}
+
 /** May it look at more rows than a stretch of a listing has? Jobs are found by an index, whichever are asked for. */
 function mayBeLong({what, args}: Read): boolean {
-  if (what === 'counts' || what === 'times' || what === 'attempts') return true
+  if (isOfAll({what, args})) return true
+  if (what === 'jobIds') return isSearch(args[0] as IdChoice)
   const [page, place] = args as [JobPage & ExceptionPage, (Partial<JobPlace> | null)?]
   const isStretch = what === 'jobs' || what === 'exceptionLog' || what === 'statusLog'
   const passed = place ? (place.skip ?? 0) : page.offset
   if (passed + (isStretch ? 0 : page.limit) > STRETCH_ROWS) return true
+  if (hasTags(page)) return true
   const isOfJobs = what === 'jobs' || what === 'list'
   return !isOfJobs && isSearch(page)
 }
 
-function isSearch({func, uniqkey, unretried, since}: ExceptionPage): boolean {
-  return func !== undefined || uniqkey !== undefined || unretried === true || since !== undefined
+function isSearch(page: Partial<ExceptionPage>): boolean {
+  const {func, uniqkey, unretried, since} = page
+  const isAny = func !== undefined || uniqkey !== undefined || unretried === true || since !== undefined
+  return isAny || hasTags(page)
+}
+
+function hasTags({tags = []}: IdChoice): boolean {
+  return tags.length > 0
 }
 
 /** Rows as the connection gives them: a Buffer comes out of a thread as a Uint8Array. */

@@ -3,13 +3,20 @@
  * or this one does more than to take jobs and write that they are completed or aborted; the two counters tell. A turn that
  * has it asks five statements less (measured: 3 µs of 39).
  */
-import {MAX_ID} from '../../jobs/job.ts'
+import {MAX_ID, type Order} from '../../jobs/job.ts'
 import type {SqliteConnection} from './connection.ts'
 
 /** At this priority and above nothing of a function is due before dueAt; null: nothing waits there. */
 export interface Passed {
   below: number
   dueAt: number | null
+}
+
+/** Are there jobs that have a context, ends that someone waits for, and jobs that wait for others? */
+export interface Beside {
+  contexts: boolean
+  waits: boolean
+  afters: boolean
 }
 
 export class SqliteMemory {
@@ -19,7 +26,8 @@ export class SqliteMemory {
   /** No lease of the function ends before. */
   readonly #leaseEnds = new Map<number, number>()
   #paused: readonly string[] | null = null
-  #beside: {contexts: boolean; waits: boolean} | null = null
+  #orders: readonly Order[] | null = null
+  #beside: Beside | null = null
   #version: number | null = null
   #own = -1
 
@@ -43,6 +51,7 @@ export class SqliteMemory {
     this.passed.clear()
     this.#leaseEnds.clear()
     this.#paused = null
+    this.#orders = null
     this.#beside = null
   }
 
@@ -54,8 +63,14 @@ export class SqliteMemory {
     return this.#paused
   }
 
-  /** Are there jobs that have a context, and ends that someone waits for? */
-  get beside(): {contexts: boolean; waits: boolean} {
+  /** What is ordered of jobs that run. */
+  get orders(): readonly Order[] {
+    this.#orders ??= this.#link.sql('SELECT job_id AS id, what FROM jobq_order').all() as Order[]
+    return this.#orders
+  }
+
+  /** Is there anything of the kind, of any job? */
+  get beside(): Beside {
     this.#beside ??= this.#lookBeside()
     return this.#beside
   }
@@ -80,9 +95,10 @@ export class SqliteMemory {
     if (known !== undefined && until < known) this.#leaseEnds.set(funcId, until)
   }
 
-  #lookBeside(): {contexts: boolean; waits: boolean} {
-    const sql = 'SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)'
+  #lookBeside(): Beside {
+    const sql = `SELECT EXISTS (SELECT 1 FROM jobq_context) + 2 * EXISTS (SELECT 1 FROM jobq_wait)
+      + 4 * EXISTS (SELECT 1 FROM jobq_after)`
     const found = this.#link.pluck(sql).get() as number
-    return {contexts: (found & 1) > 0, waits: (found & 2) > 0}
+    return {contexts: (found & 1) > 0, waits: (found & 2) > 0, afters: (found & 4) > 0}
   }
 }

@@ -1,13 +1,13 @@
 /** Listings and counts on SQLite, each of one moment. They change nothing here: one that meets a lock can be repeated. */
-import {history} from '../shared/history.ts'
-import {find, funcs, type JobPlace, jobs} from '../shared/listing.ts'
+import {history, output} from '../shared/history.ts'
+import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
-import {oldRows} from '../shared/prune.ts'
+import {oldOutputs, oldRows} from '../shared/prune.ts'
 import {type Reading, read} from '../shared/reading.ts'
 import type {ReadsSql} from '../shared/reads-sql.ts'
 import {attempts, counts, times} from '../shared/stats.ts'
 import {whole} from '../shared/stretch.ts'
-import type {Choice, ExceptionPage, JobPage, LogTable, Older, Page} from '../store.ts'
+import type {Choice, ExceptionPage, IdChoice, JobPage, LogPage, LogTable, Older} from '../store.ts'
 import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
@@ -30,18 +30,23 @@ export class SqliteReads {
   }
 
   funcs = () => this.#read(funcs)
-  find = (id: number) => this.#read(sql => find(sql, id))
+  find = (id: number, details?: boolean) => this.#read(sql => find(sql, id, details))
   history = (id: number) => this.#read(sql => history(sql, id))
+  output = (id: number) => this.#read(sql => output(sql, id))
   list = (page: JobPage) => this.#read(sql => whole((place: JobPlace | null) => jobs(sql, page, place)))
   exceptions = (page: ExceptionPage) =>
     this.#read(sql => whole((place: LogPlace | null) => exceptions(sql, page, place)))
-  statuses = (page: Page) => this.#read(sql => whole((place: LogPlace | null) => statuses(sql, page, place)))
+  statuses = (page: LogPage) =>
+    this.#read(sql => whole((place: LogPlace | null) => statuses(sql, page, place)))
   jobs = (page: JobPage, place: JobPlace | null) => this.#read(sql => jobs(sql, page, place))
+  jobIds = (choice: IdChoice, place: IdPlace | null) => this.#read(sql => jobIds(sql, choice, place))
   exceptionLog = (page: ExceptionPage, place: LogPlace | null) =>
     this.#read(sql => exceptions(sql, page, place))
-  statusLog = (page: Page, place: LogPlace | null) => this.#read(sql => statuses(sql, page, place))
+  statusLog = (page: LogPage, place: LogPlace | null) => this.#read(sql => statuses(sql, page, place))
   oldRows = (table: LogTable, older: Older, after: number) =>
     this.#read(sql => oldRows(sql, table, older, after))
+  oldOutputs = (table: LogTable, older: Older, after: number) =>
+    this.#read(sql => oldOutputs(sql, table, older, after))
   logCount = (table: LogTable, choice: Choice) => this.#read(sql => logCount(sql, table, choice))
   counts = (func?: string) => this.#read(sql => counts(sql, func))
   times = (func?: string) => this.#read(sql => times(sql, func))

@@ -1,8 +1,11 @@
 /** A failed job enqueued again from the exception log, within a transaction. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {insertEdges, NEVER} from './after/edges.ts'
+import {takeEdges} from './after/ends.ts'
 import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
+import {copyTags} from './side-tables/tags.ts'
 
 /** Along the unique index, whose rows of one function without a key are in the order of their ids. */
 const NEXT_TRY = `SELECT job.id FROM (
@@ -40,6 +43,7 @@ export function retryException(
   const tried = again ? null : nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)
   const runAfter = inserts.runAfter(due)
+  const edges = takeEdges(link, exceptionId)
   link.arrivals++
   // uniqkey and arg go from row to row inside the database: their bytes and storage class stay as they are
   const row = inserts.unlessDuplicate({funcId, func, uniqkey}, () =>
@@ -48,9 +52,11 @@ export function retryException(
         `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
          SELECT func_id, arg, uniqkey, ?, 0, ?, 0, ? FROM exception_log WHERE id = ?`,
       )
-      .run(link.now(), runAfter, priority, exceptionId),
+      .run(link.now(), edges.length > 0 ? NEVER : runAfter, priority, exceptionId),
   )
   const id = inserts.idOf(row)
+  if (edges.length > 0) insertEdges(link, id, edges, runAfter)
+  copyTags(link, exceptionId, id)
   link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
   link.sql('UPDATE jobq_attempt SET retried_as = ? WHERE exception_id = ?').run(id, exceptionId)
   return {id, func, uniqkey, priority, runAfter}

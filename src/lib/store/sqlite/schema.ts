@@ -126,12 +126,106 @@ const OWN: readonly string[] = [
     seen_at    INTEGER NOT NULL,
     state      MEDIUMTEXT NOT NULL
 )`,
+  `CREATE TABLE IF NOT EXISTS jobq_after (
+    job_id    INTEGER NOT NULL,
+    after_id  INTEGER NOT NULL,
+    any_end   TINYINT(1) NOT NULL,
+    run_after INTEGER NOT NULL,
+    outcome   VARCHAR(10),
+    PRIMARY KEY (job_id, after_id)
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_after_after ON jobq_after (after_id)',
+  'CREATE INDEX IF NOT EXISTS jobq_after_outcome ON jobq_after (outcome)',
+  `CREATE TABLE IF NOT EXISTS jobq_schedule (
+    name      VARCHAR(255) PRIMARY KEY,
+    cron      VARCHAR(255) NOT NULL,
+    time_zone VARCHAR(255) NOT NULL,
+    passed_to INTEGER NOT NULL,
+    ran_at    INTEGER,
+    job_id    INTEGER
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_tag (
+    job_id INTEGER NOT NULL,
+    name   VARCHAR(255) NOT NULL,
+    value  VARCHAR(255) NOT NULL,
+    PRIMARY KEY (job_id, name)
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_tag_value ON jobq_tag (name, value, job_id)',
+  `CREATE TABLE IF NOT EXISTS jobq_expiry (
+    job_id     INTEGER PRIMARY KEY,
+    expires_at INTEGER NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_expiry_at ON jobq_expiry (expires_at)',
+  `CREATE TABLE IF NOT EXISTS jobq_key (
+    func_id     INTEGER NOT NULL,
+    uniqkey     VARCHAR(255) NOT NULL,
+    taken_until INTEGER NOT NULL,
+    job_id      INTEGER NOT NULL,
+    PRIMARY KEY (func_id, uniqkey)
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_key_until ON jobq_key (taken_until)',
+  `CREATE TABLE IF NOT EXISTS jobq_share (
+    job_id    INTEGER PRIMARY KEY,
+    func_id   INTEGER NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    is_parked TINYINT(1) NOT NULL,
+    waits_for VARCHAR(10),
+    level     INTEGER NOT NULL,
+    run_after INTEGER NOT NULL
+)`,
+  `CREATE INDEX IF NOT EXISTS jobq_share_parked
+    ON jobq_share (func_id, share_key, is_parked, level, run_after, job_id)`,
+  `CREATE TABLE IF NOT EXISTS jobq_rate (
+    func_id   INTEGER NOT NULL,
+    share_key VARCHAR(255) NOT NULL,
+    first_ms  INTEGER NOT NULL,
+    last_ms   INTEGER NOT NULL,
+    starts    INTEGER NOT NULL,
+    PRIMARY KEY (func_id, share_key, first_ms)
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_rate_last ON jobq_rate (func_id, last_ms)',
+  `CREATE TABLE IF NOT EXISTS jobq_action (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    done_at INTEGER NOT NULL,
+    who     VARCHAR(255) NOT NULL,
+    what    VARCHAR(255) NOT NULL,
+    jobs    INTEGER NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_batch (
+    batch_id INTEGER NOT NULL,
+    job_id   INTEGER NOT NULL,
+    mark     VARCHAR(255),
+    PRIMARY KEY (batch_id, job_id)
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_batch_mark ON jobq_batch (mark)',
+  `CREATE TABLE IF NOT EXISTS jobq_progress (
+    job_id   INTEGER PRIMARY KEY,
+    fraction REAL NOT NULL,
+    note     TEXT NOT NULL,
+    told_at  INTEGER NOT NULL
+)`,
+  `CREATE TABLE IF NOT EXISTS jobq_result (
+    job_id     INTEGER PRIMARY KEY,
+    func_id    INTEGER NOT NULL,
+    kept_until INTEGER NOT NULL,
+    result     TEXT NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_result_until ON jobq_result (kept_until)',
+  `CREATE TABLE IF NOT EXISTS jobq_token (
+    token     VARCHAR(255) PRIMARY KEY,
+    job_id    INTEGER,
+    jobs      INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL
+)`,
+  'CREATE INDEX IF NOT EXISTS jobq_token_stored ON jobq_token (stored_at)',
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',
 ]
 const SET_VERSION = `INSERT INTO jobq_schema (version) VALUES (${SCHEMA_VERSION})`
 /**
  * Version 2 adds jobq_context and jobq_wait to version 1, version 3 jobq_attempt, jobq_output, jobq_order and
- * jobq_manager. A process that still runs an older jobq goes on beside it: it leaves rows in them that are swept later,
+ * jobq_manager, version 4 jobq_after, version 5 jobq_schedule, version 6 jobq_tag, jobq_expiry, jobq_key, jobq_share,
+ * jobq_rate and jobq_action, version 7 jobq_result, jobq_progress, jobq_batch and jobq_token. A process that still runs an
+ * older jobq goes on beside it: it leaves rows in them that are swept later,
  * who waits for a job that it worked hears that it is gone, and its attempts are those of nobody knows which job.
  */
 const RAISE_VERSION = `UPDATE jobq_schema SET version = ${SCHEMA_VERSION}`

@@ -5,17 +5,21 @@ import {
   deathMessage,
   type FinalStatus,
   type JobEnd,
+  keptOutput,
   type Lease,
   MAX_DEATHS,
-  MAX_UINT32,
   type NewJob,
+  type Output,
   type RowRef,
   type Settlement,
 } from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
+import {NEVER} from './after/edges.ts'
+import {alsoAfter, ended} from './after/ends.ts'
 import type {SqliteConnection} from './connection.ts'
 import type {SqliteInsert} from './insert.ts'
 import type {SqliteMemory} from './memory.ts'
+import {keepResult} from './side-tables/results.ts'
 
 /**
  * The id and the end of the lease that a statement's last two values say, `WHERE id = … AND grabbed_until = …`: a job
@@ -23,11 +27,11 @@ import type {SqliteMemory} from './memory.ts'
  */
 type Mine = readonly [id: number, grabbedUntil: number]
 
-type Attempted = Pick<Settlement, 'span' | 'ran'>
+type Attempted = Pick<Settlement, 'span' | 'ran' | 'output'>
 
 /** An end that leaves rows. */
 interface Logged extends Attempted {
-  outcome: Exclude<JobEnd['outcome'], 'gone'>
+  outcome: Exclude<JobEnd['outcome'], 'gone'> | 'died'
   /** Of the exception; not there: it has none. */
   message?: string
   isTriedAgain?: boolean
@@ -55,8 +59,10 @@ export class SqliteSettle {
   }
 
   /** What is remembered is that of this transaction. */
-  settle({lease: {id, grabbedUntil}, outcome, span, ran}: Settlement, now: number): SettleResult {
-    const mine = [id, grabbedUntil] as const
+  settle({lease, outcome, result, ...attempted}: Settlement, now: number): SettleResult {
+    const mine = [lease.id, lease.grabbedUntil] as const
+    const {span, ran} = attempted
+    const output = keptOutput(attempted.output, outcome.kind)
     if (outcome.kind !== 'completed' && outcome.kind !== 'aborted') this.#link.arrivals++
     switch (outcome.kind) {
       case 'released': {
@@ -64,29 +70,31 @@ export class SqliteSettle {
         return {held: this.#link.sql(sql).run(...mine).changes === 1}
       }
       case 'completed': {
-        if (span) this.#log(mine, {outcome: 'completed', span, ran}, now)
+        if (span || output) this.#log(mine, {outcome: 'completed', span, ran, output}, now)
+        if (result) keepResult(this.#link, {lease, result}, now)
         return {held: this.#leave(mine, 'completed', '', now)}
       }
       case 'replaced':
-        return this.#replace(mine, outcome, {span, ran}, now)
+        return this.#replace(mine, outcome, attempted, now)
       case 'aborted': {
         const {reason: message} = outcome
-        if (!this.#log(mine, {outcome: 'aborted', message, span, ran}, now)) return {held: false}
+        if (!this.#log(mine, {outcome: 'aborted', message, span, ran, output}, now)) return {held: false}
         return {held: this.#leave(mine, 'aborted', message, now)}
       }
       case 'failed': {
         const {message, retryIn} = outcome
-        const end = {outcome: 'failed', message, span, ran, isTriedAgain: retryIn !== null} as const
+        const isTriedAgain = retryIn !== null
+        const end = {outcome: 'failed', message, span, ran, output, isTriedAgain} as const
         if (!this.#log(mine, end, now)) return {held: false}
         if (retryIn === null) return {held: this.#leave(mine, 'failed', message, now)}
         const sql = `UPDATE job SET grabbed_until = 0, retry_cnt = retry_cnt + 1, run_after = ?
           WHERE id = ? AND grabbed_until = ?`
-        const runAfter = Math.min(now + retryIn, MAX_UINT32)
+        const runAfter = Math.min(now + retryIn, NEVER - 1)
         return {held: this.#link.sql(sql).run(runAfter, ...mine).changes === 1}
       }
       case 'died':
         this.sweepDeaths()
-        return this.countDeath(mine, outcome.how, {span, ran}, now)
+        return this.countDeath(mine, outcome.how, attempted, now)
     }
   }
 
@@ -95,7 +103,7 @@ export class SqliteSettle {
    * in the database, so that it holds across processes; ids are never used twice, so rows of jobs that are gone do no
    * harm until the next death sweeps them away.
    */
-  countDeath(mine: Mine, how: string, {span, ran}: Attempted, now: number): SettleResult {
+  countDeath(mine: Mine, how: string, {span, ran, output}: Attempted, now: number): SettleResult {
     const [id] = mine
     const sql = `INSERT INTO jobq_death (job_id, died_at, how)
       SELECT id, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
@@ -103,10 +111,12 @@ export class SqliteSettle {
     const deaths = this.#link
       .pluck('SELECT how FROM jobq_death WHERE job_id = ? ORDER BY id')
       .all(id) as string[]
+    if (deaths.length < MAX_DEATHS && output)
+      this.#log(mine, {outcome: 'died', ran, output, isTriedAgain: true}, now)
     if (deaths.length < MAX_DEATHS)
       return {held: this.#link.sql('UPDATE job SET grabbed_until = 0 WHERE id = ?').run(id).changes === 1}
     const failed = deathMessage(deaths)
-    this.#log(mine, {outcome: 'failed', message: failed, span, ran}, now)
+    this.#log(mine, {outcome: 'failed', message: failed, span, ran, output}, now)
     this.#link.sql('DELETE FROM jobq_death WHERE job_id = ?').run(id)
     return {held: this.#leave(mine, 'failed', failed, now), failed}
   }
@@ -126,14 +136,22 @@ export class SqliteSettle {
   #replace(
     mine: Mine,
     {jobs, retryIn}: {jobs: readonly NewJob[]; retryIn: number | null},
-    {span, ran}: Attempted,
+    attempted: Attempted,
     now: number,
   ): SettleResult {
     try {
       return this.#link.savepoint('replacing', () => {
-        if (span) this.#log(mine, {outcome: 'replaced', span, ran}, now)
+        const output = keptOutput(attempted.output, 'replaced')
+        const {span, ran} = attempted
+        if (span || output) this.#log(mine, {outcome: 'replaced', span, ran, output}, now)
         const held = this.#leave(mine, 'replaced', '', now)
-        if (held) for (const job of jobs) this.#inserts.insert(job)
+        if (!held) return {held}
+        const {afters} = this.#memory.beside
+        for (const job of jobs) {
+          const {id} = this.#inserts.insert({...job, isContinuation: true})
+          if (afters) alsoAfter(this.#link, mine[0], id)
+        }
+        if (afters) ended(this.#link, mine[0], null)
         return {held}
       })
     } catch (error) {
@@ -141,7 +159,7 @@ export class SqliteSettle {
       const message = `job.replace: ${error.message}`
       const [id, grabbedUntil] = mine
       const outcome = {kind: 'failed', message, retryIn} as const
-      return {...this.settle({lease: {id, grabbedUntil}, outcome, span, ran}, now), failed: message}
+      return {...this.settle({lease: {id, grabbedUntil}, outcome, ...attempted}, now), failed: message}
     }
   }
 
@@ -150,30 +168,39 @@ export class SqliteSettle {
     const [id, grabbedUntil] = mine
     const sql = 'DELETE FROM job WHERE id = ? AND grabbed_until = ?'
     if (this.#link.sql(sql).run(id, grabbedUntil).changes === 0) return false
-    const {contexts, waits} = this.#memory.beside // mostly both tables are empty
+    const {contexts, waits, afters} = this.#memory.beside // mostly these tables are empty
     if (contexts) this.#link.sql('DELETE FROM jobq_context WHERE job_id = ?').run(id)
     if (waits) {
       const end = 'UPDATE jobq_wait SET outcome = ?, message = ?, ended_at = ? WHERE job_id = ?'
       this.#link.sql(end).run(outcome, message, now, id)
     }
+    if (afters && outcome !== 'replaced')
+      ended(this.#link, id, outcome === 'failed' || outcome === 'aborted' ? outcome : null)
     return true
   }
 
   /**
-   * What is kept of an attempt: its exception, its status, and whose attempt it was.
+   * What is kept of an attempt: its exception, its status, its output, and whose attempt it was.
    * @returns false if the job is someone else's
    */
   #log(mine: Mine, end: Logged, now: number): boolean {
-    const {outcome, message, span, ran, isTriedAgain = false} = end
+    const {outcome, message, span, ran, output, isTriedAgain = false} = end
     const exceptionId = message === undefined ? null : this.#logException(mine, message, now)
-    const statusId = span ? this.#logStatus(mine, STATUSES[outcome], span) : null
+    const statusId = span && outcome !== 'died' ? this.#logStatus(mine, STATUSES[outcome], span) : null
     if (exceptionId === undefined || statusId === undefined) return false
     const [start, host, pid] = ran ? [ran.start, ran.host, ran.pid] : [span?.start ?? null, null, null]
     const sql = `INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, started_at, ended_at, host, pid, exception_id, status_id)
-      SELECT id, func_id, ?, ?, ?, ?, ?, ?, ?, ? FROM job WHERE id = ?`
+      SELECT id, func_id, ?, ?, ?, ?, ?, ?, ?, ? FROM job WHERE id = ? AND grabbed_until = ?`
     const values = [outcome, isTriedAgain ? 0 : 1, start, span?.end ?? now, host, pid, exceptionId, statusId]
-    this.#link.sql(sql).run(...values, mine[0])
+    const attemptId = rowOf(this.#link.sql(sql).run(...values, ...mine))
+    if (attemptId === undefined) return false
+    if (output) this.#keepOutput(mine, attemptId, output)
     return true
+  }
+
+  #keepOutput([jobId]: Mine, attemptId: number, {isCut, bytes}: Output): void {
+    const sql = 'INSERT INTO jobq_output (job_id, attempt_id, is_cut, output) VALUES (?, ?, ?, ?)'
+    this.#link.sql(sql).run(jobId, attemptId, isCut ? 1 : 0, bytes)
   }
 
   #logException(mine: Mine, message: string, now: number): number | undefined {

@@ -38,15 +38,22 @@ export interface Task {
 
 /** An error without its class. */
 export type Failure =
-  | {is: 'duplicate'; func: string; uniqkey: string; existingId: number | null; nth: number | null}
+  | {
+      is: 'duplicate'
+      func: string
+      uniqkey: string
+      existingId: number | null
+      takenUntil: number | null
+      nth: number | null
+    }
   | {is: 'argument'; message: string; nth: number | null}
   | {is: 'store'; code: StoreErrorCode; message: string; hint: string}
   | {is: 'other'; code: unknown; message: string; stack: string | undefined}
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof DuplicateJobError) {
-    const {func, uniqkey, existingId, nth = null} = error
-    return {is: 'duplicate', func, uniqkey, existingId, nth}
+    const {func, uniqkey, existingId, takenUntil, nth = null} = error
+    return {is: 'duplicate', func, uniqkey, existingId, takenUntil, nth}
   }
   const {message, stack, code} = error as Error & {code?: unknown}
   if (error instanceof ArgumentError) return {is: 'argument', message, nth: error.nth ?? null}
@@ -57,8 +64,11 @@ export function failureOf(error: unknown): Failure {
 /** The error that it was in the thread. */
 export function errorOf(failure: Failure): Error {
   switch (failure.is) {
-    case 'duplicate':
-      return nthOf(failure, new DuplicateJobError(failure.func, failure.uniqkey, failure.existingId))
+    case 'duplicate': {
+      const {func, uniqkey, existingId, takenUntil} = failure
+      const how = takenUntil === null ? {} : {takenUntil}
+      return nthOf(failure, new DuplicateJobError(func, uniqkey, existingId, how))
+    }
     case 'argument':
       return nthOf(failure, new ArgumentError(failure.message))
     case 'store':

@@ -9,8 +9,10 @@ import type {SqliteConnection} from './connection.ts'
 
 /** How long after a change of the files its commit may take to show: a slow disk's fsync. */
 const COMMIT_MS = 5000
-/** How often the change counter is read at the end of such a time, and where the folder can't be watched. */
+/** How often the change counter is read where the folder can't be watched. */
 const POLL_MS = 50
+/** A look comes so late at most, as a part of the time that the commit has taken: 40 looks in all, where no commit comes. */
+const LATE = 1 / 10
 /**
  * Where one commit follows the other (a worker that waits beside others that are busy), this is told no more often: to
  * hear of each would cost more CPU time than to work.
@@ -47,7 +49,8 @@ export function watchFile(
     clearTimeout(timer)
     if (isLost(() => link.checkFile())) return
     const now = monotonic()
-    if (now < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, POLL_MS))
+    const most = Math.max(POLL_MS, LATE * (now - (lookUntil - COMMIT_MS)))
+    if (now < lookUntil) timer = setTimeout(look, pause, Math.min(pause * 2, most))
     const seen = link.dataVersion()
     if (seen === version && seen !== null) return
     version = seen
@@ -77,7 +80,7 @@ export function watchFile(
   }
   const poll = (error: unknown) => {
     onBlind(blindness(link.name, error as NodeJS.ErrnoException))
-    lookUntil = Infinity
+    lookUntil = Number.POSITIVE_INFINITY
     look(POLL_MS)
   }
   try {

@@ -22,6 +22,8 @@ export class Channel {
   readonly #socket: Socket
   readonly #ears: ChannelEars
   #partial = ''
+  /** Is there something that may not be heard yet? */
+  isWaiting = false
 
   constructor(socket: Socket, ears: ChannelEars) {
     this.#socket = socket
@@ -32,8 +34,29 @@ export class Channel {
     socket.on('close', ears.onClose)
   }
 
-  send(message: unknown): void {
-    if (this.#socket.writable) this.#socket.write(`${JSON.stringify(message)}\n`)
+  /** @param onSent called when the system has it; never, if the other end is gone */
+  send(message: unknown, onSent?: () => void): void {
+    if (this.#socket.writable) this.#socket.write(`${JSON.stringify(message)}\n`, onSent)
+  }
+
+  /** Does what is sent leave at once? If not, it waits in here. */
+  get hasRoom(): boolean {
+    return !this.#socket.writableNeedDrain
+  }
+
+  /** Calls back once, when nothing waits in here any more. */
+  onRoom(call: () => void): void {
+    this.#socket.once('drain', call)
+  }
+
+  /** What comes is left where it is until then; what has been read already is heard. */
+  waitFor(room: Promise<void>): void {
+    this.#socket.pause()
+    this.isWaiting = true
+    void room.then(() => {
+      this.isWaiting = false
+      this.#socket.resume()
+    })
   }
 
   #read(text: string): void {

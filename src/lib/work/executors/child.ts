@@ -1,17 +1,22 @@
 /**
- * A pool's child: loads the workers' files, then runs one job at a time, as the pool says. It owns no database
+ * A pool's child: loads the workers' files, then runs one job at a time, or as many as the pool says. It owns no database
  * connection; whatever a job does here harms this process only.
  */
 import {Socket} from 'node:net'
 import {pathToFileURL} from 'node:url'
 import {makeJobqImportable} from '../../config/self-import.ts'
 import {type Extensions, NO_EXTENSIONS} from '../../hooks/extensions.ts'
-import {JobqError, WorkerError} from '../../jobs/errors.ts'
+import {JobqError, JobStoppedError, type StopReason, WorkerError} from '../../jobs/errors.ts'
+import type {Progress} from '../../jobs/job.ts'
 import {CHANNEL_FD, Channel} from './channel.ts'
+import type {Teller} from './job-context.ts'
+import {Latest} from './latest.ts'
+import {outputWritten, watchOutput} from './own-output.ts'
 import {
   type FromChild,
   jobFromWire,
   outcomeToWire,
+  pack,
   type ToChild,
   type ToLoad,
   type WireJob,
@@ -29,10 +34,21 @@ import {
 /** Reading it takes three system calls: only who limits it pays for them at each job. */
 let memory = () => 0
 const workers = new Map<string, ReadyWorker>()
-let running: {run: number; retryIn: number | null; stop: AbortController} | null = null
+/** By the number of the run. */
+const running = new Map<number, Running>()
+/** Whose code runs, where several jobs do so at once: else null. */
+let context: typeof import('./job-context.ts') | null = null
 let extensions: Extensions = NO_EXTENSIONS
+const teller: Teller = {
+  tell: (run, stream, bytes, onTold) => send({kind: 'output', run, stream, bytes: pack(bytes)}, onTold),
+  get hasRoom() {
+    return channel.hasRoom
+  },
+  onRoom: call => channel.onRoom(call),
+}
 
 makeJobqImportable()
+watchOutput()
 const channel = new Channel(new Socket({fd: CHANNEL_FD}), {
   onMessage: message => obey(message as ToChild),
   onNonsense: disband,
@@ -44,20 +60,50 @@ process.on('SIGINT', () => {})
 process.on('SIGHUP', () => {})
 // Thrown where no job can catch it (a timer, a promise nobody awaits): the job has failed, and this process is done.
 process.on('uncaughtException', error => {
-  if (running === null) {
+  const number = context?.currentRun()
+  if (number !== undefined && !running.has(number)) {
+    send({kind: 'stray', failure: messageOf(error)})
+    return
+  }
+  const [only] = running.size === 1 ? running.values() : []
+  const failed = number === undefined ? only : running.get(number)
+  if (!failed) {
     process.stderr.write(`${messageOf(error)}\n`)
     process.exit(1)
   }
-  const outcome = outcomeToWire(strayOutcome(error, running.retryIn))
-  send({kind: 'ended', run: running.run, outcome, rss: 0, left: 'broken'})
-  running = null
+  const outcome = outcomeToWire(strayOutcome(error, failed.retryIn))
+  const ended = {kind: 'ended', run: failed.run, outcome, rss: 0, left: 'broken'} as const
+  running.delete(failed.run)
+  const written = outputWritten()
+  if (written) void written.then(() => send(ended))
+  else send(ended)
 })
+
+interface Running {
+  run: number
+  job: RunningJob
+  retryIn: number | null
+  stop: AbortController
+}
 
 function obey(message: ToChild): void {
   if (message.kind === 'load') void load(message)
   else if (message.kind === 'run') void run(message.run, message.job)
   else if (message.kind === 'end') void end()
-  else running?.stop.abort(new Error('the job was told to stop'))
+  else {
+    const told = running.get(message.run)
+    if (told && context !== null) send({kind: 'told', run: told.run})
+    if (told) within(told.run, () => stop(told, message.why))
+  }
+}
+
+function stop({job, stop}: Running, why: StopReason): void {
+  job.isCancelled = why === 'cancelled'
+  stop.abort(new JobStoppedError(why))
+}
+
+function within<T>(run: number, work: () => T): T {
+  return context === null ? work() : context.within(run, work)
 }
 
 /** The dispatcher is gone: so is the right to this job. What the job has started goes with it. */
@@ -65,13 +111,18 @@ function disband(): void {
   process.kill(-process.pid, 'SIGKILL')
 }
 
-async function load({workers: files, serializer, extensions: config, measure}: ToLoad): Promise<void> {
-  memory = measure ? () => process.memoryUsage.rss() : () => 0
+async function load({workers: files, defaults, extensions: config, ...settings}: ToLoad): Promise<void> {
+  memory = settings.measure ? () => process.memoryUsage.rss() : () => 0
+  if (settings.jobsPerChild > 1) {
+    context = await import('./job-context.ts')
+    watchOutput(context.tellingOutput(teller))
+  }
   try {
     for (const {func, file, settings} of files) {
       send({kind: 'loading', file})
-      workers.set(func, readyWorker(await importWorker(file), settings, file, serializer))
+      workers.set(func, readyWorker(await importWorker(file), settings, file, defaults))
     }
+    const {serializer} = defaults
     if (serializer !== undefined) extensions = {...NO_EXTENSIONS, serializer}
     if (config !== null) {
       send({kind: 'loading', file: config})
@@ -79,13 +130,10 @@ async function load({workers: files, serializer, extensions: config, measure}: T
     }
     send({
       kind: 'loaded',
-      workers: [...workers].map(([func, {maxRetries, retryDelay, grabFor, setJobStatus, maxRunning}]) => ({
+      workers: [...workers].map(([func, {work: _, retryDelay, ...settings}]) => ({
         func,
-        maxRetries,
-        retryDelay: typeof retryDelay === 'number' ? retryDelay : null,
-        grabFor,
-        setJobStatus,
-        maxRunning,
+        ...settings,
+        retryDelay: typeof retryDelay === 'function' ? null : retryDelay,
       })),
       hasPlugins: config !== null,
     })
@@ -109,21 +157,33 @@ async function importWorker(file: string): Promise<unknown> {
 async function run(run: number, wire: WireJob): Promise<void> {
   const row = jobFromWire(wire)
   const worker = workers.get(row.func)!
-  const current = {run, retryIn: null as number | null, stop: new AbortController()}
-  const job = new RunningJob(row, current.stop, extensions.plugins)
-  running = current
-  if (worker.maxRetries > row.retryCnt) {
-    current.retryIn = await retryInAdvance(worker, job)
-    if (typeof worker.retryDelay === 'function') send({kind: 'retry', run, retryIn: current.retryIn})
+  const stop = new AbortController()
+  const progress = new Latest<Progress>(said => send({kind: 'progress', run, ...said}))
+  const job = new RunningJob(row, stop, extensions.plugins, said => progress.say(said))
+  const current: Running = {run, job, retryIn: null, stop}
+  running.set(run, current)
+  const others = (row.others ?? []).map(other => new RunningJob(other, stop, extensions.plugins))
+  if ([row, ...others].some(({retryCnt}) => worker.maxRetries > retryCnt)) {
+    current.retryIn = await within(run, () => retryInAdvance(worker, job))
+    if (typeof worker.retryDelay === 'function') {
+      const ofOthers = await within(run, () =>
+        Promise.all(others.map(other => retryInAdvance(worker, other))),
+      )
+      const more = ofOthers.length > 0 ? {others: ofOthers} : {}
+      send({kind: 'retry', run, retryIn: current.retryIn, ...more})
+    }
   }
-  const {outcome, afterwards} = await runJob(worker, job, extensions)
+  const {outcome, afterwards} = await within(run, () => runJob(worker, job, extensions))
+  progress.end()
   await new Promise(setImmediate) // a promise rejected at the end, and awaited by no one, is heard of by then
-  if (running !== current) return // an uncaught exception has spoken for it
-  running = null
+  if (!running.has(run)) return // an uncaught exception has spoken for it
+  const written = outputWritten()
+  if (written) await written
+  if (!running.delete(run)) return
   const ended = {kind: 'ended', run, outcome: outcomeToWire(outcome), rss: memory()} as const
   if (!afterwards) return send(ended)
   send({...ended, left: 'hooks'})
-  const failure = await afterwards().then(() => null, messageOf)
+  const failure = await within(run, afterwards).then(() => null, messageOf)
   send({kind: 'free', run, failure})
 }
 
@@ -141,6 +201,6 @@ async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<num
   }
 }
 
-function send(message: FromChild): void {
-  channel.send(message)
+function send(message: FromChild, onSent?: () => void): void {
+  channel.send(message, onSent)
 }

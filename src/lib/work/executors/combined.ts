@@ -1,14 +1,24 @@
 /**
- * The executors of one `jobq work`, together: modules go to the pool, executables are spawned, and at most maxWorkers
- * jobs run at once.
+ * The executors of one `jobq work`, together: modules go to the pool, executables are spawned. At most maxWorkers of them
+ * work at once: an executable is one, and so are jobsPerChild jobs of modules.
  */
 import type {WorkerError} from '../../jobs/errors.ts'
-import type {JobRow} from '../../jobs/job.ts'
+import type {JobRow, Progress, TakenJob} from '../../jobs/job.ts'
 import type {CommandHandler, Found, Handler, ModuleHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
 import {CommandExecutor} from './command.ts'
-import type {Ended, Executor, Executors, Prospect, Room, Run, WorkerView} from './executor.ts'
-import {Pool, type PoolSettings, type Surroundings} from './pool.ts'
+import {
+  type Coalescing,
+  type Ended,
+  type Executor,
+  type Executors,
+  joinedMaps,
+  type Prospect,
+  type Room,
+  type Run,
+  type WorkerView,
+} from './executor.ts'
+import {Pool, type PoolSettings, type Surroundings} from './pool/pool.ts'
 
 export type CombinedSettings = PoolSettings & {
   /** The database's address for executables, in JOBQ_DB. */
@@ -25,12 +35,19 @@ export class CombinedExecutors implements Executors {
   readonly #log: JobLog
   #handlers: Map<string, Handler>
   #maxWorkers: number
-  #running = 0
+  #jobsPerChild: number
+  /** How many of each run. */
+  #modules = 0
+  #processes = 0
+  /** Of both, as it was put together from these. */
+  #shares: [modules: Executors['shares'], commands: Executors['shares'], both: Executors['shares']] | null =
+    null
 
   /** @param surroundings `onRoom` is called when an executor can take a job again, other than by a job's end */
   constructor(handlers: readonly Handler[], settings: CombinedSettings, surroundings: Surroundings) {
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
+    this.#jobsPerChild = settings.jobsPerChild
     this.#log = surroundings.log
     this.#pool = new Pool(handlers.filter(isModule), settings, surroundings, this.#leaveOut)
     this.#commands = new CommandExecutor(handlers.filter(isCommand), surroundings, settings)
@@ -38,6 +55,15 @@ export class CombinedExecutors implements Executors {
 
   get maxWorkers(): number {
     return this.#maxWorkers
+  }
+
+  /** How many jobs may run at once. */
+  get places(): number {
+    return this.#hasModules ? this.#maxWorkers * this.#jobsPerChild : this.#maxWorkers
+  }
+
+  get #hasModules(): boolean {
+    return this.#jobsPerChild === 1 || [...this.#handlers.values()].some(isModule)
   }
 
   /** The functions there are workers for. */
@@ -50,7 +76,7 @@ export class CombinedExecutors implements Executors {
     return [...this.#handlers.keys()].filter(func => this.#pool.isLate(func))
   }
 
-  /** Where jobs run or could run, for the scoreboard: at most maxWorkers. */
+  /** Where jobs run or could run, for the scoreboard. */
   get workers(): WorkerView[] {
     return [...this.#pool.workers, ...this.#commands.workers]
   }
@@ -70,8 +96,9 @@ export class CombinedExecutors implements Executors {
     const handlers = [...found, ...leftOut.flatMap(({func}) => this.#handlers.get(func) ?? [])]
     this.#handlers = byFunc(handlers)
     this.#maxWorkers = settings.maxWorkers
+    this.#jobsPerChild = settings.jobsPerChild
     this.#pool.reload(handlers.filter(isModule), settings)
-    this.#commands.reload(handlers.filter(isCommand))
+    this.#commands.reload(handlers.filter(isCommand), settings.defaults)
   }
 
   readonly #leaveOut = (funcs: readonly string[], error?: WorkerError): boolean => {
@@ -95,22 +122,33 @@ export class CombinedExecutors implements Executors {
    * each of them could start. What is taken ahead may be of every function that is worked at all.
    */
   room(ahead: number): Room {
-    const free = this.#maxWorkers - this.#running
-    if (ahead > 0) return this.#roomAhead(Math.max(0, free) + ahead)
-    const idle = this.#pool.room
-    const modules = idle > 0 ? this.#pool.funcs : NO_FUNCS
-    const started = this.#commands.room
-    const commands = started > 0 ? this.#commands.funcs : NO_FUNCS
-    if (free <= 0 || modules.length + commands.length === 0) return NO_ROOM
+    if (ahead > 0)
+      return this.#roomAhead(
+        Math.max(0, this.#hasModules ? this.#freeForModules : this.#freeForCommands) + ahead,
+      )
+    const places = Math.min(this.#freeForModules, this.#pool.room)
+    const modules = places > 0 ? this.#pool.funcs : NO_FUNCS
+    const processes = Math.min(this.#freeForCommands, this.#commands.room)
+    const commands = processes > 0 ? this.#commands.funcs : NO_FUNCS
+    if (modules.length + commands.length === 0) return NO_ROOM
     const held = modules.length > 0 ? NO_FUNCS : this.#pool.soon
     const funcs = joined(joined(modules, commands), held)
     return {
       funcs,
       held: new Set(held),
       maxRunning: this.#maxRunning(),
-      limit: Math.min(free, modules.length > 0 ? idle : free, commands.length > 0 ? started : free),
+      limit: Math.min(modules.length > 0 ? places : processes, commands.length > 0 ? processes : places),
       isWhole: held.length === 0 && funcs.length === this.#handlers.size,
     }
+  }
+
+  /** A running executable takes all the places of a child. */
+  get #freeForModules(): number {
+    return (this.#maxWorkers - this.#processes) * this.#jobsPerChild - this.#modules
+  }
+
+  get #freeForCommands(): number {
+    return this.#maxWorkers - this.#processes - Math.ceil(this.#modules / this.#jobsPerChild)
   }
 
   #roomAhead(limit: number): Room {
@@ -124,24 +162,52 @@ export class CombinedExecutors implements Executors {
   }
 
   #maxRunning(): ReadonlyMap<string, number> {
-    const {maxRunning} = this.#pool
-    const more = this.#commands.maxRunning
-    if (more.size === 0) return maxRunning
-    return maxRunning.size === 0 ? more : new Map([...maxRunning, ...more])
+    return joinedMaps(this.#pool.maxRunning, this.#commands.maxRunning)
   }
 
-  prospect(func: string): Prospect {
-    const prospect = this.#executorOf(func)?.prospect(func) ?? 'none'
-    return prospect === 'now' && this.#running >= this.#maxWorkers ? 'soon' : prospect
+  get coalesced(): ReadonlyMap<string, Coalescing> {
+    return joinedMaps(this.#pool.coalesced, this.#commands.coalesced)
   }
 
-  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
-    this.#running++
-    const executor = this.#executorOf(job.func) ?? this.#pool
-    return executor.start(job, since, ended => {
-      this.#running--
+  /** Mostly there is nothing of one kind, or of either. */
+  get shares(): Executors['shares'] {
+    const [modules, commands] = [this.#pool.shares, this.#commands.shares]
+    if (commands.size === 0) return modules
+    if (modules.size === 0) return commands
+    const [known, others, both] = this.#shares ?? []
+    if (both && known === modules && others === commands) return both
+    const all = new Map([...modules, ...commands])
+    this.#shares = [modules, commands, all]
+    return all
+  }
+
+  prospect(func: string, job?: JobRow): Prospect {
+    const executor = this.#executorOf(func)
+    const prospect = executor?.prospect(func, job) ?? 'none'
+    const free = executor === this.#pool ? this.#freeForModules : this.#freeForCommands
+    return prospect === 'now' && free <= 0 ? 'soon' : prospect
+  }
+
+  start(
+    job: TakenJob,
+    since: number,
+    onEnd: (ended: Ended) => void,
+    onProgress: (progress: Progress) => void,
+  ): Run {
+    if (this.#executorOf(job.func) === this.#commands) {
+      this.#processes++
+      const hasEnded = (ended: Ended) => {
+        this.#processes--
+        onEnd(ended)
+      }
+      return this.#commands.start(job, since, hasEnded, onProgress)
+    }
+    this.#modules++
+    const hasEnded = (ended: Ended) => {
+      this.#modules--
       onEnd(ended)
-    })
+    }
+    return this.#pool.start(job, since, hasEnded, onProgress)
   }
 
   /** Who runs jobs of a function. */

@@ -2,32 +2,46 @@
  * Executables as workers: one process a job. The argument's bytes come on stdin, as a file that is complete before the
  * process starts; the job's facts in the environment. Exit 0 is completed, 100 is abort, anything else has failed.
  */
-import {type ChildProcess, spawn} from 'node:child_process'
+import {type ChildProcess, type StdioOptions, spawn} from 'node:child_process'
 import {closeSync} from 'node:fs'
 import type {Socket} from 'node:net'
-import {idOf, type JobRow} from '../../jobs/job.ts'
-import {isNoArg, type SerializerName} from '../../jobs/serializers/serializers.ts'
+import type {Progress} from '../../jobs/job.ts'
+import {idOf, type JobRow, KEPT_OUTPUT_BYTES, type TakenJob} from '../../jobs/job.ts'
+import {isNoArg} from '../../jobs/serializers/serializers.ts'
+import {shareLimits} from '../../jobs/shares/limits.ts'
+import {givenContext, keepsResult} from '../../jobs/side-tables/keep-result.ts'
+import {readProgress} from '../../jobs/side-tables/progress.ts'
 import type {CommandHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
-import {ArgumentFiles, NoRoomForArgument} from './argument-files.ts'
+import {ArgumentFiles, NoRoomForArgument} from './arguments/files.ts'
+import {OTHERS, othersFile} from './arguments/others.ts'
 import {
+  type Coalescing,
+  coalescing,
   DEFAULT_GRAB_FOR,
   describeExit,
   type Ended,
   type Executor,
   limited,
+  NOTHING_SHARED,
   type Prospect,
   type Run,
   retryIn,
   STDERR_TAIL_BYTES,
+  sharing,
   type WorkerView,
 } from './executor.ts'
 import {LineReader, Tail, whenRead} from './output.ts'
-import type {Surroundings} from './pool.ts'
+import type {Surroundings} from './pool/pool.ts'
 import {type Guardian, stopGroup} from './process-groups.ts'
+import {ResultFile} from './result-file.ts'
+import {messageOf, type WorkerDefaults} from './run-job.ts'
+import {RunOutput} from './run-output.ts'
 import {Shortage} from './shortage.ts'
 
 const ABORT_STATUS = 100
+/** Where a process says how far it is: standard output, so that it costs no other job anything. */
+const PROGRESS_FD = 1
 /** A process's output may be held open by what it left behind in the background: it is waited for no longer. */
 const OUTPUT_WAIT_MS = 100
 
@@ -36,24 +50,25 @@ export class CommandExecutor implements Executor {
   #handlers: ReadonlyMap<string, CommandHandler> = new Map()
   #funcs: readonly string[] = []
   #maxRunning: ReadonlyMap<string, number> = new Map()
+  shares: Executor['shares'] = NOTHING_SHARED
+  #coalesced: ReadonlyMap<string, Coalescing> = new Map()
   readonly #guardian: Guardian
   readonly #log: JobLog
   readonly #environment: NodeJS.ProcessEnv
   readonly #shortage: Shortage
   readonly #arguments: ArgumentFiles
-  readonly #serializer: SerializerName | undefined
+  #defaults: WorkerDefaults
 
   /**
    * @param db the database's address for JOBQ_DB, as the job may pass it on to jobq
-   * @param serializer of functions that say nothing of it
    */
   constructor(
     handlers: readonly CommandHandler[],
     {guardian, log, onRoom}: Pick<Surroundings, 'guardian' | 'log' | 'onRoom'>,
-    {db, serializer}: {db: string; serializer: SerializerName | undefined},
+    {db, defaults}: {db: string; defaults: WorkerDefaults},
   ) {
-    this.#serializer = serializer
-    this.reload(handlers)
+    this.#defaults = defaults
+    this.reload(handlers, defaults)
     this.#guardian = guardian
     this.#log = log
     this.#shortage = new Shortage(log, onRoom)
@@ -62,7 +77,8 @@ export class CommandExecutor implements Executor {
       for (const {job} of this.#running.values()) bytes += job.arg?.length ?? 0
       return bytes
     })
-    this.#environment = {...process.env, JOBQ_DB: db}
+    // A jobq work that a job has started: what that one is worked with is no other's
+    this.#environment = {...process.env, JOBQ_DB: db, JOBQ_OTHERS: undefined, JOBQ_RESULT: undefined}
   }
 
   get funcs(): readonly string[] {
@@ -94,27 +110,54 @@ export class CommandExecutor implements Executor {
     return this.#maxRunning
   }
 
+  get coalesced(): ReadonlyMap<string, Coalescing> {
+    return this.#coalesced
+  }
+
   get workers(): WorkerView[] {
     return [...this.#running].map(([{pid = 0}, run]) => ({state: 'busy', pid, ...run, jobsDone: 0}))
   }
 
   /** Jobs that start from now on get these. */
-  reload(handlers: readonly CommandHandler[]): void {
+  reload(handlers: readonly CommandHandler[], defaults: WorkerDefaults): void {
+    this.#defaults = defaults
     this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
     this.#funcs = [...this.#handlers.keys()]
     this.#maxRunning = limited(
       handlers.map(({func, settings}) => ({func, maxRunning: settings.maxRunning ?? 0})),
     )
+    this.shares = sharing(
+      handlers.map(({func, settings}) => {
+        const serializer = settings.serializer ?? defaults.serializer ?? 'json'
+        return {func, shares: shareLimits({...settings, serializer})}
+      }),
+      this.shares,
+    )
+    this.#coalesced = coalescing(
+      handlers.map(({func, settings: {coalesce = 0, coalesceBy = null, serializer}}) => ({
+        ...{func, coalesce, coalesceBy},
+        serializer: serializer ?? defaults.serializer ?? 'json',
+      })),
+    )
   }
 
   async ready(): Promise<void> {}
 
-  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
+  start(
+    job: TakenJob,
+    since: number,
+    onEnd: (ended: Ended) => void,
+    onProgress: (progress: Progress) => void,
+  ): Run {
     const {argv, settings} = this.#handlers.get(job.func)!
     const {maxRetries = 0, retryDelay = 0, grabFor = DEFAULT_GRAB_FOR, setJobStatus = false} = settings
-    const retry = () => retryIn(maxRetries, job.retryCnt, retryDelay)
-    const runSettings = {grabFor, setJobStatus, retryIn: retry}
-    const child = this.#spawn(argv, job, error => {
+    const {keepResult = 0} = settings
+    const keepOutput = settings.keepOutput ?? this.#defaults.keepOutput ?? KEPT_OUTPUT_BYTES
+    const retry = (nth?: number) =>
+      retryIn(maxRetries, (nth === undefined ? job : job.others![nth]!).retryCnt, retryDelay)
+    const runSettings = {grabFor, setJobStatus, keepResult, retryIn: retry}
+    const files: {result: ResultFile | null} = {result: null}
+    const child = this.#spawn(argv, job, files, error => {
       if (error instanceof NoRoomForArgument || this.#shortage.isReasonOf(error, this.#running.size))
         onEnd({kind: 'unstarted'})
       else onEnd(failed(`its worker could not be started (${error.message})`, retry()))
@@ -124,19 +167,20 @@ export class CommandExecutor implements Executor {
     this.#running.set(child, {job, since})
     this.#shortage.hasStarted(this.#running.size)
     let callOffKill = () => {}
-    this.#attend(
-      child,
-      job,
-      ended => {
-        callOffKill()
-        this.#running.delete(child)
-        onEnd(ended)
-      },
-      retry,
-    )
+    const output = new RunOutput(keepOutput)
+    const outcome = (code: number | null, signal: NodeJS.Signals | null, tail: Tail) =>
+      outcomeOf({code, signal, tail, result: files.result}, retry)
+    const written = {output, onProgress}
+    this.#attend(child, job, written, outcome, ended => {
+      callOffKill()
+      this.#running.delete(child)
+      files.result?.close()
+      onEnd(ended)
+    })
     return {
       settings: runSettings,
       pid: child.pid!,
+      output,
       stop: () => {
         callOffKill = stopGroup(child)
       },
@@ -151,51 +195,87 @@ export class CommandExecutor implements Executor {
   /** @returns null, and calls back soon, if there is no process */
   #spawn(
     [file, ...words]: CommandHandler['argv'],
-    job: JobRow,
+    job: TakenJob,
+    files: {result: ResultFile | null},
     onError: (error: Error) => void,
   ): ChildProcess | null {
     let stdin: number | null = null
+    const more: number[] = []
     try {
       this.#shortage.check(this.#running.size)
       const input = this.#inputOf(job)
       if (input?.length) stdin = this.#arguments.write(job.func, input)
-      const env = {...this.#environment, ...facts(job)}
-      const child = spawn(file, words, {detached: true, stdio: [stdin ?? 'ignore', 'pipe', 'pipe'], env})
+      if (job.others) more.push(this.#arguments.write(job.func, othersFile(job.others)))
+      const env = {...this.#environment, ...facts(job), ...this.#othersFact(job)}
+      if (this.#keepsResult(job)) {
+        files.result = new ResultFile()
+        env.JOBQ_RESULT = `/dev/fd/${3 + more.length}`
+        more.push(files.result.writing)
+      }
+      const stdio: StdioOptions = [stdin ?? 'ignore', 'pipe', 'pipe', ...more]
+      const child = spawn(file, words, {detached: true, stdio, env})
       if (child.pid !== undefined) return child
       child.once('error', onError)
     } catch (error) {
       setImmediate(onError, error as Error) // no memory; or a uniqkey with a NUL in it, which no environment can hold
     } finally {
-      if (stdin !== null) closeSync(stdin)
+      for (const fd of [stdin, ...more]) if (fd !== null) closeSync(fd)
     }
+    files.result?.close()
     return null
+  }
+
+  #keepsResult(job: TakenJob): boolean {
+    return (this.#handlers.get(job.func)?.settings.keepResult ?? 0) > 0 || keepsResult(job)
+  }
+
+  /** Where it can read those that it is worked with; there, if empty, where it says that it may be. */
+  #othersFact({func, others}: TakenJob): NodeJS.ProcessEnv {
+    if (!this.#coalesced.has(func)) return {}
+    return {JOBQ_OTHERS: others ? OTHERS : '/dev/null'}
   }
 
   /** The argument's bytes; but a job without one has none, whatever its serializer stores for that. */
   #inputOf({func, arg}: JobRow): Uint8Array | undefined {
-    const serializer = this.#handlers.get(func)?.settings.serializer ?? this.#serializer
+    const serializer = this.#handlers.get(func)?.settings.serializer ?? this.#defaults.serializer
     return arg === null || (serializer !== 'none' && isNoArg(arg)) ? undefined : arg
   }
 
-  #attend(child: ChildProcess, job: JobRow, onEnd: (ended: Ended) => void, retry: () => number | null): void {
+  #attend(
+    child: ChildProcess,
+    job: JobRow,
+    {output, onProgress}: {output: RunOutput; onProgress: (progress: Progress) => void},
+    outcomeOf: (code: number | null, signal: NodeJS.Signals | null, tail: Tail) => Ended,
+    onEnd: (ended: Ended) => void,
+  ): void {
     const {stdout, stderr} = child
     const tail = new Tail(stderr!, STDERR_TAIL_BYTES)
-    const lines = [stdout!, stderr!].map(
-      (stream, i) =>
-        new LineReader(stream, line => this.#log.output(job, i === 0 ? 'stdout' : 'stderr', line)),
-    )
+    let listens: RunOutput | null = output
+    const lines = ([stdout!, stderr!] as const).map((stream, i) => {
+      const name = i === 0 ? 'stdout' : 'stderr'
+      return new LineReader(stream, (line, isWhole) => {
+        const progress = i === PROGRESS_FD - 1 && line.startsWith('::jobq ') ? readProgress(line) : null
+        if (progress) {
+          if (listens) onProgress(progress)
+          return null
+        }
+        listens?.add(name, line, isWhole)
+        return this.#log.output(job, name, line)
+      })
+    })
     let ended = false
     const end = (how: Ended) => {
       if (ended) return
       ended = true
       for (const reader of lines) reader.flush()
+      listens = null
       // Background processes may hold these for long: they are heard as long as there is another reason to be here
       for (const stream of [stdout, stderr]) (stream as Socket).unref()
       onEnd(how)
     }
     child.on('error', () => {}) // of a signal that came too late
     child.once('exit', (code, signal) => {
-      const finish = () => end(outcomeOf(code, signal, tail, retry))
+      const finish = () => end(outcomeOf(code, signal, tail))
       const timer = setTimeout(() => whenRead(lines, finish), OUTPUT_WAIT_MS)
       child.once('close', () => {
         clearTimeout(timer)
@@ -212,17 +292,33 @@ function facts(job: JobRow): NodeJS.ProcessEnv {
     JOBQ_UNIQKEY: job.uniqkey ?? '',
     JOBQ_PRIORITY: String(job.priority),
     JOBQ_RETRY_CNT: String(job.retryCnt),
-    JOBQ_CONTEXT: job.context,
+    JOBQ_CONTEXT: contextFact(job),
+    JOBQ_PROGRESS: String(PROGRESS_FD),
   }
 }
 
-function outcomeOf(
-  code: number | null,
-  signal: NodeJS.Signals | null,
-  tail: Tail,
-  retry: () => number | null,
-): Ended {
-  if (code === 0) return {kind: 'finished', outcome: {kind: 'completed'}}
+function contextFact({context}: JobRow): string | undefined {
+  if (context === undefined) return undefined
+  const given = givenContext(context)
+  return Object.keys(given).length > 0 ? JSON.stringify(given) : undefined
+}
+
+/** How a process ended. */
+interface Exit {
+  code: number | null
+  signal: NodeJS.Signals | null
+  tail: Tail
+  result: ResultFile | null
+}
+
+function outcomeOf({code, signal, tail, result}: Exit, retry: () => number | null): Ended {
+  if (code === 0 && result === null) return {kind: 'finished', outcome: {kind: 'completed'}}
+  if (code === 0)
+    try {
+      return {kind: 'finished', outcome: {kind: 'completed', result: result!.read()}}
+    } catch (error) {
+      return failed(messageOf(error), retry())
+    }
   const stderr = tail.text
   const message = [describeExit(code, signal), stderr].filter(Boolean).join('\n')
   if (code === ABORT_STATUS)

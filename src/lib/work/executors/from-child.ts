@@ -2,8 +2,10 @@
  * Checks what a child says before it is believed, since a job that runs there can write to the same descriptor.
  * Whatever is not a message of `FromChild` to the last field is nonsense.
  */
-import {MAX_ARG_BYTES, MAX_UINT32} from '../../jobs/job.ts'
-import {checkFunc, checkUniqkey} from '../../jobs/names.ts'
+import {MAX_ARG_BYTES, MAX_OUTPUT_BYTES, MAX_UINT32} from '../../jobs/job.ts'
+import {checkFunc, checkTag, checkUniqkey} from '../../jobs/names.ts'
+import {SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
+import {MAX_RESULT_BYTES} from '../../jobs/side-tables/results.ts'
 import {isObject} from '../../jobs/value.ts'
 import type {Bytes, FromChild, LoadedWorker, WireNewJob, WireOutcome} from './protocol.ts'
 
@@ -23,7 +25,11 @@ function isMessage(message: Fields): boolean {
     case 'refused':
       return isText(message.message) && isText(message.hint)
     case 'retry':
-      return isWhole(message.run) && isDelay(message.retryIn)
+      return (
+        isWhole(message.run) &&
+        isDelay(message.retryIn) &&
+        (message.others === undefined || (Array.isArray(message.others) && message.others.every(isDelay)))
+      )
     case 'ended':
       return (
         isWhole(message.run) &&
@@ -32,6 +38,21 @@ function isMessage(message: Fields): boolean {
         isObject(message.outcome) &&
         isOutcome(message.outcome)
       )
+    case 'progress':
+      return (
+        isWhole(message.run) && isNumber(message.fraction) && message.fraction <= 1 && isText(message.text)
+      )
+    case 'output':
+      return (
+        isWhole(message.run) &&
+        (message.stream === 'stdout' || message.stream === 'stderr') &&
+        message.bytes !== null &&
+        isBytes(message.bytes)
+      )
+    case 'told':
+      return isWhole(message.run)
+    case 'stray':
+      return isText(message.failure)
     case 'free':
       return isWhole(message.run) && (message.failure === null || isText(message.failure))
     default:
@@ -40,26 +61,49 @@ function isMessage(message: Fields): boolean {
 }
 
 function isLoadedWorker(worker: Fields): worker is Fields & LoadedWorker {
-  const {func, maxRetries, retryDelay, grabFor, setJobStatus, maxRunning} = worker
+  const {func, maxRetries, retryDelay, grabFor, setJobStatus, maxRunning, shares, keepOutput, keepResult} =
+    worker
+  const {coalesce, coalesceBy, serializer} = worker
   return (
     isText(func) &&
-    [maxRetries, grabFor, maxRunning].every(isNumber) &&
-    (retryDelay === null || isNumber(retryDelay)) &&
-    isYesNo(setJobStatus)
+    [maxRetries, grabFor, maxRunning, keepResult].every(isNumber) &&
+    (retryDelay === null || isNumber(retryDelay) || isDelayRange(retryDelay)) &&
+    isYesNo(setJobStatus) &&
+    (shares === null || (isObject(shares) && isSharing(shares))) &&
+    isWhole(coalesce) &&
+    (coalesceBy === null || isText(coalesceBy)) &&
+    SERIALIZERS.includes(serializer as SerializerName) &&
+    (keepOutput === 'all' || (isWhole(keepOutput) && keepOutput <= MAX_OUTPUT_BYTES))
   )
+}
+
+function isSharing({rate, perKey, shareBy, serializer}: Fields): boolean {
+  const isPerKey = (limits: Fields) => isUint32(limits.maxRunning) && isRate(limits.rate)
+  return (
+    isRate(rate) &&
+    (perKey === null || (isObject(perKey) && isPerKey(perKey))) &&
+    (shareBy === null || isText(shareBy)) &&
+    SERIALIZERS.some(name => name === serializer)
+  )
+}
+
+function isRate(rate: unknown): boolean {
+  return rate === null || (isObject(rate) && [rate.most, rate.seconds].every(n => isUint32(n) && n !== 0))
 }
 
 /** Never `released`: that is the dispatcher's word. */
 function isOutcome(outcome: Fields): outcome is Fields & WireOutcome {
   switch (outcome.kind) {
     case 'completed':
-      return true
+      return outcome.result === undefined || isResult(outcome.result)
     case 'failed':
       return isText(outcome.message) && isDelay(outcome.retryIn)
     case 'aborted':
       return isText(outcome.reason)
     case 'died':
       return isText(outcome.how)
+    case 'declined':
+      return isUint32(outcome.delay)
     case 'replaced':
       return isListOf(outcome.jobs, isNewJob) && isDelay(outcome.retryIn)
     default:
@@ -67,9 +111,19 @@ function isOutcome(outcome: Fields): outcome is Fields & WireOutcome {
   }
 }
 
+function isResult(result: unknown): boolean {
+  if (!isText(result) || Buffer.byteLength(result) > MAX_RESULT_BYTES) return false
+  try {
+    JSON.parse(result)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** What an enqueue takes, the store takes: names and numbers that its columns hold. */
 function isNewJob(job: Fields): job is Fields & WireNewJob {
-  const {func, arg, plain, uniqkey, priority, due, context, tracked} = job
+  const {func, arg, plain, uniqkey, priority, due, context, tracked, tags, expires, uniqFor} = job
   return (
     isName(func, checkFunc) &&
     (uniqkey === null || isName(uniqkey, checkUniqkey)) &&
@@ -79,7 +133,10 @@ function isNewJob(job: Fields): job is Fields & WireNewJob {
     isBytes(arg) &&
     isYesNo(plain) &&
     (context === undefined || isContext(context)) &&
-    (tracked === undefined || isYesNo(tracked))
+    (tracked === undefined || isYesNo(tracked)) &&
+    (tags === undefined || (Array.isArray(tags) && tags.every(isTag))) &&
+    (expires === undefined || isUint32(expires)) &&
+    (uniqFor === undefined || (isUint32(uniqFor) && uniqkey !== null))
   )
 }
 
@@ -100,6 +157,18 @@ function isContext(context: unknown): boolean {
   }
 }
 
+function isTag(tag: unknown): boolean {
+  if (!Array.isArray(tag) || tag.length !== 2) return false
+  const [name, value] = tag as unknown[]
+  try {
+    if (!isText(name) || !isText(value)) return false
+    checkTag([name, value])
+    return true
+  } catch {
+    return false
+  }
+}
+
 function isName(name: unknown, check: (name: string) => string): boolean {
   try {
     return isText(name) && check(name) === name
@@ -115,6 +184,10 @@ function isDelay(value: unknown): boolean {
 
 function isListOf(value: unknown, is: (item: Fields) => boolean): boolean {
   return Array.isArray(value) && value.every(item => isObject(item) && is(item))
+}
+
+function isDelayRange(value: unknown): boolean {
+  return isObject(value) && isUint32(value.first) && isUint32(value.longest)
 }
 
 function isText(value: unknown): value is string {

@@ -5,8 +5,11 @@
 
 import type {Extensions} from '../../hooks/extensions.ts'
 import {monotonic} from '../../jobs/clock.ts'
-import type {JobRow} from '../../jobs/job.ts'
+import {JobStoppedError, type StopReason} from '../../jobs/errors.ts'
+import type {Progress, TakenJob} from '../../jobs/job.ts'
 import {
+  type Coalescing,
+  coalescing,
   type Ended,
   type Executors,
   limited,
@@ -15,6 +18,7 @@ import {
   type Run,
   type RunSettings,
   STOP_GRACE_MS,
+  sharing,
 } from './executor.ts'
 import {messageOf, nextTry, type Ran, type ReadyWorker, RunningJob, runJob} from './run-job.ts'
 
@@ -25,8 +29,10 @@ export class InlineExecutors implements Executors {
   readonly isPrompt = true
   readonly failure = null
   readonly #workers: ReadonlyMap<string, ReadyWorker>
-  readonly #funcs: readonly string[]
+  readonly handled: readonly string[]
+  readonly shares: Executors['shares']
   readonly #maxRunning: ReadonlyMap<string, number>
+  readonly coalesced: ReadonlyMap<string, Coalescing>
   readonly #concurrency: number
   readonly #extensions: Extensions
   readonly #onTrouble: (message: string) => void
@@ -45,25 +51,33 @@ export class InlineExecutors implements Executors {
     this.#workers = workers
     this.#extensions = extensions
     this.#onTrouble = onTrouble
-    this.#funcs = [...workers.keys()]
+    this.handled = [...workers.keys()]
+    this.shares = sharing([...workers].map(([func, {shares}]) => ({func, shares})))
     this.#maxRunning = limited([...workers].map(([func, {maxRunning}]) => ({func, maxRunning})))
+    this.coalesced = coalescing([...workers].map(([func, worker]) => ({...worker, func})))
     this.#concurrency = concurrency
   }
 
   room(ahead: number): Room {
     const limit = this.#concurrency - this.#runs.size + ahead
-    return {funcs: this.#funcs, maxRunning: this.#maxRunning, limit, isWhole: true}
+    return {funcs: this.handled, maxRunning: this.#maxRunning, limit, isWhole: true}
   }
 
   prospect(): Prospect {
     return this.#runs.size < this.#concurrency ? 'now' : 'soon'
   }
 
-  start(job: JobRow, since: number, onEnd: (ended: Ended) => void): Run {
+  start(
+    job: TakenJob,
+    since: number,
+    onEnd: (ended: Ended) => void,
+    onProgress: (progress: Progress) => void,
+  ): Run {
     const run = new InlineRun(
       this.#workers.get(job.func)!,
       job,
       this.#extensions,
+      onProgress,
       (run, ended, afterwards) => {
         this.#runs.delete(run)
         onEnd(ended)
@@ -78,7 +92,7 @@ export class InlineExecutors implements Executors {
 
   /** Tells what still runs to stop, and waits for the hooks of what has ended. */
   async close(): Promise<void> {
-    for (const run of this.#runs) run.stop()
+    for (const run of this.#runs) run.stop('shutdown')
     await Promise.all(this.#afterwards)
   }
 
@@ -105,11 +119,19 @@ class InlineRun implements Run, RunSettings {
   #patience: NodeJS.Timeout | undefined
   #hasEnded = false
 
-  constructor(worker: ReadyWorker, row: JobRow, extensions: Extensions, onEnd: OnEnd) {
+  constructor(
+    worker: ReadyWorker,
+    row: TakenJob,
+    extensions: Extensions,
+    onProgress: (progress: Progress) => void,
+    onEnd: OnEnd,
+  ) {
     this.#worker = worker
     this.#extensions = extensions
     this.#onEnd = onEnd
-    this.#job = new RunningJob(row, this.#stop, extensions.plugins)
+    this.#job = new RunningJob(row, this.#stop, extensions.plugins, said => {
+      if (!this.#hasEnded) onProgress(said)
+    })
   }
 
   get settings(): RunSettings {
@@ -124,9 +146,13 @@ class InlineRun implements Run, RunSettings {
     return this.#worker.setJobStatus
   }
 
-  retryIn(): number | null {
+  get keepResult(): number {
+    return this.#worker.keepResult
+  }
+
+  retryIn(nth?: number): number | null {
     try {
-      return nextTry(this.#worker, this.#job)
+      return nextTry(this.#worker, nth === undefined ? this.#job : this.#job.other(nth))
     } catch {
       return null
     }
@@ -139,9 +165,11 @@ class InlineRun implements Run, RunSettings {
   readonly #ran = ({outcome, afterwards}: Ran): void => this.#end({kind: 'finished', outcome}, afterwards)
 
   /** Its signal aborts. It is waited for no longer than STOP_GRACE_MS: there is nothing that could end it. */
-  stop(): void {
+  stop(why: StopReason): void {
+    clearTimeout(this.#patience)
     this.#patience = setTimeout(() => this.#end({kind: 'abandoned'}, null), STOP_GRACE_MS)
-    this.#stop.abort(new Error('the job was told to stop'))
+    this.#job.isCancelled = why === 'cancelled'
+    this.#stop.abort(new JobStoppedError(why))
   }
 
   #end(ended: Ended, afterwards: Ran['afterwards']): void {

@@ -7,21 +7,48 @@ import {StringDecoder} from 'node:string_decoder'
 
 const MAX_LINE = 16_384
 
+/** @returns what the next line is to wait for, if it is to; a line that is not whole may go on */
+export type OnLine = (line: string, isWhole: boolean) => Promise<void> | null
+
+/** What comes in pieces, as lines. */
+export class Lines {
+  #partial = ''
+  #decoder: StringDecoder | undefined // most jobs print nothing
+  readonly #onLine: OnLine
+
+  constructor(onLine: OnLine) {
+    this.#onLine = onLine
+  }
+
+  /** @returns what the next piece is to wait for, if it is to */
+  add(bytes: Buffer): Promise<void> | null {
+    this.#decoder ??= new StringDecoder('utf8')
+    const lines = (this.#partial + this.#decoder.write(bytes)).split('\n')
+    this.#partial = lines.pop()!
+    let room: Promise<void> | null = null
+    for (const line of lines) room = this.#onLine(line, true)
+    if (this.#partial.length > MAX_LINE) this.flush()
+    return room
+  }
+
+  /** Hands out what came after the last newline. */
+  flush(): void {
+    if (this.#partial === '') return
+    const line = this.#partial
+    this.#partial = ''
+    this.#onLine(line, false)
+  }
+}
+
 export class LineReader {
   /** While the log has no room for more: when it has. */
   waitsFor: Promise<void> | null = null
-  #partial = ''
+  readonly #lines: Lines
 
-  /** @param onLine returns what the next line is to wait for, if it is to */
-  constructor(stream: Readable, onLine: (line: string) => Promise<void> | null) {
-    let decoder: StringDecoder | undefined // most jobs print nothing
+  constructor(stream: Readable, onLine: OnLine) {
+    this.#lines = new Lines(onLine)
     stream.on('data', (chunk: Buffer) => {
-      decoder ??= new StringDecoder('utf8')
-      const lines = (this.#partial + decoder.write(chunk)).split('\n')
-      this.#partial = lines.pop()!
-      let room: Promise<void> | null = null
-      for (const line of lines) room = onLine(line)
-      if (this.#partial.length > MAX_LINE) this.flush()
+      const room = this.#lines.add(chunk)
       if (room === null) return
       stream.pause()
       this.waitsFor = room.then(() => {
@@ -29,17 +56,11 @@ export class LineReader {
         stream.resume()
       })
     })
-    this.#onLine = onLine
   }
-
-  readonly #onLine: (line: string) => Promise<void> | null
 
   /** Hands out what came after the last newline. */
   flush(): void {
-    if (this.#partial === '') return
-    const line = this.#partial
-    this.#partial = ''
-    this.#onLine(line)
+    this.#lines.flush()
   }
 }
 

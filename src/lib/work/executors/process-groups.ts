@@ -23,8 +23,7 @@ while read -r op pid; do
     -) case $live in *" $pid "*) live="\${live%% $pid *} \${live#* $pid }" ;; esac ;;
   esac
 done
-for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done
-rm -f "$1"; rmdir "\${1%/*}" 2>/dev/null`
+for pid in $live; do kill -KILL "-$pid" 2>/dev/null; done`
 
 /** One that has ended is replaced at once, and one that has not lasted so long only after that time. */
 const SHORT_LIFE_MS = 1000
@@ -35,7 +34,6 @@ const SHORT_LIFE_MS = 1000
  * is killed is replaced, and told of all that run.
  */
 export class Guardian {
-  readonly #file: string
   readonly #log: JobLog
   /** Those that are to be killed. */
   readonly #live = new Set<number>()
@@ -47,9 +45,8 @@ export class Guardian {
   #restart: NodeJS.Timeout | undefined
   #isClosing = false
 
-  /** @param file removed as well, and its folder if that leaves it empty. @throws ProcessError */
-  constructor(file: string, log: JobLog) {
-    this.#file = file
+  /** @throws ProcessError */
+  constructor(log: JobLog) {
     this.#log = log
     this.#shell = this.#start()
   }
@@ -74,7 +71,7 @@ export class Guardian {
   }
 
   #start(): ChildProcess {
-    const shell = startShell(this.#file)
+    const shell = startShell()
     this.#since = monotonic()
     shell.once('exit', (code, signal) => this.#hasDied(describeExit(code, signal)))
     return shell
@@ -114,11 +111,11 @@ export class Guardian {
   }
 }
 
-function startShell(file: string): ChildProcess {
+function startShell(): ChildProcess {
   let shell: ChildProcess
   try {
     checkDescriptors()
-    shell = spawn('/bin/sh', ['-c', GUARDIAN, 'jobq-guardian', file], {
+    shell = spawn('/bin/sh', ['-c', GUARDIAN, 'jobq-guardian'], {
       detached: true,
       stdio: ['pipe', 'ignore', 'ignore'],
     })

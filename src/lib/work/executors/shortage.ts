@@ -16,8 +16,8 @@ export const OVER_MS = 60_000
 /** Who only drains does not wait longer for a machine that has no room for a single process. */
 export const PATIENCE_MS = 30_000
 
-/** For a process's three pipes, both ends of each, and for one more by which libuv hears whether it has started. */
-const DESCRIPTORS = 8
+/** For a process's pipes and files, both ends of each, and for one more pipe by which libuv hears whether it has started. */
+const DESCRIPTORS = 10
 /** Who may have more than the three of each that runs and so many besides is not near the limit. */
 const OWN_DESCRIPTORS = 100
 

@@ -9,7 +9,15 @@ import type {Sink} from './log-writer.ts'
 type Subject = RowRef & Pick<JobRow, 'func'>
 
 /** How a job's attempt ended, as the log calls it. */
-export type LoggedOutcome = 'completed' | 'replaced' | 'failed' | 'aborted' | 'released' | 'died' | 'lost'
+export type LoggedOutcome =
+  | 'completed'
+  | 'replaced'
+  | 'failed'
+  | 'aborted'
+  | 'released'
+  | 'declined'
+  | 'died'
+  | 'lost'
 
 export interface JobLog {
   ended(job: Subject, outcome: LoggedOutcome, durationMs: number, message: string): void
@@ -17,6 +25,8 @@ export interface JobLog {
   output(job: Subject | null, stream: 'stdout' | 'stderr', line: string): Promise<void> | null
   /** Something that a person should look at. */
   trouble(message: string): void
+  /** Old attempts were deleted: so many. */
+  pruned(counts: {failed: number; finished: number}): void
   /** Is `debug` heard? If not, what it would say need not be put together. */
   readonly isVerbose: boolean
   debug(message: string): void
@@ -64,6 +74,10 @@ class TextLog implements JobLog {
     this.#line(`jobq: ${message}`)
   }
 
+  pruned({failed, finished}: {failed: number; finished: number}): void {
+    this.#line(`jobq: deleted ${failed} failed and ${finished} finished attempts that were old`)
+  }
+
   get isVerbose(): boolean {
     return this.#options.debug
   }
@@ -107,6 +121,10 @@ class JsonLog implements JobLog {
 
   trouble(message: string): void {
     this.#line({event: 'trouble', message})
+  }
+
+  pruned(counts: {failed: number; finished: number}): void {
+    this.#line({event: 'pruned', ...counts})
   }
 
   get isVerbose(): boolean {

@@ -1,18 +1,18 @@
 /**
  * Qudo's Scoreboard for work within an application's own process: what `queue.work()` is doing, as a line of characters
- * and as the facts behind it, which `jobq status` and `jobq_workers` show beside the `jobq work` of this host.
+ * and as the facts behind it, which `jobq status` and `jobq_workers` show beside each `jobq work`, on every host.
  */
 import type {Server} from 'node:net'
 import {hostname} from 'node:os'
 import type {Plugin, PluginContext} from '../../client/plugin.ts'
 import type {JobQueue} from '../../client/queue.ts'
-import {databasesName} from '../../config/settings.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {UsageError} from '../../jobs/errors.ts'
 import {idOf, type RowRef} from '../../jobs/job.ts'
-import type {ManagerStatus, Slot} from '../../jobs/manager.ts'
+import {countSlots, MAX_SLOTS, type ManagerState, type ManagerStatus, type Slot} from '../../jobs/manager.ts'
 import {ADMIN_PORT} from '../../jobs/names.ts'
 import {checkOptions, is} from '../../jobs/options.ts'
+import type {Heartbeat} from './heartbeat.ts'
 
 /** Where the line is served, if either is given. */
 export interface ScoreboardOptions {
@@ -48,8 +48,8 @@ interface Place {
 }
 
 const MARKS = {working: 'A', idle: '_', none: '.'}
-/** Several queues of one process have a socket each. */
-let sockets = 0
+/** What runs for a shorter time than this is nothing that others need to see. */
+const BRIEF_MS = 1000
 
 class Scoreboard implements ScoreboardPlugin {
   readonly #options: ScoreboardOptions
@@ -58,7 +58,8 @@ class Scoreboard implements ScoreboardPlugin {
   #places: Place[] = []
   #jobs = 0
   #failed = 0
-  #servers: Server[] = []
+  #server: Server | null = null
+  #heartbeat: Heartbeat | null = null
 
   constructor(options: ScoreboardOptions) {
     this.#options = options
@@ -73,16 +74,11 @@ class Scoreboard implements ScoreboardPlugin {
   async status(): Promise<ManagerStatus> {
     const queue = this.#queue
     if (!queue) throw new UsageError('expected a scoreboard of an open queue, got one that was not started')
+    const self = {pid: process.pid, host: hostname(), db: queue.name, started: this.#started}
+    const seen = Math.floor(Date.now() / 1000)
     return {
-      pid: process.pid,
-      host: hostname(),
-      db: databasesName(queue.settings),
-      started: this.#started,
-      funcs: [...new Set([...queue.working].flatMap(({funcs}) => funcs))],
-      paused: await queue.paused(),
-      jobs: this.#jobs,
-      failed: this.#failed,
-      memory: process.memoryUsage.rss(),
+      ...{...self, paused: await queue.paused(), seen, age: 0, gone: false},
+      ...this.#state(queue),
       slots: this.#slots(),
     }
   }
@@ -99,45 +95,51 @@ class Scoreboard implements ScoreboardPlugin {
     queue.on('start', this.#begin)
     for (const end of ['finish', 'fail', 'release'] as const) queue.on(end, this.#end)
     queue.on('fail', this.#countFailed)
+    queue.onWorking = this.#changed
     try {
-      await this.#serve(queue)
+      await this.#serve()
     } catch (error) {
-      this.stop()
+      await this.stop()
       throw error
     }
+    const {Heartbeat} = await import('./heartbeat.ts')
+    this.#heartbeat = new Heartbeat(
+      queue.store,
+      () => this.#state(queue),
+      message => process.emitWarning(message),
+    )
+    this.#heartbeat.start(BRIEF_MS)
   }
 
-  stop(): void {
+  async stop(): Promise<void> {
     const queue = this.#queue
-    for (const server of this.#servers) server.close()
-    this.#servers = []
+    this.#server?.close()
+    this.#server = null
     this.#queue = null
+    await this.#heartbeat?.close()
+    this.#heartbeat = null
     if (!queue) return
+    queue.onWorking = () => {}
     queue.off('start', this.#begin)
     for (const end of ['finish', 'fail', 'release'] as const) queue.off(end, this.#end)
     queue.off('fail', this.#countFailed)
   }
 
-  async #serve(queue: JobQueue): Promise<void> {
+  async #serve(): Promise<void> {
     const {host = '127.0.0.1', port = ADMIN_PORT} = this.#options
-    if (this.#options.host !== undefined || this.#options.port !== undefined) {
-      const {serveScoreboard} = await import('./admin.ts')
-      this.#servers.push(await serveScoreboard(() => this.line, host, port))
-    }
-    const {serveStatus, socketPath} = await import('./managers.ts')
-    const path = socketPath(databasesName(queue.settings), `${process.pid}-${++sockets}`)
-    try {
-      this.#servers.push(await serveStatus(path, () => this.status()))
-    } catch (error) {
-      process.emitWarning(`\`jobq status\` will not show this process (${(error as Error).message})`)
-    }
+    if (this.#options.host === undefined && this.#options.port === undefined) return
+    const {serveScoreboard} = await import('./admin.ts')
+    this.#server = await serveScoreboard(() => this.line, host, port)
   }
+
+  #changed = (): void => this.#heartbeat?.changed()
 
   #begin = (job: RowRef & {func: string}): void => {
     const facts = {id: idOf(job), func: job.func, since: monotonic()}
     const free = this.#places.find(place => place.job === null)
     if (free) free.job = facts
     else this.#places.push({job: facts, jobs: 0})
+    this.#changed()
   }
 
   #end = (job: RowRef): void => {
@@ -146,10 +148,27 @@ class Scoreboard implements ScoreboardPlugin {
     place.job = null
     place.jobs++
     this.#jobs++
+    this.#changed()
   }
 
   #countFailed = (): void => {
     this.#failed++
+  }
+
+  #state({working}: JobQueue): ManagerState {
+    const all = this.#slots()
+    return {
+      funcs: [...new Set([...working].flatMap(({funcs}) => funcs))],
+      moreFuncs: 0,
+      jobs: this.#jobs,
+      failed: this.#failed,
+      memory: process.memoryUsage.rss(),
+      workers: countSlots(all),
+      slots: all
+        .filter(({state}) => state !== 'none')
+        .sort((a, b) => (a.state < b.state ? 1 : a.state > b.state ? -1 : 0))
+        .slice(0, MAX_SLOTS),
+    }
   }
 
   #slots(): Slot[] {

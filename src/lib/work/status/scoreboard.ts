@@ -2,24 +2,20 @@
  * What a running `jobq work` is doing, for whoever asks: Qudo's scoreboard line, and the facts behind it.
  */
 import {readFileSync} from 'node:fs'
-import {hostname} from 'node:os'
 import {monotonic} from '../../jobs/clock.ts'
 import {idOf} from '../../jobs/job.ts'
-import type {ManagerStatus, Slot} from '../../jobs/manager.ts'
+import {countSlots, MAX_SLOTS, type ManagerState, type Slot} from '../../jobs/manager.ts'
 import type {Dispatcher} from '../dispatcher.ts'
 import type {CombinedExecutors} from '../executors/combined.ts'
 import type {WorkerView} from '../executors/executor.ts'
 
 export class Scoreboard {
-  readonly #started = Math.floor(Date.now() / 1000)
   readonly #executors: CombinedExecutors
   readonly #dispatcher: Dispatcher
-  readonly #db: string
 
-  constructor(executors: CombinedExecutors, dispatcher: Dispatcher, db: string) {
+  constructor(executors: CombinedExecutors, dispatcher: Dispatcher) {
     this.#executors = executors
     this.#dispatcher = dispatcher
-    this.#db = db
   }
 
   /** One character for each slot, joined by spaces: `A _ . .` */
@@ -30,28 +26,27 @@ export class Scoreboard {
       .join(' ')
   }
 
-  status(paused: readonly string[]): ManagerStatus {
+  get state(): ManagerState {
     const {ended, failed} = this.#dispatcher.progress
+    const all = this.#slots()
+    const slots = all.filter(({state}) => state !== 'none').slice(0, MAX_SLOTS)
     return {
-      pid: process.pid,
-      host: hostname(),
-      db: this.#db,
-      started: this.#started,
       funcs: this.#executors.handled,
-      paused,
+      moreFuncs: 0,
       jobs: ended,
       failed,
       memory: process.memoryUsage.rss(),
-      slots: this.#slots().map(slot => ({...slot, memory: slot.pid === null ? null : memoryOf(slot.pid)})),
+      workers: countSlots(all),
+      slots: withMemory(slots),
     }
   }
 
   #slots(): Omit<Slot, 'memory'>[] {
-    const {maxWorkers, workers} = this.#executors
+    const {places, workers} = this.#executors
     // While children are being replaced there are more of them than slots: those that do something go first
-    const shown = workers.toSorted((a, b) => rank(a) - rank(b)).slice(0, maxWorkers)
+    const shown = workers.toSorted((a, b) => rank(a) - rank(b)).slice(0, places)
     const empty = {state: 'none', pid: null, id: null, func: null, seconds: null, jobs: 0} as const
-    return [...shown.map(slotOf), ...Array.from({length: maxWorkers - shown.length}, () => empty)]
+    return [...shown.map(slotOf), ...Array.from({length: places - shown.length}, () => empty)]
   }
 }
 
@@ -67,8 +62,15 @@ function slotOf({state, pid, job, since, jobsDone}: WorkerView): Omit<Slot, 'mem
   }
 }
 
+/** Several may be of one process. */
+function withMemory(slots: readonly Omit<Slot, 'memory'>[]): Slot[] {
+  const memory = new Map<number | null, number | null>([[null, null]])
+  for (const {pid} of slots) if (pid !== null && !memory.has(pid)) memory.set(pid, memoryOf(pid))
+  return slots.map(slot => ({...slot, memory: memory.get(slot.pid)!}))
+}
+
 function rank({state}: WorkerView): number {
-  return ['busy', 'idle', 'starting', 'ending'].indexOf(state)
+  return ['busy', 'idle', 'starting'].indexOf(state)
 }
 
 /** Resident memory in bytes, from Linux's /proc; null elsewhere, and for a process that is gone. */

@@ -54,6 +54,8 @@ export class Copies {
     const {name, path} = this.#file.place
     if (this.#locked && !areLocked(path, this.#locked)) {
       this.#locked = lockedBy(path)
+      // Of a file that has just come to its place the locks can't be ours: then that is what has happened
+      if (this.#locked === null) this.#file.look()
       if (this.#locked === null)
         this.#file.refuse(isShmDeleted(path) ? deletedError(name) : unlockedError(name))
     }

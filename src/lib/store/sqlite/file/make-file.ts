@@ -6,6 +6,7 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readlinkSync,
@@ -68,6 +69,8 @@ export function checkFolder(path: string): void {
   if (!existsSync(dirname(target))) throw noFolderOf(path, target)
 }
 
+/** Sticky, and everyone may write. */
+const EVERYBODYS = 0o1002
 /** As many as Linux follows. */
 const MAX_LINKS = 40
 
@@ -77,11 +80,27 @@ function targetOf(path: string): string {
   for (let links = 0; links <= MAX_LINKS; links++) {
     const link = linkAt(target)
     if (link === null) return target
+    refuseStrangers(target)
     const folder = realpathSync(dirname(target)) // `..` in a link is that of the folder itself
     target = resolve(folder, link)
   }
   throw new StoreError('UNREACHABLE', `expected a SQLite file, got a link that leads in a circle: ${path}`, {
     hint: 'remove the link, or check --db',
+  })
+}
+
+/**
+ * A file is made where a link leads to only if the link is this user's, or of whoever the folder belongs to: in a folder
+ * such as /tmp anyone could say where. Linux keeps to that rule (protected_symlinks) for who follows the link, and not for
+ * who reads it, as is done here.
+ * @throws StoreError
+ */
+function refuseStrangers(link: string): void {
+  const [folder, {uid}] = [statSync(dirname(link)), lstatSync(link)]
+  const isEverybodys = (folder.mode & EVERYBODYS) === EVERYBODYS
+  if (!isEverybodys || uid === process.geteuid?.() || uid === folder.uid) return
+  throw new StoreError('UNSAFE', `${link} is a link that user ${uid} has put into a folder of everybody's`, {
+    hint: 'no file is made where it leads to: keep the database in a folder of your own',
   })
 }
 

@@ -1,0 +1,55 @@
+/** A batch: jobs, and what runs when all of them have ended, stored in one transaction. */
+import {randomBytes} from 'node:crypto'
+import {UsageError} from '../jobs/errors.ts'
+import type {NewJob} from '../jobs/job.ts'
+import type {SerializerName} from '../jobs/serializers/serializers.ts'
+import {type Batch, type BatchRole, lastJob} from '../jobs/side-tables/batches.ts'
+import type {Store} from '../store/store.ts'
+
+/** A job that runs at the end, as it is enqueued by itself. */
+export interface LastJob {
+  role: BatchRole
+  serializer: SerializerName
+  job: NewJob
+}
+
+/**
+ * @param store stores them all, or none
+ * @throws what that throws
+ */
+export async function addBatch(
+  store: Store,
+  jobs: Iterable<NewJob> | AsyncIterable<NewJob>,
+  lasts: readonly LastJob[],
+  add: (jobs: AsyncIterable<NewJob>) => Promise<number>,
+): Promise<Batch> {
+  const marked = lasts.map(last => ({...last, mark: randomBytes(12).toString('hex')}))
+  let count = 0
+  await add(
+    (async function* () {
+      for await (const job of jobs) {
+        count++
+        yield {...job, tracked: true} // how it ends is kept until the last one asks
+      }
+      for (const {job, role, serializer, mark} of marked) yield lastJob(job, {role, serializer}, count, mark)
+    })(),
+  )
+  const batch: Batch = {jobs: count, thenJob: null, failureJob: null}
+  for (const {mark, role, job} of marked) {
+    const ref = await store.batchMarked(mark)
+    if (ref) batch[role === 'then' ? 'thenJob' : 'failureJob'] = {...ref, func: job.func}
+  }
+  return batch
+}
+
+/** @throws UsageError for what can't have the counts of a batch in it */
+export function checkLast(arg: unknown, serializer: SerializerName, what: string): void {
+  if (serializer === 'none')
+    throw new UsageError(`${what}: expected the serializer json or msgpack, got none`, {
+      hint: 'how the jobs of the batch have ended comes into its argument',
+    })
+  if (arg === undefined || arg === null || (typeof arg === 'object' && !Array.isArray(arg))) return
+  throw new UsageError(`${what}: expected an object as its argument, or none`, {
+    hint: 'how the jobs of the batch have ended comes into it, as its member "batch"',
+  })
+}

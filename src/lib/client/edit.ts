@@ -1,0 +1,60 @@
+/** A job that waits, changed. */
+import type {Extensions} from '../hooks/extensions.ts'
+import {callOf} from '../hooks/hooked-job.ts'
+import {JobRunningError} from '../jobs/errors.ts'
+import {
+  type EnqueuedJob,
+  idOf,
+  type JobChanges,
+  type ListedJob,
+  type RowRef,
+  type StoredArg,
+} from '../jobs/job.ts'
+import {dueOf} from '../jobs/new-job.ts'
+import {encodeArg} from '../jobs/serializers/encode.ts'
+import type {Store} from '../store/store.ts'
+import {lastOf} from './cancel.ts'
+import type {EditOptions} from './options.ts'
+
+/** The argument of the job as it is found. */
+export type ArgFor = (job: ListedJob) => StoredArg | Promise<StoredArg>
+
+/** @throws NotFoundError, JobRunningError, DuplicateJobError, ArgumentError, and what `argFor` throws */
+export async function editJob(
+  store: Store,
+  ref: RowRef,
+  changes: JobChanges,
+  argFor: ArgFor | null,
+): Promise<EnqueuedJob> {
+  const job = argFor && (await store.find(ref.id, ref.db))
+  const arg = job && {arg: await argFor(job)}
+  const edited = argFor && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
+  if (edited === 'running') throw new JobRunningError(idOf(ref))
+  if (edited === 'gone') throw (await lastOf(store, ref)).error
+  return edited
+}
+
+/** All but the argument. */
+export function changesOf({priority, uniqkey, ...due}: EditOptions): JobChanges {
+  return {
+    ...(priority === undefined ? {} : {priority}),
+    ...(uniqkey === undefined ? {} : {uniqkey}),
+    ...(due.delay === undefined && due.runAfter === undefined ? {} : {due: dueOf(due)}),
+  }
+}
+
+/**
+ * As an enqueue encodes it: `serialize` hooks are called, since `deserialize` hooks will undo what they do. The others are
+ * not: nothing is enqueued.
+ */
+export function argForOptions(
+  {arg, serializer}: EditOptions,
+  {hooks, serializer: usual}: Pick<Extensions, 'hooks' | 'serializer'>,
+): ArgFor | null {
+  if (arg === undefined) return null
+  return async ({func, uniqkey, priority}) => {
+    const call = callOf(func, {arg, serializer, uniqkey, priority}, {serializer: usual})
+    await hooks.run('serialize', call)
+    return encodeArg(call.arg, call.serializer, 'edit: arg')
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * How long the result of a job is kept, as it was asked for with the job: that travels in its context, which comes along wherever the
+ * job is taken. So whoever runs it knows, and a job whose result nobody keeps costs nothing.
+ */
+import type {TakenJob} from '../job.ts'
+
+/** Names in a context that begin so are jobq's own. */
+export const OWN_CONTEXT = 'jobq.'
+const KEEP_RESULT = `${OWN_CONTEXT}keep-result`
+
+type Context = Readonly<Record<string, string>>
+
+/** As NewJob has it; undefined: there is none. @param seconds how long its result is kept */
+export function contextWith(context: Context, seconds: number | undefined): string | undefined {
+  const all = seconds === undefined ? context : {...context, [KEEP_RESULT]: String(seconds)}
+  return Object.keys(all).length > 0 ? JSON.stringify(all) : undefined
+}
+
+/** How long the result of a job is to be kept, as it was asked for with the job: in seconds; undefined: it was not. */
+export function keepResultOf(context: string | undefined): number | undefined {
+  if (!context?.includes(KEEP_RESULT)) return undefined
+  const seconds = Number((JSON.parse(context) as Context)[KEEP_RESULT])
+  return seconds > 0 ? seconds : undefined
+}
+
+/** Is the result of a run to be kept, as one of its jobs says? */
+export function keepsResult({context, others}: Pick<TakenJob, 'context' | 'others'>): boolean {
+  return keepResultOf(context) !== undefined || (others?.some(keepsResult) ?? false)
+}
+
+/** What the application has given of a context. */
+export function givenContext(context: string): Context {
+  const all = JSON.parse(context) as Context
+  if (!context.includes(OWN_CONTEXT)) return all
+  return Object.fromEntries(Object.entries(all).filter(([name]) => !name.startsWith(OWN_CONTEXT)))
+}

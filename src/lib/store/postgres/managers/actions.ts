@@ -1,0 +1,39 @@
+/** The log of actions on PostgreSQL: a statement each. */
+import type {Action, ActionRow, RowRef} from '../../../jobs/job.ts'
+import type {ActionPage} from '../../store.ts'
+import {NOW, type PostgresConnections, type Statement} from '../connections.ts'
+
+const LOG: Statement = {
+  name: 'jobq_log_action',
+  text: `INSERT INTO jobq_action (done_at, who, what, jobs) VALUES (${NOW}, $1::TEXT, $2::TEXT, 0) RETURNING id`,
+}
+const COUNT: Statement = {
+  name: 'jobq_count_action',
+  text: 'UPDATE jobq_action SET jobs = $2::BIGINT WHERE id = $1::BIGINT',
+}
+const ACTIONS: Statement = {
+  name: 'jobq_actions',
+  text: `SELECT id, done_at AS "doneAt", who, what, jobs FROM jobq_action
+    WHERE id < $1::BIGINT ORDER BY id DESC LIMIT $2::INTEGER`,
+}
+
+export async function logAction(link: PostgresConnections, {who, what}: Action): Promise<RowRef> {
+  const {rows} = await link.run(LOG, [who, what])
+  return {id: Number(rows[0]!.id)}
+}
+
+export async function countAction(link: PostgresConnections, {id}: RowRef, jobs: number): Promise<void> {
+  await link.run(COUNT, [id, jobs], true)
+}
+
+export async function actions(link: PostgresConnections, {limit, after}: ActionPage): Promise<ActionRow[]> {
+  const last = after?.[0]?.id ?? Number.MAX_SAFE_INTEGER
+  const {rows} = await link.run(ACTIONS, [last, limit], true)
+  return rows.map(({id, doneAt, who, what, jobs}) => ({
+    id: Number(id),
+    doneAt: Number(doneAt),
+    who: String(who),
+    what: String(what),
+    jobs: Number(jobs),
+  }))
+}

@@ -1,0 +1,52 @@
+/** POST /jobs: the way in for programs in other languages. The body is an object as a line of `jobq enqueue --batch` is one. */
+import {UsageError} from '../jobs/errors.ts'
+import {idOf, MAX_ARG_BYTES} from '../jobs/job.ts'
+import type {EnqueueOptions} from '../jobs/new-job.ts'
+import {unixTime} from '../jobs/time.ts'
+import {isObject} from '../jobs/value.ts'
+import {json} from './answers.ts'
+import {checkType, textOf} from './bodies.ts'
+import {exactly} from './masks.ts'
+import {Refusal} from './refusal.ts'
+import type {Asked, Site} from './site.ts'
+
+/** The largest argument, and room for the rest. */
+const MAX_BYTES = MAX_ARG_BYTES + (64 << 10)
+const KEYS = ['func', 'arg', 'uniqkey', 'priority', 'delay', 'run_after']
+
+/** @throws Refusal, UsageError, ArgumentError, DuplicateJobError */
+export async function enqueue({queue, settings}: Site, {request, isProgram}: Asked): Promise<Response> {
+  if (settings.isOpen)
+    throw new Refusal(403, 'NO_TOKEN', 'expected a server that has a token, to enqueue by', {
+      hint: 'start it with JOBQ_WEB_TOKEN or --token-file',
+    })
+  if (!isProgram && settings.authorize === undefined)
+    throw new Refusal(401, 'UNAUTHORIZED', 'expected Authorization: Bearer with the token, got none', {
+      headers: {'www-authenticate': 'Bearer'},
+    })
+  checkType(request, 'application/json')
+  const {func, options} = requested(await textOf(request, MAX_BYTES))
+  const job = await queue.enqueue(func, options)
+  const {uniqkey, priority, runAfter} = job
+  const document = {id: idOf(job), func, uniqkey, priority, run_after: runAfter, enqueued: true}
+  return json(document, 201, {location: `${settings.basePath}/jobs/${idOf(job)}`})
+}
+
+function requested(text: string): {func: string; options: EnqueueOptions} {
+  let value: unknown
+  try {
+    value = JSON.parse(text, exactly as never)
+  } catch (error) {
+    throw new UsageError(`expected a JSON document, got ${(error as Error).message}`)
+  }
+  if (!isObject(value)) throw new UsageError('expected a JSON object, got something else')
+  const unknown = Object.keys(value).find(key => !KEYS.includes(key))
+  if (unknown !== undefined)
+    throw new UsageError(`unknown key ${JSON.stringify(unknown)}`, {hint: `known are ${KEYS.join(', ')}`})
+  const {func, arg, uniqkey, priority, delay, run_after: runAfter} = value
+  if (typeof func !== 'string') throw new UsageError('func: expected the name of a function, got none')
+  // What they are is checked where every job is
+  const options = {arg, uniqkey, priority, delay} as EnqueueOptions
+  if (runAfter !== undefined) options.runAfter = new Date(unixTime(runAfter as number, 'run_after') * 1000)
+  return {func, options}
+}

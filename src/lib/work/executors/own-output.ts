@@ -1,0 +1,34 @@
+/**
+ * This process's stdout and stderr, as a pool's child has them: what its socket has no room for waits in here, 300 short
+ * lines suffice for that. A job's end is told when that is written, else the last lines would come after it.
+ */
+import type {Stream} from './run-output.ts'
+
+const opened = new Set<NodeJS.WriteStream>()
+
+/**
+ * From now on it is known which of them are in use: to make one takes a millisecond, and most jobs print nothing.
+ * @param onOpen called with each of them before it is used for the first time from now on
+ */
+export function watchOutput(onOpen?: (stream: NodeJS.WriteStream, name: Stream) => void): void {
+  for (const name of ['stdout', 'stderr'] as const) {
+    const {get} = Object.getOwnPropertyDescriptor(process, name)!
+    let isNew = true
+    const made = (): NodeJS.WriteStream => {
+      const stream: NodeJS.WriteStream = get!.call(process)
+      opened.add(stream)
+      if (isNew) onOpen?.(stream, name)
+      isNew = false
+      return stream
+    }
+    Object.defineProperty(process, name, {get: made, configurable: true, enumerable: true})
+  }
+}
+
+/** Null: all that was printed is written; else resolves when it is, or can't be. */
+export function outputWritten(): Promise<unknown> | null {
+  if (opened.size === 0) return null
+  const waits = [...opened].filter(stream => stream.writableLength > 0 && stream.writable)
+  if (waits.length === 0) return null
+  return Promise.all(waits.map(stream => new Promise<void>(done => stream.write('', () => done()))))
+}

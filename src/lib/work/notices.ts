@@ -1,0 +1,318 @@
+/**
+ * Tells of what has become of jobs, as the configuration asks for it, beside the dispatcher and never in its way. It reads
+ * what is kept of ended attempts, soon after one ends here and every minute, whoever has worked them, and enqueues a job that
+ * tells. Its key says what it tells and stays taken for as long as that is looked at: so each is told once, by whichever process
+ * comes first, and whatever dies between a job's end and its notice, the next look tells it.
+ *
+ * Of each minute of the database's clock the first few are told one by one, and all others of it as one when it is over. If
+ * another turns up later, they are told again, since the key has their number.
+ */
+import {createHash} from 'node:crypto'
+import type {JobQueue} from '../client/queue.ts'
+import {type NoticeName, type Teller, tellerOf} from '../config/notices.ts'
+import type {JobqEvents} from '../hooks/events.ts'
+import {DuplicateJobError, StoreError} from '../jobs/errors.ts'
+import type {RowRef} from '../jobs/job.ts'
+import type {Store} from '../store/store.ts'
+import type {JobLog} from './log/log.ts'
+
+/** What has ended so long before the first look, and no one was told, is told. */
+const LOOK_BACK = 3600
+/** For longer than that, and what a clock may be off. */
+const KEY_SECONDS = 2 * LOOK_BACK
+/** So long an end may be under way into the store, behind others that are there. */
+const LATE = 120
+const MINUTE = 60
+/** When a minute is over. */
+const GRACE = 3
+const SOON_MS = 50
+const PAUSE_MS = 1000
+/** The part of the time that looking may take. */
+const LOOK_SHARE = 0.1
+const LATEST_MS = 60_000
+/** What is told of by itself in one notice. */
+const MOST_TOLD = 10
+/** An answer that takes longer is not waited for at the end. */
+const OVERDUE_MS = 3000
+
+/** What is told, as JSON: the argument of the job that tells, or a command line's standard input. */
+export interface Notice {
+  notice: NoticeName
+  /** In one line. */
+  text: string
+  /** How many jobs, or attempts, it is about. */
+  count: number
+  /** How many of each function. */
+  funcs: Record<string, number>
+  /** The first and the last of them, as ISO 8601. */
+  from: string
+  to: string
+  database: string
+  /** The first ten. */
+  jobs: Told[]
+}
+
+/** One of them. */
+interface Told {
+  job_id: number | null
+  db?: number
+  func: string
+  uniqkey: string | null
+  time: string
+  /** Its head; empty for what has completed. */
+  message: string
+  /** Is it in the queue no more? */
+  is_last: boolean
+  exception_id: number | null
+}
+
+interface Happened extends RowRef {
+  /** Which of its job's deaths it is, the first being 1; 0 for what is none. */
+  nth: number
+  jobId: number | null
+  func: string
+  uniqkey: string | null
+  /** Unix seconds. */
+  at: number
+  message: string
+  isLast: boolean
+  exceptionId: number | null
+}
+
+export class Notices {
+  readonly #host: JobQueue
+  readonly #store: Store
+  readonly #database: string
+  readonly #log: Pick<JobLog, 'trouble'>
+  #tellers: readonly Teller[] = []
+  /** The database's clock at the last look that was done; null: there was none. */
+  #lookedAt: number | null = null
+  /** Keys that are known to be taken, and until when. */
+  readonly #taken = new Map<string, number>()
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> | null = null
+  #isRung = false
+  #isClosed = false
+  #trouble = ''
+  /** Not before this, by performance.now(). */
+  #restUntil = 0
+
+  /** @param database as a message may name it */
+  constructor(host: JobQueue, database: string, log: Pick<JobLog, 'trouble'>) {
+    this.#host = host
+    this.#store = host.store
+    this.#database = database
+    this.#log = log
+  }
+
+  /** From now on these. */
+  set(tellers: readonly Teller[]): void {
+    if (this.#tellers.length === 0 && tellers.length > 0) {
+      this.#host.events.on('fail', this.#ring)
+      this.#host.events.on('finish', this.#ringForEnd)
+    }
+    this.#tellers = tellers
+    if (tellers.length > 0) this.#ring()
+  }
+
+  /** Once more, so that what has ended here is told. A store that does not answer is not waited for. */
+  async close(): Promise<void> {
+    if (this.#tellers.length === 0 || this.#isClosed) return
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+    this.#host.events.off('fail', this.#ring)
+    this.#host.events.off('finish', this.#ringForEnd)
+    const last = (this.#looking ?? Promise.resolve()).then(() => this.#look()).catch(() => {})
+    const late = Promise.withResolvers<void>()
+    const timer = setTimeout(late.resolve, OVERDUE_MS)
+    await Promise.race([last, late.promise])
+    clearTimeout(timer)
+  }
+
+  readonly #ring = (): void => {
+    if (this.#isRung) return
+    this.#isRung = true
+    this.#lookIn(SOON_MS)
+  }
+
+  /** Most jobs complete, and mostly nobody asks for that. */
+  readonly #ringForEnd = ({outcome}: JobqEvents['finish']): void => {
+    if (outcome === 'aborted' || this.#tellers.some(({name}) => name === 'onCompleted')) this.#ring()
+  }
+
+  #lookIn(ms: number): void {
+    if (this.#isClosed || this.#looking) return
+    clearTimeout(this.#timer)
+    const wait = Math.max(ms, this.#restUntil - performance.now())
+    this.#timer = setTimeout(() => this.#start(), wait).unref()
+  }
+
+  #start(): void {
+    const from = performance.now()
+    this.#isRung = false
+    this.#looking = this.#look()
+      .then(
+        nextIn => nextIn,
+        error => this.#pauseAfter(error),
+      )
+      .then(nextMs => {
+        this.#looking = null
+        const took = performance.now() - from
+        this.#restUntil = performance.now() + Math.max(PAUSE_MS, took / LOOK_SHARE)
+        this.#lookIn(this.#isRung ? SOON_MS : nextMs)
+      })
+  }
+
+  #pauseAfter(error: unknown): number {
+    const message = `not told what became of jobs: ${(error as Error).message}`
+    if (!(error instanceof StoreError) && message !== this.#trouble) this.#log.trouble(message) // else who works says so
+    this.#trouble = message
+    return LATEST_MS / 10
+  }
+
+  /** @returns in how many milliseconds to look again */
+  async #look(): Promise<number> {
+    const {now} = await this.#store.schedules()
+    const back = Math.max(0, now - (this.#lookedAt ?? 0))
+    const from = MINUTE * Math.floor((now - Math.min(LOOK_BACK, back + LATE)) / MINUTE)
+    const tellers = this.#tellers
+    const told = new Map<Teller, Happened[]>()
+    for await (const [name, happened] of this.#happened(from, now)) {
+      const teller = tellerOf(tellers, name, happened.func)
+      if (!teller) continue
+      const those = told.get(teller) ?? []
+      told.set(teller, those)
+      those.push(happened)
+    }
+    let next = LATEST_MS
+    for (const [teller, happened] of told)
+      for (const [minute, those] of Map.groupBy(happened, ({at}) => Math.floor(at / MINUTE))) {
+        those.sort((a, b) => (a.db ?? 0) - (b.db ?? 0) || a.id - b.id || a.nth - b.nth)
+        const alone = those.slice(0, teller.perMinute - 1)
+        for (const one of alone) await this.#tell(teller, keyOf(one), [one], now)
+        const rest = those.slice(alone.length)
+        const over = (minute + 1) * MINUTE + GRACE
+        if (rest.length > 0 && now >= over) await this.#tell(teller, `${minute}*${rest.length}`, rest, now)
+        else if (rest.length > 0) next = Math.min(next, (over - now) * 1000)
+      }
+    for (const [key, until] of this.#taken) if (until < now) this.#taken.delete(key)
+    this.#lookedAt = now
+    this.#trouble = ''
+    return next
+  }
+
+  async *#happened(from: number, now: number): AsyncGenerator<[NoticeName, Happened]> {
+    const names = new Set(this.#tellers.map(({name}) => name))
+    const all = {limit: Number.MAX_SAFE_INTEGER, offset: 0}
+    if (names.has('onFailed') || names.has('onGivenUp') || names.has('onDeath'))
+      for await (const row of this.#store.eachException({...all, since: {ago: now - from}, heads: true})) {
+        const {state, exceptionTime: at, id: exceptionId} = row
+        if (at < from) continue
+        const isLast = state === 'failed' || state === 'retried'
+        const happened = {...row, at, isLast, exceptionId, nth: 0}
+        yield ['onFailed', happened]
+        if (isLast) yield ['onGivenUp', happened]
+        for (const death of lastDeaths(happened)) yield ['onDeath', death]
+      }
+    if (names.has('onCompleted'))
+      for await (const row of this.#store.eachStatus(all)) {
+        if (row.jobEndTime < from) break
+        if (row.status !== 'completed') continue
+        yield [
+          'onCompleted',
+          {...row, at: row.jobEndTime, message: '', isLast: true, exceptionId: null, nth: 0},
+        ]
+      }
+    if (names.has('onDeath'))
+      for (const [, rows] of Map.groupBy(await this.#store.deaths(), ({db, jobId}) => `${db}:${jobId}`))
+        for (const [i, {jobId, diedAt: at, how: message, ...row}] of rows.reverse().entries())
+          if (at >= from)
+            yield [
+              'onDeath',
+              {...row, id: jobId, jobId, at, message, isLast: false, exceptionId: null, nth: i + 1},
+            ]
+  }
+
+  async #tell(teller: Teller, what: string, happened: readonly Happened[], now: number): Promise<void> {
+    const key = `${teller.name} ${teller.of === null ? '*' : shortened(teller.of)} ${what}`
+    if (this.#taken.has(key)) return
+    const {func, priority, command} = teller
+    const options = {
+      arg: noticeOf(teller.name, happened, this.#database),
+      uniqkey: key,
+      uniqFor: KEY_SECONDS,
+      priority,
+      ...(command === null ? {} : {serializer: 'json' as const}),
+    }
+    await this.#host.enqueue(func, options).catch(error => {
+      if (!(error instanceof DuplicateJobError)) throw error
+    })
+    this.#taken.set(key, now + KEY_SECONDS)
+  }
+}
+
+function keyOf({db = 0, id, nth}: Happened): string {
+  return `${db}:${id}${nth === 0 ? '' : `.${nth}`}`
+}
+
+/** With a job's last death its others are kept no more: the exception has them. */
+function* lastDeaths(happened: Happened): Generator<Happened> {
+  const {jobId, message} = happened
+  const [, times = '0'] = /^its worker died (\d+) times: /.exec(message) ?? []
+  if (jobId === null) return
+  const how = message.split(/(?:: |; )\d+\. /).slice(1)
+  for (let nth = 1; nth <= Number(times); nth++)
+    yield {...happened, id: jobId, nth, message: how[nth - 1] ?? message}
+}
+
+/** A uniqkey has 255 characters, and so may a function's name. */
+function shortened(func: string): string {
+  return func.length <= 60 ? func : createHash('sha1').update(func).digest('hex')
+}
+
+function noticeOf(name: NoticeName, happened: readonly Happened[], database: string): Notice {
+  const funcs: Record<string, number> = {}
+  for (const {func} of happened) funcs[func] = (funcs[func] ?? 0) + 1
+  const first = happened.reduce((least, {at}) => Math.min(least, at), Number.POSITIVE_INFINITY)
+  const last = happened.reduce((most, {at}) => Math.max(most, at), 0)
+  return {
+    notice: name,
+    text: textOf(name, happened, funcs),
+    count: happened.length,
+    funcs,
+    from: iso(first),
+    to: iso(last),
+    database,
+    jobs: happened.slice(0, MOST_TOLD).map(toldOf),
+  }
+}
+
+const WORDS: Record<NoticeName, string> = {
+  onFailed: 'failed',
+  onGivenUp: 'was given up',
+  onCompleted: 'completed',
+  onDeath: 'died',
+}
+
+function textOf(name: NoticeName, happened: readonly Happened[], funcs: Record<string, number>): string {
+  const [only] = happened
+  if (happened.length === 1) {
+    const {func, jobId, message} = only!
+    const job = jobId === null ? func : `job ${jobId} (${func})`
+    return `${job} ${WORDS[name]}${message === '' ? '' : `: ${message.trim().split('\n', 1)[0]}`}`
+  }
+  const each = Object.entries(funcs).map(([func, count]) => `${func} ${count}`)
+  return `${happened.length} more in a minute, each of which ${WORDS[name]}: ${each.join(', ')}`
+}
+
+function toldOf({jobId, db, func, uniqkey, at, message, isLast, exceptionId}: Happened): Told {
+  return {
+    job_id: jobId,
+    ...(db === undefined ? {} : {db}),
+    ...{func, uniqkey, time: iso(at), message, is_last: isLast, exception_id: exceptionId},
+  }
+}
+
+function iso(seconds: number): string {
+  return new Date(seconds * 1000).toISOString()
+}

@@ -1,0 +1,152 @@
+/** Batches: jobs, and what runs when all of them have ended, on each kind of database. */
+import assert from 'node:assert/strict'
+import {existsSync, readFileSync} from 'node:fs'
+import {describe, type TestContext, test} from 'node:test'
+import {type BatchCounts, JobQueue} from '../../src/lib/index.ts'
+import {databaseKinds} from '../support/kinds.ts'
+import {Workplace} from '../support/workplace.ts'
+
+const WORKERS = {
+  Page: `export default {maxRetries: 1, async work(job) {
+    if (job.arg === 'bad') throw new Error('no such page')
+    if (job.arg === 'off') job.abort('not wanted')
+    if (job.arg === 'other') job.replace({func: 'Page', arg: 'good'})
+  }}`,
+  Report: `import {note} from './_note.mjs'
+export default {maxRetries: 1, work({arg, retryCnt}) {
+  note({arg, retryCnt})
+  if (arg.fails && retryCnt === 0) throw new Error('not yet')
+}}`,
+  Alarm: '#!/bin/sh\ncat >>"$HOME/alarms"; echo >>"$HOME/alarms"',
+}
+
+interface Reported {
+  arg: {batch: BatchCounts}
+}
+
+const kinds = await databaseKinds()
+
+for (const kind of kinds)
+  describe(`batches on ${kind.name}`, {
+    concurrency: 2,
+    skip: kind.skip,
+  }, () => {
+    async function place(t: TestContext) {
+      const {db, query} = await kind.create(t)
+      const site = new Workplace(t, WORKERS)
+      const queue = await JobQueue.open({db})
+      t.after(() => queue.close())
+      const run = (...words: string[]) => site.run([...words, '--db', db])
+      const rows = async (sql: string) => Number(Object.values((await query(sql))[0]!)[0])
+      const reported = () => site.notes<Reported>().map(({arg}) => arg)
+      return {site, queue, query, run, rows, reported}
+    }
+    const pages = (...args: string[]) => args.map(arg => ({func: 'Page', arg}))
+
+    test('what follows runs when all have ended, and has how many ended how', async t => {
+      const {site, queue, run, reported, rows} = await place(t)
+      const batch = await queue.batch(pages('good', 'bad', 'off', 'other', 'gone'), {
+        then: {func: 'Report', arg: {to: 'ada', fails: true}, priority: 9},
+        onFailure: {func: 'Alarm'},
+      })
+      assert.equal(batch.jobs, 5)
+      const first = (await queue.list({func: 'Page', limit: 9})).map(({id}) => id).sort((a, b) => a - b)
+      await queue.cancel(first[4]!)
+      assert.deepEqual((await queue.show(batch.thenJob!))!.batch, {
+        ...{jobs: 5, completed: 0, failed: 0, aborted: 1, left: 4},
+      })
+      assert.match(
+        (await run('show', String(batch.thenJob!.id))).stdout,
+        /\nbatch +5 jobs: 1 aborted, 4 in the queue\n/,
+      )
+      const waiting = queue.wait(batch.thenJob!)
+      const {stderr} = await run('work', '--drain')
+      assert.equal((await waiting).outcome, 'completed')
+      const counts = {jobs: 5, completed: 2, failed: 1, aborted: 2}
+      const report = {to: 'ada', fails: true, batch: counts}
+      assert.deepEqual(reported(), [report, report], stderr)
+      assert.equal(await queue.count(), 0)
+      assert.deepEqual(JSON.parse(readFileSync(site.path('alarms'), 'utf8')), {batch: counts})
+      assert.ok((await rows('SELECT count(*) FROM jobq_batch')) > 0)
+      await queue.batch([], {then: {func: 'Report'}}) // takes away what is over
+      assert.equal(await rows('SELECT count(*) FROM jobq_batch'), 1)
+      await run('work', '--drain')
+      assert.deepEqual(reported().at(-1), {batch: {jobs: 0, completed: 0, failed: 0, aborted: 0}})
+    })
+
+    test('where all have completed, what is for failures does not run', async t => {
+      const {site, queue, run, reported} = await place(t)
+      const batch = await queue.batch(pages('good', 'good'), {
+        then: {func: 'Report'},
+        onFailure: {func: 'Alarm', tracked: true},
+      })
+      const {code, stderr} = await run('work', '--drain')
+      assert.equal(code, 0, stderr)
+      assert.deepEqual(reported(), [{batch: {jobs: 2, completed: 2, failed: 0, aborted: 0}}])
+      assert.equal((await queue.wait(batch.failureJob!)).outcome, 'completed')
+      assert.equal(existsSync(site.path('alarms')), false)
+    })
+
+    test('by the command line, all or none: prints the id of what follows', async t => {
+      const {site, queue, run, reported} = await place(t)
+      site.write('jobs', '{"func":"Page","arg":"good"}\n{"func":"Page","arg":"bad"}\n')
+      site.write('wrong', '{"func":"Page"}\n{"fun":"Page"}\n')
+      const refused = [
+        [['enqueue', '--batch', 'wrong', '--then', 'Report'], /line 2: fun: expected one of/],
+        [
+          ['enqueue', '--batch', 'jobs', '--then', 'Report', '--then-arg', '[1]'],
+          /--then-arg: expected an object/,
+        ],
+        [['enqueue', '--batch', 'jobs', '--then', 'Report', '--then-arg', '{'], /--then-arg/],
+        [['enqueue', '--batch', 'jobs', '--then-arg', '{}'], /--then-arg: expected --then with it/],
+        [['enqueue', '--batch', 'jobs', '--each', '--then', 'Report'], /--then: expected none with --each/],
+        [['enqueue', 'Page', '--then', 'Report'], /--then: expected --batch or --args-from with it/],
+      ] as const
+      for (const [words, says] of refused) {
+        const {code, stdout, stderr} = await run(...words)
+        assert.deepEqual([code, stdout], [2, ''], words.join(' '))
+        assert.match(stderr, says)
+      }
+      assert.equal(await queue.count(), 0)
+      const {stdout, stderr} = await run(
+        'enqueue',
+        '--batch',
+        'jobs',
+        '--then',
+        'Report',
+        '--then-arg',
+        '{"n":12345678901}',
+      )
+      assert.match(stdout, /^\d+\n$/, stderr)
+      const shown = JSON.parse((await run('show', stdout.trim(), '--json')).stdout)
+      assert.deepEqual([shown.func, shown.state, shown.batch.left], ['Report', 'waiting', 2])
+      await run('work', '--drain', '--abilities', 'Page')
+      assert.equal((await run('work', '--job', stdout.trim())).code, 0)
+      assert.deepEqual(reported(), [
+        {n: 12_345_678_901, batch: {jobs: 2, completed: 1, failed: 1, aborted: 0}},
+      ])
+      const lines = await run('enqueue', 'Page', '--args-from', 'jobs', '--then', 'Report', '--json')
+      const {enqueued, then} = JSON.parse(lines.stdout)
+      assert.deepEqual([enqueued, then.func, typeof then.id], [2, 'Report', 'number'])
+    })
+
+    test('what is asked for wrong, or refused, stores nothing', async t => {
+      const {queue} = await place(t)
+      const then = {func: 'Report'}
+      const wrong = [
+        [{}, /expected then or onFailure, got neither/],
+        [{then: {func: 'Report', arg: [1]}}, /batch: then: expected an object as its argument/],
+        [{then: {func: 'Report', serializer: 'none'}}, /expected the serializer json or msgpack/],
+        [{onFailur: then}, /unknown option onFailur/],
+      ] as const
+      for (const [options, says] of wrong)
+        await assert.rejects(queue.batch(pages('good'), options as never), says)
+      const twice = [1, 2].map(() => ({func: 'Page', uniqkey: 'k'}))
+      await assert.rejects(queue.batch(twice, {then}), {code: 'DUPLICATE'})
+      await queue.enqueue('Report', {uniqkey: 'once', delay: 60})
+      await assert.rejects(queue.batch(pages('good'), {then: {...then, uniqkey: 'once'}}), {
+        code: 'DUPLICATE',
+      })
+      assert.equal(await queue.count('Page', 'Report'), 1)
+    })
+  })

@@ -1,0 +1,207 @@
+/** Being told what became of jobs: by a job, or a command line, whoever is killed meanwhile. */
+import assert from 'node:assert/strict'
+import {existsSync, readFileSync} from 'node:fs'
+import {createServer} from 'node:http'
+import type {AddressInfo} from 'node:net'
+import {join} from 'node:path'
+import {text} from 'node:stream/consumers'
+import {describe, test} from 'node:test'
+import {JobQueue} from '../../src/lib/index.ts'
+import type {Notice} from '../../src/lib/work/notices.ts'
+import {databaseKinds} from '../support/kinds.ts'
+import {until} from '../support/until.ts'
+import {ROOT, Workplace} from '../support/workplace.ts'
+
+const FAILS = '#!/bin/sh\necho "no such file" >&2\nexit 1'
+const TELLS = 'cat >> told; echo >> told'
+
+const kinds = await databaseKinds()
+
+for (const {name, skip, create} of kinds)
+  describe(`being told on ${name}`, {skip}, () => {
+    test('of failures, ends and deaths, each once, though each jobq work is killed', async t => {
+      const prepared = await create(t)
+      const site = new Workplace(t, {
+        Bad: FAILS,
+        Good: '#!/bin/sh\nexit 0',
+        Dies: `export default {work: () => process.kill(process.pid, 'SIGKILL')}`,
+      })
+      configure(site, {
+        onFailed: {command: TELLS, perMinute: 1000},
+        onDeath: {command: TELLS, perMinute: 1000},
+        funcs: {
+          Good: {onCompleted: {func: 'Done', perMinute: 1000}},
+          Bad: {onGivenUp: {func: 'Alert', priority: 7}},
+        },
+      })
+      await using queue = await JobQueue.open({db: prepared.db, config: '/dev/null'})
+      const ids: number[] = []
+      const enqueue = async (func: string) => void ids.push((await queue.enqueue(func)).id)
+      const start = () => site.start(['work', '--db', prepared.db])
+      for (const _ of [1, 2]) {
+        await enqueue('Bad')
+        const working = start()
+        await working.prints(/ Bad /)
+        working.kill('SIGKILL') // its end is written, and no one was told
+        await working.exited
+      }
+      for (const func of ['Bad', 'Dies', 'Good', 'Good']) await enqueue(func)
+      const working = start()
+      await until(
+        'all is told',
+        async () =>
+          (await queue.count('Done').catch(() => 0)) >= 2 &&
+          (await queue.count('Alert').catch(() => 0)) >= 3 &&
+          new Set(told(site).map(one => one.jobs[0]!.job_id)).size >= 4 &&
+          told(site).some(({notice}) => notice === 'onDeath'),
+        60_000,
+      ).catch(async error => {
+        throw new Error(
+          `${error.message}\n${working.stderr}\n${JSON.stringify([await queue.stats(), told(site)])}`,
+        )
+      })
+      working.kill('SIGTERM')
+      await working.exited
+      const notices = told(site)
+      const of = (which: string, func: string) =>
+        notices
+          .filter(({notice, funcs}) => notice === which && func in funcs)
+          .map(({jobs}) => jobs[0]!.job_id)
+      assert.deepEqual(new Set(of('onFailed', 'Bad')), new Set([ids[0], ids[1], ids[2]]))
+      assert.deepEqual(new Set(of('onDeath', 'Dies')), new Set([ids[3]]))
+      const [first] = notices.filter(({notice}) => notice === 'onFailed')
+      assert.match(first!.text, /^job \d+ \((Bad|Dies)\) failed: /)
+      const alerts = await queue.list({func: 'Alert', limit: 100})
+      assert.equal(alerts.length, 3, 'Bad was given up three times, and each is one job')
+      assert.equal(alerts[0]!.priority, 7)
+      const alert = JSON.parse(Buffer.from(alerts[0]!.arg!).toString()) as Notice
+      assert.deepEqual(alert.funcs, {Bad: 1})
+      assert.match(alert.jobs[0]!.message, /no such file/)
+      assert.equal(alert.jobs[0]!.is_last, true)
+      const done = await queue.list({func: 'Done', limit: 100})
+      assert.equal(done.length, 2)
+    })
+
+    test('of a flood the first few, and the others as one with their number', async t => {
+      const prepared = await create(t)
+      const site = new Workplace(t, {Bad: FAILS})
+      configure(site, {onFailed: {func: 'Alert', perMinute: 3}})
+      await using queue = await JobQueue.open({db: prepared.db, config: '/dev/null'})
+      await queue.enqueue('Bad')
+      const then = 60 * Math.floor(Date.now() / 60_000) - 300
+      const rows = Array.from({length: 50}, (_, i) => `(1, ${then + (i % 60)}, 'no ${i}', 0)`)
+      await prepared.query(
+        `INSERT INTO exception_log (func_id, exception_time, message, retried) VALUES ${rows}`,
+      )
+      const working = site.start(['work', '--db', prepared.db])
+      await working.prints(/ Bad /)
+      await until(
+        'they are told',
+        async () => (await queue.count('Alert').catch(() => 0)) >= 4,
+        60_000,
+      ).catch(async error => {
+        throw new Error(`${error.message}\n${working.stderr}\n${JSON.stringify(await queue.stats())}`)
+      })
+      working.kill('SIGTERM')
+      await working.exited
+      const alerts = await queue.list({func: 'Alert', limit: 100})
+      const notices = alerts.map(({arg}) => JSON.parse(Buffer.from(arg!).toString()) as Notice)
+      assert.deepEqual(
+        notices.map(({count}) => count).sort((a, b) => a - b),
+        [1, 1, 1, 48],
+      )
+      const flood = notices.find(({count}) => count === 48)!
+      assert.match(flood.text, /^48 more in a minute, each of which failed: Bad 48$/)
+      assert.equal(flood.jobs.length, 10)
+    })
+  })
+
+test('where nothing is configured nothing listens, and nothing is read', async t => {
+  const prepared = await kinds[0]!.create(t)
+  const site = new Workplace(t, {Bad: FAILS})
+  configure(site, {})
+  await using queue = await JobQueue.open({db: prepared.db, config: '/dev/null'})
+  await queue.enqueue('Bad')
+  await site.run(['work', '--once', '--db', prepared.db])
+  assert.deepEqual(await queue.funcs(), ['Bad'])
+})
+
+describe('examples', () => {
+  const notice = {
+    ...{notice: 'onFailed', text: 'job 7 (Bad) failed: no', count: 2, funcs: {Bad: 2}},
+    ...{from: '', to: '', database: 'jobs.db'},
+    jobs: [
+      {
+        job_id: 7,
+        func: 'Bad',
+        uniqkey: null,
+        time: '2030-01-01',
+        message: 'no',
+        is_last: true,
+        exception_id: 1,
+      },
+    ],
+  } satisfies Notice
+  const example = (site: Workplace, name: string, ...words: string[]) =>
+    site.spawn(process.execPath, [join(ROOT, 'examples/notices', name), ...words], {
+      input: JSON.stringify(notice),
+    }).exited
+
+  test('one that mails', async t => {
+    const site = new Workplace(t)
+    site.write('bin/sendmail', '#!/bin/sh\ncat > mail', 0o755)
+    const {code, stderr} = await example(site, 'mail.mjs', 'ops@example.com')
+    assert.equal(stderr, '')
+    assert.equal(code, 0)
+    const mail = readFileSync(site.path('mail'), 'utf8')
+    assert.match(mail, /^To: ops@example\.com\nSubject: job 7 \(Bad\) failed: no\n/)
+    assert.match(mail, /and 1 more\n$/)
+  })
+
+  test('one that posts to a web hook', async t => {
+    const site = new Workplace(t)
+    let status = 200
+    const bodies: string[] = []
+    const server = createServer(async (request, response) => {
+      bodies.push(await text(request))
+      response.writeHead(status).end()
+    })
+    t.after(() => server.close())
+    const port = await new Promise<number>(resolve =>
+      server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+    )
+    const url = `http://127.0.0.1:${port}/hook`
+    assert.equal((await example(site, 'webhook.mjs', url)).code, 0)
+    assert.equal(JSON.parse(bodies[0]!).text, 'jobs.db: job 7 (Bad) failed: no')
+    status = 500
+    assert.equal((await example(site, 'webhook.mjs', url)).code, 1, 'it is tried again')
+  })
+})
+
+for (const [wrong, says] of [
+  [{onFailed: {}}, /onFailed: expected an object with either func or command/],
+  [{onFailed: {func: 'A', command: 'b'}}, /onFailed: expected an object with either func or command/],
+  [{onFailed: {comand: 'b'}}, /unknown key onFailed\.comand/],
+  [{funcs: {F: {onDeath: {func: 'A', perMinute: 0}}}}, /funcs\.F\.onDeath\.perMinute: expected at least 1/],
+] as const)
+  test(`${JSON.stringify(wrong)} is refused`, async t => {
+    const prepared = await kinds[0]!.create(t)
+    const site = new Workplace(t, {Bad: FAILS})
+    configure(site, wrong)
+    const {code, stderr} = await site.run(['work', '--once', '--db', prepared.db])
+    assert.equal(code, 2)
+    assert.match(stderr, says)
+  })
+
+function configure(site: Workplace, config: object): void {
+  site.write('jobq.config.mjs', `export default ${JSON.stringify({workDelay: 1, ...config})}`)
+}
+
+function told(site: Workplace): Notice[] {
+  const file = site.path('told')
+  if (!existsSync(file)) return []
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter(line => line.endsWith('}'))
+    .map(line => JSON.parse(line))
+}

@@ -1,0 +1,98 @@
+/** How far jobs say they are: told while they run, of modules, executables and functions of an application. */
+import assert from 'node:assert/strict'
+import {describe, type TestContext, test} from 'node:test'
+import {JobQueue, type Progress} from '../../src/lib/index.ts'
+import {databaseKinds} from '../support/kinds.ts'
+import {until} from '../support/until.ts'
+import {Workplace} from '../support/workplace.ts'
+
+const WORKERS = {
+  Pages: `import {existsSync} from 'node:fs'
+export default {async work(job) {
+  for (let page = 1; page <= 4; page++) job.progress(page / 10, \`page \${page} of 10\`)
+  while (!existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))
+}}`,
+  Script: `#!/bin/sh
+echo "::jobq progress=12.5 an eighth" >&"$JOBQ_PROGRESS"
+echo "::jobq progress=200 is none"
+while ! test -e "$HOME/go"; do sleep 0.05; done`,
+  Wrong: 'export default {work(job) { job.progress(2) }}',
+}
+
+const kinds = await databaseKinds()
+
+for (const kind of kinds)
+  describe(`progress on ${kind.name}`, {
+    concurrency: 2,
+    skip: kind.skip,
+  }, () => {
+    async function place(t: TestContext) {
+      const {db, query} = await kind.create(t)
+      const site = new Workplace(t, WORKERS)
+      const queue = await JobQueue.open({db})
+      t.after(() => queue.close())
+      return {site, queue, query, db}
+    }
+
+    test('is seen while a job runs, what it said last, and leaves with it', async t => {
+      const {site, queue, query, db} = await place(t)
+      const pages = await queue.enqueue('Pages', {tracked: true})
+      const script = await queue.enqueue('Script')
+      const said: Progress[] = []
+      const waiting = queue.wait(pages, {onProgress: progress => said.push(progress)})
+      const flags = ['--max-workers', '3', '--jobs-per-child', '2', '--db', db]
+      const work = site.start(['work', '--abilities', 'Pages,Script', ...flags])
+      const progressOf = async ({id}: {id: number}) => (await queue.find(id))?.progress
+      const PAGES = {fraction: 0.4, text: 'page 4 of 10'}
+      const SCRIPT = {fraction: 0.125, text: 'an eighth'}
+      await until('both are told', async () => {
+        const found = JSON.stringify([await progressOf(pages), await progressOf(script)])
+        return found === JSON.stringify([PAGES, SCRIPT])
+      })
+      await until('who waits has heard', () => said.at(-1)?.fraction === 0.4)
+      const run = (...words: string[]) => site.run([...words, '--db', db])
+      assert.match((await run('show', String(pages.id))).stdout, /\nprogress +40% page 4 of 10\n/)
+      const listed = JSON.parse((await run('list', '--state', 'running', '--json')).stdout)
+      assert.deepEqual(
+        listed.map(({progress}: {progress: Progress}) => progress).sort(),
+        [PAGES, SCRIPT].sort(),
+      )
+      await until('status has it', async () => {
+        const {stdout} = await run('status')
+        return /\t12% an eighth\n/.test(stdout) && /\t40% page 4 of 10\n/.test(stdout)
+      })
+      assert.match(work.stderr, /Script \| ::jobq progress=200 is none\n/)
+      assert.doesNotMatch(work.stderr, /an eighth/)
+      site.write('go', '')
+      assert.equal((await waiting).outcome, 'completed')
+      await until(
+        'nothing is left of it',
+        async () => (await query('SELECT job_id FROM jobq_progress')).length === 0,
+      )
+      work.kill('SIGTERM')
+      assert.equal((await work.exited).code, 0)
+    })
+
+    test('of functions of an application is told to its listeners; what is no part of 1 is a mistake', async t => {
+      const {queue, query} = await place(t)
+      await queue.enqueue('Pages')
+      await queue.enqueue('Wrong')
+      const events: unknown[] = []
+      queue.on('progress', ({func, fraction, text}) => events.push([func, fraction, text]))
+      const heard = Promise.withResolvers<void>()
+      queue.on('progress', () => heard.resolve())
+      const workers = {
+        Pages: async (job: {progress(fraction: number, text?: string): void}) => {
+          job.progress(0.1)
+          job.progress(0.25, 'a quarter')
+          await heard.promise
+        },
+        Wrong: (job: {progress(fraction: number): void}) => job.progress(40),
+      }
+      await queue.work({workers, mode: 'drain'})
+      assert.deepEqual(events, [['Pages', 0.25, 'a quarter']])
+      const [{message} = {message: ''}] = await queue.exceptions()
+      assert.match(message, /^progress: expected a part from 0 to 1, got 40 /)
+      assert.deepEqual(await query('SELECT job_id FROM jobq_progress'), [])
+    })
+  })
