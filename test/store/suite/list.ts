@@ -43,6 +43,20 @@ export const listings: Tests = {
     assert.deepEqual(await told(store, {limit: 0}), [])
   },
 
+  'a job that is taken and released all the while is in each': async ({store, another}) => {
+    await store.enqueue(newJob())
+    const other = await another()
+    let isOver = false
+    const working = (async () => {
+      while (!isOver) await settle(other, await takeOne(other), {kind: 'released'})
+    })()
+    const counts = new Set<number>()
+    for (let i = 0; i < 100; i++) counts.add((await told(store)).length)
+    isOver = true
+    await working
+    assert.deepEqual([...counts], [1])
+  },
+
   'a page goes on behind any job that was listed': async ({db, store}) => {
     const wanted = await everyState(db, store)
     for (const limit of [1, 3, 100]) {

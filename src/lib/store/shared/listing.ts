@@ -48,7 +48,10 @@ export interface JobPlace {
   tagged?: readonly TagRow[] | null
 }
 
-/** One stretch, of one moment: first keys in order (lanes.ts), then as many of their rows as fit. */
+/**
+ * One stretch, of one moment: first keys in order (lanes.ts), then as many of their rows as fit. It goes on through the
+ * states until it is full: a job that is taken between two stretches has left the one and is looked for in the other no more.
+ */
 export function* jobs<Query>(
   sql: ReadsSql<Query>,
   page: JobPage,
@@ -64,13 +67,18 @@ export function* jobs<Query>(
     return {rows: yield* withBeside(sql, chosen, page), next: null}
   }
   if (limit === 0) return {rows: [], next: null}
-  const begun = place ?? firstPlace(page, yield* nowOf(sql))
-  const here = yield* readAhead(sql, begun, func, tags)
-  const ids = here.ids.slice(0, Math.min(STRETCH_ROWS, here.left))
-  const {found, passed} = yield* asManyAsFit(sql, ids)
-  // One that has left its state since its key was read is met where it is now, or has been passed
-  const rows = found.map(row => listed(row, here.now, sql.never)).filter(({state}) => state === here.state)
-  const next = placeBehind(here, passed, rows.length, only)
+  const rows: ListedJob[] = []
+  let here: JobPlace
+  let next: JobPlace | null = place ?? firstPlace(page, yield* nowOf(sql))
+  do {
+    here = yield* readAhead(sql, next, func, tags)
+    const ids = here.ids.slice(0, Math.min(STRETCH_ROWS - rows.length, here.left))
+    const {found, passed} = yield* asManyAsFit(sql, ids)
+    // One that has left its state since its key was read is met where it is now, or has been passed
+    const some = found.map(row => listed(row, here.now, sql.never)).filter(({state}) => state === here.state)
+    rows.push(...some)
+    next = placeBehind(here, passed, some.length, only)
+  } while (next !== null && next.state !== here.state && rows.length < STRETCH_ROWS)
   return {rows: yield* withBeside(sql, rows, page), next}
 }
 
