@@ -4,21 +4,13 @@
  * after a second, not after Galera's five, and buffers are small.
  */
 import type {SpawnOptions} from 'node:child_process'
-import {
-  chownSync,
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import {chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {createConnection, type RowDataPacket} from 'mysql2/promise'
 import {find, quietPorts, unprivileged} from './machine.ts'
-import {isOracle, makeMysqlData, OwnServer} from './own-server.ts'
+import {OwnServer} from './own-server.ts'
+import {isOracle, makeMysqlData, REDO} from './server-data.ts'
 import {none} from './servers.ts'
 import {until} from './until.ts'
 
@@ -26,8 +18,6 @@ const LIBRARIES = ['/usr/lib/galera', '/usr/lib64/galera-4', '/usr/lib64/galera'
   folder => `${folder}/libgalera_smm.so`,
 )
 const NODES = 3
-/** The redo log, which is made with the data. */
-const REDO = '4M'
 const FAST_EVS = [
   ...['evs.keepalive_period=PT0.2S', 'evs.inactive_check_period=PT0.2S', 'evs.suspect_timeout=PT1S'],
   ...['evs.inactive_timeout=PT3S', 'evs.install_timeout=PT2S', 'evs.join_retrans_period=PT0.3S'],
@@ -200,15 +190,12 @@ async function makeNodes(folder: string): Promise<GaleraNode[]> {
   const parts = Array.from({length: NODES}, (_, i) => ports.slice(4 * i, 4 * i + 4))
   const members = parts.map(([, group]) => `127.0.0.1:${group}`)
   const names = parts.map((_, i) => `n${i + 1}`)
-  const [first = '', ...others] = names.map(name => join(folder, name))
-  makeMysqlData(find('mariadbd')!, first, [`--innodb-log-file-size=${REDO}`], {cwd: folder, ...as})
-  for (const other of others) cpSync(first, other, {recursive: true})
-  if (as)
-    for (const path of others.flatMap(other => [
-      other,
-      ...readdirSync(other, {recursive: true, encoding: 'utf8'}).map(name => join(other, name)),
-    ]))
-      chownSync(path, as.uid, as.gid)
+  for (const name of names) {
+    makeMysqlData(find('mariadbd')!, join(folder, name), {...as})
+    const tmp = join(folder, `${name}-tmp`)
+    mkdirSync(tmp)
+    if (as) chownSync(tmp, as.uid, as.gid)
+  }
   return parts.map(([sql = 0, group, ist, sst], i) => {
     const name = names[i]!
     const data = join(folder, name)
@@ -231,7 +218,8 @@ log-error=${folder}/${name}.log
 port=${sql}
 bind-address=${own}
 skip-networking=0
-innodb_log_file_size=${REDO}
+${REDO.slice(2)}
+tmpdir=${data}-tmp
 innodb_buffer_pool_size=32M
 innodb_flush_log_at_trx_commit=2
 innodb_autoinc_lock_mode=2

@@ -2,18 +2,13 @@
  * A server of a test's own, from the system's binaries: in a folder of its own, on 127.0.0.1 at a port of its own. It may
  * be killed and started again on what it has left; it is gone, with its folder, when this process is.
  */
-import {
-  type ChildProcess,
-  type ExecFileSyncOptions,
-  execFileSync,
-  type SpawnOptions,
-  spawn,
-} from 'node:child_process'
-import {chownSync, mkdirSync, mkdtempSync, rmSync} from 'node:fs'
+import {type ChildProcess, type SpawnOptions, spawn} from 'node:child_process'
+import {chownSync, mkdtempSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
-import {find, freePort, unprivileged} from './machine.ts'
+import {freePort, unprivileged} from './machine.ts'
+import {makeMysqlData, makePostgresData, REDO} from './server-data.ts'
 import type {TestServer} from './servers.ts'
 
 /** A node of a cluster that comes back copies all that the others have, and they are at work meanwhile. */
@@ -68,7 +63,7 @@ export class OwnServer implements TestServer {
       this.#child = child
       this.#gone = new Promise(resolve => child.once('exit', () => resolve()))
       while (!hasExited(child) && performance.now() < giveUpAt) {
-        if (await answers(url)) return
+        if (await answers(url)) return child.unref() // a test that fails before it stops it does not wait for it
         await sleep(50)
       }
       if (!isFirst && performance.now() < giveUpAt) continue
@@ -79,15 +74,19 @@ export class OwnServer implements TestServer {
 
   /** SIGKILL. Resolves when it is gone; those that it has started may stay a moment longer. */
   async kill(): Promise<void> {
-    this.#child?.kill('SIGKILL')
-    await this.#gone
+    await this.#end('SIGKILL')
   }
 
   async stop(): Promise<void> {
-    this.#child?.kill(this.#recipe.signal)
-    await this.#gone
+    await this.#end(this.#recipe.signal)
     process.off('exit', this.#onExit)
     rmSync(this.#recipe.folder, {recursive: true, force: true})
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    this.#child?.ref()
+    this.#child?.kill(signal)
+    await this.#gone
   }
 }
 
@@ -96,11 +95,12 @@ export function ownMysql(server: string, answers: Answers): Promise<OwnServer> {
   return inFolder('jobq-mysql-', async folder => {
     const data = join(folder, 'data')
     const user = process.getuid?.() === 0 ? ['--user=root'] : []
-    makeMysqlData(server, data, user)
+    makeMysqlData(server, data)
     const port = await freePort()
     const args = [
       ...['--no-defaults', `--datadir=${data}`, ...user, '--bind-address=127.0.0.1', `--port=${port}`],
       ...[`--socket=${join(folder, 'socket')}`, `--pid-file=${join(folder, 'pid')}`],
+      ...[`--tmpdir=${folder}`, REDO],
     ]
     const url = `mysql://root@127.0.0.1:${port}/mysql`
     return {command: server, args, options: {}, folder, url, answers, signal: 'SIGTERM'}
@@ -113,47 +113,12 @@ export function ownPostgres(server: string, answers: Answers): Promise<OwnServer
     const data = join(folder, 'data')
     const as = process.getuid?.() === 0 ? unprivileged() : null
     if (as) chownSync(folder, as.uid, as.gid)
-    makePostgresData(data, {cwd: folder, ...as})
+    makePostgresData(data, {...as})
     const port = await freePort()
     const args = ['-D', data, '-h', '127.0.0.1', '-p', String(port), '-k', folder]
     const url = `postgres://postgres@127.0.0.1:${port}/postgres`
     return {command: server, args, options: {cwd: folder, ...as}, folder, url, answers, signal: 'SIGINT'}
   })
-}
-
-/**
- * @param options that the server will be started with as well
- * @param as whose it will be, and where it is made
- */
-export function makeMysqlData(
-  server: string,
-  data: string,
-  options: readonly string[],
-  as: SpawnOptions = {},
-): void {
-  const how: ExecFileSyncOptions = {stdio: 'pipe', cwd: as.cwd, uid: as.uid, gid: as.gid}
-  const install = find('mariadb-install-db', 'mysql_install_db')
-  if (install && !isOracle(server))
-    execFileSync(
-      install,
-      [
-        ...['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal'],
-        ...['--skip-test-db', ...options],
-      ],
-      how,
-    )
-  else {
-    mkdirSync(data)
-    execFileSync(server, ['--no-defaults', '--initialize-insecure', `--datadir=${data}`, ...options], how)
-  }
-}
-
-/** @param as whose it will be, and where it is made */
-export function makePostgresData(data: string, as: SpawnOptions): void {
-  const initdb = find('initdb')
-  if (!initdb) throw new Error('there is a postgres, but no initdb')
-  const args = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync']
-  execFileSync(initdb, args, {stdio: 'pipe', cwd: as.cwd, uid: as.uid, gid: as.gid})
 }
 
 /** Makes its folder and starts it in there. */
@@ -174,8 +139,4 @@ export async function inFolder(
 
 function hasExited({exitCode, signalCode}: ChildProcess): boolean {
   return exitCode !== null || signalCode !== null
-}
-
-export function isOracle(server: string): boolean {
-  return !/mariadb/i.test(execFileSync(server, ['--no-defaults', '--version'], {encoding: 'utf8'}))
 }

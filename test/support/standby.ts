@@ -9,8 +9,9 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import pg from 'pg'
 import {find, quietPorts, unprivileged} from './machine.ts'
-import {makePostgresData, OwnServer} from './own-server.ts'
+import {OwnServer} from './own-server.ts'
 import {answersPostgres} from './postgres.ts'
+import {makePostgresData} from './server-data.ts'
 import {none} from './servers.ts'
 
 const QUERY_MS = 5000

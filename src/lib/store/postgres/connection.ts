@@ -127,6 +127,13 @@ export class Connection extends Client {
     this.#socket.destroy(error)
   }
 
+  /** Whether this process stays for it. */
+  hold(isHeld: boolean): void {
+    const stream = this.connection.stream as Socket // with TLS another than at the start
+    if (isHeld) stream.ref()
+    else stream.unref()
+  }
+
   /** From now on the server may be silent for so long, until `rest`. */
   expect(patienceMs: number): void {
     this.#silence.begin(patienceMs)

@@ -1,8 +1,9 @@
 /** Connections to PostgreSQL: a few of them, made when they are needed and again when they have died. */
 import {setTimeout as sleep} from 'node:timers/promises'
-import pg, {type ClientConfig, type PoolClient, type QueryResult} from 'pg'
+import type {ClientConfig, QueryResult} from 'pg'
 import {Backoff} from '../../jobs/backoff.ts'
 import {monotonic} from '../../jobs/clock.ts'
+import {StoreError} from '../../jobs/errors.ts'
 import type {Host} from '../shared/hosts.ts'
 import {BUILD_MS, isSilent, type Timeouts, timeoutWarnings} from '../shared/silence.ts'
 import {Connection, localSettings, type PostgresHosts, type Settings} from './connection.ts'
@@ -29,6 +30,8 @@ const PLANNING: Settings = {
 }
 /** How long deadlocks and locked rows are tried again, all attempts together. */
 const PATIENCE_MS = 30_000
+/** A connection that nobody has used for so long is closed. */
+const IDLE_MS = 60_000
 
 /** A setting that says: who deletes jobs on this connection writes down how they ended. */
 export const TELLS_ENDS = 'jobq.tells_ends'
@@ -44,8 +47,6 @@ export type Row = Record<string, unknown>
 export type Reply = QueryResult<Row>
 /** Sends a statement. Its failure is told by the promise, and by those of all that follow in its transaction. */
 export type Send = (statement: Statement | string, values?: readonly Value[]) => Promise<Reply>
-/** A connection that is lent to one call at a time. */
-type Lent = PoolClient & Connection
 /** Which of the time-outs holds for what is sent. */
 type Wait = 'answer' | 'read'
 
@@ -59,16 +60,18 @@ export interface PostgresConnectionOptions {
 export class PostgresConnections {
   readonly name: string
   readonly #hosts: PostgresHosts
-  readonly #pool: pg.Pool
+  /** Those that are being made, as well. */
   readonly #all = new Set<Connection>()
   readonly #lent = new Set<Connection>()
-  /** Made while a host was looked for: the pool takes them instead of new ones. */
-  readonly #made: Connection[] = []
+  /** The one that was used last comes last, and is taken first. */
+  readonly #idle: {connection: Connection; timer: NodeJS.Timeout}[] = []
   /** How long a lock is waited for, in milliseconds. */
   readonly patience: number
   readonly #timeouts: Timeouts
   readonly #settings: Settings
+  /** Each is lent to one call at a time. */
   #free = MAX_CONNECTIONS
+  #isClosed = false
   readonly #waiting: (() => void)[] = []
 
   constructor(
@@ -88,17 +91,6 @@ export class PostgresConnections {
       [TELLS_ENDS]: 'on',
       ...(durable ? {} : {synchronous_commit: 'off'}),
     }
-    const client = () => this.#made.pop() ?? this.#make(hosts.used!)
-    this.#pool = new pg.Pool({
-      max: MAX_CONNECTIONS,
-      idleTimeoutMillis: 60_000,
-      allowExitOnIdle: true,
-      // Called with `new`, which gives what it returns
-      Client: function PoolClient() {
-        return client()
-      } as unknown as new () => Connection,
-    })
-    this.#pool.on('error', () => {}) // one that was idle has died: the next call makes another
     hosts.onMove(() => {
       for (const connection of this.#all)
         if (!hosts.isInUse(connection.target) && !this.#lent.has(connection)) connection.break()
@@ -113,7 +105,11 @@ export class PostgresConnections {
       pipeline: true,
     })
     this.#all.add(connection)
-    connection.once('end', () => this.#all.delete(connection))
+    const gone = () => {
+      this.#all.delete(connection)
+      this.#takeIdle(connection)
+    }
+    connection.once('error', gone).once('end', gone)
     return connection
   }
 
@@ -190,14 +186,15 @@ export class PostgresConnections {
 
   /** What is still under way is given up. */
   async close(): Promise<void> {
-    if (this.#pool.ending) return
-    const ended = this.#pool.end()
+    this.#isClosed = true
+    const idle = this.#idle.map(({connection}) => connection)
+    const ended = idle.map(connection => connection.end())
     for (const connection of this.#all) connection.break()
-    await ended
+    await Promise.all(ended)
   }
 
   async #pipelined(
-    client: Lent,
+    client: Connection,
     statements: readonly [Statement | string, readonly Value[]][],
   ): Promise<Reply[]> {
     const sent = [
@@ -208,12 +205,12 @@ export class PostgresConnections {
     return (await allOrFirstError(sent)).slice(1, -1)
   }
 
-  #begin({isPooled}: Lent, begin: Statement): Statement | string {
+  #begin({isPooled}: Connection, begin: Statement): Statement | string {
     return isPooled ? `${begin.text}; ${localSettings(this.#settings)}` : begin
   }
 
   async #transact<T>(
-    client: Lent,
+    client: Connection,
     begin: Statement,
     work: (send: Send) => Promise<T>,
     onCommit = () => {},
@@ -242,7 +239,7 @@ export class PostgresConnections {
 
   /** Repeats what met a lock or a deadlock, a little later each time, and once what met a dead connection. */
   async #use<T>(
-    work: (client: Lent) => Promise<T>,
+    work: (client: Connection) => Promise<T>,
     again: boolean,
     wait: Wait = 'answer',
     isLast = false,
@@ -268,13 +265,17 @@ export class PostgresConnections {
   }
 
   /** Raw errors: the caller explains them, with what it knows of what was lost. */
-  async #with<T>(work: (client: Lent) => Promise<T>, wait: Wait = 'answer', isLast = false): Promise<T> {
+  async #with<T>(
+    work: (client: Connection) => Promise<T>,
+    wait: Wait = 'answer',
+    isLast = false,
+  ): Promise<T> {
     if (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
     else this.#free--
-    let client: Lent | undefined
+    let client: Connection | undefined
     let died = isLast
     try {
-      client = await this.#connect()
+      client = await this.#take()
       this.#lent.add(client)
       client.expect(this.#timeouts[wait])
       return await work(client)
@@ -283,29 +284,48 @@ export class PostgresConnections {
       died ||= isDead(error)
       throw error
     } finally {
-      if (client) {
-        this.#lent.delete(client)
-        client.rest()
-        client.release(died || !this.#hosts.isInUse(client.target))
-      }
+      if (client) this.#giveBack(client, died)
       const next = this.#waiting.shift()
       if (next) next()
       else this.#free++
     }
   }
 
-  async #connect(): Promise<Lent> {
+  async #take(): Promise<Connection> {
     try {
-      for (;;) {
-        if (this.#hosts.areSeveral && this.#pool.idleCount === 0)
-          this.#made.push(await this.#hosts.connect(host => this.#make(host).connect()))
-        const client = (await this.#pool.connect()) as Lent
-        if (this.#hosts.isInUse(client.target)) return client
-        client.release(true)
+      for (let idle = this.#takeIdle(); idle; idle = this.#takeIdle()) {
+        if (this.#isGood(idle)) return idle
+        idle.break()
       }
+      const made = this.#isClosed ? null : await this.#hosts.connect(host => this.#make(host).connect())
+      if (made && !this.#isClosed) return made
+      made?.break()
+      throw new StoreError('UNREACHABLE', `${this.name} was closed`)
     } catch (error) {
       throw explain(this.name, error)
     }
+  }
+
+  /** @param one default: the last */
+  #takeIdle(one?: Connection): Connection | undefined {
+    const at = one ? this.#idle.findIndex(({connection}) => connection === one) : this.#idle.length - 1
+    const [idle] = at < 0 ? [] : this.#idle.splice(at, 1)
+    clearTimeout(idle?.timer)
+    idle?.connection.hold(true)
+    return idle?.connection
+  }
+
+  #giveBack(connection: Connection, isDead: boolean): void {
+    connection.rest()
+    this.#lent.delete(connection)
+    if (isDead || !this.#isGood(connection)) return void connection.end()
+    connection.hold(false)
+    const timer = setTimeout(() => this.#takeIdle(connection)?.end(), IDLE_MS).unref()
+    this.#idle.push({connection, timer})
+  }
+
+  #isGood(connection: Connection): boolean {
+    return !this.#isClosed && this.#all.has(connection) && this.#hosts.isInUse(connection.target)
   }
 }
 
@@ -316,7 +336,11 @@ const COMMIT = {name: 'jobq_commit', text: 'COMMIT'}
 
 function ignore(): void {}
 
-function send(client: Lent, statement: Statement | string, values: readonly Value[] = []): Promise<Reply> {
+function send(
+  client: Connection,
+  statement: Statement | string,
+  values: readonly Value[] = [],
+): Promise<Reply> {
   const text = typeof statement === 'string' ? statement : statement.text
   const query = typeof statement === 'string' || client.isPooled ? {text} : statement
   const reply = client.query<Row>({...query, values: [...values]})
