@@ -69,12 +69,17 @@ await queue.enqueueMany(Array.from({length: 20}, (_, i) => ({func: 'WithAll', un
 
   test('of processes that come and go, alone and several at once: every id that was printed', async t => {
     const scene = new Scene(t)
-    const enqueue = (i: number) => scene.jobq('enqueue First', ['enqueue', 'First', '--arg', String(i)])
+    const enqueue = (i: number, ...more: string[]) =>
+      scene.jobq('enqueue First', ['enqueue', 'First', '--arg', String(i), ...more])
+    const flushes = () => scene.recording.read().filter(({kind}) => kind === 'syncing').length
     await enqueue(0)
-    const flushed = scene.recording.read().filter(({kind}) => kind === 'syncing').length
-    await enqueue(1)
-    const flushes = scene.recording.read().filter(({kind}) => kind === 'syncing').length - flushed
-    assert.equal(flushes, 3, 'the -wal, its folder, the database')
+    const source = `export default {hooks: [{name: 'log', postEnqueue() {}}]}`
+    const config = scene.site.write('config.mjs', source)
+    for (const flags of [[], ['--config', config]]) {
+      const before = flushes()
+      await enqueue(1, ...flags)
+      assert.equal(flushes() - before, 3, 'the -wal, its folder, the database')
+    }
     for (let i = 2; i < 8; i++) await enqueue(i)
     for (let i = 10; i < 22; i += 4) await Promise.all([0, 1, 2, 3].map(j => enqueue(i + j)))
     await scene.cutAgainAndAgain(t)

@@ -46,7 +46,7 @@ async function enqueue(request: EnqueueRequest, settings: Settings): Promise<Doc
   checkOneDatabase(job.token, settings.databases.length)
   if (settings.file === null) return intoStore(settings, job, request)
   const {withQueue} = await import('../command-queue.ts')
-  return withQueue(settings, 'command', {}, async queue =>
+  return withQueue(settings, 'command', {oneJob: true}, async queue =>
     told(await enqueueOne(await target(queue, serializerOf(request)), job, request)),
   )
 }

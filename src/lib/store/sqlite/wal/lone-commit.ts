@@ -3,6 +3,8 @@
  * -wal, as the last one it moves all of it into the database and deletes it: five flushes of the disk where SQLite does
  * each for itself, the header of the -wal, its folder, the commit, and for the checkpoint the -wal again and the
  * database. Here three: nobody is told of the job before the checkpoint is through, whose flushes make it durable.
+ * Its folder SQLite flushes with the first flush of any -wal, were it as old as the file. Only a checkpoint without
+ * flushes, with ours around it, would do without: a kill in it, and then a power cut, would tear the database.
  *
  * To leave the -wal where it is would take one. But SQLite takes any -wal beside a file for that file's: whoever ends all
  * processes and puts a backup in the file's place would get its pages into that.
