@@ -12,6 +12,7 @@ import {manyWorkers} from './scenarios/many-workers.ts'
 import {mariadb} from './scenarios/mariadb.ts'
 import {postgres} from './scenarios/postgres.ts'
 import {redis} from './scenarios/redis.ts'
+import {scale} from './scenarios/scale.ts'
 import {startUp} from './scenarios/start-up.ts'
 import {stream} from './scenarios/stream.ts'
 import {waitingJobs} from './scenarios/waiting-jobs.ts'
@@ -36,4 +37,5 @@ export const SCENARIOS: readonly Scenario[] = [
   postgres,
   mariadb,
   redis,
+  scale,
 ]

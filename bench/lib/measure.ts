@@ -10,7 +10,7 @@ export interface Contender {
   run(round: number): number | Promise<number>
 }
 
-export type Unit = 'jobs/s' | 'ms' | 'µs' | 'MB' | '%' | 's' | 'trips/s'
+export type Unit = 'jobs/s' | 'ms' | 'µs' | 'MB' | '%' | 's' | 'B' | 'trips/s' | ''
 
 export interface Series {
   name: string

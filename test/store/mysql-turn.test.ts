@@ -47,6 +47,22 @@ else {
     })
   })
 
+  test('where others are at the first, as many of what follows are taken', async t => {
+    const {db, store} = await setUp(t)
+    await store.enqueueMany(Array.from({length: 12}, () => newJob()))
+    const other = await db.another()
+    await other.query('START TRANSACTION')
+    const all = (await db.query('SELECT id FROM job ORDER BY id')).map(({id}) => Number(id))
+    for (const id of all.slice(0, 7)) await other.query('SELECT id FROM job WHERE id = ? FOR UPDATE', [id])
+    for (const wanted of [all.slice(7, 10), all.slice(10)])
+      assert.deepEqual(
+        (await store.turn([], want(3))).jobs.map(({id}) => id),
+        wanted,
+      )
+    await other.query('ROLLBACK')
+    assert.equal((await store.turn([], want(9))).jobs.length, 7)
+  })
+
   describe('turns on MySQL that wait for no disk', () => {
     test('are in order: each job once, by priority, however many connections they take', async t => {
       const {db, store} = await setUp(t, {durable: false})

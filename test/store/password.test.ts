@@ -149,6 +149,7 @@ describe('PostgreSQL', {concurrency: 4, skip}, () => {
       postgresHosts(server.url(FAR!), 'there'),
       timeoutsOf(server.url(FAR!)),
       async () => {},
+      () => {},
     )
     const watcher = () => {}
     t.after(() => listener.remove(watcher))

@@ -45,6 +45,11 @@ export class OwnServer implements TestServer {
     process.once('exit', this.#onExit)
   }
 
+  /** Where its sockets are. */
+  get folder(): string {
+    return this.#recipe.folder
+  }
+
   get pid(): number {
     return this.#child!.pid!
   }

@@ -1,6 +1,7 @@
 /** From a database's address to its driver. Only the driver that is named gets loaded. */
 import {isPassing} from '../jobs/errors.ts'
 import {type Address, addressName, type ServerAddress} from './address.ts'
+import type {PostgresOptions} from './postgres/store.ts'
 import type {Preparation, Store} from './store.ts'
 
 /** Between attempts to reach a server: doubled each time, up to the second. */
@@ -9,7 +10,8 @@ const OPEN_BACKOFF_MS = [100, 5000] as const
 export interface OpenOptions {
   /**
    * Told once when a database is found to be out of reach, and when it is back; when a SQLite file's -wal grows, since
-   * someone reads for long; and when it is found to be replaced where nothing goes on. Default: no one.
+   * someone reads for long; when it is found to be replaced where nothing goes on; and where PostgreSQL's NOTIFY does not
+   * arrive. Default: no one.
    */
   onTrouble?: (message: string) => void
   /** Wait for a server that can't be reached, however long. Default false. */
@@ -38,16 +40,19 @@ export async function openStore(address: Address, options: OpenOptions = {}): Pr
       onTrouble: brief ? undefined : onTrouble,
     })
   }
-  const store = await server(address, durable)
+  const store = await server(address, {durable, onTrouble: brief ? undefined : onTrouble})
   if (options.patient) await reached(store, onTrouble)
   return store
 }
 
 /** It connects when it is used. */
-async function server({driver, url}: ServerAddress, durable: boolean): Promise<Store> {
+async function server(
+  {driver, url}: ServerAddress,
+  {durable, onTrouble}: {durable: boolean; onTrouble: PostgresOptions['onTrouble']},
+): Promise<Store> {
   const name = addressName({driver, url})
   if (driver === 'mysql') return (await import('./mysql/store.ts')).openMysql(url, name, {durable})
-  return (await import('./postgres/store.ts')).postgresStore(url, name, {durable})
+  return (await import('./postgres/store.ts')).postgresStore(url, name, {durable, onTrouble})
 }
 
 /** What else is wrong with it, its first use tells. */

@@ -156,6 +156,11 @@ const RESUME = {
 }
 const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY func COLLATE "C"'}
 
+export interface PostgresOptions extends PostgresConnectionOptions {
+  /** Told once what a person should look at: that new jobs are noticed late. Default: no one. */
+  onTrouble?: ((message: string) => void) | undefined
+}
+
 /**
  * A store on a PostgreSQL database, which connects when it is first used. The schema is `init`'s.
  * @param name the address as messages may show it, without a password
@@ -164,13 +169,17 @@ const PAUSED = {name: 'jobq_paused', text: 'SELECT func FROM jobq_pause ORDER BY
 export function postgresStore(
   url: string,
   name: string,
-  options: PostgresConnectionOptions = {},
+  {onTrouble = () => {}, ...options}: PostgresOptions = {},
 ): PostgresStore {
   const hosts = postgresHosts(url, name)
   const timeouts = timeoutsOf(url)
   const link = new PostgresConnections(hosts, name, timeouts, options)
   const knock = async (channel: string, word: string) => void (await link.run(KNOCK, [channel, word], true))
-  return new PostgresStore(link, new Listener(hosts, timeouts, knock), hosts.areSeveral)
+  const onDeaf = () =>
+    onTrouble(
+      `${name}: no NOTIFY arrives, as behind a pooler in transaction mode: new jobs are noticed after up to 250 ms; give the server's own address to notice them at once`,
+    )
+  return new PostgresStore(link, new Listener(hosts, timeouts, knock, onDeaf), hosts.areSeveral)
 }
 
 /**

@@ -16,6 +16,8 @@ const PING_MS = 20_000
  * delivers nothing: until the knock is heard, the watches are rung again and again, and look for themselves.
  */
 const POLL_MS = 250
+/** So long a knock is waited for before that is told. */
+const DEAF_MS = 2000
 
 export class Listener {
   readonly #hosts: PostgresHosts
@@ -29,14 +31,22 @@ export class Listener {
   #round = 0
   #timer: NodeJS.Timeout | undefined
   #poll: NodeJS.Timeout | undefined
+  readonly #onDeaf: () => void
+  #isDeaf = false
+  #judge: NodeJS.Timeout | undefined
   readonly #backoff = new Backoff(...BACKOFF_MS)
 
-  /** @param knock sends a NOTIFY over another connection */
+  /**
+   * @param knock sends a NOTIFY over another connection
+   * @param onDeaf called once, when none arrives
+   */
   constructor(
     hosts: PostgresHosts,
     timeouts: Timeouts,
     knock: (channel: string, word: string) => Promise<void>,
+    onDeaf: () => void,
   ) {
+    this.#onDeaf = onDeaf
     this.#hosts = hosts
     this.#timeouts = timeouts
     this.#knock = knock
@@ -64,7 +74,7 @@ export class Listener {
       this.#client = client
       for (const event of ['error', 'end'] as const) client.on(event, () => this.#lost(client))
       client.on('notification', ({payload}) => {
-        if (payload === word) clearInterval(this.#poll)
+        if (payload === word) this.#endPolls()
         this.#ring()
       })
       client.expect(this.#timeouts.answer)
@@ -73,6 +83,7 @@ export class Listener {
       if (isOver()) return
       if (client.isPooled) {
         this.#poll = setInterval(() => this.#ring(), POLL_MS)
+        if (!this.#isDeaf) this.#judge = setTimeout(() => this.#tellDeaf(), DEAF_MS).unref()
         void this.#knock(channel, word).catch(() => {}) // then it goes on as if nothing had been heard
       }
       this.#backoff.reset()
@@ -81,6 +92,16 @@ export class Listener {
     } catch {
       if (!isOver()) this.#again()
     }
+  }
+
+  #endPolls(): void {
+    clearInterval(this.#poll)
+    clearTimeout(this.#judge)
+  }
+
+  #tellDeaf(): void {
+    this.#isDeaf = true
+    this.#onDeaf()
   }
 
   async #dial(host: Host<ClientConfig>): Promise<Connection> {
@@ -128,7 +149,7 @@ export class Listener {
   #drop(): void {
     this.#round++
     clearTimeout(this.#timer)
-    clearInterval(this.#poll)
+    this.#endPolls()
     const client = this.#client
     this.#client = null
     // Whatever it still says is no one's concern, its errors neither
