@@ -13,7 +13,7 @@ import {workplace} from '../lib/workplace.ts'
 
 const AHEAD = 100
 /** Jobs that each dispatcher works before it is measured. */
-const WARM = 1000
+const WARM = 500
 const PORT = 7777
 
 export const scale: Scenario = {
@@ -41,34 +41,35 @@ same two cores as the dispatchers.`,
 }
 
 async function byDispatchers(bench: Bench, {name}: Engine, base: TestBase, counts: readonly number[]) {
-  const all: Contender[] = []
+  const all: Group[] = []
   for (const prefetch of [0, AHEAD])
     for (const n of counts) {
       const start = () => Dispatcher.start(bench, [base.db], {prefetch})
       const dispatchers = await Promise.all(Array.from({length: n}, start))
-      all.push(contender(bench, `${name}, ${plural(n, 'dispatcher')}, ${how(prefetch)}`, dispatchers, [base]))
+      all.push({
+        name: `${name}, ${plural(n, 'dispatcher')}, ${how(prefetch)}`,
+        dispatchers,
+        bases: [base],
+      })
     }
-  return interleave(bench.pick(3, 1), all)
+  return measure(bench, all)
 }
 
 async function byDatabases(bench: Bench, engine: Engine, counts: readonly number[]) {
   const bases: TestBase[] = []
   for (const _ of Array(Math.max(...counts))) bases.push(await engine.create())
-  const all: Contender[] = []
+  const all: Group[] = []
   for (const n of counts) {
     const some = bases.slice(0, n)
-    const each = await Promise.all(some.map(({db}) => Dispatcher.start(bench, [db])))
-    all.push(
-      contender(bench, `${engine.name}, ${plural(n, 'database')}, a dispatcher each, strict`, each, some),
-    )
+    const dbs = some.map(({db}) => db)
+    const name = `${engine.name}, ${plural(n, 'database')}`
+    const each = await Promise.all(dbs.map(db => Dispatcher.start(bench, [db])))
+    all.push({name: `${name}, a dispatcher each, strict`, dispatchers: each, bases: some})
     if (n === 1) continue
-    const one = await Dispatcher.start(
-      bench,
-      some.map(({db}) => db),
-    )
-    all.push(contender(bench, `${engine.name}, ${n} databases, one dispatcher, strict`, [one], some))
+    const one = await Dispatcher.start(bench, dbs)
+    all.push({name: `${name}, one dispatcher, strict`, dispatchers: [one], bases: some})
   }
-  return interleave(bench.pick(3, 1), all)
+  return measure(bench, all)
 }
 
 async function byHosts(
@@ -83,39 +84,48 @@ async function byHosts(
   bench.defer(() => terminate(far))
   await heard(far)
   const db = Object.assign(new URL(base.db), {host: `${address}:${PORT}`}).href
-  const all: Contender[] = []
+  const all: Group[] = []
   for (const prefetch of [0, AHEAD])
     for (const n of counts) {
-      const start = (host: {prefix: readonly string[]}) =>
-        Dispatcher.start(bench, [db], {prefetch, prefix: host.prefix})
+      const start = (host: TestHost) => Dispatcher.start(bench, [db], {prefetch, prefix: host.prefix})
       const dispatchers = await Promise.all(hosts.slice(0, n).map(start))
-      all.push(
-        contender(bench, `${name} 1 ms away, ${plural(n, 'host')}, ${how(prefetch)}`, dispatchers, [base]),
-      )
+      all.push({
+        name: `${name} 1 ms away, ${plural(n, 'host')}, ${how(prefetch)}`,
+        dispatchers,
+        bases: [base],
+      })
     }
-  const series = await interleave(bench.pick(3, 1), all)
+  const series = await measure(bench, all)
   await terminate(far)
   return series
 }
 
-function contender(
-  {pick}: Bench,
-  name: string,
-  dispatchers: readonly Dispatcher[],
-  bases: readonly TestBase[],
-): Contender {
-  const run = async (each: number) => {
-    for (const base of bases) await base.fill(each)
-    return drainAll(dispatchers, each * bases.length)
-  }
-  return {
-    name,
-    unit: 'jobs/s',
-    async run(round) {
-      if (round < 0) await run(Math.ceil((WARM * dispatchers.length) / bases.length))
-      return run(pick(8000, 2000) / bases.length)
-    },
-  }
+/** Dispatchers that work together, each on all of the databases or on one. */
+interface Group {
+  name: string
+  dispatchers: readonly Dispatcher[]
+  bases: readonly TestBase[]
+}
+
+/** In turns, in rounds. The dispatchers are stopped then. */
+async function measure({pick}: Bench, groups: readonly Group[]): Promise<Series[]> {
+  const contenders = groups.map(({name, dispatchers, bases}): Contender => {
+    const drain = async (each: number) => {
+      for (const base of bases) await base.fill(each)
+      return drainAll(dispatchers, each * bases.length)
+    }
+    return {
+      name,
+      unit: 'jobs/s',
+      async run(round) {
+        if (round < 0) await drain(Math.ceil((WARM * dispatchers.length) / bases.length))
+        return drain(pick(4000, 2000) / bases.length)
+      },
+    }
+  })
+  const series = await interleave(pick(3, 1), contenders)
+  for (const {dispatchers} of groups) for (const dispatcher of dispatchers) await dispatcher.stop()
+  return series
 }
 
 /** What is written ahead for a job, and what an idle \`jobq work\` asks. */
