@@ -1,17 +1,17 @@
 /** A queue for as long as a command takes, with its plugins: what they do wrong at the end is told, and holds up nothing. */
 
+import type {QueueOptions} from '../client/options.ts'
 import {JobQueue} from '../client/queue.ts'
 import type {Settings} from '../config/settings.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
 import {EXIT, idTooLarge} from '../jobs/errors.ts'
-import type {OpenOptions as StoreOptions} from '../store/open.ts'
 import {complain} from './output-guard.ts'
 import {commandSettings, type QueueFlags} from './settings.ts'
 
 /** What keeps the process alive once its command is done is a plugin's: for so long it may finish. */
 const PATIENCE_MS = 1000
 
-type OpenOptions = Pick<StoreOptions, 'onTrouble' | 'durable' | 'oneJob'>
+type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable' | 'oneJob'>
 
 /** @param role what plugins are told; null: without plugins, and without hooks */
 export async function withQueue<T>(
