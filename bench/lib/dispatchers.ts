@@ -1,5 +1,6 @@
 /** Dispatchers as processes of their own, that drain at the same time. */
 import {type ChildProcess, spawn} from 'node:child_process'
+import {once} from 'node:events'
 import {FUNC} from './floor.ts'
 import {cleanEnvironment, program} from './jobq.ts'
 import {terminate} from './processes.ts'
@@ -48,11 +49,19 @@ export function startChild([command, ...words]: readonly string[]): ChildProcess
 }
 
 /** What it says next. @throws if it ends before */
-export function heard(child: ChildProcess): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    child.once('message', resolve)
-    child.once('exit', code => reject(new Error(`a process of the measurement ended with ${code}`)))
-  })
+export async function heard(child: ChildProcess): Promise<unknown> {
+  const over = new AbortController()
+  const {signal} = over
+  try {
+    return await Promise.race([
+      once(child, 'message', {signal}).then(([said]) => said),
+      once(child, 'exit', {signal}).then(([code]) => {
+        throw new Error(`a process of the measurement ended with ${code}`)
+      }),
+    ])
+  } finally {
+    over.abort()
+  }
 }
 
 /** @returns jobs a second of all together */

@@ -5,9 +5,10 @@ import {MysqlDatabase} from '../../test/support/mysql.ts'
 import {ownMysql, ownPostgres} from '../../test/support/own-server.ts'
 import {answersPostgres, PostgresDatabase} from '../../test/support/postgres.ts'
 import {answersMysql} from '../../test/support/servers.ts'
-import {ARG, FUNC, fill, makeDatabase} from './floor.ts'
+import {fill, makeDatabase} from './floor.ts'
 import {ifAvailable, Unavailable} from './peers.ts'
 import type {Bench} from './scenario.ts'
+import {openServerJobq} from './servers.ts'
 
 export interface Engine {
   name: string
@@ -106,15 +107,8 @@ async function postgres(bench: Bench): Promise<Engine> {
   }
 }
 
-async function filled({jobq, defer}: Bench, db: string): Promise<Pick<TestBase, 'db' | 'fill'>> {
-  await jobq.queue.JobQueue.init({db})
-  const queue = await jobq.queue.JobQueue.open({db})
-  defer(() => queue.close())
-  const job = {func: FUNC, arg: JSON.stringify(ARG), uniqkey: null, priority: 0, due: {in: 0}}
-  return {
-    db,
-    async fill(count) {
-      await queue.addMany(Array.from({length: count}, () => job))
-    },
-  }
+async function filled(bench: Bench, db: string): Promise<Pick<TestBase, 'db' | 'fill'>> {
+  const queue = await openServerJobq(bench, db)
+  bench.defer(() => queue.close())
+  return {db, fill: async count => void (await queue.enqueueMany(count))}
 }

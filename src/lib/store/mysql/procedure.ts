@@ -249,7 +249,7 @@ END IF;`
 
 /**
  * As many of the best lane as come before another function's job, or where others are at the first of these, as many of
- * what follows. They are locked by their ids: a locking read along the lane locks one more, behind the last, and others would
+ * what follows, and then one that comes behind that function's. They are locked by their ids: a locking read along the lane locks one more, behind the last, and others would
  * pass that over. Four dispatchers that took one each where others were at the first hundred worked a tenth of what one
  * does alone.
  */
