@@ -1,10 +1,10 @@
 /** What a turn reads on MySQL, counted by the server, with a hundred thousand rows that are not its own or not due. */
 import assert from 'node:assert/strict'
 import {after, describe, test} from 'node:test'
-import {mysqlHosts} from '../../src/lib/store/mysql/address.ts'
 import {answerOf, callOf, isAnswered} from '../../src/lib/store/mysql/call.ts'
-import type {MysqlConnection} from '../../src/lib/store/mysql/connection.ts'
-import {MysqlConnections} from '../../src/lib/store/mysql/connections.ts'
+import {mysqlHosts} from '../../src/lib/store/mysql/connections/address.ts'
+import type {MysqlConnection} from '../../src/lib/store/mysql/connections/connection.ts'
+import {MysqlConnections} from '../../src/lib/store/mysql/connections/connections.ts'
 import {Funcs} from '../../src/lib/store/mysql/funcs.ts'
 import {share, sharedKeys} from '../../src/lib/store/mysql/shares/share.ts'
 import {peek} from '../../src/lib/store/mysql/turn.ts'

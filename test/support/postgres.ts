@@ -2,7 +2,7 @@
 import {randomBytes} from 'node:crypto'
 import type {TestContext} from 'node:test'
 import pg from 'pg'
-import type {PostgresConnectionOptions} from '../../src/lib/store/postgres/connections.ts'
+import type {PostgresConnectionOptions} from '../../src/lib/store/postgres/connections/connections.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import type {Foreign} from '../store/suite/bench.ts'
 

@@ -15,7 +15,7 @@ import {
   MOST_WORDS,
   waitedFor,
 } from '../shared/after.ts'
-import {type MysqlConnection, type Session, textOf, textOrNull} from './connection.ts'
+import {type MysqlConnection, type Session, textOf, textOrNull} from './connections/connection.ts'
 
 /** Their names end in their version, as the turn's does. */
 export const AFTER_PROCEDURE = 'jobq_after_7'

@@ -1,7 +1,7 @@
 /** A call of the procedure that is a turn on MySQL: its values, and what its answer says. */
 import {type JobRow, keptOutput, type Lease, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult, Want} from '../store.ts'
-import {literal, type Reply, type Row, textOf} from './connection.ts'
+import {literal, type Reply, type Row, textOf} from './connections/connection.ts'
 import type {Funcs} from './funcs.ts'
 import {PROCEDURE} from './procedure.ts'
 import {jobOf} from './rows.ts'

@@ -17,8 +17,8 @@ import {
   sizeOf,
   type TextColumn,
   type Value,
-} from './connection.ts'
-import type {MysqlConnections} from './connections.ts'
+} from './connections/connection.ts'
+import type {MysqlConnections} from './connections/connections.ts'
 import {checkPacket, ERRNO, explain, hasErrno, isLost, isRefusedHere} from './errors.ts'
 import {hasBesides, Inserter, unmake} from './insert.ts'
 

@@ -3,8 +3,8 @@
  * writes its outcome (settle.ts). Several processes may wait for it, so who reads it lets it be swept a minute later.
  */
 import {KEPT_SECONDS, type RowRef, type StoredEnd, TOLD_SECONDS} from '../../jobs/job.ts'
-import {type MysqlConnection, textOf} from './connection.ts'
-import type {MysqlConnections} from './connections.ts'
+import {type MysqlConnection, textOf} from './connections/connection.ts'
+import type {MysqlConnections} from './connections/connections.ts'
 import {resultsOf} from './side-tables/results.ts'
 
 /** The most jobs in one statement. */

@@ -9,8 +9,8 @@ import {Batcher, tell, type Waiting} from '../shared/batcher.ts'
 import {newToken, storeOnce} from '../shared/once.ts'
 import {enqueuedAs, TokenSweep} from '../shared/tokens.ts'
 import type {Sweeper} from './completions.ts'
-import {literal, type MysqlConnection} from './connection.ts'
-import type {MysqlConnections} from './connections.ts'
+import {literal, type MysqlConnection} from './connections/connection.ts'
+import type {MysqlConnections} from './connections/connections.ts'
 import {ERRNO, hasErrno, isCancelled, isPassing, isUndecided, mayBeStored} from './errors.ts'
 import {
   besides,

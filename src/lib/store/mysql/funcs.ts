@@ -4,7 +4,7 @@
  */
 import {ALL_FUNCS} from '../../jobs/job.ts'
 import type {Want} from '../store.ts'
-import {literal, type MysqlConnection, textOf} from './connection.ts'
+import {literal, type MysqlConnection, textOf} from './connections/connection.ts'
 import {PAUSED} from './procedure.ts'
 
 export class Funcs {

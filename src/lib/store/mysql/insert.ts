@@ -7,7 +7,7 @@ import {ArgumentError, checkNth, DuplicateJobError, StoreError} from '../../jobs
 import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
 import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
 import {knownOf, NEVER} from './after.ts'
-import type {Session, Value} from './connection.ts'
+import type {Session, Value} from './connections/connection.ts'
 import {ERRNO, hasErrno, isDenied} from './errors.ts'
 import {idOfRow} from './rows.ts'
 import {insertBatch} from './side-tables/batches.ts'

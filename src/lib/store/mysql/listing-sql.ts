@@ -14,7 +14,7 @@ import {
   type TagPlace,
 } from '../shared/reads-sql.ts'
 import {NEVER} from './after.ts'
-import {literal, type MysqlConnection, type Row} from './connection.ts'
+import {literal, type MysqlConnection, type Row} from './connections/connection.ts'
 import {jobColumns, jobOf} from './rows.ts'
 
 const FROM = 'FROM job FORCE INDEX (jobq_lane)'

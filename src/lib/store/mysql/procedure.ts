@@ -6,7 +6,7 @@
 import {MAX_ID} from '../../jobs/job.ts'
 import {JUMP_SECONDS} from '../shared/lease-clock.ts'
 import {AFTER_PROCEDURE} from './after.ts'
-import type {MysqlConnection} from './connection.ts'
+import type {MysqlConnection} from './connections/connection.ts'
 import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 

@@ -1,7 +1,7 @@
 /** Rows of a log deleted, in a transaction, with what jobq keeps beside them. */
 import {besideLog, LONELY} from '../shared/prune.ts'
 import type {LogTable} from '../store.ts'
-import type {MysqlConnection} from './connection.ts'
+import type {MysqlConnection} from './connections/connection.ts'
 import {forgetTags} from './side-tables/tags.ts'
 
 /** @returns how many there were */

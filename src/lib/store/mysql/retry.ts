@@ -2,7 +2,7 @@
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
 import {NEVER, takeEdges} from './after.ts'
-import {type MysqlConnection, textOf, textOrNull} from './connection.ts'
+import {type MysqlConnection, textOf, textOrNull} from './connections/connection.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
 import {checkTime, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'

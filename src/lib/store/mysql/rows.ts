@@ -1,7 +1,7 @@
 /** Rows of `job` on MySQL as the rest of jobq knows them. */
 import {idTooLarge} from '../../jobs/errors.ts'
 import {type JobRow, MAX_ID} from '../../jobs/job.ts'
-import {type MysqlConnection, type Row, textOf, textOrNull} from './connection.ts'
+import {type MysqlConnection, type Row, textOf, textOrNull} from './connections/connection.ts'
 
 export function jobColumns({keys}: Pick<MysqlConnection, 'keys'>): string {
   return `job.id, job.func_id, job.arg, ${keys.select('job.uniqkey')} AS uniqkey, job.enqueue_time, job.grabbed_until,

@@ -2,7 +2,7 @@
 import {StoreError} from '../../jobs/errors.ts'
 import {BUILD_MS} from '../shared/silence.ts'
 import {AFTER_PROCEDURE, CREATE_AFTER, CREATE_FAIL, FAIL_PROCEDURE} from './after.ts'
-import {type MysqlConnection, textOf} from './connection.ts'
+import {type MysqlConnection, textOf} from './connections/connection.ts'
 import {isDenied} from './errors.ts'
 import {createProcedure, PROCEDURE} from './procedure.ts'
 import {CREATE_END, END_PROCEDURE} from './settle.ts'

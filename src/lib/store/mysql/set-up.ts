@@ -1,6 +1,6 @@
 /** How a server or cluster of MySQL's kind is set up, where that is a danger to jobs. */
 import type {Timeouts} from '../shared/silence.ts'
-import {type MysqlConnection, textOf} from './connection.ts'
+import {type MysqlConnection, textOf} from './connections/connection.ts'
 
 /** With fewer nodes of Galera none goes on by itself when another is gone. */
 const LEAST_NODES = 3

@@ -6,7 +6,7 @@ import {JobqError} from '../../jobs/errors.ts'
 import {keptOutput, MAX_DEATHS, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
 import {AFTER_PROCEDURE, afterCall, NEVER} from './after.ts'
-import {literal, type MysqlConnection, type Reply, textOf} from './connection.ts'
+import {literal, type MysqlConnection, type Reply, textOf} from './connections/connection.ts'
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */

@@ -60,14 +60,15 @@ import type {
   Want,
   Watch,
 } from '../store.ts'
-import {type MysqlHosts, mysqlHosts} from './address.ts'
 import {afterCall, FORGET_TOLD, failMarked, followers, goneOf} from './after.ts'
 import type {CallerTransaction} from './caller-transaction.ts'
 import {alike} from './claims/alike.ts'
 import {claim, postpone} from './claims/claims.ts'
 import {Sweeper, Waits} from './completions.ts'
-import {literal, type MysqlConnection, textOf, textOrNull} from './connection.ts'
-import {MysqlConnections, PATIENCE_MS} from './connections.ts'
+import {type MysqlHosts, mysqlHosts} from './connections/address.ts'
+import {literal, type MysqlConnection, textOf, textOrNull} from './connections/connection.ts'
+import {MysqlConnections, PATIENCE_MS} from './connections/connections.ts'
+import {Poll} from './connections/poll.ts'
 import {Enqueuer} from './enqueue.ts'
 import {isCancelled, isUndecided, mayBeStored} from './errors.ts'
 import {Inserter} from './insert.ts'
@@ -85,7 +86,6 @@ import {
   ordersIn,
   withdrawOrders,
 } from './orders/steer.ts'
-import {Poll} from './poll.ts'
 import {deleteOutputs, deleteRows} from './prune.ts'
 import {nextTry, retryException} from './retry.ts'
 import {prepareSchema, type SchemaStep, schemaPlan} from './schema.ts'

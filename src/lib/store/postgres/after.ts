@@ -17,7 +17,7 @@ import {
   waitedFor,
 } from '../shared/after.ts'
 import {bigints, booleans} from './arrays.ts'
-import type {PostgresConnections, Send, Statement, Value} from './connections.ts'
+import type {PostgresConnections, Send, Statement, Value} from './connections/connections.ts'
 
 /** The run_after of what waits. INTEGER is signed in PostgreSQL. */
 export const NEVER = 2_147_483_647

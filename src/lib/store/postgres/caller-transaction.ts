@@ -8,7 +8,7 @@ import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {classOf} from '../../jobs/value.ts'
 import {edgesOf, idsIn} from '../shared/after.ts'
 import {insertEdges, knownOf, NEVER} from './after.ts'
-import type {PostgresConnections, Reply, Send, Value} from './connections.ts'
+import type {PostgresConnections, Reply, Send, Value} from './connections/connections.ts'
 import {explain, isDead, isReadOnly, stateOf} from './errors.ts'
 import {
   besideValues,

@@ -5,7 +5,7 @@
  */
 import {KEPT_SECONDS, type RowRef, type StoredEnd, TOLD_SECONDS} from '../../jobs/job.ts'
 import {bigints} from './arrays.ts'
-import {NOW, type PostgresConnections} from './connections.ts'
+import {NOW, type PostgresConnections} from './connections/connections.ts'
 import {SWEPT, type Sweeper, sweep} from './side-tables.ts'
 
 /** Their rows are locked, so that none of them can end before it is known to be waited for. */

@@ -1,7 +1,7 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
 import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
-import {TELLS_ENDS} from './connections.ts'
+import {TELLS_ENDS} from './connections/connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
 
 /**

@@ -2,7 +2,7 @@
 import {ArgumentError, DuplicateJobError, idTooLarge} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {bytesOf} from './arrays.ts'
-import {NOW, type Row, type Send, type Statement, type Value} from './connections.ts'
+import {NOW, type Row, type Send, type Statement, type Value} from './connections/connections.ts'
 import {isTaken, sweepKeys, takersOf} from './side-tables/keys.ts'
 import {insertTokens} from './side-tables/tokens.ts'
 import {

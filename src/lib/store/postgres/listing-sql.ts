@@ -7,7 +7,7 @@ import {rowsOf} from '../shared/reading.ts'
 import {type Condition, type Key, LAST, type LogTable, type ReadsSql} from '../shared/reads-sql.ts'
 import {NEVER} from './after.ts'
 import {bigints, integers} from './arrays.ts'
-import {NOW, type Statement, type Value} from './connections.ts'
+import {NOW, type Statement, type Value} from './connections/connections.ts'
 
 export interface Query {
   statement: Statement | string

@@ -3,7 +3,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {monotonic} from '../../jobs/clock.ts'
 import {StoreError} from '../../jobs/errors.ts'
 import {texts} from './arrays.ts'
-import type {Send} from './connections.ts'
+import type {Send} from './connections/connections.ts'
 import {PRESENT, type Present, type SchemaStep, schemaPlan, TABLE_NAMES} from './schema.ts'
 
 /** How long another init is waited for. */

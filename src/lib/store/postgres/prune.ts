@@ -6,7 +6,7 @@
 import {besideLog, LONELY} from '../shared/prune.ts'
 import type {LogTable} from '../store.ts'
 import {bigints} from './arrays.ts'
-import type {Send} from './connections.ts'
+import type {Send} from './connections/connections.ts'
 import {forgetTags} from './side-tables/tags.ts'
 
 const AMONG = '= ANY ($1::BIGINT[])'

@@ -1,5 +1,5 @@
 /** How a server of PostgreSQL and its standbys are set up, where that is a danger to jobs. */
-import type {Row} from './connections.ts'
+import type {Row} from './connections/connections.ts'
 
 /** pg_stat_replication shows its rows to everyone, and what is in them to few. */
 export const SET_UP = {

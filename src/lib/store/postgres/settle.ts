@@ -18,7 +18,7 @@ import type {SettleResult} from '../store.ts'
 import {afterEnds, alsoAfter} from './after.ts'
 import {bigints, booleans, bytes, bytesOf, integers, texts} from './arrays.ts'
 import {Inserter} from './bulk.ts'
-import {NOW, type Row, type Send, type Value} from './connections.ts'
+import {NOW, type Row, type Send, type Value} from './connections/connections.ts'
 import {keepResults} from './side-tables/results.ts'
 import type {Sweeper} from './side-tables.ts'
 

@@ -3,7 +3,7 @@
  * it ends. Parts of the statements that insert jobs.
  */
 import {KEPT_SECONDS, type NewJob} from '../../jobs/job.ts'
-import {NOW} from './connections.ts'
+import {NOW} from './connections/connections.ts'
 
 /** INTEGER is signed in PostgreSQL. */
 export const MAX_INTEGER = 2_147_483_647

@@ -64,7 +64,7 @@ import type {CallerTransaction} from './caller-transaction.ts'
 import {alike} from './claims/alike.ts'
 import {claim, postpone} from './claims/claims.ts'
 import {endsOf, trackJobs} from './completions.ts'
-import {postgresHosts} from './connection.ts'
+import {postgresHosts} from './connections/connection.ts'
 import {
   NOW,
   type PostgresConnectionOptions,
@@ -73,7 +73,8 @@ import {
   type Send,
   type Statement,
   type Value,
-} from './connections.ts'
+} from './connections/connections.ts'
+import {Listener} from './connections/watch.ts'
 import {Enqueuer} from './enqueue.ts'
 import {explain, isLost} from './errors.ts'
 import {checkDue, dueValues, explainRange} from './insert.ts'
@@ -96,7 +97,6 @@ import {resultOf, sweepResults} from './side-tables/results.ts'
 import {besideIn, copyTags, forgetTags, sweepTags} from './side-tables/tags.ts'
 import {Sweeper} from './side-tables.ts'
 import {PostgresTurn} from './turn.ts'
-import {Listener} from './watch.ts'
 
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const KNOCK = {name: 'jobq_knock', text: 'SELECT pg_notify($1, $2)'}

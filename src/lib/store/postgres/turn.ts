@@ -15,7 +15,7 @@ import {
   type Row,
   type Statement,
   type Value,
-} from './connections.ts'
+} from './connections/connections.ts'
 import {isLost} from './errors.ts'
 import {areDone, leaseValues, replace, resultsOf, type Step, stepsOf} from './settle.ts'
 import type {Sweeper} from './side-tables.ts'

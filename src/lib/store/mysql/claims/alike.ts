@@ -1,6 +1,6 @@
 /** Looking for jobs that may be worked together with another one. */
 import {ALIKE_BYTES, ALIKE_ROWS, type AlikeJob, type JobRow, MAX_ID} from '../../../jobs/job.ts'
-import type {MysqlConnection} from '../connection.ts'
+import type {MysqlConnection} from '../connections/connection.ts'
 
 const NEAR = 'SELECT id, grabbed_until, run_after, priority, uniqkey, OCTET_LENGTH(arg) AS bytes FROM job'
 const NO_WILDCARD = /[|%_]/g

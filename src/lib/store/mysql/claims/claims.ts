@@ -2,7 +2,7 @@
 import type {Postponement, RowRef} from '../../../jobs/job.ts'
 import type {Claimed, ClaimOptions} from '../../store.ts'
 import {NEVER} from '../after.ts'
-import {type MysqlConnection, textOf} from '../connection.ts'
+import {type MysqlConnection, textOf} from '../connections/connection.ts'
 import {jobColumns, jobOf} from '../rows.ts'
 import {unparking} from '../shares/share.ts'
 

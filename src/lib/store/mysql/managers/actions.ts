@@ -1,7 +1,7 @@
 /** The log of actions on MySQL: a statement each. */
 import type {Action, ActionRow, RowRef} from '../../../jobs/job.ts'
 import type {ActionPage} from '../../store.ts'
-import {literal, type MysqlConnection, textOf} from '../connection.ts'
+import {literal, type MysqlConnection, textOf} from '../connections/connection.ts'
 
 export async function logAction(link: MysqlConnection, {who, what}: Action): Promise<RowRef> {
   const {insertId} = await link.run(

@@ -4,7 +4,7 @@
  */
 import {type Beat, FORGOTTEN_SECONDS, type ManagerRow} from '../../../jobs/manager.ts'
 import {MAX_STATE_CHARACTERS, managerRow} from '../../shared/managers.ts'
-import {literal, type MysqlConnection} from '../connection.ts'
+import {literal, type MysqlConnection} from '../connections/connection.ts'
 
 /** Also seen in the future: the clock was set back since. */
 const GONE = `CAST(seen_at AS SIGNED) NOT BETWEEN UNIX_TIMESTAMP() - ${FORGOTTEN_SECONDS} AND UNIX_TIMESTAMP() + ${FORGOTTEN_SECONDS}`

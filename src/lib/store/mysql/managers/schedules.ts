@@ -11,7 +11,7 @@ import {
   type Ticked,
 } from '../../../jobs/job.ts'
 import type {Schedules} from '../../store.ts'
-import {literal, type MysqlConnection, textOf} from '../connection.ts'
+import {literal, type MysqlConnection, textOf} from '../connections/connection.ts'
 import {isCancelled, isLost, mayBeStored} from '../errors.ts'
 import {Inserter} from '../insert.ts'
 

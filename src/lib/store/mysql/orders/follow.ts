@@ -11,7 +11,7 @@ import {
   type Told,
   type Written,
 } from '../../../jobs/job.ts'
-import {literal, type MysqlConnection} from '../connection.ts'
+import {literal, type MysqlConnection} from '../connections/connection.ts'
 
 const FOLLOWED = `what = 'follow'`
 

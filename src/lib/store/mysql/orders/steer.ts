@@ -12,7 +12,14 @@ import {
   type RowRef,
 } from '../../../jobs/job.ts'
 import {afterCall, NEVER} from '../after.ts'
-import {literal, type MysqlConnection, type Reply, textOf, textOrNull, type Value} from '../connection.ts'
+import {
+  literal,
+  type MysqlConnection,
+  type Reply,
+  textOf,
+  textOrNull,
+  type Value,
+} from '../connections/connection.ts'
 import {ERRNO, hasErrno} from '../errors.ts'
 import {besides, checkTime, duplicateOf, keyLiteral} from '../insert.ts'
 import {unpark} from '../shares/share.ts'

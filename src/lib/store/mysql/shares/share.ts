@@ -17,7 +17,7 @@ import {
 } from '../../shared/shares/moves.ts'
 import type {SharedKeys} from '../../store.ts'
 import {NEVER} from '../after.ts'
-import {literal, type MysqlConnection, type Reply, type Row, textOf} from '../connection.ts'
+import {literal, type MysqlConnection, type Reply, type Row, textOf} from '../connections/connection.ts'
 
 const ROWS = 'FROM jobq_share s FORCE INDEX (parked)'
 

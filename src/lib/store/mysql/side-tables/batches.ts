@@ -2,7 +2,7 @@
 
 import type {BatchState, Lease, RowRef, StoredArg} from '../../../jobs/job.ts'
 import {batchState, SWEPT_BATCHES, stateOf} from '../../shared/side-tables/batches.ts'
-import type {Session} from '../connection.ts'
+import type {Session} from '../connections/connection.ts'
 
 /** Once what it waits for is written. */
 export async function insertBatch(session: Session, id: number, mark: string): Promise<void> {

@@ -1,7 +1,7 @@
 /** Jobs that leave if they have not begun in time, on MySQL: @see ../../shared/expiry.ts. */
 import type {ExpiredJob} from '../../../jobs/job.ts'
 import {abortOf, EXPIRE_BATCH, type Expiring} from '../../shared/expiry.ts'
-import {type MysqlConnection, textOf, textOrNull} from '../connection.ts'
+import {type MysqlConnection, textOf, textOrNull} from '../connections/connection.ts'
 import {endCall} from '../settle.ts'
 
 /** As Store.expire. */

@@ -1,7 +1,7 @@
 /** Keys that stay taken, on MySQL; rows whose time is over go as others come. */
 import {checkNth, DuplicateJobError} from '../../../jobs/errors.ts'
 import {MAX_UINT32, type NewJob} from '../../../jobs/job.ts'
-import {literal, type Session, textOf} from '../connection.ts'
+import {literal, type Session, textOf} from '../connections/connection.ts'
 
 /** So many rows that are over go with each that comes: they can't pile up. */
 const SWEPT = 2

@@ -1,7 +1,7 @@
 /** How far jobs are that run, on MySQL. */
 import type {JobProgress, Progress, RowRef} from '../../../jobs/job.ts'
 import {SWEPT_PROGRESS} from '../../shared/side-tables/progress.ts'
-import {literal, type MysqlConnection, textOf} from '../connection.ts'
+import {literal, type MysqlConnection, textOf} from '../connections/connection.ts'
 
 export async function tellProgress(
   link: MysqlConnection,

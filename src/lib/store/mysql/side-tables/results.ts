@@ -1,7 +1,7 @@
 /** Results on MySQL: written with the end of their job, and there until their time is over. */
 import {MAX_UINT32, type Settlement, type StoredResult} from '../../../jobs/job.ts'
 import {SWEPT_RESULTS} from '../../shared/side-tables/results.ts'
-import {literal, type MysqlConnection, type Session, textOf} from '../connection.ts'
+import {literal, type MysqlConnection, type Session, textOf} from '../connections/connection.ts'
 
 /** Before the ends of their jobs, in the same transaction: of those that are still held, which are locked by it. */
 export function keepResults(settlements: readonly Settlement[]): string[] {

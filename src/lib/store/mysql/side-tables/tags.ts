@@ -4,7 +4,7 @@
  */
 import type {NewJob, Tag} from '../../../jobs/job.ts'
 import {SWEPT_JOBS} from '../../shared/tags.ts'
-import type {MysqlConnection, Session} from '../connection.ts'
+import type {MysqlConnection, Session} from '../connections/connection.ts'
 
 /** @param id of each job, as SQL. @returns the statements */
 export function insertTags(

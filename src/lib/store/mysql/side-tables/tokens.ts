@@ -1,7 +1,7 @@
 /** Tokens of enqueues, on MySQL: what was stored under each. */
 import {type NewJob, TOKEN_SECONDS} from '../../../jobs/job.ts'
 import type {Stored, TokenSweep} from '../../shared/tokens.ts'
-import {literal, type MysqlConnection} from '../connection.ts'
+import {literal, type MysqlConnection} from '../connections/connection.ts'
 
 const COLUMNS = 'token, job_id, jobs, stored_at'
 

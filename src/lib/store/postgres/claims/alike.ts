@@ -1,6 +1,6 @@
 /** Looking for jobs that may be worked together with another one. */
 import {ALIKE_BYTES, ALIKE_ROWS, type AlikeJob, type JobRow, MAX_ID} from '../../../jobs/job.ts'
-import {NOW, type PostgresConnections} from '../connections.ts'
+import {NOW, type PostgresConnections} from '../connections/connections.ts'
 
 const NEAR = 'SELECT id, grabbed_until, run_after, priority, uniqkey, octet_length(arg) AS bytes FROM job'
 /**

@@ -3,7 +3,7 @@ import type {JobRow, Postponement, RowRef} from '../../../jobs/job.ts'
 import type {Claimed, ClaimOptions} from '../../store.ts'
 import {NEVER} from '../after.ts'
 import {bigints} from '../arrays.ts'
-import {NOW, type PostgresConnections} from '../connections.ts'
+import {NOW, type PostgresConnections} from '../connections/connections.ts'
 import {leaseValues} from '../settle.ts'
 import {unpark} from '../shares/share.ts'
 

@@ -1,7 +1,7 @@
 /** The log of actions on PostgreSQL: a statement each. */
 import type {Action, ActionRow, RowRef} from '../../../jobs/job.ts'
 import type {ActionPage} from '../../store.ts'
-import {NOW, type PostgresConnections, type Statement} from '../connections.ts'
+import {NOW, type PostgresConnections, type Statement} from '../connections/connections.ts'
 
 const LOG: Statement = {
   name: 'jobq_log_action',

@@ -1,7 +1,7 @@
 /** The managers' rows on PostgreSQL: a statement each. */
 import {type Beat, FORGOTTEN_SECONDS} from '../../../jobs/manager.ts'
 import {MAX_STATE_CHARACTERS} from '../../shared/managers.ts'
-import {NOW, type Statement, type Value} from '../connections.ts'
+import {NOW, type Statement, type Value} from '../connections/connections.ts'
 
 /** Seen in the future: the clock was set back since. Its own row is not among the gone: it may have slept for long, and one statement changes a row once. */
 export const BEAT: Statement = {

@@ -13,7 +13,7 @@ import {
 } from '../../../jobs/job.ts'
 import type {Schedules} from '../../store.ts'
 import {texts} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Send} from '../connections.ts'
+import {NOW, type PostgresConnections, type Send} from '../connections/connections.ts'
 import {checkJob, insertOne} from '../insert.ts'
 import type {Sweeper} from '../side-tables.ts'
 

@@ -12,8 +12,14 @@ import {
   type Written,
 } from '../../../jobs/job.ts'
 import {bigints, booleans, bytes} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Send, type Statement, type Value} from '../connections.ts'
-import {CHANNEL} from '../watch.ts'
+import {
+  NOW,
+  type PostgresConnections,
+  type Send,
+  type Statement,
+  type Value,
+} from '../connections/connections.ts'
+import {CHANNEL} from '../connections/watch.ts'
 
 /** The row is there, and locked, before it is read: a new one says 0. */
 const LOCK = {

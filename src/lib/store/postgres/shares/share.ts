@@ -22,7 +22,13 @@ import {
 import type {SharedKeys} from '../../store.ts'
 import {NEVER} from '../after.ts'
 import {bigints, booleans, texts} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Send, type Statement, type Value} from '../connections.ts'
+import {
+  NOW,
+  type PostgresConnections,
+  type Send,
+  type Statement,
+  type Value,
+} from '../connections/connections.ts'
 
 const LOCK = {
   name: 'jobq_share_lock',

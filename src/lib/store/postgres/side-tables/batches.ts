@@ -3,7 +3,7 @@
 import type {BatchState, Lease, RowRef, StoredArg} from '../../../jobs/job.ts'
 import {batchState, SWEPT_BATCHES, stateOf} from '../../shared/side-tables/batches.ts'
 import {bytesOf} from '../arrays.ts'
-import type {PostgresConnections, Send} from '../connections.ts'
+import type {PostgresConnections, Send} from '../connections/connections.ts'
 
 const SWEEP = {
   name: 'jobq_batches_sweep',

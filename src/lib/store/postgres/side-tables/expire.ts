@@ -2,7 +2,13 @@
 import type {ExpiredJob} from '../../../jobs/job.ts'
 import {abortOf, EXPIRE_BATCH, type Expiring} from '../../shared/expiry.ts'
 import {bigints} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Send, type Statement, type Value} from '../connections.ts'
+import {
+  NOW,
+  type PostgresConnections,
+  type Send,
+  type Statement,
+  type Value,
+} from '../connections/connections.ts'
 import {stepsOf} from '../settle.ts'
 
 const DUE = {

@@ -2,7 +2,7 @@
 import {DuplicateJobError} from '../../../jobs/errors.ts'
 import type {NewJob} from '../../../jobs/job.ts'
 import {texts} from '../arrays.ts'
-import {NOW, type Send} from '../connections.ts'
+import {NOW, type Send} from '../connections/connections.ts'
 
 /** Does the key of a function stay taken? Both as SQL. */
 export const isTaken = (func: string, uniqkey: string) =>

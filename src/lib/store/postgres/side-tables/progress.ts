@@ -2,7 +2,7 @@
 import type {JobProgress, Progress, RowRef} from '../../../jobs/job.ts'
 import {SWEPT_PROGRESS} from '../../shared/side-tables/progress.ts'
 import {bigints, texts} from '../arrays.ts'
-import {NOW, type PostgresConnections} from '../connections.ts'
+import {NOW, type PostgresConnections} from '../connections/connections.ts'
 
 const TELL = {
   name: 'jobq_progress_tell',

@@ -2,7 +2,7 @@
 import type {Settlement, StoredResult} from '../../../jobs/job.ts'
 import {SWEPT_RESULTS} from '../../shared/side-tables/results.ts'
 import {bigints, integers, texts} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Statement, type Value} from '../connections.ts'
+import {NOW, type PostgresConnections, type Statement, type Value} from '../connections/connections.ts'
 import {MAX_INTEGER} from '../side-tables.ts'
 
 /** Before the ends of their jobs, in the same transaction: of those that are still held, which are locked by it. */

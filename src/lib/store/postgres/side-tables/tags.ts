@@ -5,7 +5,7 @@
 import {SWEPT_JOBS} from '../../shared/tags.ts'
 import type {Beside} from '../../store.ts'
 import {bigints} from '../arrays.ts'
-import {NOW, type PostgresConnections, type Statement, type Value} from '../connections.ts'
+import {NOW, type PostgresConnections, type Statement, type Value} from '../connections/connections.ts'
 import {ARE_ANY_OVER} from './results.ts'
 
 const REMOVE = {name: 'jobq_tags_remove', text: 'DELETE FROM jobq_tag WHERE job_id = $1::BIGINT'}

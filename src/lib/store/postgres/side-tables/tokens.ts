@@ -1,7 +1,7 @@
 /** Tokens of enqueues, on PostgreSQL: what was stored under each. */
 import {TOKEN_SECONDS} from '../../../jobs/job.ts'
 import type {Stored, TokenSweep} from '../../shared/tokens.ts'
-import {NOW, type Send} from '../connections.ts'
+import {NOW, type Send} from '../connections/connections.ts'
 
 /** A common table expression. @param rows a table and a condition: with `id`, and the token as this says */
 export const insertTokens = (token: string, rows: string) => `

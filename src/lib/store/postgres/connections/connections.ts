@@ -1,18 +1,15 @@
-/** Connections to PostgreSQL: a few of them, made when they are needed and again when they have died. */
+/** What is sent to PostgreSQL: statements and transactions, done again where they met a lock or a dead connection. */
 import {setTimeout as sleep} from 'node:timers/promises'
-import type {ClientConfig, QueryResult} from 'pg'
-import {Backoff} from '../../jobs/backoff.ts'
-import {monotonic} from '../../jobs/clock.ts'
-import {StoreError} from '../../jobs/errors.ts'
-import type {Host} from '../shared/hosts.ts'
-import {BUILD_MS, isSilent, type Timeouts, timeoutWarnings} from '../shared/silence.ts'
+import type {QueryResult} from 'pg'
+import {Backoff} from '../../../jobs/backoff.ts'
+import {monotonic} from '../../../jobs/clock.ts'
+import {BUILD_MS, isSilent, type Timeouts, timeoutWarnings} from '../../shared/silence.ts'
+import {isDead, isLost, isPassing, isReadOnly} from '../errors.ts'
 import {Connection, localSettings, type PostgresHosts, type Settings} from './connection.ts'
-import {explain, isDead, isLost, isPassing, isReadOnly} from './errors.ts'
+import {PostgresPool} from './pool.ts'
 
 /** The database's clock. */
 export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
-/** One for the dispatcher's turns, the others for what else is called meanwhile. */
-const MAX_CONNECTIONS = 4
 /** How long one attempt waits for a row that is locked; shorter than an answer may take. */
 const LOCK_MS = 5000
 /**
@@ -30,8 +27,6 @@ const PLANNING: Settings = {
 }
 /** How long deadlocks and locked rows are tried again, all attempts together. */
 const PATIENCE_MS = 30_000
-/** A connection that nobody has used for so long is closed. */
-const IDLE_MS = 60_000
 
 /** A setting that says: who deletes jobs on this connection writes down how they ended. */
 export const TELLS_ENDS = 'jobq.tells_ends'
@@ -60,19 +55,11 @@ export interface PostgresConnectionOptions {
 export class PostgresConnections {
   readonly name: string
   readonly #hosts: PostgresHosts
-  /** Those that are being made, as well. */
-  readonly #all = new Set<Connection>()
-  readonly #lent = new Set<Connection>()
-  /** The one that was used last comes last, and is taken first. */
-  readonly #idle: {connection: Connection; timer: NodeJS.Timeout}[] = []
+  readonly #pool: PostgresPool
   /** How long a lock is waited for, in milliseconds. */
   readonly patience: number
   readonly #timeouts: Timeouts
   readonly #settings: Settings
-  /** Each is lent to one call at a time. */
-  #free = MAX_CONNECTIONS
-  #isClosed = false
-  readonly #waiting: (() => void)[] = []
 
   constructor(
     hosts: PostgresHosts,
@@ -91,26 +78,13 @@ export class PostgresConnections {
       [TELLS_ENDS]: 'on',
       ...(durable ? {} : {synchronous_commit: 'off'}),
     }
-    hosts.onMove(() => {
-      for (const connection of this.#all)
-        if (!hosts.isInUse(connection.target) && !this.#lent.has(connection)) connection.break()
-    })
-  }
-
-  #make(host: Host<ClientConfig>): Connection {
-    const connection = new Connection(host, {
+    const config = {
       settings: this.#settings,
-      connectMs: this.#timeouts.connect,
-      mustTakeWrites: this.#hosts.areSeveral,
+      connectMs: timeouts.connect,
+      mustTakeWrites: hosts.areSeveral,
       pipeline: true,
-    })
-    this.#all.add(connection)
-    const gone = () => {
-      this.#all.delete(connection)
-      this.#takeIdle(connection)
     }
-    connection.once('error', gone).once('end', gone)
-    return connection
+    this.#pool = new PostgresPool(hosts, name, host => new Connection(host, config))
   }
 
   /** Has the address several hosts? */
@@ -185,12 +159,8 @@ export class PostgresConnections {
   }
 
   /** What is still under way is given up. */
-  async close(): Promise<void> {
-    this.#isClosed = true
-    const idle = this.#idle.map(({connection}) => connection)
-    const ended = idle.map(connection => connection.end())
-    for (const connection of this.#all) connection.break()
-    await Promise.all(ended)
+  close(): Promise<void> {
+    return this.#pool.close()
   }
 
   async #pipelined(
@@ -265,67 +235,12 @@ export class PostgresConnections {
   }
 
   /** Raw errors: the caller explains them, with what it knows of what was lost. */
-  async #with<T>(
-    work: (client: Connection) => Promise<T>,
-    wait: Wait = 'answer',
-    isLast = false,
-  ): Promise<T> {
-    if (this.#free === 0) await new Promise<void>(resolve => this.#waiting.push(resolve))
-    else this.#free--
-    let client: Connection | undefined
-    let died = isLast
-    try {
-      client = await this.#take()
-      this.#lent.add(client)
-      client.expect(this.#timeouts[wait])
-      return await work(client)
-    } catch (error) {
-      if (client && (isSilent(error) || isReadOnly(error))) this.#hosts.leave(client.target)
-      died ||= isDead(error)
-      throw error
-    } finally {
-      if (client) this.#giveBack(client, died)
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#free++
-    }
-  }
-
-  async #take(): Promise<Connection> {
-    try {
-      for (let idle = this.#takeIdle(); idle; idle = this.#takeIdle()) {
-        if (this.#isGood(idle)) return idle
-        idle.break()
-      }
-      const made = this.#isClosed ? null : await this.#hosts.connect(host => this.#make(host).connect())
-      if (made && !this.#isClosed) return made
-      made?.break()
-      throw new StoreError('UNREACHABLE', `${this.name} was closed`)
-    } catch (error) {
-      throw explain(this.name, error)
-    }
-  }
-
-  /** @param one default: the last */
-  #takeIdle(one?: Connection): Connection | undefined {
-    const at = one ? this.#idle.findIndex(({connection}) => connection === one) : this.#idle.length - 1
-    const [idle] = at < 0 ? [] : this.#idle.splice(at, 1)
-    clearTimeout(idle?.timer)
-    idle?.connection.hold(true)
-    return idle?.connection
-  }
-
-  #giveBack(connection: Connection, isDead: boolean): void {
-    connection.rest()
-    this.#lent.delete(connection)
-    if (isDead || !this.#isGood(connection)) return void connection.end()
-    connection.hold(false)
-    const timer = setTimeout(() => this.#takeIdle(connection)?.end(), IDLE_MS).unref()
-    this.#idle.push({connection, timer})
-  }
-
-  #isGood(connection: Connection): boolean {
-    return !this.#isClosed && this.#all.has(connection) && this.#hosts.isInUse(connection.target)
+  #with<T>(work: (client: Connection) => Promise<T>, wait: Wait = 'answer', isLast = false): Promise<T> {
+    const ms = this.#timeouts[wait]
+    return this.#pool.with(client => {
+      client.expect(ms)
+      return work(client)
+    }, isLast)
   }
 }
 

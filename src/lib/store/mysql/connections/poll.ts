@@ -1,12 +1,12 @@
 /** Noticing changes on MySQL, which tells no one: one poll a process, however many watch. */
-import {monotonic} from '../../jobs/clock.ts'
-import type {Want, Watch} from '../store.ts'
-import type {Waits} from './completions.ts'
+import {monotonic} from '../../../jobs/clock.ts'
+import type {Want, Watch} from '../../store.ts'
+import type {Waits} from '../completions.ts'
+import {ERRNO, hasErrno} from '../errors.ts'
+import {Funcs} from '../funcs.ts'
+import {peek} from '../turn.ts'
 import {type MysqlConnection, textOf} from './connection.ts'
 import type {MysqlConnections} from './connections.ts'
-import {ERRNO, hasErrno} from './errors.ts'
-import {Funcs} from './funcs.ts'
-import {peek} from './turn.ts'
 
 /** For a dispatcher: also whether something is ordered. MAX(id) is read off the index only where nothing is beside it. */
 const NEWEST_AND_ORDERS = `SELECT (SELECT MAX(id) FROM job) AS id,

@@ -4,10 +4,10 @@
  */
 import type {Socket} from 'node:net'
 import {type Connection, type ConnectionOptions, escape as quoted} from 'mysql2'
-import {monotonic} from '../../jobs/clock.ts'
-import {type Host, PassedOver} from '../shared/hosts.ts'
-import {isSilent, Silence} from '../shared/silence.ts'
-import {checkPacket, isLost, isRefusedHere} from './errors.ts'
+import {monotonic} from '../../../jobs/clock.ts'
+import {type Host, PassedOver} from '../../shared/hosts.ts'
+import {isSilent, Silence} from '../../shared/silence.ts'
+import {checkPacket, isLost, isRefusedHere} from '../errors.ts'
 
 /** How long one attempt waits for a lock, of a row or a table, in seconds; shorter than an answer may take. */
 const LOCK_SECONDS = 5

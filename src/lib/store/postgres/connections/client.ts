@@ -2,10 +2,10 @@
 import type {Socket} from 'node:net'
 import {userInfo} from 'node:os'
 import pg, {type ClientConfig} from 'pg'
-import {idTooLarge, UsageError} from '../../jobs/errors.ts'
-import {MAX_ID} from '../../jobs/job.ts'
-import {checkParameters} from '../shared/parameters.ts'
-import {isLoopback, PasswordRefused} from '../shared/peer.ts'
+import {idTooLarge, UsageError} from '../../../jobs/errors.ts'
+import {MAX_ID} from '../../../jobs/job.ts'
+import {checkParameters} from '../../shared/parameters.ts'
+import {isLoopback, PasswordRefused} from '../../shared/peer.ts'
 
 const INT8 = 20
 /** Of libpq's and pg's. */

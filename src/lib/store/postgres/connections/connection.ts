@@ -1,11 +1,11 @@
 /** A connection to PostgreSQL: pg's own, but every wait ends, and it knows whether a pooler is in between. */
 import type {Socket} from 'node:net'
 import type {ClientConfig} from 'pg'
-import {hostOf, urlsOf} from '../shared/host-list.ts'
-import {type Host, Hosts, PassedOver} from '../shared/hosts.ts'
-import {Silence, silent} from '../shared/silence.ts'
+import {hostOf, urlsOf} from '../../shared/host-list.ts'
+import {type Host, Hosts, PassedOver} from '../../shared/hosts.ts'
+import {Silence, silent} from '../../shared/silence.ts'
+import {isHostAway} from '../errors.ts'
 import {Client, configOf} from './client.ts'
-import {isHostAway} from './errors.ts'
 
 export type Settings = Readonly<Record<string, string>>
 

@@ -1,9 +1,9 @@
 /** One LISTEN connection for all of a store's watches: made with the first, and re-made with backoff when it drops. */
 import {randomUUID} from 'node:crypto'
 import type {ClientConfig} from 'pg'
-import {Backoff} from '../../jobs/backoff.ts'
-import type {Host} from '../shared/hosts.ts'
-import {isSilent, type Timeouts} from '../shared/silence.ts'
+import {Backoff} from '../../../jobs/backoff.ts'
+import type {Host} from '../../shared/hosts.ts'
+import {isSilent, type Timeouts} from '../../shared/silence.ts'
 import {Connection, type PostgresHosts} from './connection.ts'
 
 /** The channel that jobq_ring rings. */

@@ -2,14 +2,14 @@
 import {connect, type Socket} from 'node:net'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {type ConnectionOptions, createConnection} from 'mysql2'
-import {Backoff} from '../../jobs/backoff.ts'
-import {monotonic} from '../../jobs/clock.ts'
-import {StoreError} from '../../jobs/errors.ts'
-import type {Host} from '../shared/hosts.ts'
-import {isSilent, silent, type Timeouts} from '../shared/silence.ts'
+import {Backoff} from '../../../jobs/backoff.ts'
+import {monotonic} from '../../../jobs/clock.ts'
+import {StoreError} from '../../../jobs/errors.ts'
+import type {Host} from '../../shared/hosts.ts'
+import {isSilent, silent, type Timeouts} from '../../shared/silence.ts'
+import {explain, isLost, isOutOfConnections, isPassing, isRefusedHere} from '../errors.ts'
 import type {MysqlHosts} from './address.ts'
 import {MysqlConnection} from './connection.ts'
-import {explain, isLost, isOutOfConnections, isPassing, isRefusedHere} from './errors.ts'
 
 /** A connection that was idle for so long is asked whether it lives, before anything depends on it. */
 const TRUSTED_MS = 10_000
