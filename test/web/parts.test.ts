@@ -183,8 +183,19 @@ describe('places in a URL', () => {
         if (i % 100 === 0) await new Promise(resolve => setImmediate(resolve))
       }
     }
-    const {rows, last, passed} = await pageOf(endless(), () => false)
+    const {rows, last, passed} = await pageOf(endless(), {fits: () => false, limit: undefined})
     assert.deepEqual(rows, [])
     assert.ok(last! > 0 && passed === last! + 1)
+  })
+
+  test('what the store finds is a page, however long that takes', async () => {
+    async function* slow() {
+      for (let i = 0; i < 3; i++) {
+        yield i
+        await new Promise(resolve => setTimeout(resolve, 300))
+      }
+    }
+    const found = await pageOf(slow(), {fits: () => true, limit: 51})
+    assert.deepEqual(found, {rows: [0, 1, 2], last: null, passed: null})
   })
 })

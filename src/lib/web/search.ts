@@ -20,18 +20,24 @@ export interface Found<Row> {
   passed: number | null
 }
 
+export interface PageOptions<Row> {
+  fits: (row: Row) => boolean
+  /** As many as the store was asked for, if it finds them: a page takes as long as that, however slow the machine. */
+  limit: number | undefined
+  onPassed?: (row: Row) => void
+}
+
 export async function pageOf<Row>(
   rows: AsyncIterable<Row>,
-  fits: (row: Row) => boolean,
-  onPassed: (row: Row) => void = () => {},
+  {fits, limit, onPassed = () => {}}: PageOptions<Row>,
 ): Promise<Found<Row>> {
-  const since = monotonic()
+  const isOverAt = limit === undefined ? monotonic() + SEARCH_MS : Number.POSITIVE_INFINITY
   const found: Row[] = []
   let last: Row | null = null
   let passed = 0
   for await (const row of rows) {
     if (found.length === PAGE_ROWS) return {rows: found, last, passed: null}
-    if (last !== null && monotonic() - since > SEARCH_MS) return {rows: found, last, passed}
+    if (last !== null && monotonic() > isOverAt) return {rows: found, last, passed}
     if (fits(row)) found.push(row)
     last = row
     passed++

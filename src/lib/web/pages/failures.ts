@@ -74,11 +74,12 @@ export async function exceptions(site: Site, asked: Asked): Promise<View> {
   const filters = filtersOf(asked.query)
   const places = new LastRows(asked.query.get('after'))
   const isFirst = places.refs === undefined
-  const {rows, last, passed} = await pageOf(
-    exceptionsOf(site, filters, {after: places.refs, limit: limitOf(filters)}),
-    fitsException(filters),
-    row => places.pass(row),
-  )
+  const limit = limitOf(filters)
+  const {rows, last, passed} = await pageOf(exceptionsOf(site, filters, {after: places.refs, limit}), {
+    fits: fitsException(filters),
+    limit,
+    onPassed: row => places.pass(row),
+  })
   const next = last && pathTo('/exceptions', {...filters, after: places.text})
   const {func, uniqkey, q, since, group, all} = filters
   const body = html`<h1>Failed attempts</h1>

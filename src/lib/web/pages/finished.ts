@@ -11,11 +11,12 @@ export async function finished(site: Site, asked: Asked): Promise<View> {
   const filters = filtersOf(asked.query)
   const places = new LastRows(asked.query.get('after'))
   const isFirst = places.refs === undefined
-  const {rows, last, passed} = await pageOf(
-    statusesOf(site, filters, {after: places.refs, limit: limitOf(filters)}),
-    fitsStatus(filters),
-    row => places.pass(row),
-  )
+  const limit = limitOf(filters)
+  const {rows, last, passed} = await pageOf(statusesOf(site, filters, {after: places.refs, limit}), {
+    fits: fitsStatus(filters),
+    limit,
+    onPassed: row => places.pass(row),
+  })
   const next = last && pathTo('/finished', {...filters, after: places.text})
   const body = html`<h1>Finished jobs</h1>
 <form class="filters" action="${site.settings.basePath}/finished">

@@ -24,10 +24,11 @@ import {
 export async function jobs(site: Site, asked: Asked): Promise<View> {
   const filters = filtersOf(asked.query)
   const after = spotOf(asked.query.get('after'))
-  const {rows, last, passed} = await pageOf(
-    jobsOf(site, filters, {after, limit: limitOf(filters)}),
-    fitsJob(filters),
-  )
+  const limit = limitOf(filters)
+  const {rows, last, passed} = await pageOf(jobsOf(site, filters, {after, limit}), {
+    fits: fitsJob(filters),
+    limit,
+  })
   const next = last && pathTo('/jobs', {...filters, after: spotText(last)})
   const total = await totalOf(site, asked)
   const body = html`<h1>Jobs</h1>
