@@ -11,7 +11,7 @@ import {enqueuedAs, TokenSweep} from '../shared/tokens.ts'
 import type {Sweeper} from './completions.ts'
 import {literal, type MysqlConnection} from './connections/connection.ts'
 import type {MysqlConnections} from './connections/connections.ts'
-import {ERRNO, hasErrno, isCancelled, isPassing, isUndecided, mayBeStored} from './errors.ts'
+import {ERRNO, hasErrno, isCancelled, isLost, isPassing, isUndecided, mayBeStored} from './errors.ts'
 import {
   besides,
   bytesOf,
@@ -111,9 +111,13 @@ export class Enqueuer {
 
   async #store(link: MysqlConnection, batch: readonly Waiting[]): Promise<Answer> {
     const jobs = batch.map(({job}) => job)
-    if (jobs.some(isSwept)) await this.#options.sweeper.sweepNowAndThen(link)
-    const named = jobs.filter(({token}) => token !== undefined).length
-    if (named > 0) await sweepTokens(link, this.#tokenSweep, named)
+    try {
+      await this.#sweep(link, jobs)
+    } catch (error) {
+      // Nothing is stored yet, but with tokens it is all the same to try again, on another host perhaps
+      if (isLost(error) && jobs.every(isNamed)) return {lost: error}
+      throw error
+    }
     try {
       const [job] = jobs
       return {
@@ -125,6 +129,12 @@ export class Enqueuer {
       await link.run('ROLLBACK')
       return {refused: error}
     }
+  }
+
+  async #sweep(link: MysqlConnection, jobs: readonly NewJob[]): Promise<void> {
+    if (jobs.some(isSwept)) await this.#options.sweeper.sweepNowAndThen(link)
+    const named = jobs.filter(isNamed).length
+    if (named > 0) await sweepTokens(link, this.#tokenSweep, named)
   }
 
   async #tell(batch: readonly Waiting[], answer: Answer): Promise<void> {
@@ -163,6 +173,10 @@ type Answer = {outcomes: (EnqueuedJob | JobqError)[]} | {lost: unknown} | {refus
 /** Does it add a row to a table that is swept? Who may not add one may not sweep either. */
 function isSwept({context, tracked}: NewJob): boolean {
   return context !== undefined || tracked === true
+}
+
+function isNamed({token}: NewJob): boolean {
+  return token !== undefined
 }
 
 function stored(arg: NewJob['arg']): Uint8Array {
