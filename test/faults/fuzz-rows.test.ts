@@ -156,6 +156,7 @@ const command = fc.oneof(
         ['retry', '--all'],
         ['retry', '1', '--json'],
         ['wait', '--timeout', '0', '1'],
+        ['wait', '--timeout', '0', '--result', '1'],
       ],
       ...[
         ['enqueue', 'F', '--uniqkey', '1'],

@@ -20,6 +20,7 @@ import {
   type StoredResult,
 } from '../jobs/job.ts'
 import type {ManagerStatus} from '../jobs/manager.ts'
+import {decodeResult} from '../jobs/side-tables/results.ts'
 import {type Stats, statsOf} from '../jobs/stats.ts'
 import type {ActionPage, Choice, LogTable, Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
@@ -315,7 +316,7 @@ function leftJob(
   if (!stored) return history && {...history, run: null}
   const {func, json, keptUntil} = stored
   const none = {job: null, uniqkey: null, arg: null, tags: {}, attempts: [], after: [], parked: null}
-  const result = {value: JSON.parse(json) as unknown, json, keptUntil}
+  const result = {...decodeResult(json), keptUntil}
   return {...(history ?? {...rowRef({id, db}), func, ...none}), run: null, result}
 }
 

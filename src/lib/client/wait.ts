@@ -3,6 +3,7 @@ import {monotonic} from '../jobs/clock.ts'
 import {ClosedError, NotFoundError, WaitTimeoutError} from '../jobs/errors.ts'
 import type {Progress} from '../jobs/job.ts'
 import {idOf, type JobEnd, type RowRef, rowRef, type StoredEnd} from '../jobs/job.ts'
+import {decodeResult} from '../jobs/side-tables/results.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {Store, Watch} from '../store/store.ts'
 
@@ -160,7 +161,7 @@ export class Waiting {
 
 /** As who waits is told. */
 export function endOf({json, ...end}: StoredEnd): JobEnd {
-  return json === undefined ? end : {...end, result: JSON.parse(json)}
+  return json === undefined ? end : {...end, result: decodeResult(json).value}
 }
 
 interface WaitedJob {

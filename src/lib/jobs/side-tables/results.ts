@@ -36,6 +36,15 @@ export function readResult(bytes: Buffer): string {
   return checkedSize(text)
 }
 
+/** As it is told: what another program has put into the table and is no JSON is a text. */
+export function decodeResult(stored: string): {value: unknown; json: string} {
+  try {
+    return {value: JSON.parse(stored), json: stored}
+  } catch {
+    return {value: stored, json: JSON.stringify(stored)}
+  }
+}
+
 const HINT = 'return plain objects, arrays, texts, numbers; or keep no result of this function'
 
 function checkedSize(json: string): string {

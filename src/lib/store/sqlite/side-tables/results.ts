@@ -17,7 +17,7 @@ export function keepResult(
 }
 
 export function resultOf(link: SqliteConnection, jobId: number): StoredResult | null {
-  const sql = `SELECT coalesce(CAST(func.name AS TEXT), '#' || func_id) AS func, result AS json, kept_until AS keptUntil
+  const sql = `SELECT coalesce(CAST(func.name AS TEXT), '#' || func_id) AS func, CAST(result AS TEXT) AS json, kept_until AS keptUntil
     FROM jobq_result LEFT JOIN func ON func.id = func_id WHERE job_id = ? AND kept_until > ?`
   return (link.sql(sql).get(jobId, link.now()) as StoredResult | undefined) ?? null
 }
