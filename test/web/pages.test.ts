@@ -82,6 +82,37 @@ describe('pages', () => {
     assert.deepEqual(await site.document('/exceptions?func=Mail&group=other'), [])
   })
 
+  test('say how far a job is that runs, and then what it has returned', async t => {
+    const gate = join(jobq.folder, 'gate')
+    writeFileSync(
+      join(jobq.folder, 'workers/Long.mjs'),
+      `import {existsSync} from 'node:fs'
+      export default {keepResult: '1h', work: async job => {
+        job.progress(0.4, 'page <4>')
+        while (!existsSync(${JSON.stringify(gate)})) await new Promise(resolve => setTimeout(resolve, 20))
+        return {pages: '<10>'}
+      }}`,
+    )
+    const id = await enqueue('Long')
+    const work = jobq.start(['work', '--drain', '--abilities', 'Long'])
+    t.after(() => work.kill('SIGKILL'))
+    const bar = /<progress max="1" value="0.4"[^>]*>40%<\/progress> 40% page &lt;4&gt;/
+    for (const path of [`/jobs/${id}`, '/workers'])
+      await until(`${path} has a bar`, async () => bar.test((await site.get(path)).text))
+    assert.match((await site.get('/jobs?func=Long')).text, />running<\/span> 40%/)
+    assert.match((await site.get(`/jobs/${id}`)).text, /id="facts" data-live data-busy/)
+    writeFileSync(gate, '')
+    assert.equal((await work.exited).code, 0)
+    const {text, status} = await site.get(`/jobs/${id}`)
+    assert.equal(status, 200)
+    assert.match(
+      text,
+      /<h2>Result<\/h2>\s*<pre[^>]*>{\n {2}&quot;pages&quot;: &quot;&lt;10&gt;&quot;\n}<\/pre>/,
+    )
+    assert.match(text, />completed<\/span>/)
+    assert.doesNotMatch(text, /data-busy|>Retry</)
+  })
+
   test('of a job that its limits hold say what for', async () => {
     const id = await enqueue('Shared', '--uniqkey', '<acme>:1')
     const db = new Sqlite(jobq.db)

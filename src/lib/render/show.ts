@@ -89,7 +89,7 @@ export function showText(history: ShownJob): string {
 }
 
 /** `10 jobs: 8 completed, 1 failed, 1 in the queue` */
-function batchText({jobs, completed, failed, aborted, left}: BatchState): string {
+export function batchText({jobs, completed, failed, aborted, left}: BatchState): string {
   const parts = Object.entries({completed, failed, aborted, 'in the queue': left})
     .filter(([, count]) => count > 0)
     .map(([how, count]) => `${count} ${how}`)
@@ -132,7 +132,7 @@ function place({host, pid}: {host: string | null; pid: number | null}): string {
 }
 
 /** Of one that has left the queue: how its last attempt ended. */
-function stateOf({job, attempts}: JobHistory): string {
+export function stateOf({job, attempts}: JobHistory): string {
   return job?.state ?? attempts.at(-1)?.outcome ?? 'completed'
 }
 

@@ -3,7 +3,7 @@ import {unknownJob} from '../../client/logs.ts'
 import {type AttemptRow, idOf, type RowRef, type ShownJob} from '../../jobs/job.ts'
 import {parseRef} from '../../jobs/names.ts'
 import {textOf} from '../../jobs/value.ts'
-import {showDocument, waitsForText} from '../../render/show.ts'
+import {batchText, showDocument, stateOf, waitsForText} from '../../render/show.ts'
 import {argLine, argText} from '../../render/text.ts'
 import {type Html, html, lines, type Part} from '../html.ts'
 import type {Asked, Site, View} from '../site.ts'
@@ -16,6 +16,7 @@ import {
   funcLink,
   hidden,
   jobLink,
+  progressBar,
   table,
   time,
   took,
@@ -33,21 +34,22 @@ export async function job(site: Site, asked: Asked): Promise<View> {
   const output = await site.queue.logs(ref).catch(() => null)
   const id = idOf(shown)
   const body = html`<h1>Job ${id}</h1>
-<div id="facts" data-live>${factsOf(site, shown)}</div>
+<div id="facts" data-live${shown.job?.state === 'running' && html` data-busy`}>${factsOf(site, shown)}</div>
 ${!site.settings.readOnly && actions(site, asked, shown)}
 <h2>Argument</h2>
 ${argument(shown)}
+<div id="result" data-live>${resultOf(shown)}</div>
 ${attempts(site, asked, shown)}
 <h2>Output</h2>
 ${outputOf(site, shown, output && {text: textOf(output.output), isCut: output.isCut, attempt: output.attempt})}`
   return {title: `Job ${id}`, body, document: showDocument(shown)}
 }
 
-function factsOf(site: Site, {job, run, func, uniqkey, attempts, after, parked, db}: ShownJob): Html {
-  const state = job?.state ?? attempts.at(-1)!.outcome
+function factsOf(site: Site, shown: ShownJob): Html {
+  const {job, run, func, uniqkey, after, parked, batch, db} = shown
   return facts([
     ['Function', funcLink(site, func)],
-    ['State', badge(state)],
+    ['State', badge(stateOf(shown))],
     ['Unique key', uniqkey ?? '–'],
     job && ['Priority', count(job.priority)],
     job && ['Enqueued', time(job.enqueueTime)],
@@ -63,6 +65,8 @@ function factsOf(site: Site, {job, run, func, uniqkey, attempts, after, parked, 
             html`${jobLink(site, {id, ...(db === undefined ? {} : {db})})}${anyEnd && ' (any end)'} `,
         ),
     ],
+    batch && ['Batch', batchText(batch)],
+    job?.progress && ['Progress', progressBar(job.progress)],
     run && [
       'Runs on',
       html`${run.host}${run.pid !== null && `, process ${run.pid}`}, since ${time(run.start)}`,
@@ -74,7 +78,7 @@ function actions(site: Site, {here}: Asked, shown: ShownJob): Part {
   const {job, attempts} = shown
   const id = idOf(shown)
   const isRetried = attempts.some(({retriedAs}) => retriedAs !== null)
-  const canRetry = !job && !isRetried && attempts.at(-1)?.exceptionId !== null
+  const canRetry = !job && !isRetried && (attempts.at(-1)?.exceptionId ?? null) !== null
   const path = `${site.settings.basePath}/actions`
   return html`<div class="actions">
 ${job && action(site, here, job.state === 'running' ? 'Stop and cancel' : 'Cancel', {do: 'cancel', job: id})}
@@ -91,9 +95,22 @@ ${
 
 function argument({arg}: ShownJob): Html {
   if (arg === null) return html`<p class="none">None.</p>`
-  const text = argText(arg) ?? argLine(arg)
+  return jsonOf('Argument', argText(arg) ?? argLine(arg))
+}
+
+/** What its worker has returned, where that was kept. */
+function resultOf({result}: ShownJob): Part {
+  return (
+    result &&
+    html`<h2>Result</h2>
+${jsonOf('Result', result.json)}
+<p class="note">Kept until ${time(result.keptUntil)}.</p>`
+  )
+}
+
+function jsonOf(name: string, text: string): Html {
   const shown = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text
-  return html`<pre tabindex="0" role="region" aria-label="Argument">${lines(pretty(shown))}</pre>`
+  return html`<pre tabindex="0" role="region" aria-label="${name}">${lines(pretty(shown))}</pre>`
 }
 
 /** Only what keeps every digit. */

@@ -1,5 +1,6 @@
 /** Jobs that are in the queue, as they would be worked. As `jobq list`. */
 import {idOf, JOB_STATES, type JobState, type ListedJob} from '../../jobs/job.ts'
+import {percent} from '../../jobs/side-tables/progress.ts'
 import {JOBS} from '../../render/listing.ts'
 import {filtersOf, fitsJob, jobsOf, limitOf} from '../filters.ts'
 import {type Html, html} from '../html.ts'
@@ -71,7 +72,7 @@ function columns(site: Site): Column<ListedJob>[] {
         ]),
     {head: 'Job', isNumber: true, cell: job => jobLink(site, job)},
     {head: 'Function', cell: ({func}) => funcLink(site, func)},
-    {head: 'State', cell: ({state}) => badge(state)},
+    {head: 'State', cell: ({state, progress}) => html`${badge(state)}${progress && ` ${percent(progress)}`}`},
     {head: 'Priority', isNumber: true, cell: ({priority}) => count(priority)},
     {head: 'Due', cell: ({state, runAfter}) => (state === 'waiting' ? '–' : time(runAfter))},
     {head: 'Enqueued', cell: ({enqueueTime}) => time(enqueueTime)},

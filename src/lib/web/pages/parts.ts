@@ -1,5 +1,6 @@
 /** What pages are made of: times, counts, tables, forms. */
-import {idOf, type RowRef} from '../../jobs/job.ts'
+import {idOf, type Progress, type RowRef} from '../../jobs/job.ts'
+import {percent} from '../../jobs/side-tables/progress.ts'
 import {argLine, duration, fromNow} from '../../render/text.ts'
 import {type Html, html, type Part} from '../html.ts'
 import {pathTo, type Site} from '../site.ts'
@@ -74,6 +75,12 @@ export function badge(state: string): Html {
   return html`<span class="badge ${TONES[state] ?? 'plain'}">${state}</span>`
 }
 
+/** How far a job is, as it says: a bar, and its words. */
+export function progressBar(progress: Progress): Html {
+  const {fraction, text} = progress
+  return html`<progress max="1" value="${fraction}" aria-label="Progress">${percent(progress)}</progress> ${percent(progress)} ${text}`
+}
+
 export interface Column<Row> {
   head: Part
   /** Numbers stand at the right. */
@@ -103,7 +110,9 @@ export function table<Row>(
 }
 
 /** Names and values, one below the other. */
-export function facts(rows: readonly (readonly [name: string, value: Part] | false | null)[]): Html {
+export function facts(
+  rows: readonly (readonly [name: string, value: Part] | false | null | undefined)[],
+): Html {
   return html`<dl>${rows.map(row => row && html`<div><dt>${row[0]}</dt><dd>${row[1]}</dd></div>`)}</dl>`
 }
 

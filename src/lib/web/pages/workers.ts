@@ -4,12 +4,12 @@ import {memoryText} from '../../render/cells.ts'
 import {duration} from '../../render/text.ts'
 import {type Html, html} from '../html.ts'
 import type {Asked, Site, View} from '../site.ts'
-import {badge, type Column, count, facts, funcLink, link, table, time, took} from './parts.ts'
+import {badge, type Column, count, facts, funcLink, link, progressBar, table, time, took} from './parts.ts'
 
 export async function workers(site: Site, _asked: Asked): Promise<View> {
   const managers = await site.queue.managers()
   const body = html`<h1>Workers</h1>
-<div id="workers" data-live>${
+<div id="workers" data-live${managers.some(isTold) && html` data-busy`}>${
     managers.length === 0
       ? html`<p class="none">No \`jobq work\` is running for this database. Perl's workers are not told here.</p>`
       : managers.map(manager => section(site, manager))
@@ -34,11 +34,20 @@ ${facts([
   ['Memory', memoryText(memory)],
   paused.length > 0 && ['Paused', paused.map(func => func || 'everything').join(', ')],
 ])}
-${table(`Slots of ${name}`, '', columns(site), slots, 'No slots.')}
+${table(`Slots of ${name}`, '', columns(site, slots), slots, 'No slots.')}
 ${more.length > 0 && html`<p class="note">And more slots: ${more.join(', ')}.</p>`}</section>`
 }
 
-function columns(site: Site): Column<Slot>[] {
+/** Does one of its jobs say how far it is? */
+function isTold({slots}: {slots: readonly Slot[]}): boolean {
+  return slots.some(({progress}) => progress)
+}
+
+function columns(site: Site, slots: readonly Slot[]): Column<Slot>[] {
+  const progress: Column<Slot> = {
+    head: 'Progress',
+    cell: ({progress}) => (progress ? progressBar(progress) : '–'),
+  }
   return [
     {head: 'Slot', cell: ({state}) => badge(state)},
     {head: 'Process', isNumber: true, cell: ({pid}) => pid ?? '–'},
@@ -47,5 +56,6 @@ function columns(site: Site): Column<Slot>[] {
     {head: 'For', isNumber: true, cell: ({seconds}) => took(seconds)},
     {head: 'Jobs', isNumber: true, cell: ({pid, jobs}) => (pid === null ? '–' : count(jobs))},
     {head: 'Memory', isNumber: true, cell: ({memory}) => memoryText(memory)},
+    ...(isTold({slots}) ? [progress] : []),
   ]
 }
