@@ -4,6 +4,7 @@ import {existsSync, readFileSync} from 'node:fs'
 import {describe, type TestContext, test} from 'node:test'
 import {type BatchCounts, JobQueue} from '../../src/lib/index.ts'
 import {databaseKinds} from '../support/kinds.ts'
+import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
 const WORKERS = {
@@ -11,6 +12,10 @@ const WORKERS = {
     if (job.arg === 'bad') throw new Error('no such page')
     if (job.arg === 'off') job.abort('not wanted')
     if (job.arg === 'other') job.replace({func: 'Page', arg: 'good'})
+  }}`,
+  Slow: `export default {maxRetries: 0, async work(job) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+    if (job.arg === 'bad') throw new Error('no such page')
   }}`,
   Report: `import {note} from './_note.mjs'
 export default {maxRetries: 1, work({arg, retryCnt}) {
@@ -39,7 +44,7 @@ for (const kind of kinds)
       const run = (...words: string[]) => site.run([...words, '--db', db])
       const rows = async (sql: string) => Number(Object.values((await query(sql))[0]!)[0])
       const reported = () => site.notes<Reported>().map(({arg}) => arg)
-      return {site, queue, query, run, rows, reported}
+      return {db, site, queue, query, run, rows, reported}
     }
     const pages = (...args: string[]) => args.map(arg => ({func: 'Page', arg}))
 
@@ -128,6 +133,25 @@ for (const kind of kinds)
       const lines = await run('enqueue', 'Page', '--args-from', 'jobs', '--then', 'Report', '--json')
       const {enqueued, then} = JSON.parse(lines.stdout)
       assert.deepEqual([enqueued, then.func, typeof then.id], [2, 'Report', 'number'])
+    })
+
+    test('whose workers are killed again and again ends once, and every job is counted', async t => {
+      const {db, site, queue, run, query, reported} = await place(t)
+      const all = Array.from({length: 61}, (_, i) => ({func: 'Slow', arg: i === 0 ? 'bad' : 'good'}))
+      await queue.batch(all, {then: {func: 'Report', priority: 9}})
+      for (let kills = 0; kills < 3; kills++) {
+        const before = await queue.count('Slow')
+        const work = site.start(['work', '--db', db, '--max-workers', '2'])
+        await until('it does something', async () => (await queue.count('Slow')) < before)
+        work.kill('SIGKILL')
+        await work.exited
+        await until('all that was killed has ended', () => site.survivors().length === 0)
+        await query('UPDATE job SET grabbed_until = 0') // a minute later
+      }
+      assert.ok((await queue.count('Slow')) > 0, 'it was killed in the midst')
+      await run('work', '--drain')
+      assert.equal(await queue.count(), 0)
+      assert.deepEqual(reported(), [{batch: {jobs: 61, completed: 60, failed: 1, aborted: 0}}])
     })
 
     test('what is asked for wrong, or refused, stores nothing', async t => {
