@@ -62,7 +62,13 @@ const BROKEN: {
     name: 'a job that is two',
     lines: lines =>
       lines.flatMap(line => (/^begin plain/.test(line) ? ['begin plain 77 1 1', line] : [line])),
-    says: /plain was stored twice/,
+    says: /plain was stored twice, as 77 and 1/,
+  },
+  {
+    name: 'a replacement that is two, where no server was killed',
+    lines: lines =>
+      lines.flatMap(line => (/^begin next.then/.test(line) ? ['begin next.then 77 1 1', line] : [line])),
+    says: /next.then was stored twice, as 77 and \d+/,
   },
   {
     name: 'another id than was printed',
@@ -120,6 +126,13 @@ function again(lines: readonly string[], token: string): string {
   return lines.find(line => line.startsWith(`begin ${token} `))!
 }
 
+/** Its end was taken back, and what came of that: both began again. */
+function replacedTwice(lines: readonly string[]): string[] {
+  const of = (token: string) => lines.filter(line => RegExp(`^(begin|end) ${token} `).test(line))
+  const [first, then] = [of('next'), of('next.then').map(line => line.replace(/\.then \d+/, '.then 77'))]
+  return lines.flatMap(line => (line === first[0] ? [...first, ...then, line] : [line]))
+}
+
 test('the oracle of the storm', async t => {
   const folder = tempFolder(t)
   const place = await placeOf('SQLite', folder)
@@ -154,6 +167,16 @@ test('the oracle of the storm', async t => {
   const {acknowledged, runs, exceptions} = await judge(journal.read(), place)
   assert.deepEqual({acknowledged, runs, exceptions}, {acknowledged: 5, runs: 7, exceptions: 1})
   const written = readFileSync(journal.path, 'utf8').split('\n').slice(0, -1)
+  await t.test('excuses a replacement that is two, where a server was killed', async () => {
+    const pids = 'server 1'
+    const lines = replacedTwice(written)
+    const second = lines.findLastIndex(line => line.startsWith('begin next '))
+    writeFileSync(
+      journal.path,
+      `${lines.toSpliced(second, 0, `kill ${pids}`, 'tick 1', `killed ${pids}`).join('\n')}\n`,
+    )
+    assert.equal((await judge(journal.read(), place)).againByServer, 2)
+  })
   for (const {name, lines, rows, says} of BROKEN)
     await t.test(`notices ${name}`, async () => {
       writeFileSync(journal.path, `${(lines?.(written) ?? written).join('\n')}\n`)
