@@ -1,5 +1,6 @@
 /** All of them, in the order of the report. */
 import type {Scenario} from './lib/scenario.ts'
+import {atOnce} from './scenarios/at-once.ts'
 import {bulk} from './scenarios/bulk.ts'
 import {commandsByDepth} from './scenarios/commands-by-depth.ts'
 import {enqueue} from './scenarios/enqueue.ts'
@@ -13,6 +14,7 @@ import {mariadb} from './scenarios/mariadb.ts'
 import {postgres} from './scenarios/postgres.ts'
 import {redis} from './scenarios/redis.ts'
 import {scale} from './scenarios/scale.ts'
+import {shell} from './scenarios/shell.ts'
 import {startUp} from './scenarios/start-up.ts'
 import {stream} from './scenarios/stream.ts'
 import {waitingJobs} from './scenarios/waiting-jobs.ts'
@@ -29,6 +31,7 @@ export const SCENARIOS: readonly Scenario[] = [
   workPool,
   waitingJobs,
   executables,
+  shell,
   grabByDepth,
   grabByLanes,
   latency,
@@ -37,5 +40,6 @@ export const SCENARIOS: readonly Scenario[] = [
   postgres,
   mariadb,
   redis,
+  atOnce,
   scale,
 ]

@@ -82,6 +82,22 @@ export async function peakMemory(child: ChildProcess): Promise<number> {
   return peak
 }
 
+/** The most that it and all that it has started have had at a time, in MB; what they share is counted for each. */
+export async function familyMemory(child: ChildProcess): Promise<number> {
+  let peak = 0
+  const timer = setInterval(() => {
+    let sum = 0
+    for (const pid of family(child.pid!))
+      try {
+        sum += memory(pid, 'VmRSS')
+      } catch {} // it has ended
+    peak = Math.max(peak, sum)
+  }, 50)
+  await ended(child)
+  clearInterval(timer)
+  return peak
+}
+
 /** The fields of /proc/PID/stat behind the name, which may hold anything. */
 function statFields(pid: number): string[] {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')

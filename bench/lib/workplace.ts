@@ -5,11 +5,18 @@ import {join} from 'node:path'
 import {cleanEnvironment, type Jobq} from './jobq.ts'
 import {ended} from './processes.ts'
 
+export interface Working {
+  child: ChildProcess
+  log: string
+}
+
 export interface Workplace {
   folder: string
   /** Starts `jobq work` with these flags. @returns it, and the file that its log goes to */
-  work(db: string, ...flags: string[]): {child: ChildProcess; log: string}
-  /** Works until nothing is ready. @returns jobs a second, from the first line of the log to the last */
+  work(db: string, ...flags: string[]): Working
+  /** Of one that works until nothing is ready. @returns jobs a second, from the first line of the log to the last */
+  rateOf(working: Working): Promise<number>
+  /** Both. */
   drain(db: string, ...flags: string[]): Promise<number>
 }
 
@@ -31,17 +38,13 @@ export function workplace(jobq: Jobq, folder: string, workers: Record<string, st
     closeSync(fd)
     return {child, log}
   }
-  return {
-    folder,
-    work,
-    async drain(db, ...flags) {
-      const {child, log} = work(db, '--drain', ...flags)
-      await ended(child)
-      const times = endTimes(log)
-      if (child.exitCode !== 0 || times.length < 2) throw new Error(`jobq work --drain failed: ${tail(log)}`)
-      return (times.length - 1) / ((times.at(-1)! - times[0]!) / 1000)
-    },
+  const rateOf = async ({child, log}: Working) => {
+    await ended(child)
+    const times = endTimes(log)
+    if (child.exitCode !== 0 || times.length < 2) throw new Error(`jobq work --drain failed: ${tail(log)}`)
+    return (times.length - 1) / ((times.at(-1)! - times[0]!) / 1000)
   }
+  return {folder, work, rateOf, drain: (db, ...flags) => rateOf(work(db, '--drain', ...flags))}
 }
 
 /** When jobs were completed, by the log: ms since 1970. */

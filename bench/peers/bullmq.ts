@@ -1,4 +1,5 @@
 /** BullMQ on Redis: one worker, one job at a time or 50 at once. */
+import {AT_ONCE} from '../lib/at-once.ts'
 import {ARG} from '../lib/floor.ts'
 import {load, type PeerQueue} from '../lib/peers.ts'
 
@@ -16,13 +17,27 @@ interface Queue {
   close(): Promise<void>
 }
 
+/** Jobs lie in this queue, which is emptied at the end. */
+const nameOf = (pid: number) => `jobq-bench-${pid}`
+
+/** In a child of who has enqueued. */
+export async function workAtOnce(url: string, work: () => Promise<void>): Promise<void> {
+  const {Worker} = await load<BullMq>('bullmq')
+  const worker = new Worker(nameOf(process.ppid), work, {connection: connectionOf(url), concurrency: AT_ONCE})
+  worker.on('error', () => {})
+}
+
+function connectionOf(url: string): {host: string; port: number} {
+  const {hostname: host, port} = new URL(url)
+  return {host, port: Number(port)}
+}
+
 export async function openBullMq(
   url: string,
 ): Promise<Required<PeerQueue> & {workMany(count: number): Promise<number>}> {
   const {Queue, Worker} = await load<BullMq>('bullmq')
-  const name = `jobq-bench-${process.pid}`
-  const {hostname: host, port} = new URL(url)
-  const connection = {host, port: Number(port)}
+  const name = nameOf(process.pid)
+  const connection = connectionOf(url)
   const queue = new Queue(name, {connection})
   const opts = {removeOnComplete: true}
   const work = async (count: number, concurrency: number) => {
@@ -47,7 +62,7 @@ export async function openBullMq(
       await queue.addBulk(Array.from({length: count}, () => ({name: 'bench', data: ARG, opts})))
     },
     work: count => work(count, 1),
-    workMany: count => work(count, 50),
+    workMany: count => work(count, AT_ONCE),
     async close() {
       await queue.obliterate({force: true})
       await queue.close()

@@ -1,4 +1,5 @@
 /** graphile-worker on PostgreSQL: a job at a time, as it does by default, or through a local queue of 500. */
+import {AT_ONCE} from '../lib/at-once.ts'
 import {ARG} from '../lib/floor.ts'
 import {load, type PeerQueue} from '../lib/peers.ts'
 
@@ -13,6 +14,12 @@ interface Utils {
   addJob(task: string, payload: unknown): Promise<unknown>
   addJobs(jobs: {identifier: string; payload: unknown}[]): Promise<unknown>
   release(): Promise<void>
+}
+
+export async function workAtOnce(connectionString: string, bench: () => Promise<void>): Promise<void> {
+  const {run, Logger} = await load<GraphileWorker>('graphile-worker')
+  const logger = new Logger(() => () => {})
+  await run({connectionString, logger, concurrency: AT_ONCE, noHandleSignals: true, taskList: {bench}})
 }
 
 export async function openGraphileWorker(
