@@ -5,6 +5,7 @@ import {bulk} from './scenarios/bulk.ts'
 import {commandsByDepth} from './scenarios/commands-by-depth.ts'
 import {enqueue} from './scenarios/enqueue.ts'
 import {executables} from './scenarios/executables.ts'
+import {flushes} from './scenarios/flushes.ts'
 import {grabByDepth} from './scenarios/grab-by-depth.ts'
 import {grabByLanes} from './scenarios/grab-by-lanes.ts'
 import {idle} from './scenarios/idle.ts'
@@ -23,6 +24,7 @@ import {workPool} from './scenarios/work-pool.ts'
 
 export const SCENARIOS: readonly Scenario[] = [
   startUp,
+  flushes,
   commandsByDepth,
   bulk,
   enqueue,
