@@ -163,7 +163,7 @@ export class Hosts<Config, Link> {
     const {historyOf} = this.#options
     if (!historyOf || inOrder.length < 2) return inOrder[0]
     const histories = await Promise.all(inOrder.map(({link}) => historyOf(link).catch(() => '')))
-    const greatest = histories.reduce((a, b) => (b > a ? b : a))
+    const greatest = histories.toSorted().at(-1)!
     return inOrder[histories.indexOf(greatest)]
   }
 
