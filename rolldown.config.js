@@ -27,9 +27,10 @@ const ENTRIES = [
  */
 const CHUNKS = {
   /** What a plain enqueue and a job's child need: there may be many of those, and they need no more than this and two others. */
-  jobs: ['closest', 'here', 'names', 'time', 'value', 'serializers/input', 'side-tables/keep-result'].map(
-    name => `jobs/${name}`,
-  ),
+  jobs: [
+    ...['closest', 'here', 'names', 'time', 'value', 'serializers/input', 'side-tables/keep-result'],
+    ...['rows/history', 'side-tables/orders', 'side-tables/schedules'], // constants, which all stores have
+  ].map(name => `jobs/${name}`),
   hooks: ['hooks/extensions', 'hooks/hooked-job'],
   child: [...['run-job', 'channel', 'protocol'].map(name => `work/executors/${name}`), 'config/self-import'],
   settings: ['config/settings', 'hooks/events', 'store/open', 'jobs/clock', 'jobs/printable'],

@@ -50,35 +50,21 @@ export * from './jobs/errors.ts'
 export * from './jobs/functions.ts'
 export type {
   After,
-  AttemptRow,
   BatchCounts,
   BatchState,
   EnqueuedJob,
-  ExceptionRow,
-  ExceptionState,
-  FinalStatus,
-  FuncCounts,
-  FuncTimes,
   JobEnd,
-  JobHistory,
   JobRow,
-  JobRun,
   JobState,
-  KeptResult,
   ListedJob,
   NewJob,
-  OutputRow,
   Parked,
   Progress,
   RowRef,
-  ScheduleStatus,
-  ShownJob,
-  StatusRow,
   StoredArg,
   Tag,
   TagOptions,
   Tags,
-  WaitedFor,
   WaitsFor,
 } from './jobs/job.ts'
 export type {ManagerState, ManagerStatus, Slot} from './jobs/manager.ts'
@@ -91,9 +77,23 @@ export type {
   JobRequest,
 } from './jobs/new-job.ts'
 export type {PluginOf, Plugins} from './jobs/plugins.ts'
+export type {
+  AttemptRow,
+  ExceptionRow,
+  ExceptionState,
+  FinalStatus,
+  JobHistory,
+  JobRun,
+  KeptResult,
+  OutputRow,
+  ShownJob,
+  StatusRow,
+  WaitedFor,
+} from './jobs/rows/history.ts'
 export type {SerializerName} from './jobs/serializers/serializers.ts'
 export type {Batch, BatchRole} from './jobs/side-tables/batches.ts'
-export type {FuncStats, Stats} from './jobs/stats.ts'
+export type {ScheduleStatus} from './jobs/side-tables/schedules.ts'
+export type {FuncCounts, FuncStats, FuncTimes, Stats} from './jobs/stats.ts'
 export {
   defineWorker,
   type Job,

@@ -15,7 +15,6 @@ import type {Plugin, PluginContext} from './client/plugin.ts'
 import type {JobQueue} from './client/queue.ts'
 import type {EventName, JobqEvents} from './hooks/events.ts'
 import {isPassing, StoreError, UsageError} from './jobs/errors.ts'
-import type {FuncCounts} from './jobs/job.ts'
 import {listenOn} from './jobs/listen.ts'
 import {
   type AttemptOutcome,
@@ -31,6 +30,7 @@ import {
   workersSamples,
 } from './jobs/metrics.ts'
 import {checkOptions, is} from './jobs/options.ts'
+import type {FuncCounts} from './jobs/stats.ts'
 
 /** Where the metrics go, and where they are served. */
 export interface PrometheusOptions {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
 import {stripVTControlCharacters} from 'node:util'
-import type {FuncCounts, ListedJob} from '../../src/lib/jobs/job.ts'
+import type {ListedJob} from '../../src/lib/jobs/job.ts'
 import type {ManagerStatus, Slot} from '../../src/lib/jobs/manager.ts'
+import type {FuncCounts} from '../../src/lib/jobs/stats.ts'
 import {statsOf} from '../../src/lib/jobs/stats.ts'
 import {keysOf, type TopFacts, type TopView, topPicture} from '../../src/lib/render/top.ts'
 

@@ -1,7 +1,7 @@
 /** What pages are made of: escaping, what varies in a message, what is read once for all, masks. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
-import {HEAD_BYTES} from '../../src/lib/jobs/job.ts'
+import {HEAD_BYTES} from '../../src/lib/jobs/rows/history.ts'
 import {Fresh} from '../../src/lib/web/facts.ts'
 import {groupIdOf, lineOf} from '../../src/lib/web/groups.ts'
 import {html, lines} from '../../src/lib/web/html.ts'

@@ -10,11 +10,11 @@ import {
   type CancelledJob,
   idOf,
   type JobState,
-  type Order,
   type RowRef,
   rowRef,
   type TagOptions,
 } from '../jobs/job.ts'
+import type {Order} from '../jobs/side-tables/orders.ts'
 import type {Choice, Store} from '../store/store.ts'
 import {failDependents} from './after.ts'
 import {portions, slices} from './portions.ts'

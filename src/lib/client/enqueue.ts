@@ -9,7 +9,7 @@ import {callOf, hookedIn, hookedJob, jobOf, jobOfCall, type ToJob} from '../hook
 import type {EnqueueCall, Hooks} from '../hooks/hooks.ts'
 import type {PluginSet} from '../hooks/plugin-set.ts'
 import {ClosedError, UsageError} from '../jobs/errors.ts'
-import type {EnqueuedJob, NewJob, Tick, Ticked} from '../jobs/job.ts'
+import type {EnqueuedJob, NewJob} from '../jobs/job.ts'
 import {
   type AloneOption,
   checkAlone,
@@ -19,6 +19,7 @@ import {
   newJob,
 } from '../jobs/new-job.ts'
 import type {Batch} from '../jobs/side-tables/batches.ts'
+import type {Tick, Ticked} from '../jobs/side-tables/schedules.ts'
 import {isObject} from '../jobs/value.ts'
 import type {Store} from '../store/store.ts'
 import type {LastJob} from './batch.ts'

@@ -1,6 +1,7 @@
 /** What a job has written, as far as it was kept: the output of one of its attempts. */
 import {NotFoundError} from '../jobs/errors.ts'
-import {type AttemptRow, idOf, type JobHistory, type RowRef} from '../jobs/job.ts'
+import {idOf, type RowRef} from '../jobs/job.ts'
+import type {AttemptRow, JobHistory} from '../jobs/rows/history.ts'
 import type {Store} from '../store/store.ts'
 
 /** What an attempt has written to stdout and stderr, in the order in which it was read. */

@@ -2,7 +2,7 @@
  * What managers have written into the store, as the client shows it. Other processes write it, and a person may have: it
  * is checked field by field, and whatever else it says is left out.
  */
-import type {JobHistory, JobRun} from '../jobs/job.ts'
+
 import {
   GONE_SECONDS,
   MAX_SLOTS,
@@ -12,6 +12,7 @@ import {
   type Slot,
   withEmptySlots,
 } from '../jobs/manager.ts'
+import type {JobHistory, JobRun} from '../jobs/rows/history.ts'
 import type {Store} from '../store/store.ts'
 
 /** @param onTrouble told of those that can't be read, which are left out */

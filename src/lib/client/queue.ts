@@ -26,14 +26,13 @@ import {
   type JobEnd,
   type NewJob,
   type RowRef,
-  type ScheduleStatus,
   type TagOptions,
-  type Ticked,
 } from '../jobs/job.ts'
 import {tagChoices} from '../jobs/names.ts'
 import type {AloneOption, EnqueueOptions, EnqueueRest, JobRequest} from '../jobs/new-job.ts'
 import type {PluginOf} from '../jobs/plugins.ts'
 import type {Batch} from '../jobs/side-tables/batches.ts'
+import type {ScheduleStatus, Ticked} from '../jobs/side-tables/schedules.ts'
 import {isThenable} from '../jobs/value.ts'
 import {addressText} from '../store/address.ts'
 import {openStores, prepareStore} from '../store/open.ts'

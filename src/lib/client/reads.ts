@@ -3,25 +3,12 @@
 import {suggestion} from '../jobs/closest.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
 import type {FuncName, Functions} from '../jobs/functions.ts'
-import {
-  type Action,
-  type ActionRow,
-  ALL_FUNCS,
-  type ExceptionRow,
-  type FuncAttempts,
-  type FuncCounts,
-  type FuncTimes,
-  type JobHistory,
-  type ListedJob,
-  type RowRef,
-  rowRef,
-  type ShownJob,
-  type StatusRow,
-  type StoredResult,
-} from '../jobs/job.ts'
+import {ALL_FUNCS, type ListedJob, type RowRef, rowRef, type StoredResult} from '../jobs/job.ts'
 import type {ManagerStatus} from '../jobs/manager.ts'
+import type {ExceptionRow, JobHistory, ShownJob, StatusRow} from '../jobs/rows/history.ts'
+import type {Action, ActionRow} from '../jobs/side-tables/actions.ts'
 import {decodeResult} from '../jobs/side-tables/results.ts'
-import {type Stats, statsOf} from '../jobs/stats.ts'
+import {type FuncAttempts, type FuncCounts, type FuncTimes, type Stats, statsOf} from '../jobs/stats.ts'
 import type {ActionPage, Choice, LogTable, Store} from '../store/store.ts'
 import type {Calls} from './in-flight.ts'
 import type {JobOutput} from './logs.ts'

@@ -10,16 +10,9 @@ import {
   NotFoundError,
   StillTriedError,
 } from '../jobs/errors.ts'
-import {
-  type EnqueuedJob,
-  type ExceptionRow,
-  idOf,
-  type NewJob,
-  type RowRef,
-  rowRef,
-  type TagOptions,
-} from '../jobs/job.ts'
+import {type EnqueuedJob, idOf, type NewJob, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
 import {tagChoices} from '../jobs/names.ts'
+import type {ExceptionRow} from '../jobs/rows/history.ts'
 import type {Store} from '../store/store.ts'
 
 /** Some exceptions by id, those of some jobs, or all that were not retried yet. */

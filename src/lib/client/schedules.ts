@@ -5,7 +5,7 @@ import {schedulesIn} from '../config/schedules.ts'
 import type {JobqConfig} from '../config/schema.ts'
 import {suggestion} from '../jobs/closest.ts'
 import {NotFoundError} from '../jobs/errors.ts'
-import type {ScheduleStatus} from '../jobs/job.ts'
+import type {ScheduleStatus} from '../jobs/side-tables/schedules.ts'
 import type {Store} from '../store/store.ts'
 
 type Source = {config: JobqConfig; file: string | null}

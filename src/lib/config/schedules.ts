@@ -7,8 +7,8 @@
 import {readFileSync} from 'node:fs'
 import {Cron} from 'croner'
 import {ConfigError, JobqError} from '../jobs/errors.ts'
-import type {ScheduleDefinition} from '../jobs/job.ts'
 import {type EnqueueOptions, newJob} from '../jobs/new-job.ts'
+import type {ScheduleDefinition} from '../jobs/side-tables/schedules.ts'
 import {type JobqConfig, lineOf, type ScheduleSettings} from './schema.ts'
 
 /** A tick that is no older enqueues its job late; an older one is missed. */

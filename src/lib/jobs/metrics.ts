@@ -2,9 +2,10 @@
  * The metrics that jobq has for Prometheus, by the same names whether they are read from the database (`jobq stats
  * --prometheus`) or counted in a process as things happen.
  */
-import type {FuncAttempts, FuncCounts} from './job.ts'
+
 import type {ManagerStatus} from './manager.ts'
 import {printableLines} from './printable.ts'
+import type {FuncAttempts, FuncCounts} from './stats.ts'
 
 /**
  * One that can't be known in one of the two places is left out there: the database keeps no word of a job that has left

@@ -1,5 +1,60 @@
 /** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
-import {ALL_FUNCS, addUp, type FuncCounts, type FuncTimes, quantile} from './job.ts'
+import {ALL_FUNCS} from './job.ts'
+import type {FinalStatus} from './rows/history.ts'
+
+/** How many jobs and exceptions a function has, and how old its oldest ready job is (seconds, null if none). */
+export interface FuncCounts {
+  func: string
+  ready: number
+  delayed: number
+  /** Jobs that wait for others. */
+  waiting: number
+  running: number
+  /** Jobs that were given up and not retried yet: by their exceptions. */
+  failed: number
+  /** Jobs that have failed and wait for their next try, or are at it. */
+  retrying: number
+  completed: number
+  aborted: number
+  oldestReadyAge: number | null
+}
+
+/** Run times and throughput from job_status, over the last hour. */
+export interface FuncTimes {
+  func: string
+  /** Seconds, whole as Qudo stores them; null where nothing has finished. */
+  median: number | null
+  p95: number | null
+  /** How many jobs took how many seconds, the shortest first: functions can be added up by it. */
+  took: [seconds: number, jobs: number][]
+  /** Jobs that ended in each of the last 60 minutes, the current one last. */
+  perMinute: number[]
+}
+
+/** How a function's attempts have ended, over all that job_status holds; none of functions that keep no status. */
+export interface FuncAttempts {
+  func: string
+  /** So many ended so, after so many whole seconds. */
+  ended: {status: FinalStatus; seconds: number; attempts: number}[]
+}
+
+/** Run times of several functions, or databases, as those of one. */
+export function addUp(parts: readonly FuncTimes['took'][]): FuncTimes['took'] {
+  const jobs = new Map<number, number>()
+  for (const [seconds, count] of parts.flat()) jobs.set(seconds, count + (jobs.get(seconds) ?? 0))
+  return [...jobs].sort(([a], [b]) => a - b)
+}
+
+/** The nearest-rank quantile of values that are counted and sorted; null of none. */
+export function quantile(counted: readonly [value: number, count: number][], q: number): number | null {
+  const rank = q * counted.reduce((sum, [, count]) => sum + count, 0)
+  let seen = 0
+  for (const [value, count] of counted) {
+    seen += count
+    if (seen >= rank) return value
+  }
+  return null
+}
 
 /** What is known of one function. */
 export interface FuncStats extends FuncCounts {

@@ -2,7 +2,9 @@
  * The rows that `jobq list` shows: as JSON documents with the columns' own names, as tab-separated lines, as rows of a
  * table. The columns of a line are a promise to scripts: new ones go to the end.
  */
-import {type ExceptionRow, idOf, type ListedJob, type StatusRow} from '../jobs/job.ts'
+
+import {idOf, type ListedJob} from '../jobs/job.ts'
+import type {ExceptionRow, StatusRow} from '../jobs/rows/history.ts'
 import {percent} from '../jobs/side-tables/progress.ts'
 import {RawJson} from './json.ts'
 import type {Cell, Column} from './table.ts'

@@ -1,6 +1,5 @@
 /** Prometheus's text exposition format 0.0.4, of what the database and the running managers tell. */
 import {isPassing, StoreError} from '../jobs/errors.ts'
-import type {FuncAttempts, FuncCounts} from '../jobs/job.ts'
 import type {ManagerStatus} from '../jobs/manager.ts'
 import {
   type Distribution,
@@ -14,6 +13,7 @@ import {
   scheduleSamples,
   workersSamples,
 } from '../jobs/metrics.ts'
+import type {FuncAttempts, FuncCounts} from '../jobs/stats.ts'
 
 interface Facts {
   counts: readonly FuncCounts[]

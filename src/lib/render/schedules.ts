@@ -1,5 +1,6 @@
 /** The configuration's schedules as `jobq schedules` shows them. The fields of a line are a promise: new ones go to the end. */
-import {idOf, type ScheduleStatus} from '../jobs/job.ts'
+import {idOf} from '../jobs/job.ts'
+import type {ScheduleStatus} from '../jobs/side-tables/schedules.ts'
 import {line} from './listing.ts'
 import type {Cell, Column} from './table.ts'
 import {fromNow, oneLine} from './text.ts'

@@ -1,14 +1,8 @@
 /** What `jobq show` tells of a job: as a document, or as lines for people. */
 
 import type {BatchState} from '../jobs/job.ts'
-import {
-  type AttemptRow,
-  idOf,
-  type JobHistory,
-  type Parked,
-  type ShownJob,
-  type WaitedFor,
-} from '../jobs/job.ts'
+import {idOf, type Parked} from '../jobs/job.ts'
+import type {AttemptRow, JobHistory, ShownJob, WaitedFor} from '../jobs/rows/history.ts'
 import {progressText} from '../jobs/side-tables/progress.ts'
 import {oneLineJson, RawJson} from './json.ts'
 import {argDocument} from './listing.ts'

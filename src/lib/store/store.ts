@@ -1,46 +1,35 @@
 /** The job store: what a queue and a dispatcher need of a database, in Qudo's tables. Types only. */
+
 import type {
-  Action,
-  ActionRow,
   AlikeJob,
   BatchState,
   CancelledJob,
-  DeathRow,
   EnqueuedJob,
-  ExceptionRow,
   ExpiredJob,
   FailedAfter,
-  Followed,
-  FuncAttempts,
-  FuncCounts,
-  FuncTimes,
   JobChanges,
-  JobHistory,
   JobProgress,
   JobRow,
   JobState,
   Lease,
   ListedJob,
   NewJob,
-  Order,
   Postponement,
   Progress,
   RowRef,
-  ScheduleDefinition,
-  ScheduleRow,
   Settlement,
-  StatusRow,
   StoredArg,
   StoredEnd,
   StoredResult,
   TagChoice,
-  Tick,
-  Ticked,
-  Told,
-  Written,
 } from '../jobs/job.ts'
 import type {Beat, ManagerRow} from '../jobs/manager.ts'
+import type {DeathRow, ExceptionRow, JobHistory, StatusRow} from '../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../jobs/shares/limits.ts'
+import type {Action, ActionRow} from '../jobs/side-tables/actions.ts'
+import type {Followed, Order, Told, Written} from '../jobs/side-tables/orders.ts'
+import type {ScheduleDefinition, ScheduleRow, Tick, Ticked} from '../jobs/side-tables/schedules.ts'
+import type {FuncAttempts, FuncCounts, FuncTimes} from '../jobs/stats.ts'
 
 /**
  * Every method is one transaction (or a read without one). Drivers use the database's clock, never this process's; they

@@ -4,8 +4,7 @@
  */
 import type {JobQueue} from '../client/queue.ts'
 import {monotonic} from '../jobs/clock.ts'
-import {addUp, type FuncTimes} from '../jobs/job.ts'
-import {type Stats, statsOf} from '../jobs/stats.ts'
+import {addUp, type FuncTimes, type Stats, statsOf} from '../jobs/stats.ts'
 import {metricsOf} from '../render/prometheus.ts'
 import {type Groups, groupsOf} from './groups.ts'
 

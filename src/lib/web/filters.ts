@@ -1,14 +1,8 @@
 /** What a listing is asked for, as its form and its URL have it. */
 import {UsageError} from '../jobs/errors.ts'
-import {
-  type ExceptionRow,
-  JOB_STATES,
-  type JobState,
-  type ListedJob,
-  type RowRef,
-  type StatusRow,
-} from '../jobs/job.ts'
+import {JOB_STATES, type JobState, type ListedJob, type RowRef} from '../jobs/job.ts'
 import {checkUniqkey} from '../jobs/names.ts'
+import type {ExceptionRow, StatusRow} from '../jobs/rows/history.ts'
 import {parsePast} from '../jobs/time.ts'
 import {groupIdOf} from './groups.ts'
 import {has, PAGE_ROWS, type Spot} from './search.ts'

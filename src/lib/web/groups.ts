@@ -4,7 +4,8 @@
  */
 import {createHash} from 'node:crypto'
 import type {JobQueue} from '../client/queue.ts'
-import {type ExceptionRow, HEAD_BYTES, idOf} from '../jobs/job.ts'
+import {idOf} from '../jobs/job.ts'
+import {type ExceptionRow, HEAD_BYTES} from '../jobs/rows/history.ts'
 
 /** They take some 50 ms. */
 export const LOOKED_AT = 5000

@@ -5,7 +5,8 @@
  */
 import {monotonic} from '../jobs/clock.ts'
 import {StoreError} from '../jobs/errors.ts'
-import {rowRef, type Written} from '../jobs/job.ts'
+import {rowRef} from '../jobs/job.ts'
+import type {Written} from '../jobs/side-tables/orders.ts'
 import {framed} from '../jobs/told.ts'
 import type {Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'

@@ -6,7 +6,8 @@
  */
 import {monotonic} from '../jobs/clock.ts'
 import {isPassing} from '../jobs/errors.ts'
-import {idOf, type JobRow, type Order, type RowRef, rowRef} from '../jobs/job.ts'
+import {idOf, type JobRow, type RowRef, rowRef} from '../jobs/job.ts'
+import type {Order} from '../jobs/side-tables/orders.ts'
 import type {SettleResult, Store} from '../store/store.ts'
 import type {Attempt} from './attempt.ts'
 

@@ -1,6 +1,6 @@
 /** The log of actions: kept before they begin, counted as they go on, told newest first. */
 import assert from 'node:assert/strict'
-import {MAX_ACTION_LENGTH} from '../../../src/lib/jobs/job.ts'
+import {MAX_ACTION_LENGTH} from '../../../src/lib/jobs/side-tables/actions.ts'
 import {countOf, type Tests} from './bench.ts'
 
 export const actions: Tests = {

@@ -1,14 +1,7 @@
 /** What the suite's tests are made of: a database, stores on it, Perl beside them, jobs and their ends. */
 import assert from 'node:assert/strict'
-import type {
-  ExceptionRow,
-  JobRow,
-  Lease,
-  NewJob,
-  Outcome,
-  Settlement,
-  StoredArg,
-} from '../../../src/lib/jobs/job.ts'
+import type {JobRow, Lease, NewJob, Outcome, Settlement, StoredArg} from '../../../src/lib/jobs/job.ts'
+import type {ExceptionRow} from '../../../src/lib/jobs/rows/history.ts'
 import type {SettleResult, Store, Want} from '../../../src/lib/store/store.ts'
 import {newJob} from '../../support/store.ts'
 import {until} from '../../support/until.ts'

@@ -1,7 +1,7 @@
 /** What a job that runs has written is told to who follows it, and nothing of that stays. */
 import assert from 'node:assert/strict'
-import type {Written} from '../../../src/lib/jobs/job.ts'
-import {FOLLOWED_ROWS} from '../../../src/lib/jobs/job.ts'
+import type {Written} from '../../../src/lib/jobs/side-tables/orders.ts'
+import {FOLLOWED_ROWS} from '../../../src/lib/jobs/side-tables/orders.ts'
 import {
   assertBytes,
   BYTES,

@@ -1,7 +1,8 @@
 /** Listings of jobs, exceptions and statuses, as pages and row by row. */
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
-import {HEAD_BYTES, type ListedJob} from '../../../src/lib/jobs/job.ts'
+import type {ListedJob} from '../../../src/lib/jobs/job.ts'
+import {HEAD_BYTES} from '../../../src/lib/jobs/rows/history.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {
   assertBytes,

@@ -1,7 +1,7 @@
 /** Ticks of schedules: each is passed once, with its job in the same transaction, by whichever store is first. */
 import assert from 'node:assert/strict'
 import {DuplicateJobError} from '../../../src/lib/jobs/errors.ts'
-import {FAR_AHEAD_SECONDS, type ScheduleRow, type Tick} from '../../../src/lib/jobs/job.ts'
+import {FAR_AHEAD_SECONDS, type ScheduleRow, type Tick} from '../../../src/lib/jobs/side-tables/schedules.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {countOf, newJob, rings, settle, type Tests, takeOne} from './bench.ts'
 

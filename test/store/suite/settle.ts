@@ -1,12 +1,7 @@
 /** What becomes of a job: the table "what work did", deaths, replacements, several ends at once. */
 import assert from 'node:assert/strict'
-import {
-  type ExceptionRow,
-  type JobRow,
-  MAX_DEATHS,
-  type Outcome,
-  type Settlement,
-} from '../../../src/lib/jobs/job.ts'
+import {type JobRow, MAX_DEATHS, type Outcome, type Settlement} from '../../../src/lib/jobs/job.ts'
+import type {ExceptionRow} from '../../../src/lib/jobs/rows/history.ts'
 import type {Store, Turn} from '../../../src/lib/store/store.ts'
 import {
   assertArg,

@@ -1,7 +1,8 @@
 /** Jobs cancelled, and edited; orders to who runs one. */
 import assert from 'node:assert/strict'
 import {ArgumentError, DuplicateJobError} from '../../../src/lib/jobs/errors.ts'
-import {CANCELLED, type Order} from '../../../src/lib/jobs/job.ts'
+import {CANCELLED} from '../../../src/lib/jobs/job.ts'
+import type {Order} from '../../../src/lib/jobs/side-tables/orders.ts'
 import {
   assertArg,
   BYTES,

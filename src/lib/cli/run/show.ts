@@ -1,8 +1,8 @@
 /** `jobq show` once its words are known. */
 import {unknownJob} from '../../client/logs.ts'
 import {EXIT, UsageError} from '../../jobs/errors.ts'
-import type {ShownJob} from '../../jobs/job.ts'
 import {parseRefs} from '../../jobs/names.ts'
+import type {ShownJob} from '../../jobs/rows/history.ts'
 import {showDocument, showText} from '../../render/show.ts'
 import {withQueueOf} from '../command-queue.ts'
 import {complain, printer} from '../output-guard.ts'

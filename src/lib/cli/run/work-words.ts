@@ -2,8 +2,9 @@
 
 import {relative} from 'node:path'
 import type {JobQueue} from '../../client/queue.ts'
-import {ALL_FUNCS, type FuncCounts} from '../../jobs/job.ts'
+import {ALL_FUNCS} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
+import type {FuncCounts} from '../../jobs/stats.ts'
 import type {Handler} from '../../work/handlers.ts'
 import type {WorkResult, WorkStart} from '../../work/manager.ts'
 import {isTerminal} from '../output.ts'

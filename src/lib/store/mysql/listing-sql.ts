@@ -1,6 +1,7 @@
 /** What listings and counts ask of MySQL: they read the index jobq_lane, with a statement for each lane. */
 
-import {HEAD_BYTES, type JobState} from '../../jobs/job.ts'
+import type {JobState} from '../../jobs/job.ts'
+import {HEAD_BYTES} from '../../jobs/rows/history.ts'
 import {LONELY, logColumn} from '../shared/prune.ts'
 import type {Reading} from '../shared/reading.ts'
 import {

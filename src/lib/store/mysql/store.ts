@@ -2,34 +2,30 @@
 
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {
-  Action,
   CancelledJob,
-  DeathRow,
   EnqueuedJob,
   ExpiredJob,
   FailedAfter,
-  Followed,
   JobChanges,
   JobProgress,
   JobRow,
   JobState,
   Lease,
   NewJob,
-  Order,
   Postponement,
   Progress,
   RowRef,
-  ScheduleDefinition,
   Settlement,
   StoredArg,
   StoredEnd,
-  Tick,
-  Ticked,
-  Written,
 } from '../../jobs/job.ts'
-import {MOST_DEATHS} from '../../jobs/job.ts'
 import type {Beat} from '../../jobs/manager.ts'
+import type {DeathRow} from '../../jobs/rows/history.ts'
+import {MOST_DEATHS} from '../../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import type {Action} from '../../jobs/side-tables/actions.ts'
+import type {Followed, Order, Written} from '../../jobs/side-tables/orders.ts'
+import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
 import {history, output} from '../shared/history.ts'
 import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'

@@ -1,6 +1,7 @@
 /** What listings and counts ask of PostgreSQL, by the index jobq_lane: lists are arrays, and many lanes are one statement. */
 
-import {HEAD_BYTES, type JobRow} from '../../jobs/job.ts'
+import type {JobRow} from '../../jobs/job.ts'
+import {HEAD_BYTES} from '../../jobs/rows/history.ts'
 import {ORDERS} from '../shared/lanes.ts'
 import {LONELY, logColumn} from '../shared/prune.ts'
 import {rowsOf} from '../shared/reading.ts'

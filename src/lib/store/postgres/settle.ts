@@ -5,7 +5,6 @@
  */
 import {JobqError} from '../../jobs/errors.ts'
 import {
-  type FinalStatus,
   type JobEnd,
   keptOutput,
   type Lease,
@@ -14,6 +13,7 @@ import {
   type Outcome,
   type Settlement,
 } from '../../jobs/job.ts'
+import type {FinalStatus} from '../../jobs/rows/history.ts'
 import type {SettleResult} from '../store.ts'
 import {afterEnds, alsoAfter} from './after.ts'
 import {bigints, booleans, bytes, bytesOf, integers, texts} from './arrays.ts'

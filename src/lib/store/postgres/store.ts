@@ -2,31 +2,27 @@
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import type {Progress} from '../../jobs/job.ts'
 import {
-  type Action,
   type CancelledJob,
-  type DeathRow,
   type EnqueuedJob,
   type FailedAfter,
   type JobChanges,
   type JobRow,
   type JobState,
   type Lease,
-  MOST_DEATHS,
   type NewJob,
-  type Order,
   type Postponement,
   type RowRef,
-  type ScheduleDefinition,
   type Settlement,
   type StoredArg,
   type StoredEnd,
-  type Tick,
-  type Ticked,
   TRIED_ROWS,
-  type Written,
 } from '../../jobs/job.ts'
 import type {Beat, ManagerRow} from '../../jobs/manager.ts'
+import {type DeathRow, MOST_DEATHS} from '../../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import type {Action} from '../../jobs/side-tables/actions.ts'
+import type {Order, Written} from '../../jobs/side-tables/orders.ts'
+import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
 import {history, output} from '../shared/history.ts'
 import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'

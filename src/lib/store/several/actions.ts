@@ -1,5 +1,7 @@
 /** The log of actions over several databases: a row is in whichever could be reached, and they are told as one. */
-import type {Action, ActionRow, RowRef} from '../../jobs/job.ts'
+
+import type {RowRef} from '../../jobs/job.ts'
+import type {Action, ActionRow} from '../../jobs/side-tables/actions.ts'
 import type {ActionPage} from '../store.ts'
 import type {Databases} from './database.ts'
 import {byAge} from './merge.ts'

@@ -1,15 +1,8 @@
 /** What several databases list and count, made one: rows in one order, functions added up. */
-import {
-  addUp,
-  type FuncAttempts,
-  type FuncCounts,
-  type FuncTimes,
-  JOB_STATES,
-  type ListedJob,
-  quantile,
-  type RowRef,
-} from '../../jobs/job.ts'
+
+import {JOB_STATES, type ListedJob, type RowRef} from '../../jobs/job.ts'
 import type {ManagerRow} from '../../jobs/manager.ts'
+import {addUp, type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../../jobs/stats.ts'
 
 /** Rows of sources that are each in order, in that order. */
 export async function* merged<Row>(

@@ -2,7 +2,8 @@
  * Schedules over several databases: the first keeps them, and their jobs are there. While it is out of reach none ticks; a
  * tick that another one passed meanwhile could be passed twice.
  */
-import type {NewJob, ScheduleDefinition, Tick, Ticked} from '../../jobs/job.ts'
+import type {NewJob} from '../../jobs/job.ts'
+import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
 import type {Schedules} from '../store.ts'
 import type {Databases} from './database.ts'
 

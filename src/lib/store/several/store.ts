@@ -4,36 +4,28 @@
  */
 import {checkOneDatabase} from '../../jobs/errors.ts'
 import type {
-  Action,
-  ActionRow,
   BatchState,
   EnqueuedJob,
-  ExceptionRow,
-  FuncAttempts,
-  FuncCounts,
-  FuncTimes,
   JobChanges,
-  JobHistory,
   JobRow,
   JobState,
   Lease,
   ListedJob,
   NewJob,
-  Order,
   Postponement,
   Progress,
   RowRef,
-  ScheduleDefinition,
   Settlement,
-  StatusRow,
   StoredArg,
   StoredResult,
-  Tick,
-  Ticked,
-  Written,
 } from '../../jobs/job.ts'
 import type {Beat, ManagerRow} from '../../jobs/manager.ts'
+import type {ExceptionRow, JobHistory, StatusRow} from '../../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import type {Action, ActionRow} from '../../jobs/side-tables/actions.ts'
+import type {Order, Written} from '../../jobs/side-tables/orders.ts'
+import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
+import type {FuncAttempts, FuncCounts, FuncTimes} from '../../jobs/stats.ts'
 import type {
   ActionPage,
   Choice,

@@ -1,5 +1,7 @@
 /** Taking jobs from several databases, by priority across them, and settling them where they are. */
-import type {DeathRow, Lease, RowRef, Settlement} from '../../jobs/job.ts'
+
+import type {Lease, RowRef, Settlement} from '../../jobs/job.ts'
+import type {DeathRow} from '../../jobs/rows/history.ts'
 import type {Peek, SettleResult, Turn, Want} from '../store.ts'
 import type {Databases} from './database.ts'
 

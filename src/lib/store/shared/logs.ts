@@ -1,5 +1,7 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
-import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow, TagChoice, Tags} from '../../jobs/job.ts'
+
+import type {TagChoice, Tags} from '../../jobs/job.ts'
+import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../jobs/rows/history.ts'
 import type {Choice, ExceptionPage, LogPage, LogTable} from '../store.ts'
 import {nowOf, numberOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {

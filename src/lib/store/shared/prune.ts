@@ -3,7 +3,7 @@
  * there is a pause of some of their length, so that who works is disturbed little.
  */
 import {monotonic} from '../../jobs/clock.ts'
-import type {AttemptRow} from '../../jobs/job.ts'
+import type {AttemptRow} from '../../jobs/rows/history.ts'
 import type {Older} from '../store.ts'
 import {nowOf, type Reading, rowsOf, textOf} from './reading.ts'
 import type {Condition, Func, LogTable, OutputKey, ReadsSql, Sized} from './reads-sql.ts'

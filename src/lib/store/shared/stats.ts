@@ -1,5 +1,5 @@
 /** Counts and run times by function. */
-import {type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../../jobs/job.ts'
+import {type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../../jobs/stats.ts'
 import {atNow, type Reading, rowsOf, textOf} from './reading.ts'
 import {chosen, type Func, type ReadsSql} from './reads-sql.ts'
 

@@ -1,6 +1,7 @@
 /** What listings and counts ask of SQLite: seeks in the index jobq_lane, lane by lane. */
 
-import {HEAD_BYTES, type JobRow, type JobState} from '../../jobs/job.ts'
+import type {JobRow, JobState} from '../../jobs/job.ts'
+import {HEAD_BYTES} from '../../jobs/rows/history.ts'
 import {LONELY, logColumn} from '../shared/prune.ts'
 import {numberOf, rowsOf} from '../shared/reading.ts'
 import {type Condition, FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'

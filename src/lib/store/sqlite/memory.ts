@@ -3,7 +3,8 @@
  * or this one does more than to take jobs and write that they are completed or aborted; the two counters tell. A turn that
  * has it asks five statements less (measured: 3 µs of 39).
  */
-import {MAX_ID, type Order} from '../../jobs/job.ts'
+import {MAX_ID} from '../../jobs/job.ts'
+import type {Order} from '../../jobs/side-tables/orders.ts'
 import type {SqliteConnection} from './connection.ts'
 
 /** At this priority and above nothing of a function is due before dueAt; null: nothing waits there. */

@@ -3,7 +3,6 @@ import type {RunResult} from 'better-sqlite3'
 import {JobqError} from '../../jobs/errors.ts'
 import {
   deathMessage,
-  type FinalStatus,
   type JobEnd,
   keptOutput,
   type Lease,
@@ -13,6 +12,7 @@ import {
   type RowRef,
   type Settlement,
 } from '../../jobs/job.ts'
+import type {FinalStatus} from '../../jobs/rows/history.ts'
 import type {SettleResult} from '../store.ts'
 import {NEVER} from './after/edges.ts'
 import {alsoAfter, ended} from './after/ends.ts'

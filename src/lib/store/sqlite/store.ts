@@ -5,39 +5,33 @@
 import {statSync} from 'node:fs'
 import type {Database} from 'better-sqlite3'
 import type {
-  Action,
-  ActionRow,
   AlikeJob,
   BatchState,
   CancelledJob,
-  DeathRow,
   EnqueuedJob,
   ExpiredJob,
   FailedAfter,
-  Followed,
   JobChanges,
   JobProgress,
   JobRow,
   JobState,
   Lease,
   NewJob,
-  Order,
   Postponement,
   Progress,
   RowRef,
-  ScheduleDefinition,
   Settlement,
   StoredArg,
   StoredEnd,
   StoredResult,
-  Tick,
-  Ticked,
-  Told,
-  Written,
 } from '../../jobs/job.ts'
-import {MOST_DEATHS} from '../../jobs/job.ts'
 import type {Beat, ManagerRow} from '../../jobs/manager.ts'
+import type {DeathRow} from '../../jobs/rows/history.ts'
+import {MOST_DEATHS} from '../../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
+import type {Action, ActionRow} from '../../jobs/side-tables/actions.ts'
+import type {Followed, Order, Told, Written} from '../../jobs/side-tables/orders.ts'
+import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
 import type {IdPlace, JobPlace} from '../shared/listing.ts'
 import type {LogPlace} from '../shared/logs.ts'
 import {each} from '../shared/stretch.ts'

@@ -7,8 +7,9 @@ import {setImmediate as nextTurn} from 'node:timers/promises'
 import type {JobQueue} from '../../client/queue.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {JobqError} from '../../jobs/errors.ts'
-import {MAX_ACTION_LENGTH, type RowRef} from '../../jobs/job.ts'
+import type {RowRef} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
+import {MAX_ACTION_LENGTH} from '../../jobs/side-tables/actions.ts'
 import {messageOf, Refusal} from '../refusal.ts'
 
 /** What is to be done. */

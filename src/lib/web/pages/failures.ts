@@ -1,5 +1,7 @@
 /** Failures: in groups that are alike, and one by one. The latter as `jobq list --failed`. */
-import {type ExceptionRow, idOf} from '../../jobs/job.ts'
+
+import {idOf} from '../../jobs/job.ts'
+import type {ExceptionRow} from '../../jobs/rows/history.ts'
 import {EXCEPTIONS} from '../../render/listing.ts'
 import {exceptionsOf, filtersOf, fitsException, limitOf} from '../filters.ts'
 import {type Group, LOOKED_AT} from '../groups.ts'

@@ -1,5 +1,6 @@
 /** Jobs that have left the queue, of functions that keep a status. As `jobq list --finished`. */
-import {idOf, type StatusRow} from '../../jobs/job.ts'
+import {idOf} from '../../jobs/job.ts'
+import type {StatusRow} from '../../jobs/rows/history.ts'
 import {STATUSES} from '../../render/listing.ts'
 import {filtersOf, fitsStatus, limitOf, statusesOf} from '../filters.ts'
 import {html} from '../html.ts'

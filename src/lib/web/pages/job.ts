@@ -1,7 +1,8 @@
 /** All that is known of a job, and what it writes. As `jobq show` and `jobq logs`. */
 import {unknownJob} from '../../client/logs.ts'
-import {type AttemptRow, idOf, type RowRef, type ShownJob} from '../../jobs/job.ts'
+import {idOf, type RowRef} from '../../jobs/job.ts'
 import {parseRef} from '../../jobs/names.ts'
+import type {AttemptRow, ShownJob} from '../../jobs/rows/history.ts'
 import {textOf} from '../../jobs/value.ts'
 import {batchText, showDocument, stateOf, waitsForText} from '../../render/show.ts'
 import {argLine, argText} from '../../render/text.ts'

@@ -1,5 +1,8 @@
 /** Short lists: schedules, pauses, the log of actions. */
-import {type ActionRow, ALL_FUNCS, idOf, type ScheduleStatus} from '../../jobs/job.ts'
+
+import {ALL_FUNCS, idOf} from '../../jobs/job.ts'
+import type {ActionRow} from '../../jobs/side-tables/actions.ts'
+import type {ScheduleStatus} from '../../jobs/side-tables/schedules.ts'
 import {scheduleDocument} from '../../render/schedules.ts'
 import {html} from '../html.ts'
 import {LastRows, PAGE_ROWS} from '../search.ts'

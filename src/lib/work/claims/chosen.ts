@@ -1,6 +1,7 @@
 /** The one job that is to be worked, whatever is before it: `jobq work --job`. */
 import {isPassing, JobHeldError, type JobqError, NotFoundError, StoreError} from '../../jobs/errors.ts'
-import {type AttemptRow, idOf, type JobHistory, type ListedJob, type RowRef} from '../../jobs/job.ts'
+import {idOf, type ListedJob, type RowRef} from '../../jobs/job.ts'
+import type {AttemptRow, JobHistory} from '../../jobs/rows/history.ts'
 import type {Claimed, Store} from '../../store/store.ts'
 
 /** So many of the jobs that it waits for are named. */

@@ -1,5 +1,7 @@
 /** The log of actions on MySQL: a statement each. */
-import type {Action, ActionRow, RowRef} from '../../../jobs/job.ts'
+
+import type {RowRef} from '../../../jobs/job.ts'
+import type {Action, ActionRow} from '../../../jobs/side-tables/actions.ts'
 import type {ActionPage} from '../../store.ts'
 import {literal, type MysqlConnection, textOf} from '../connections/connection.ts'
 

@@ -3,13 +3,13 @@
  * tick enqueues that one's job in the same transaction; another who is at it waits for the row's lock, and finds it passed.
  */
 import {DuplicateJobError} from '../../../jobs/errors.ts'
+import type {NewJob} from '../../../jobs/job.ts'
 import {
   FAR_AHEAD_SECONDS,
-  type NewJob,
   type ScheduleDefinition,
   type Tick,
   type Ticked,
-} from '../../../jobs/job.ts'
+} from '../../../jobs/side-tables/schedules.ts'
 import type {Schedules} from '../../store.ts'
 import {literal, type MysqlConnection, textOf} from '../connections/connection.ts'
 import {isCancelled, isLost, mayBeStored} from '../errors.ts'

@@ -8,9 +8,9 @@ import {
   type EnqueuedJob,
   type JobChanges,
   type JobState,
-  type Order,
   type RowRef,
 } from '../../../jobs/job.ts'
+import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {afterCall, NEVER} from '../after.ts'
 import {
   literal,

@@ -4,13 +4,13 @@
  */
 
 import {DuplicateJobError} from '../../../jobs/errors.ts'
+import type {NewJob} from '../../../jobs/job.ts'
 import {
   FAR_AHEAD_SECONDS,
-  type NewJob,
   type ScheduleDefinition,
   type Tick,
   type Ticked,
-} from '../../../jobs/job.ts'
+} from '../../../jobs/side-tables/schedules.ts'
 import type {Schedules} from '../../store.ts'
 import {texts} from '../arrays.ts'
 import {NOW, type PostgresConnections, type Send} from '../connections/connections.ts'

@@ -3,14 +3,15 @@
  * as the order is there that asks for them, and whoever deletes that deletes them, each in a transaction that has locked
  * the order: so none is left for ever.
  */
+
+import type {RowRef} from '../../../jobs/job.ts'
 import {
   FOLLOWED_ROWS,
   FOLLOWED_SECONDS,
   type Followed,
-  type RowRef,
   type Told,
   type Written,
-} from '../../../jobs/job.ts'
+} from '../../../jobs/side-tables/orders.ts'
 import {bigints, booleans, bytes} from '../arrays.ts'
 import {
   NOW,

@@ -9,9 +9,9 @@ import {
   type EnqueuedJob,
   type JobChanges,
   type JobState,
-  type Order,
   type RowRef,
 } from '../../../jobs/job.ts'
+import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {afterEnds, NEVER} from '../after.ts'
 import {bigints, bytesOf, texts} from '../arrays.ts'
 import {NOW, type PostgresConnections, type Send, type Value} from '../connections/connections.ts'

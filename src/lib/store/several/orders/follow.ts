@@ -1,5 +1,7 @@
 /** What jobs of several databases write, for who follows them: each database has its own. */
-import type {Followed, RowRef, Told, Written} from '../../../jobs/job.ts'
+
+import type {RowRef} from '../../../jobs/job.ts'
+import type {Followed, Told, Written} from '../../../jobs/side-tables/orders.ts'
 import type {Databases} from '../database.ts'
 
 export function followIn(databases: Databases, ref: RowRef, mine?: number): Promise<Followed> {

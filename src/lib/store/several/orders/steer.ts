@@ -1,5 +1,6 @@
 /** Jobs of several databases cancelled and edited, and what is ordered of them: each database is asked for its own. */
-import type {CancelledJob, EnqueuedJob, JobChanges, JobState, Order, RowRef} from '../../../jobs/job.ts'
+import type {CancelledJob, EnqueuedJob, JobChanges, JobState, RowRef} from '../../../jobs/job.ts'
+import type {Order} from '../../../jobs/side-tables/orders.ts'
 import type {Store} from '../../store.ts'
 import type {Databases} from '../database.ts'
 

@@ -1,5 +1,7 @@
 /** The log of actions on SQLite. */
-import type {Action, ActionRow, RowRef} from '../../../jobs/job.ts'
+
+import type {RowRef} from '../../../jobs/job.ts'
+import type {Action, ActionRow} from '../../../jobs/side-tables/actions.ts'
 import type {ActionPage} from '../../store.ts'
 import type {SqliteConnection} from '../connection.ts'
 

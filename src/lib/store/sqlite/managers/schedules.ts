@@ -3,14 +3,14 @@
  * enqueues that one's job in the same transaction.
  */
 import {DuplicateJobError} from '../../../jobs/errors.ts'
+import type {NewJob} from '../../../jobs/job.ts'
 import {
   FAR_AHEAD_SECONDS,
-  type NewJob,
   type ScheduleDefinition,
   type ScheduleRow,
   type Tick,
   type Ticked,
-} from '../../../jobs/job.ts'
+} from '../../../jobs/side-tables/schedules.ts'
 import type {Schedules} from '../../store.ts'
 import type {SqliteConnection} from '../connection.ts'
 import type {SqliteInsert} from '../insert.ts'

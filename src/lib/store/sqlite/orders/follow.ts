@@ -2,14 +2,15 @@
  * What a job that runs has written, for who follows it: rows of jobq_output without an attempt. There are some only as long
  * as the order is there that asks for them, and whoever deletes that deletes them: so none is left for ever.
  */
+
+import type {RowRef} from '../../../jobs/job.ts'
 import {
   FOLLOWED_ROWS,
   FOLLOWED_SECONDS,
   type Followed,
-  type RowRef,
   type Told,
   type Written,
-} from '../../../jobs/job.ts'
+} from '../../../jobs/side-tables/orders.ts'
 import type {SqliteConnection} from '../connection.ts'
 
 const UNTIL = `SELECT id FROM jobq_output WHERE job_id = ? AND attempt_id IS NULL ORDER BY id DESC LIMIT 1 OFFSET ${FOLLOWED_ROWS}`

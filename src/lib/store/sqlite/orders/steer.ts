@@ -8,9 +8,9 @@ import {
   type EnqueuedJob,
   type JobChanges,
   type JobState,
-  type Order,
   type RowRef,
 } from '../../../jobs/job.ts'
+import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {NEVER} from '../after/edges.ts'
 import {ended} from '../after/ends.ts'
 import type {SqliteConnection} from '../connection.ts'
