@@ -8,13 +8,14 @@
  * another turns up later, they are told again, since the key has their number.
  */
 import {createHash} from 'node:crypto'
-import type {JobQueue} from '../client/queue.ts'
-import {type NoticeName, type Teller, tellerOf} from '../config/notices.ts'
-import type {JobqEvents} from '../hooks/events.ts'
-import {DuplicateJobError, StoreError} from '../jobs/errors.ts'
-import type {RowRef} from '../jobs/job.ts'
-import type {Store} from '../store/store.ts'
-import type {JobLog} from './log/log.ts'
+import type {JobQueue} from '../../client/queue.ts'
+import {type Teller, tellerOf} from '../../config/notices.ts'
+import type {JobqEvents} from '../../hooks/events.ts'
+import {DuplicateJobError, StoreError} from '../../jobs/errors.ts'
+import type {Store} from '../../store/store.ts'
+import type {JobLog} from '../log/log.ts'
+import {type Happened, happenedSince} from './happened.ts'
+import {noticeOf} from './notice.ts'
 
 /** What has ended so long before the first look, and no one was told, is told. */
 const LOOK_BACK = 3600
@@ -30,54 +31,8 @@ const PAUSE_MS = 1000
 /** The part of the time that looking may take. */
 const LOOK_SHARE = 0.1
 const LATEST_MS = 60_000
-/** What is told of by itself in one notice. */
-const MOST_TOLD = 10
 /** An answer that takes longer is not waited for at the end. */
 const OVERDUE_MS = 3000
-
-/** What is told, as JSON: the argument of the job that tells, or a command line's standard input. */
-export interface Notice {
-  notice: NoticeName
-  /** In one line. */
-  text: string
-  /** How many jobs, or attempts, it is about. */
-  count: number
-  /** How many of each function. */
-  funcs: Record<string, number>
-  /** The first and the last of them, as ISO 8601. */
-  from: string
-  to: string
-  database: string
-  /** The first ten. */
-  jobs: Told[]
-}
-
-/** One of them. */
-interface Told {
-  job_id: number | null
-  db?: number
-  func: string
-  uniqkey: string | null
-  time: string
-  /** Its head; empty for what has completed. */
-  message: string
-  /** Is it in the queue no more? */
-  is_last: boolean
-  exception_id: number | null
-}
-
-interface Happened extends RowRef {
-  /** Which of its job's deaths it is, the first being 1; 0 for what is none. */
-  nth: number
-  jobId: number | null
-  func: string
-  uniqkey: string | null
-  /** Unix seconds. */
-  at: number
-  message: string
-  isLast: boolean
-  exceptionId: number | null
-}
 
 export class Notices {
   readonly #host: JobQueue
@@ -176,8 +131,9 @@ export class Notices {
     const back = Math.max(0, now - (this.#lookedAt ?? 0))
     const from = MINUTE * Math.floor((now - Math.min(LOOK_BACK, back + LATE)) / MINUTE)
     const tellers = this.#tellers
+    const names = new Set(tellers.map(({name}) => name))
     const told = new Map<Teller, Happened[]>()
-    for await (const [name, happened] of this.#happened(from, now)) {
+    for await (const [name, happened] of happenedSince(this.#store, names, from, now)) {
       const teller = tellerOf(tellers, name, happened.func)
       if (!teller) continue
       const those = told.get(teller) ?? []
@@ -199,38 +155,6 @@ export class Notices {
     this.#lookedAt = now
     this.#trouble = ''
     return next
-  }
-
-  async *#happened(from: number, now: number): AsyncGenerator<[NoticeName, Happened]> {
-    const names = new Set(this.#tellers.map(({name}) => name))
-    const all = {limit: Number.MAX_SAFE_INTEGER, offset: 0}
-    if (names.has('onFailed') || names.has('onGivenUp') || names.has('onDeath'))
-      for await (const row of this.#store.eachException({...all, since: {ago: now - from}, heads: true})) {
-        const {state, exceptionTime: at, id: exceptionId} = row
-        if (at < from) continue
-        const isLast = state === 'failed' || state === 'retried'
-        const happened = {...row, at, isLast, exceptionId, nth: 0}
-        yield ['onFailed', happened]
-        if (isLast) yield ['onGivenUp', happened]
-        for (const death of lastDeaths(happened)) yield ['onDeath', death]
-      }
-    if (names.has('onCompleted'))
-      for await (const row of this.#store.eachStatus(all)) {
-        if (row.jobEndTime < from) break
-        if (row.status !== 'completed') continue
-        yield [
-          'onCompleted',
-          {...row, at: row.jobEndTime, message: '', isLast: true, exceptionId: null, nth: 0},
-        ]
-      }
-    if (names.has('onDeath'))
-      for (const [, rows] of Map.groupBy(await this.#store.deaths(), ({db, jobId}) => `${db}:${jobId}`))
-        for (const [i, {jobId, diedAt: at, how: message, ...row}] of rows.reverse().entries())
-          if (at >= from)
-            yield [
-              'onDeath',
-              {...row, id: jobId, jobId, at, message, isLast: false, exceptionId: null, nth: i + 1},
-            ]
   }
 
   async #tell(teller: Teller, what: string, happened: readonly Happened[], now: number): Promise<void> {
@@ -255,64 +179,7 @@ function keyOf({db = 0, id, nth}: Happened): string {
   return `${db}:${id}${nth === 0 ? '' : `.${nth}`}`
 }
 
-/** With a job's last death its others are kept no more: the exception has them. */
-function* lastDeaths(happened: Happened): Generator<Happened> {
-  const {jobId, message} = happened
-  const [, times = '0'] = /^its worker died (\d+) times: /.exec(message) ?? []
-  if (jobId === null) return
-  const how = message.split(/(?:: |; )\d+\. /).slice(1)
-  for (let nth = 1; nth <= Number(times); nth++)
-    yield {...happened, id: jobId, nth, message: how[nth - 1] ?? message}
-}
-
 /** A uniqkey has 255 characters, and so may a function's name. */
 function shortened(func: string): string {
   return func.length <= 60 ? func : createHash('sha1').update(func).digest('hex')
-}
-
-function noticeOf(name: NoticeName, happened: readonly Happened[], database: string): Notice {
-  const funcs: Record<string, number> = {}
-  for (const {func} of happened) funcs[func] = (funcs[func] ?? 0) + 1
-  const first = happened.reduce((least, {at}) => Math.min(least, at), Number.POSITIVE_INFINITY)
-  const last = happened.reduce((most, {at}) => Math.max(most, at), 0)
-  return {
-    notice: name,
-    text: textOf(name, happened, funcs),
-    count: happened.length,
-    funcs,
-    from: iso(first),
-    to: iso(last),
-    database,
-    jobs: happened.slice(0, MOST_TOLD).map(toldOf),
-  }
-}
-
-const WORDS: Record<NoticeName, string> = {
-  onFailed: 'failed',
-  onGivenUp: 'was given up',
-  onCompleted: 'completed',
-  onDeath: 'died',
-}
-
-function textOf(name: NoticeName, happened: readonly Happened[], funcs: Record<string, number>): string {
-  const [only] = happened
-  if (happened.length === 1) {
-    const {func, jobId, message} = only!
-    const job = jobId === null ? func : `job ${jobId} (${func})`
-    return `${job} ${WORDS[name]}${message === '' ? '' : `: ${message.trim().split('\n', 1)[0]}`}`
-  }
-  const each = Object.entries(funcs).map(([func, count]) => `${func} ${count}`)
-  return `${happened.length} more in a minute, each of which ${WORDS[name]}: ${each.join(', ')}`
-}
-
-function toldOf({jobId, db, func, uniqkey, at, message, isLast, exceptionId}: Happened): Told {
-  return {
-    job_id: jobId,
-    ...(db === undefined ? {} : {db}),
-    ...{func, uniqkey, time: iso(at), message, is_last: isLast, exception_id: exceptionId},
-  }
-}
-
-function iso(seconds: number): string {
-  return new Date(seconds * 1000).toISOString()
 }
