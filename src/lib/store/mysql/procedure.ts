@@ -11,7 +11,7 @@ import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
 /** Its name ends in its version: jobq of another version beside this one goes on using its own. */
-export const PROCEDURE = 'jobq_turn_7'
+export const PROCEDURE = 'jobq_turn_8'
 
 /** How many leases of a function that ran out are put back in one turn. */
 const EXPIRE_BATCH = 500
@@ -248,10 +248,10 @@ END IF;`
 }
 
 /**
- * As many of the best lane as come before another function's job, or where others are at the first of these, as many of
- * what follows, and then one that comes behind that function's. They are locked by their ids: a locking read along the lane locks one more, behind the last, and others would
- * pass that over. Four dispatchers that took one each where others were at the first hundred worked a tenth of what one
- * does alone.
+ * As many of the best lane as come before another function's job, and then one that comes behind that function's. The first of
+ * these are locked by their ids: a locking read along the lane locks one more, behind the last, which others would pass over.
+ * Where others are at all of the first, it is read along all the same: what they are at is passed over there without looking for
+ * what it was before (eight dispatchers that looked, a hundred ids at a time, worked a tenth of what they do).
  */
 const TAKE_SEVERAL = `SET j_more = IF(j_odd IS NULL OR @jobq_fair = '', j_most - j_count, 1), j_to = j_now, j_below = ${MAX_ID + 1};
 IF ${isLimited('j_best_func')} THEN
@@ -263,25 +263,22 @@ IF j_next IS NOT NULL AND j_next_run_after > j_best_run_after THEN
 ELSEIF j_next IS NOT NULL THEN
     SET j_to = j_best_run_after, j_below = j_next;
 END IF;
-SET j_run_after = j_best_run_after, j_id = 0, j_room = j_more, j_more = 0;
-stretches: LOOP
-    SELECT GROUP_CONCAT(id ORDER BY run_after, id), MAX(run_after) INTO j_ids, j_until FROM (
-        SELECT id, run_after ${BEST_LANE} AND run_after BETWEEN j_run_after AND j_to AND id < j_below
-           AND (run_after > j_run_after OR id > j_id)
-         ORDER BY run_after, id LIMIT j_room) stretch;
-    IF j_ids IS NULL AND j_id = 0 THEN
-        SET j_ids = j_best, j_until = j_best_run_after; -- by turns it is not the first
-    ELSEIF j_ids IS NULL THEN
-        LEAVE stretches;
-    END IF;
-    ${execute(`'SELECT GROUP_CONCAT(id), COUNT(*) INTO @jobq_ids, @jobq_n FROM job
-        WHERE grabbed_until = 0 AND id IN (', j_ids, ') FOR UPDATE SKIP LOCKED'`)}
-    IF @jobq_n > 0 THEN
-        SET j_ids = @jobq_ids, j_more = @jobq_n;
-        LEAVE stretches;
-    END IF;
-    SET j_run_after = j_until, j_id = SUBSTRING_INDEX(j_ids, ',', -1);
-END LOOP;
+SET j_room = j_more, j_more = 0;
+SELECT GROUP_CONCAT(id) INTO j_ids FROM (
+    SELECT id ${BEST_LANE} AND run_after BETWEEN j_best_run_after AND j_to AND id < j_below
+     ORDER BY run_after, id LIMIT j_room) head;
+IF j_ids IS NULL THEN
+    SET j_ids = j_best; -- by turns it is not the first
+END IF;
+${execute(`'SELECT GROUP_CONCAT(id), COUNT(*) INTO @jobq_ids, @jobq_n FROM job
+    WHERE grabbed_until = 0 AND id IN (', j_ids, ') FOR UPDATE SKIP LOCKED'`)}
+IF @jobq_n > 0 THEN
+    SET j_ids = @jobq_ids, j_more = @jobq_n;
+ELSE
+    SELECT GROUP_CONCAT(id), COUNT(*) INTO j_ids, j_more FROM (
+        SELECT id ${BEST_LANE} AND run_after BETWEEN j_best_run_after AND j_to AND id < j_below
+         ORDER BY run_after, id LIMIT j_room FOR UPDATE SKIP LOCKED) others;
+END IF;
 IF j_more = 0 THEN
     SELECT id, 1 INTO j_ids, j_more ${FOLLOWING};
 END IF;
