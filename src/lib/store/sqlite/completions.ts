@@ -32,7 +32,7 @@ export function trackJobs(
  */
 export async function endsOf(link: SqliteConnection, jobs: readonly RowRef[]): Promise<StoredEnd[]> {
   const sql = `SELECT value AS id, coalesce(outcome, iif(r.job_id IS NULL, 'gone', 'completed')) AS outcome,
-    coalesce(message, '') AS message, coalesce(ended_at, iif(w.job_id IS NULL, 0, ${MAX_UINT32})) AS endedAt, CAST(result AS TEXT) AS json
+    CAST(coalesce(message, '') AS TEXT) AS message, coalesce(ended_at, iif(w.job_id IS NULL, 0, ${MAX_UINT32})) AS endedAt, CAST(result AS TEXT) AS json
     FROM json_each(?) LEFT JOIN job ON job.id = value LEFT JOIN jobq_wait w ON w.job_id = value
       LEFT JOIN jobq_result r ON r.job_id = value AND kept_until > ?
     WHERE job.id IS NULL`

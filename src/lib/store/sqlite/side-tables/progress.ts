@@ -19,6 +19,6 @@ export function forgetProgress(link: SqliteConnection, jobs: readonly RowRef[]):
 }
 
 export function progressIn(link: SqliteConnection, jobs: readonly RowRef[]): JobProgress[] {
-  const sql = `SELECT job_id AS id, fraction, note AS text, told_at AS toldAt FROM jobq_progress WHERE job_id IN ${GIVEN}`
+  const sql = `SELECT job_id AS id, fraction, CAST(note AS TEXT) AS text, told_at AS toldAt FROM jobq_progress WHERE job_id IN ${GIVEN}`
   return link.sql(sql).all(JSON.stringify(jobs.map(({id}) => id))) as JobProgress[]
 }
