@@ -1,7 +1,5 @@
 /** What `jobq enqueue` costs where the disk is slow to flush. */
-import {execFileSync} from 'node:child_process'
-import {statSync, writeFileSync} from 'node:fs'
-import {join} from 'node:path'
+import {SlowDisk} from '../../test/faults/slow-disk.ts'
 import {find} from '../../test/support/machine.ts'
 import {ARG, Floor, FUNC, makeDatabase} from '../lib/floor.ts'
 import {cleanEnvironment, program, timeProgram} from '../lib/jobq.ts'
@@ -19,9 +17,6 @@ floor is the script of start-up, better-sqlite3 with synchronous FULL, which clo
   async run({jobq, folder, pick}) {
     const leftOut: string[] = []
     if (!find('cc')) return {series: [], leftOut: ['no cc: apt-get install gcc libc6-dev']}
-    const own = folder()
-    const library = join(own, 'slow-sync.so')
-    execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, program('slow-sync.c')], {stdio: 'pipe'})
     const db = await makeDatabase(jobq, folder())
     new Floor(db, 'FULL').close()
     const arg = JSON.stringify(ARG)
@@ -31,22 +26,16 @@ floor is the script of start-up, better-sqlite3 with synchronous FULL, which clo
     }
     const counted: Series[] = []
     const contenders = Object.entries(commands).flatMap(([name, command]) => {
-      const file = join(own, `${name.replaceAll(/\W/g, '')}.count`)
+      const disk = new SlowDisk(folder())
       const counts: Series = {name: `${name}: flushes`, unit: '', values: []}
       counted.push(counts)
       return DELAYS.map(ms => ({
         name: `${name}, ${ms} ms more`,
         unit: 'ms' as const,
         run(round: number) {
-          writeFileSync(file, '')
-          const env = cleanEnvironment({
-            LD_PRELOAD: library,
-            SYNC_MS: String(ms),
-            SYNC_COUNT: file,
-            UV_USE_IO_URING: '0',
-          })
-          const time = timeProgram(command, {env})
-          if (round >= 0) counts.values.push(statSync(file).size)
+          disk.forget()
+          const time = timeProgram(command, {env: cleanEnvironment(disk.env(ms))})
+          if (round >= 0) counts.values.push(disk.flushes)
           return time
         },
       }))

@@ -62,10 +62,10 @@ const GRANTS = {
     'SELECT ON @.jobq_batch',
     'SELECT, INSERT, UPDATE, DELETE ON @.jobq_manager',
     'EXECUTE ON PROCEDURE @.jobq_turn_8',
-    'EXECUTE ON PROCEDURE @.jobq_end_7',
+    'EXECUTE ON PROCEDURE @.jobq_end_8',
     'SELECT, INSERT, UPDATE, DELETE ON @.jobq_after',
-    'EXECUTE ON PROCEDURE @.jobq_after_7',
-    'EXECUTE ON PROCEDURE @.jobq_fail_7',
+    'EXECUTE ON PROCEDURE @.jobq_after_8',
+    'EXECUTE ON PROCEDURE @.jobq_fail_8',
   ],
   /** Besides what enqueue has: jobs that wait for others. */
   after: [
@@ -473,7 +473,7 @@ else {
         const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        assert.deepEqual(await proceduresOf(db), ['jobq_after_7', 'jobq_end_7', 'jobq_fail_7', 'jobq_turn_8'])
+        assert.deepEqual(await proceduresOf(db), ['jobq_after_8', 'jobq_end_8', 'jobq_fail_8', 'jobq_turn_8'])
       }
     })
 
@@ -482,12 +482,12 @@ else {
       const {store, db} = await asUser(t, withoutRoutine, '')
       await assert.rejects(store.init(), error => {
         assert.ok(error instanceof StoreError)
-        assert.match(error.message, /^\S+: may not make the procedure jobq_after_7 \(Access denied [^\n]+\)$/)
+        assert.match(error.message, /^\S+: may not make the procedure jobq_after_8 \(Access denied [^\n]+\)$/)
         assert.match(error.hint, /GRANT CREATE ROUTINE/)
         return error.code === 'DATABASE'
       })
       const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
-      const procedures = ['after_7', 'fail_7', 'end_7', 'turn_8'].map(name => `procedure jobq_${name}`)
+      const procedures = ['after', 'fail', 'end', 'turn'].map(name => `procedure jobq_${name}_8`)
       assert.deepEqual(made, procedures)
       assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
     })

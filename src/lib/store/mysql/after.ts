@@ -18,8 +18,8 @@ import {
 import {type MysqlConnection, type Session, textOf, textOrNull} from './connections/connection.ts'
 
 /** Their names end in their version, as the turn's does. */
-export const AFTER_PROCEDURE = 'jobq_after_7'
-export const FAIL_PROCEDURE = 'jobq_fail_7'
+export const AFTER_PROCEDURE = 'jobq_after_8'
+export const FAIL_PROCEDURE = 'jobq_fail_8'
 
 /** The run_after of what waits. */
 export const NEVER = MAX_UINT32
@@ -48,6 +48,7 @@ BEGIN
           `'SELECT COUNT(job.id) INTO @jobq_n FROM (SELECT DISTINCT job_id FROM jobq_after FORCE INDEX (after_id)
             WHERE after_id IN (', j_ids, ') AND outcome IS NULL ORDER BY job_id) a STRAIGHT_JOIN job ON job.id = a.job_id FOR UPDATE'`,
         )}
+        SET @jobq_freed = 1; -- the turn's: what it takes now may be one of these
         ${execute(
           `'UPDATE (SELECT job_id, MIN(run_after) AS run_after FROM jobq_after FORCE INDEX (after_id)
             WHERE after_id IN (', j_ids, ') AND outcome IS NULL GROUP BY job_id) a STRAIGHT_JOIN job ON job.id = a.job_id

@@ -28,6 +28,8 @@ export interface Answer {
   /** When the first job comes due, and when the first lease ends; null: never. */
   due: number | null
   leaseEnd: number | null
+  /** Is something due that has waited for what ended with it? */
+  hasFreed: boolean
   /** Of those whose lease ran out once too often, the last one's exception. */
   buried: {id: number; priority: number; exceptionId: number}[]
   /** Of a mere look. */
@@ -89,7 +91,7 @@ export function isAnswered([answer]: readonly Reply[]): boolean {
 
 export function answerOf(funcs: Funcs, {ends = []}: Pick<Call, 'ends'>, {rows}: Reply): Answer {
   const [first] = rows as [Row]
-  const [checked, buried, why = '', due, leaseEnd = ''] = textOf(first.state).split(' ')
+  const [checked, buried, why = '', due, leaseEnd = '', freed = '0'] = textOf(first.state).split(' ')
   funcs.checked = Number(checked)
   const jobs = Number(first.n) === 0 ? [] : rows.map(row => takenJob(funcs, row))
   for (const {funcId} of jobs) funcs.served(funcId)
@@ -100,6 +102,7 @@ export function answerOf(funcs: Funcs, {ends = []}: Pick<Call, 'ends'>, {rows}: 
     why: why as Answer['why'],
     due: due ? Number(due) : null,
     leaseEnd: leaseEnd ? Number(leaseEnd) : null,
+    hasFreed: freed === '1',
     buried: (buried ? buried.split(',') : []).map(each => {
       const [id, priority, exceptionId] = each.split(':').map(Number) as [number, number, number]
       return {id, priority, exceptionId}

@@ -73,6 +73,9 @@ IF j_contexts AND j_ended <> '' THEN
 END IF;
 IF j_afters AND j_ended <> '' THEN
     CALL ${AFTER_PROCEDURE}(j_ended, NULL);
+END IF;
+IF @jobq_freed = 1 THEN
+    SET j_freed = 1, @jobq_freed = 0;
 END IF;`
 
 /** The nth of the parts of j_odd. */
@@ -214,7 +217,7 @@ WHILE j_func IS NOT NULL DO
     ${NEXT_FUNC}
 END WHILE;`
 
-const STATE = `CONCAT_WS(' ', j_checked, IF(j_buried, @jobq_buried, ''), j_why, COALESCE(j_due, ''), COALESCE(@jobq_end, ''))`
+const STATE = `CONCAT_WS(' ', j_checked, IF(j_buried, @jobq_buried, ''), j_why, COALESCE(j_due, ''), COALESCE(@jobq_end, ''), j_freed)`
 
 /** Others are at all that is due of the lane: it is looked at no more. */
 const PASS = `SET @jobq_passed = CONCAT(IF(j_why = 'passed', @jobq_passed, ''), ',', j_best_func, ':', j_best_priority, ','),
@@ -236,7 +239,7 @@ IF j_got IS NOT NULL THEN
     IF j_contexts THEN
         SELECT context INTO j_context FROM jobq_context WHERE job_id = j_got;
     END IF;
-    SELECT j_now AS now, 1 AS n, j_held AS held, IF(j_buried, ${STATE}, j_checked) AS state, j_got AS id,
+    SELECT j_now AS now, 1 AS n, j_held AS held, IF(j_buried OR j_freed, ${STATE}, j_checked) AS state, j_got AS id,
         j_best_func AS func_id, j_arg AS arg, j_uniqkey AS uniqkey, j_enqueue_time AS enqueue_time,
         j_now + j_lease AS grabbed_until, j_run_after AS run_after, j_retry_cnt AS retry_cnt,
         j_best_priority AS priority, j_context AS context;
@@ -328,7 +331,7 @@ const VARIABLES = `DECLARE j_now, j_lease_time, j_until, j_to, j_due INT UNSIGNE
     DECLARE j_held, j_ended, j_taken MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
     DECLARE j_left, j_one, j_ids MEDIUMTEXT CHARACTER SET ascii;
     DECLARE j_why VARCHAR(10) CHARACTER SET ascii DEFAULT '';
-    DECLARE j_waits, j_contexts, j_afters, j_go, j_buried INT DEFAULT 0;
+    DECLARE j_waits, j_contexts, j_afters, j_go, j_buried, j_freed INT DEFAULT 0;
     DECLARE j_count, j_start INT UNSIGNED DEFAULT 0;
     DECLARE j_func, j_priority, j_run_after, j_room, j_more, j_floor, j_level INT UNSIGNED;
     DECLARE j_best_func, j_best_priority, j_best_run_after, j_next_run_after INT UNSIGNED;

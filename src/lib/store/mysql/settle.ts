@@ -10,7 +10,7 @@ import {literal, type MysqlConnection, type Reply, textOf} from './connections/c
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */
-export const END_PROCEDURE = 'jobq_end_7'
+export const END_PROCEDURE = 'jobq_end_8'
 
 /**
  * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.

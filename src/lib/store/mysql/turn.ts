@@ -29,7 +29,7 @@ export interface TurnsOptions {
    * Wait for the server's disk. If not, a turn is told as soon as its statements are done, and its COMMIT waits while
    * the next turn is under way on another connection. Till then its rows are locked: no one else gets a job of it, and
    * what the next turn settles waits for it. In a cluster another node may still refuse a COMMIT: there it is always
-   * waited for.
+   * waited for; and where it has freed what waited for others, since that one sees how they have ended.
    */
   durable: boolean
   /** Called where a turn is to be called soon. */
@@ -107,7 +107,8 @@ export class Turns {
       return await this.#links.write(async link => {
         checkVersion(link, this.#options.name)
         const {answer, committed} = await this.#transact(link, settlements, want)
-        if (this.#options.durable || link.isCluster) await committed
+        const isWaited = answer.hasFreed && answer.jobs.length > 0
+        if (this.#options.durable || link.isCluster || isWaited) await committed
         else this.#doubts.await(settlements, answer.jobs, committed, this.#options.onDoubt)
         return answer
       })
