@@ -130,6 +130,9 @@ for (const kind of kinds)
       assert.deepEqual(reported(), [
         {n: 12_345_678_901, batch: {jobs: 2, completed: 1, failed: 1, aborted: 0}},
       ])
+      const tracked = await run('enqueue', '--batch', 'jobs', '--then', 'Report', '--tracked')
+      await run('work', '--drain')
+      assert.equal((await run('wait', tracked.stdout.trim())).code, 0, 'what follows is tracked, too')
       const lines = await run('enqueue', 'Page', '--args-from', 'jobs', '--then', 'Report', '--json')
       const {enqueued, then} = JSON.parse(lines.stdout)
       assert.deepEqual([enqueued, then.func, typeof then.id], [2, 'Report', 'number'])

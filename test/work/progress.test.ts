@@ -77,6 +77,7 @@ for (const kind of kinds)
       const {queue, query} = await place(t)
       await queue.enqueue('Pages')
       await queue.enqueue('Wrong')
+      await queue.enqueue('Rounded')
       const events: unknown[] = []
       queue.on('progress', ({func, fraction, text}) => events.push([func, fraction, text]))
       const heard = Promise.withResolvers<void>()
@@ -87,11 +88,15 @@ for (const kind of kinds)
           job.progress(0.25, 'a quarter')
           await heard.promise
         },
+        Rounded(job: {progress(fraction: number): void}) {
+          for (const part of [0 / 0, 1 + 1e-9, -1e-9, 1]) job.progress(part)
+        },
         Wrong: (job: {progress(fraction: number): void}) => job.progress(40),
       }
       await queue.work({workers, mode: 'drain'})
       assert.deepEqual(events, [['Pages', 0.25, 'a quarter']])
-      const [{message} = {message: ''}] = await queue.exceptions()
+      const [{message} = {message: ''}, ...others] = await queue.exceptions()
+      assert.deepEqual(others, [])
       assert.match(message, /^progress: expected a part from 0 to 1, got 40 /)
       assert.deepEqual(await query('SELECT job_id FROM jobq_progress'), [])
     })

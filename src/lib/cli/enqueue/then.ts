@@ -4,7 +4,7 @@ import {UsageError} from '../../jobs/errors.ts'
 import {checkFunc} from '../../jobs/names.ts'
 import {storedFromInput} from '../../jobs/serializers/input.ts'
 import {noArg} from '../../jobs/serializers/serializers.ts'
-import {type EnqueueRequest, serializerOf} from './request.ts'
+import {type EnqueueRequest, serializerOf, trackingOf} from './request.ts'
 
 /** @returns none without --then. @throws UsageError, ArgumentError */
 export async function lastsOf(request: EnqueueRequest): Promise<LastJob[]> {
@@ -24,7 +24,7 @@ export async function lastsOf(request: EnqueueRequest): Promise<LastJob[]> {
   if (arg !== undefined) checkLast(parsed(arg), serializer, '--then-arg')
   const stored = arg === undefined ? noArg(serializer) : await storedFromInput(arg, serializer, '--then-arg')
   const job = {func: checkFunc(then, '--then'), arg: stored, uniqkey: null, priority: 0, due: {in: 0}}
-  return [{role: 'then', serializer, job}]
+  return [{role: 'then', serializer, job: {...job, ...trackingOf(request)}}]
 }
 
 /** What is no JSON is told by who stores it. */

@@ -6,15 +6,19 @@ import {describe} from '../value.ts'
 /** The most characters of the words. */
 const MOST_CHARACTERS = 255
 
-/** @throws UsageError */
+/** A sum of parts ends so far from 1, and no job is to fail for that. */
+const ROUNDED = 1e-6
+
+/** @param fraction NaN, as 0 of 0 is, is none yet. @throws UsageError */
 export function progressOf(fraction: unknown, text: unknown = ''): Progress {
-  if (typeof fraction !== 'number' || !(fraction >= 0 && fraction <= 1))
+  const part = Number.isNaN(fraction) ? 0 : fraction
+  if (typeof part !== 'number' || part < -ROUNDED || part > 1 + ROUNDED)
     throw new UsageError(`progress: expected a part from 0 to 1, got ${describe(fraction)}`, {
       hint: "write: job.progress(0.4, 'page 4 of 10')",
     })
   if (typeof text !== 'string')
     throw new UsageError(`progress: expected text behind the part, got ${describe(text)}`)
-  return {fraction, text: shortened(text)}
+  return {fraction: Math.min(1, Math.max(0, part)), text: shortened(text)}
 }
 
 /** What an executable's line says, `::jobq progress=40 page 4 of 10`; null: it is a line like any other. */
