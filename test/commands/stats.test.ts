@@ -162,6 +162,7 @@ describe('stats --prometheus', () => {
       'jobq_latency_seconds{func="Idle"}': 0,
       'jobq_workers{state="idle"}': 0,
       'jobq_workers{state="working"}': 0,
+      'jobq_workers{state="none"}': 0,
     }))
       assert.equal(samples.get(series), value, series)
     assert.ok(samples.get('jobq_latency_seconds{func="Notify"}')! >= 500)

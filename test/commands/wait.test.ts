@@ -130,9 +130,10 @@ describe('wait', () => {
     const site = new Workplace(t)
     await site.enqueue(['Fine', {delay: 3600}], ['Fine'])
     const {code, stdout, stderr} = await site.run(['wait', '--all', '--timeout', '0', '--json'])
-    const message = '2 jobs have not ended within 0 s'
-    assert.deepEqual(JSON.parse(stdout), {ended: [], refused: [{id: null, code: 'WAIT_TIMEOUT', message}]})
-    assert.equal(stderr, `jobq: ${message} (they go on; they can be waited for again)\n`)
+    const [message, hint] = ['2 jobs have not ended within 0 s', 'they go on; they can be waited for again']
+    const refused = [{id: null, code: 'WAIT_TIMEOUT', message, hint}]
+    assert.deepEqual(JSON.parse(stdout), {ended: [], refused})
+    assert.equal(stderr, `jobq: ${message} (${hint})\n`)
     assert.equal(code, 1)
   })
 

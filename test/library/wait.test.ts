@@ -19,6 +19,7 @@ function drain(queue: JobQueue) {
     mode: 'drain',
     workers: {
       Fine: () => {},
+      Noted: {setJobStatus: true, work: () => {}},
       Bad: () => {
         throw new Error('no good')
       },
@@ -92,7 +93,19 @@ describe('a job that has ended before', () => {
     assert.deepEqual([end.outcome, end.message.split('\n')[0]], ['failed', 'Error: no good'])
     assert.deepEqual(await later.wait(id), end)
     rows('DELETE FROM jobq_wait RETURNING job_id') // as it is swept
+    assert.deepEqual(await later.wait(id), end, 'its attempt is kept')
+    rows('DELETE FROM jobq_attempt RETURNING job_id')
     await assert.rejects(later.wait(id), NotFoundError)
+  })
+
+  test('is told by what is kept of its attempts, if it was not', async t => {
+    const {queue} = await openQueue(t)
+    const job = await queue.enqueue('Bad')
+    const kept = await queue.enqueue('Noted')
+    await drain(queue)
+    const {message} = (await queue.exceptions())[0]!
+    assert.deepEqual(await queue.wait(job), {id: job.id, outcome: 'failed', message})
+    assert.deepEqual(await queue.wait(kept), {id: kept.id, outcome: 'completed', message: ''})
   })
 
   test('is not known if it was not, nor is one that never was', async t => {

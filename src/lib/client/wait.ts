@@ -130,12 +130,25 @@ export class Waiting {
   #ended(stored: StoredEnd): void {
     const job = this.#jobs.get(idOf(stored))
     if (!job) return
-    const end = endOf(stored)
-    for (const {resolve, reject} of job.waiters) {
-      if (end.outcome === 'gone' && !job.wasThere) reject(notThere(job.ref))
-      else resolve(end)
-    }
     this.#forget(job)
+    if (stored.outcome === 'gone' && !job.wasThere) void this.#tellKnown(job)
+    else for (const {resolve} of job.waiters) resolve(endOf(stored))
+  }
+
+  /** It had ended before, and nobody was waiting: what is kept of its last attempt says how, if anything is. */
+  async #tellKnown({ref, waiters}: WaitedJob): Promise<void> {
+    const told = await this.#store.history(ref.id, ref.db).then(
+      history => {
+        const last = history?.attempts.findLast(({isLast}) => isLast)
+        if (!last) return notThere(ref)
+        return {...ref, outcome: last.outcome === 'died' ? 'failed' : last.outcome, message: last.message}
+      },
+      (error: unknown) => error as Error,
+    )
+    for (const {resolve, reject} of waiters) {
+      if (told instanceof Error) reject(told)
+      else resolve(told)
+    }
   }
 
   #fail(jobs: readonly WaitedJob[], error: unknown): void {

@@ -142,7 +142,7 @@ export function latencySamples(counts: readonly FuncCounts[]): Sample[] {
 
 export function workersSamples(managers: readonly ManagerStatus[]): Sample[] {
   const alive = managers.filter(({gone}) => !gone)
-  return (['idle', 'working'] as const).map(state => ({
+  return (['idle', 'working', 'none'] as const).map(state => ({
     labels: {state},
     value: alive.reduce((sum, {workers}) => sum + workers[state], 0),
   }))

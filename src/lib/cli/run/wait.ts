@@ -159,6 +159,7 @@ class Told {
         id: job && idOf(job),
         code: error.code,
         message: error.message,
+        hint: error.hint,
       })),
     }
   }

@@ -164,7 +164,9 @@ function outputOf(
   const text = output?.text.slice(-SHOWN_CHARACTERS) ?? ''
   return html`<p class="note" id="output-note">${
     output === null
-      ? 'Nothing is kept.'
+      ? shown.job?.state === 'running'
+        ? 'What it writes is shown here as it comes, with a script; and kept at its end, if it is.'
+        : 'Nothing is kept.'
       : `Of attempt ${output.attempt}${output.isCut || text.length < output.text.length ? ', the end of it' : ''}.`
   }</p>
 <pre id="output" class="output" tabindex="0" role="log" aria-label="Output"${follow}>${lines(text)}</pre>`
