@@ -234,6 +234,7 @@ describe('stats --prometheus', () => {
     assert.deepEqual(await workers(), {
       'jobq_workers{state="idle"}': 0,
       'jobq_workers{state="working"}': 0,
+      'jobq_workers{state="none"}': 0,
     })
   })
 })
