@@ -369,7 +369,18 @@ describe('with a token', () => {
     assert.match(stdout, /"arg":\{"big":12345678901234567890,"s":"é"\}/)
     const [job] = JSON.parse(stdout)
     assert.deepEqual([job.run_after, job.priority], [due, 3])
+    const all = `{"func":"All","after":[${id}],"tags":{"a":"b"},"expires":"2h","tracked":true,"keep_result":"1h","token":"t"}`
+    const [first, again] = [await send(all), await send(all)].map(({text}) => JSON.parse(text).id)
+    assert.equal(again, first)
+    const shown = JSON.parse((await jobq.call(['show', String(first), '--json'])).stdout)
+    assert.deepEqual(
+      [shown.state, shown.after, shown.tags],
+      ['waiting', [{job_id: id, any_end: false}], {a: 'b'}],
+    )
+    assert.ok(shown.expires_at > 0)
     for (const [body, status, says] of [
+      ['{"func":"F","tags":{"a":1}}', 400, /tags/],
+      ['{"func":"F","after":[77777]}', 404, /77777/],
       ['{"func":"Way","uniqkey":"k"}', 409, /already waiting/],
       ['{"func":""}', 400, /expected a function name/],
       ['{"arg":1}', 400, /func: expected/],
@@ -378,7 +389,7 @@ describe('with a token', () => {
       ['{"func":"F","delay":1,"run_after":1}', 400, /delay or runAfter/],
       ['{"func":"F","run_after":"tomorrow"}', 400, /run_after: expected whole Unix seconds/],
       ['[1]', 400, /expected a JSON object/],
-      ['{"func":', 400, /expected a JSON document/],
+      ['{"func":', 400, /expected a JSON document, got text that ends too early/],
       ['', 400, /expected a JSON document/],
     ] as const) {
       const answer = await send(body)

@@ -1,7 +1,8 @@
 /** POST /jobs: the way in for programs in other languages. The body is an object as a line of `jobq enqueue --batch` is one. */
 import {UsageError} from '../jobs/errors.ts'
 import {idOf, MAX_ARG_BYTES} from '../jobs/job.ts'
-import type {EnqueueOptions} from '../jobs/new-job.ts'
+import type {AloneOption, EnqueueOptions} from '../jobs/new-job.ts'
+import {jsonMistake} from '../jobs/serializers/input.ts'
 import {unixTime} from '../jobs/time.ts'
 import {isObject} from '../jobs/value.ts'
 import {json} from './answers.ts'
@@ -12,7 +13,24 @@ import type {Asked, Site} from './site.ts'
 
 /** The largest argument, and room for the rest. */
 const MAX_BYTES = MAX_ARG_BYTES + (64 << 10)
-const KEYS = ['func', 'arg', 'uniqkey', 'priority', 'delay', 'run_after']
+/** Names here and, where they are others, in what an application gives to an enqueue, which checks what they are. */
+const LONGER = {after_end: 'afterEnd', uniq_for: 'uniqFor', keep_result: 'keepResult'} as const
+const KEYS = [
+  ...[
+    'func',
+    'arg',
+    'uniqkey',
+    'priority',
+    'delay',
+    'run_after',
+    'after',
+    'tags',
+    'expires',
+    'tracked',
+    'token',
+  ],
+  ...Object.keys(LONGER),
+]
 
 /** @throws Refusal, UsageError, ArgumentError, DuplicateJobError */
 export async function enqueue({queue, settings}: Site, {request, isProgram}: Asked): Promise<Response> {
@@ -32,21 +50,21 @@ export async function enqueue({queue, settings}: Site, {request, isProgram}: Ask
   return json(document, 201, {location: `${settings.basePath}/jobs/${idOf(job)}`})
 }
 
-function requested(text: string): {func: string; options: EnqueueOptions} {
+function requested(text: string): {func: string; options: EnqueueOptions & AloneOption} {
   let value: unknown
   try {
     value = JSON.parse(text, exactly as never)
   } catch (error) {
-    throw new UsageError(`expected a JSON document, got ${(error as Error).message}`)
+    throw new UsageError(`expected a JSON document, got ${jsonMistake(text, error as Error).phrase}`)
   }
   if (!isObject(value)) throw new UsageError('expected a JSON object, got something else')
   const unknown = Object.keys(value).find(key => !KEYS.includes(key))
   if (unknown !== undefined)
     throw new UsageError(`unknown key ${JSON.stringify(unknown)}`, {hint: `known are ${KEYS.join(', ')}`})
-  const {func, arg, uniqkey, priority, delay, run_after: runAfter} = value
+  const {func, run_after: runAfter, ...rest} = value
   if (typeof func !== 'string') throw new UsageError('func: expected the name of a function, got none')
-  // What they are is checked where every job is
-  const options = {arg, uniqkey, priority, delay} as EnqueueOptions
+  const named = Object.entries(rest).map(([key, its]) => [LONGER[key as keyof typeof LONGER] ?? key, its])
+  const options = Object.fromEntries(named) as EnqueueOptions & AloneOption
   if (runAfter !== undefined) options.runAfter = new Date(unixTime(runAfter as number, 'run_after') * 1000)
   return {func, options}
 }
