@@ -49,7 +49,9 @@ describe('check', () => {
     }
     const {code, stdout} = await site.run(['check', '--max-ready', '1', '--json'])
     assert.equal(code, 2)
-    assert.partialDeepStrictEqual(JSON.parse(stdout), {status: 'CRITICAL', ready: 3, failed: 2})
+    assert.partialDeepStrictEqual(JSON.parse(stdout), {
+      ...{status: 'CRITICAL', ready: 3, failed: 2, reasons: ['3 ready (at most 1)']},
+    })
   })
 
   test('does not know: a bad flag or number, a function, a database that is not there, which it does not make', async t => {

@@ -34,3 +34,10 @@ function escaped(char: string): string {
   if (char === '\r') return '\\r'
   return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
+
+/** Why an attempt failed, in a line: an error's first; how a process ended, and the last line that it has written. */
+export function gist(message: string): string {
+  const [first = '', ...lines] = message.trim().split('\n')
+  const last = /^(exited with status \d+|was killed by \w+)$/.test(first) ? lines.at(-1) : undefined
+  return last === undefined ? first : `${first}: ${last.trim()}`
+}

@@ -26,10 +26,14 @@ export function checkLine(
   state: number,
   warnings: readonly string[] = [],
 ): string {
-  const bad = measures.filter(measure => stateOf(measure) > 0)
-  const shown = bad.length + warnings.length > 0 ? bad : measures
-  const told = [...shown.map(measure => inWords(measure)), ...warnings].join(', ')
+  const reasons = [...reasonsOf(measures), ...warnings]
+  const told = (reasons.length > 0 ? reasons : measures.map(inWords)).join(', ')
   return `JOBQ ${STATES[state]} - ${told} | ${measures.map(perfdata).join(' ')}\n`
+}
+
+/** What is not as it should be, in words. */
+export function reasonsOf(measures: readonly Measure[]): string[] {
+  return measures.filter(measure => stateOf(measure) > 0).map(inWords)
 }
 
 function inWords(measure: Measure): string {

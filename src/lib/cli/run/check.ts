@@ -4,7 +4,7 @@ import {StoreError} from '../../jobs/errors.ts'
 import type {ManagerStatus} from '../../jobs/manager.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
-import {checkLine, type Measure, STATES, stateOf} from '../../render/check.ts'
+import {checkLine, type Measure, reasonsOf, STATES, stateOf} from '../../render/check.ts'
 import {withQueue} from '../command-queue.ts'
 import {showUnknown} from '../errors.ts'
 import {printer} from '../output-guard.ts'
@@ -36,7 +36,10 @@ export async function run(flags: CheckFlags): Promise<Record<string, unknown>> {
   process.exitCode = state
   printer(flags.json)(checkLine(measures, state, warnings))
   const values = measures.map(({name, value}) => [name, value])
-  return {status: STATES[state], ...Object.fromEntries(values), ...(warnings.length > 0 ? {warnings} : {})}
+  return {
+    ...{status: STATES[state], ...Object.fromEntries(values), reasons: reasonsOf(measures)},
+    ...(warnings.length > 0 ? {warnings} : {}),
+  }
 }
 
 type Limits = Record<Exclude<Measure['name'], 'workers'>, {warn: number | null; most: number | null}> & {

@@ -4,7 +4,7 @@ import type {JobQueue} from '../../client/queue.ts'
 import {EXIT, JobqError, NotFoundError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobEnd, type RowRef, type TagOptions} from '../../jobs/job.ts'
 import {parseRefs} from '../../jobs/names.ts'
-import {printableJson} from '../../jobs/printable.ts'
+import {gist, printableJson} from '../../jobs/printable.ts'
 import {parseDuration} from '../../jobs/time.ts'
 import {oneLineJson} from '../../render/json.ts'
 import {line} from '../../render/listing.ts'
@@ -131,7 +131,7 @@ class Told {
     }
     this.#outcomes.add(outcome)
     if (this.#keeps) this.#ended.push(end)
-    if (!isDone) complain(`jobq: ${which} ${outcome}${message && `: ${message.split('\n', 1)[0]}`}`)
+    if (!isDone) complain(`jobq: ${which} ${outcome}${message && `: ${gist(message)}`}`)
     else this.#print(`${printableJson(oneLineJson(json!))}\n`)
   }
 

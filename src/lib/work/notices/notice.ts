@@ -1,5 +1,6 @@
 /** What a notice says. */
 import type {NoticeName} from '../../config/notices.ts'
+import {gist} from '../../jobs/printable.ts'
 import type {Happened} from './happened.ts'
 
 /** What is told of by itself in one notice. */
@@ -65,7 +66,7 @@ function textOf(name: NoticeName, happened: readonly Happened[], funcs: Record<s
   if (happened.length === 1) {
     const {func, jobId, message} = only!
     const job = jobId === null ? func : `job ${jobId} (${func})`
-    return `${job} ${WORDS[name]}${message === '' ? '' : `: ${message.trim().split('\n', 1)[0]}`}`
+    return `${job} ${WORDS[name]}${message === '' ? '' : `: ${gist(message)}`}`
   }
   const each = Object.entries(funcs).map(([func, count]) => `${func} ${count}`)
   return `${happened.length} more in a minute, each of which ${WORDS[name]}: ${each.join(', ')}`
