@@ -263,6 +263,23 @@ describe('--token', () => {
     assert.equal(home.jobs().length, 2)
   })
 
+  test('another job under it is refused', async t => {
+    const home = new Home(t)
+    const token = [...DB, '--token', 'a']
+    assert.deepEqual(await home.jobq(['enqueue', 'F', '--arg', '1', ...token]), printed(1))
+    for (const words of [
+      ['G', '--arg', '1'],
+      ['F', '--arg', '2'],
+    ])
+      assert.deepEqual(await home.jobq(['enqueue', ...words, ...token]), {
+        code: 2,
+        stdout: '',
+        stderr:
+          'jobq: token "a": expected what it has stored as job 1, got another function, argument or uniqkey (a token is for one enqueue and its repetitions; give each job its own)\n',
+      })
+    assert.equal(home.jobs().length, 1)
+  })
+
   test('through the hooks of a configuration, too', async t => {
     const home = new Home(t)
     home.write(

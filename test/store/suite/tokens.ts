@@ -1,6 +1,6 @@
 /** Tokens: an enqueue that is done again stores nothing twice. */
 import assert from 'node:assert/strict'
-import {DuplicateJobError} from '../../../src/lib/jobs/errors.ts'
+import {DuplicateJobError, UsageError} from '../../../src/lib/jobs/errors.ts'
 import type {NewJob} from '../../../src/lib/jobs/job.ts'
 import {countOf, newJob, settle, type Tests, takeOne} from './bench.ts'
 
@@ -17,6 +17,18 @@ export const tokens: Tests = {
     assert.notEqual((await other.enqueue(named('A'))).id, first.id)
     await store.enqueue(newJob())
     assert.deepEqual([await countOf(db, 'job'), await countOf(db, 'jobq_token')], [3, 2])
+  },
+
+  'of another function, argument or uniqkey under it is refused, and stores nothing': async ({db, store}) => {
+    const {id} = await store.enqueue(named('a', {arg: '1', uniqkey: 'k'}))
+    for (const other of [{func: 'Other'}, {arg: '2'}, {arg: null}, {uniqkey: 'l'}, {uniqkey: null}])
+      await assert.rejects(
+        store.enqueue(named('a', {arg: '1', uniqkey: 'k', ...other})),
+        (error: Error) => error instanceof UsageError && error.message.includes(`as job ${id}, got another`),
+      )
+    await store.enqueue(named('none', {arg: null}))
+    await assert.rejects(store.enqueue(named('none', {arg: ''})), UsageError)
+    assert.deepEqual([await countOf(db, 'job'), await countOf(db, 'jobq_token')], [2, 2])
   },
 
   'also of a job that has ended, of one with a key, and of one with all that a job may have': async ({

@@ -281,11 +281,11 @@ async function insertTogether(
 
 /** For a job that may have been refused by the statement right before. @param func the function's id, as SQL */
 function besidesIfInserted(job: NewJob, func: string): string[] {
-  const {context, tracked, tags = [], expires, token} = job
+  const {context, tracked, tags = [], expires} = job
   const insert = (columns: string, values: string) =>
     `REPLACE INTO ${columns} SELECT ${values} FROM DUAL WHERE ROW_COUNT() > 0`
   return [
-    ...(token === undefined ? [] : [insertToken(token, 'LAST_INSERT_ID()', 1, 'ROW_COUNT() > 0')]),
+    ...insertToken(job, 'LAST_INSERT_ID()', 'ROW_COUNT() > 0'),
     ...(context === undefined
       ? []
       : [insert('jobq_context (job_id, context)', `LAST_INSERT_ID(), ${literal(context)}`)]),

@@ -14,7 +14,7 @@ import {insertBatch} from './side-tables/batches.ts'
 import {insertExpiries} from './side-tables/expiries.ts'
 import {areTaken, checkKeys, takeKey, takerOf} from './side-tables/keys.ts'
 import {insertTags} from './side-tables/tags.ts'
-import {insertTokens} from './side-tables/tokens.ts'
+import {insertTokens, type Named} from './side-tables/tokens.ts'
 
 export const COLUMNS = 'func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority'
 /** The most rows, and about the most bytes of arguments, in one INSERT. */
@@ -190,7 +190,7 @@ export async function unmake(
 }
 
 /** What is kept beside a job's row. */
-type Beside = Pick<NewJob, 'context' | 'tracked' | 'tags' | 'expires' | 'token'>
+type Beside = Pick<NewJob, 'context' | 'tracked' | 'tags' | 'expires'> & Named
 
 /**
  * What jobq's own tables keep of jobs, to be sent right behind their INSERT. The ids of one INSERT … VALUES follow each

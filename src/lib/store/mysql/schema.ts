@@ -247,10 +247,10 @@ const OWN_TABLES: Record<string, string> = {
     KEY value (name, value, job_id)
 ) ${TAIL}`,
   jobq_token: `CREATE TABLE jobq_token (
-    token     VARCHAR(255) NOT NULL,
-    job_id    BIGINT UNSIGNED NULL,
-    jobs      INTEGER UNSIGNED NOT NULL,
-    stored_at INTEGER UNSIGNED NOT NULL,
+    token       VARCHAR(255) NOT NULL,
+    job_id      BIGINT UNSIGNED NULL,
+    fingerprint INTEGER UNSIGNED NOT NULL,
+    stored_at   INTEGER UNSIGNED NOT NULL,
     PRIMARY KEY (token),
     KEY stored_at (stored_at)
 ) ${TAIL}`,

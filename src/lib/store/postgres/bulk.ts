@@ -2,6 +2,7 @@
 import {checkNth, DuplicateJobError} from '../../jobs/errors.ts'
 import type {NewJob} from '../../jobs/job.ts'
 import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
+import {fingerprintOf} from '../shared/tokens.ts'
 import {insertEdges, knownOf, NEVER} from './after.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
 import {NOW, type Row, type Send, type Statement, type Value} from './connections/connections.ts'
@@ -63,7 +64,12 @@ export function insertMany(
     integers(jobs.map(({priority}) => priority)),
   ]
   const isNamed = jobs.some(({token}) => token !== undefined)
-  const tokens = isNamed ? [texts(jobs.map(({token}) => token ?? null))] : []
+  const tokens = isNamed
+    ? [
+        texts(jobs.map(({token}) => token ?? null)),
+        integers(jobs.map(job => (job.token === undefined ? 0 : fingerprintOf(job)))),
+      ]
+    : []
   const beside = jobs.filter(hasBeside).length
   if (beside === 0)
     return {
@@ -114,8 +120,8 @@ function textOf({isKeyed, beside, isNamed}: Kind): string {
   const last = 7 + (isBeside ? 5 : 0) + (isMore ? MORE_COLUMNS.length : 0)
   const named = `new WHERE token IS NOT NULL AND (id IN (SELECT id FROM stored)) IS TRUE`
   const [arrays, columns] = [
-    `${isBeside ? ', $7::TEXT[], $8::BOOLEAN[]' : ''}${isMore ? MORE_COLUMNS.map(([, type], i) => `, $${9 + i}::${type}[]`).join('') : ''}${isNamed ? `, $${last}::TEXT[]` : ''}`,
-    `${isBeside ? ', context, tracked' : ''}${isMore ? MORE_COLUMNS.map(([name]) => `, ${name}`).join('') : ''}${isNamed ? ', token' : ''}`,
+    `${isBeside ? ', $7::TEXT[], $8::BOOLEAN[]' : ''}${isMore ? MORE_COLUMNS.map(([, type], i) => `, $${9 + i}::${type}[]`).join('') : ''}${isNamed ? `, $${last}::TEXT[], $${last + 1}::INTEGER[]` : ''}`,
+    `${isBeside ? ', context, tracked' : ''}${isMore ? MORE_COLUMNS.map(([name]) => `, ${name}`).join('') : ''}${isNamed ? ', token, fingerprint' : ''}`,
   ]
   const funcId = isMore ? ', (SELECT f.id FROM func f WHERE f.name = new.func) AS func_id' : ''
   const kept = `(SELECT new.*${funcId} FROM new WHERE (id IN (SELECT id FROM stored)) IS TRUE) AS beside` // not as a join, which it could only do row by row
@@ -131,7 +137,7 @@ function textOf({isKeyed, beside, isNamed}: Kind): string {
       FROM new JOIN func f ON f.name = new.func ${isKeyed ? BY_KEY : ''} ON CONFLICT DO NOTHING
       RETURNING ${checkedId('id')} AS id, run_after)
     ${isBeside ? `, ${writeBeside(kept, isMore)}, ${sweep(isMore ? 9 + MORE_COLUMNS.length : 9)}` : ''}
-    ${isNamed ? `, ${insertTokens('token', named)}` : ''}
+    ${isNamed ? `, ${insertTokens('token', 'fingerprint', named)}` : ''}
     SELECT (SELECT string_agg(id::TEXT, ',' ORDER BY nth) FROM new) AS ids,
       (SELECT string_agg(id || ',' || run_after, ',') FROM stored) AS stored ${isBeside ? `, ${SWEPT}` : ''}`
 }

@@ -1,6 +1,7 @@
 /** A job into the table: duplicates are found without an error, which would end the transaction. */
 import {ArgumentError, DuplicateJobError, idTooLarge} from '../../jobs/errors.ts'
 import {type EnqueuedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
+import {fingerprintOf} from '../shared/tokens.ts'
 import {bytesOf} from './arrays.ts'
 import {NOW, type Row, type Send, type Statement, type Value} from './connections/connections.ts'
 import {isTaken, sweepKeys, takersOf} from './side-tables/keys.ts'
@@ -72,7 +73,7 @@ function insertStatement(job: NewJob): Statement {
       ? ['', '']
       : [`, ${insertBeside(7, isMore)}, ${sweep(isMore ? 9 + MORE_COLUMNS.length : 9)}`, `, ${SWEPT}`]
   const last = 7 + (beside === '' ? 0 : 5) + (isMore ? MORE_COLUMNS.length : 0)
-  const named = isNamed ? `, ${insertTokens(`$${last}::VARCHAR`, 'new')}` : ''
+  const named = isNamed ? `, ${insertTokens(`$${last}::VARCHAR`, `$${last + 1}::INTEGER`, 'new')}` : ''
   const text = `WITH ${funcByName()}, ${insertNew(isKeyed)}${more}${named} SELECT id, run_after AS "runAfter"${swept} FROM new`
   INSERTS.set(name, {name, text})
   return {name, text}
@@ -157,7 +158,7 @@ export async function insertOne(send: Send, job: NewJob, sweeper: Sweeper): Prom
 
 async function insertRow(send: Send, job: NewJob, sweeper: Sweeper): Promise<Row | undefined> {
   try {
-    const token = job.token === undefined ? [] : [job.token]
+    const token = job.token === undefined ? [] : [job.token, fingerprintOf(job)]
     if (!hasBeside(job)) return (await send(insertStatement(job), [...insertValues(job), ...token])).rows[0]
     const from = sweeper.values(1)
     const values = [...insertValues(job), ...besideValues(job), ...from, ...token]

@@ -1,4 +1,5 @@
 /** The rows of jobq_token: what was stored under the token of an enqueue. */
+import {UsageError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 
 /** So many rows are added between two sweeps, each of which takes at most twice as many. */
@@ -6,15 +7,28 @@ const SWEEP_EVERY = 100
 
 /** What a token's row says. */
 export interface Stored {
-  /** Of the first job, or of the only one. */
+  /** The job's. */
   id: number
-  jobs: number
+  /** `fingerprintOf` that job. */
+  fingerprint: number
   /** Unix seconds, by the database's clock. */
   storedAt: number
 }
 
-/** As the first try would have told it. */
-export function enqueuedAs({func, uniqkey, priority, due}: NewJob, {id, storedAt}: Stored): EnqueuedJob {
+/** Tells what is to be done apart from anything else under the same token, in 31 bits. */
+export function fingerprintOf({func, uniqkey, arg}: Pick<NewJob, 'func' | 'uniqkey' | 'arg'>): number {
+  const {crc32} = process.getBuiltinModule('node:zlib') // not loaded where there is no token
+  return crc32(arg ?? '', crc32(JSON.stringify([func, uniqkey, arg === null]))) >>> 1
+}
+
+/** As the first try would have told it. @throws UsageError where that was another job's */
+export function enqueuedAs(job: NewJob, {id, fingerprint, storedAt}: Stored): EnqueuedJob {
+  const {func, uniqkey, priority, due, token} = job
+  if (fingerprint !== fingerprintOf(job))
+    throw new UsageError(
+      `token ${JSON.stringify(token)}: expected what it has stored as job ${id}, got another function, argument or uniqkey`,
+      {hint: 'a token is for one enqueue and its repetitions; give each job its own'},
+    )
   return {id, func, uniqkey, priority, runAfter: 'at' in due ? due.at : storedAt + due.in}
 }
 

@@ -136,7 +136,7 @@ export class SqliteInsert {
     if (edges.length > 0) insertEdges(this.#link, id, edges, runAfter)
     if (job.batch !== undefined) insertBatch(this.#link, id, job.batch)
     this.insertBeside(id, job)
-    if (token !== undefined) insertToken(this.#link, token, id)
+    if (token !== undefined) insertToken(this.#link, token, job, id)
     return {id, func, uniqkey, priority, runAfter}
   }
 

@@ -1,25 +1,31 @@
 /** Tokens of enqueues, on MySQL: what was stored under each. */
 import {type NewJob, TOKEN_SECONDS} from '../../../jobs/job.ts'
-import type {Stored, TokenSweep} from '../../shared/tokens.ts'
+import {fingerprintOf, type Stored, type TokenSweep} from '../../shared/tokens.ts'
 import {literal, type MysqlConnection} from '../connections/connection.ts'
 
-const COLUMNS = 'token, job_id, jobs, stored_at'
+const COLUMNS = 'token, job_id, fingerprint, stored_at'
+
+export type Named = {token?: undefined} | Pick<NewJob, 'token' | 'func' | 'uniqkey' | 'arg'>
 
 /** @param id of each, as SQL */
-export function insertTokens(jobs: readonly Pick<NewJob, 'token'>[], id: (i: number) => string): string[] {
-  return jobs.flatMap(({token}, i) => (token === undefined ? [] : [insertToken(token, id(i))]))
+export function insertTokens(jobs: readonly Named[], id: (i: number) => string): string[] {
+  return jobs.flatMap((job, i) => insertToken(job, id(i)))
 }
 
-export function insertToken(token: string, id: string, jobs = 1, condition = 'TRUE'): string {
-  const values = `${literal(token)}, ${id}, ${jobs}, UNIX_TIMESTAMP()`
-  return `INSERT INTO jobq_token (${COLUMNS}) SELECT ${values} FROM DUAL WHERE ${condition}`
+/** Nothing for a job without one. */
+export function insertToken(job: Named, id: string, condition = 'TRUE'): string[] {
+  if (job.token === undefined) return []
+  const values = `${literal(job.token)}, ${id}, ${fingerprintOf(job)}, UNIX_TIMESTAMP()`
+  return [`INSERT INTO jobq_token (${COLUMNS}) SELECT ${values} FROM DUAL WHERE ${condition}`]
 }
 
-/** What was stored under it: the first job (0: none is known), how many they were, and when. */
+/** What was stored under it, if anything was. */
 export async function storedUnder(link: MysqlConnection, token: string): Promise<Stored | undefined> {
-  const sql = `SELECT job_id, jobs, stored_at FROM jobq_token WHERE token = ${literal(token)}`
+  const sql = `SELECT job_id, fingerprint, stored_at FROM jobq_token WHERE token = ${literal(token)}`
   const [row] = (await link.run(sql)).rows
-  return row && {id: Number(row.job_id), jobs: Number(row.jobs), storedAt: Number(row.stored_at)}
+  return (
+    row && {id: Number(row.job_id), fingerprint: Number(row.fingerprint), storedAt: Number(row.stored_at)}
+  )
 }
 
 /** On a connection that is in no transaction; another node of a cluster may be at it: then it is left to that. */
