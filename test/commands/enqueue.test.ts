@@ -271,12 +271,11 @@ describe('--token', () => {
       ['G', '--arg', '1'],
       ['F', '--arg', '2'],
     ])
-      assert.deepEqual(await home.jobq(['enqueue', ...words, ...token]), {
-        code: 2,
-        stdout: '',
-        stderr:
-          'jobq: token "a": expected what it has stored as job 1, got another function, argument or uniqkey (a token is for one enqueue and its repetitions; give each job its own)\n',
-      })
+      await assertRefused(
+        home,
+        ['enqueue', ...words, ...token],
+        usage('token "a": expected what it has stored as job 1, got another', 'give each job its own'),
+      )
     assert.equal(home.jobs().length, 1)
   })
 
