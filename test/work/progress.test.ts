@@ -1,8 +1,11 @@
 /** How far jobs say they are: told while they run, of modules, executables and functions of an application. */
 import assert from 'node:assert/strict'
+import {randomBytes} from 'node:crypto'
 import {describe, type TestContext, test} from 'node:test'
+import pg from 'pg'
 import {JobQueue, type Progress} from '../../src/lib/index.ts'
 import {databaseKinds} from '../support/kinds.ts'
+import type {TestServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
@@ -96,3 +99,36 @@ for (const kind of kinds)
       assert.deepEqual(await query('SELECT job_id FROM jobq_progress'), [])
     })
   })
+
+const postgres = kinds.find(({name}) => name === 'PostgreSQL')!
+
+describe('progress in a database of PostgreSQL that has not all characters', {skip: postgres.skip}, () => {
+  test('is told with ? in their place, and all jobs go on', async t => {
+    const {url} = postgres.server as TestServer
+    const name = `jobq_test_${randomBytes(6).toString('hex')}`
+    const admin = new pg.Client(url)
+    await admin.connect()
+    t.after(async () => {
+      await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+      await admin.end()
+    })
+    await admin.query(
+      `CREATE DATABASE ${name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'`,
+    )
+    const db = Object.assign(new URL(url), {pathname: `/${name}`}).href
+    await JobQueue.init({db})
+    const site = new Workplace(t, {
+      Smile: `#!/bin/sh
+echo "::jobq progress=50 half \u{1f600}" >&"$JOBQ_PROGRESS"
+while ! test -e "$HOME/go"; do sleep 0.05; done`,
+    })
+    const queue = await JobQueue.open({db})
+    const {id} = await queue.enqueue('Smile')
+    const work = site.start(['work', '--drain', '--db', db])
+    await until('it is told', async () => (await queue.find(id))?.progress?.text === 'half ?')
+    site.write('go', '')
+    assert.equal((await work.exited).code, 0)
+    assert.match(work.stderr, /Smile completed/)
+    await queue.close()
+  })
+})
