@@ -4,6 +4,7 @@ import {randomBytes} from 'node:crypto'
 import {describe, type TestContext, test} from 'node:test'
 import pg from 'pg'
 import {JobQueue, type Progress} from '../../src/lib/index.ts'
+import {readProgress} from '../../src/lib/jobs/side-tables/progress.ts'
 import {databaseKinds} from '../support/kinds.ts'
 import type {TestServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
@@ -23,6 +24,14 @@ while ! test -e "$HOME/go"; do sleep 0.05; done`,
 }
 
 const kinds = await databaseKinds()
+
+test('a line says how far a job is, also one that ends as on Windows', () => {
+  const half = {fraction: 0.5, text: 'page 5'}
+  assert.deepEqual(readProgress('::jobq progress=50 page 5'), half)
+  assert.deepEqual(readProgress('::jobq progress=50 page 5\r'), half)
+  assert.deepEqual(readProgress('::jobq progress=50 page\u20285'), {fraction: 0.5, text: 'page\u20285'})
+  assert.equal(readProgress('::jobq progress=101 page 5'), null)
+})
 
 for (const kind of kinds)
   describe(`progress on ${kind.name}`, {
