@@ -2,11 +2,11 @@
 import {UsageError} from '../jobs/errors.ts'
 import {idOf, MAX_ARG_BYTES} from '../jobs/job.ts'
 import type {EnqueueOptions} from '../jobs/new-job.ts'
+import {exactly} from '../jobs/serializers/exactly.ts'
 import {unixTime} from '../jobs/time.ts'
 import {isObject} from '../jobs/value.ts'
 import {json} from './answers.ts'
 import {checkType, textOf} from './bodies.ts'
-import {exactly} from './masks.ts'
 import {Refusal} from './refusal.ts'
 import type {Asked, Site} from './site.ts'
 
