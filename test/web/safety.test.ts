@@ -369,6 +369,9 @@ describe('with a token', () => {
     assert.match(stdout, /"arg":\{"big":12345678901234567890,"s":"é"\}/)
     const [job] = JSON.parse(stdout)
     assert.deepEqual([job.run_after, job.priority], [due, 3])
+    const written = await send('{"func":"Way","arg":[60.0],"priority":1e1,"delay":60.0}')
+    assert.deepEqual([written.status, JSON.parse(written.text).priority], [201, 10])
+    assert.match((await jobq.call(['list', '--func', 'Way', '--json'])).stdout, /"arg":\[60\.0\]/)
     for (const [body, status, says] of [
       ['{"func":"Way","uniqkey":"k"}', 409, /already waiting/],
       ['{"func":""}', 400, /expected a function name/],

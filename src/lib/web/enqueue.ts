@@ -34,8 +34,10 @@ export async function enqueue({queue, settings}: Site, {request, isProgram}: Ask
 
 function requested(text: string): {func: string; options: EnqueueOptions} {
   let value: unknown
+  let exact: unknown
   try {
-    value = JSON.parse(text, exactly as never)
+    value = JSON.parse(text)
+    exact = JSON.parse(text, exactly as never) // for the argument: elsewhere 60.0 is 60
   } catch (error) {
     throw new UsageError(`expected a JSON document, got ${(error as Error).message}`)
   }
@@ -43,7 +45,8 @@ function requested(text: string): {func: string; options: EnqueueOptions} {
   const unknown = Object.keys(value).find(key => !KEYS.includes(key))
   if (unknown !== undefined)
     throw new UsageError(`unknown key ${JSON.stringify(unknown)}`, {hint: `known are ${KEYS.join(', ')}`})
-  const {func, arg, uniqkey, priority, delay, run_after: runAfter} = value
+  const {func, uniqkey, priority, delay, run_after: runAfter} = value
+  const {arg} = exact as {arg?: unknown}
   if (typeof func !== 'string') throw new UsageError('func: expected the name of a function, got none')
   // What they are is checked where every job is
   const options = {arg, uniqkey, priority, delay} as EnqueueOptions
