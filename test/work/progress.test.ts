@@ -111,8 +111,8 @@ for (const kind of kinds)
 
 const postgres = kinds.find(({name}) => name === 'PostgreSQL')!
 
-describe('progress in a database of PostgreSQL that has not all characters', {skip: postgres.skip}, () => {
-  test('is told with ? in their place, and all jobs go on', async t => {
+describe('a database of PostgreSQL that has not all characters', {skip: postgres.skip}, () => {
+  async function latin1(t: TestContext): Promise<string> {
     const {url} = postgres.server as TestServer
     const name = `jobq_test_${randomBytes(6).toString('hex')}`
     const admin = new pg.Client(url)
@@ -126,6 +126,11 @@ describe('progress in a database of PostgreSQL that has not all characters', {sk
     )
     const db = Object.assign(new URL(url), {pathname: `/${name}`}).href
     await JobQueue.init({db})
+    return db
+  }
+
+  test('progress is told with ? in their place, and all jobs go on', async t => {
+    const db = await latin1(t)
     const site = new Workplace(t, {
       Smile: `#!/bin/sh
 echo "::jobq progress=50 half \u{1f600}" >&"$JOBQ_PROGRESS"
@@ -138,6 +143,24 @@ while ! test -e "$HOME/go"; do sleep 0.05; done`,
     site.write('go', '')
     assert.equal((await work.exited).code, 0)
     assert.match(work.stderr, /Smile completed/)
+    await queue.close()
+  })
+
+  test('keys of what is scarce that have them are limited as others are', async t => {
+    const db = await latin1(t)
+    const site = new Workplace(t, {
+      Scarce: '#!/bin/sh\n# jobq: max-running-per-key=1 share-by=to\nsleep 0.2',
+    })
+    const queue = await JobQueue.open({db})
+    for (const to of ['\u{1f600}', '\u{1f600}', 'ä', 'ä', 'a']) await queue.enqueue('Scarce', {arg: {to}})
+    const work = site.start(['work', '--max-workers', '5', '--db', db])
+    await until('three run, two wait', async () => {
+      const states = (await queue.list({limit: 9})).map(({state}) => state).sort()
+      return states.join() === 'running,running,running,waiting,waiting'
+    })
+    await until('all are done', async () => (await queue.count()) === 0)
+    work.kill('SIGTERM')
+    assert.equal((await work.exited).code, 0, work.stderr)
     await queue.close()
   })
 })
