@@ -141,6 +141,16 @@ for (const [name, server, create] of [
     })
 }
 
+test('a --to that is no database is told by its name', async t => {
+  const jobq = jobqIn(t)
+  await jobq(['enqueue', 'A', '--db', 'a.db'])
+  for (const to of ['', 'redis://x', 'postgres://h:1,h:1/x']) {
+    const {code, stderr} = await jobq(['copy', '--db', 'a.db', '--to', to])
+    assert.equal(code, 2)
+    assert.match(stderr, /^jobq: --to: expected /)
+  }
+})
+
 test('a missing --to', async t => {
   const jobq = jobqIn(t)
   await jobq(['enqueue', 'A', '--db', 'a.db'])

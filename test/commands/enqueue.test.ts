@@ -35,7 +35,7 @@ describe('functions', () => {
     ['none', [], ['expected a function to enqueue, got none', 'write: jobq enqueue']],
     ['an empty one', [''], ['function: expected a function name of 1 to 255 characters, got 0']],
     ['256 letters', ['x'.repeat(256)], ['1 to 255 characters, got 256']],
-    ['256 emoji', ['🦉'.repeat(256)], ['1 to 255 characters']],
+    ['256 emoji', ['🦉'.repeat(256)], ['1 to 255 characters, got 256']],
     ['two', ['F', 'G'], ['expected one word that is no flag, FUNC, got also "G"', 'jobq enqueue --help']],
   ]
   for (const [what, words, says] of refused)

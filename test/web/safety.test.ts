@@ -174,6 +174,18 @@ describe('on this machine, without a token', () => {
     assert.equal((await site.get('/')).status, 200)
   })
 
+  test('who goes away in the midst of a form leaves no word in the log', async () => {
+    const {port, hostname, origin, host} = new URL(site.url)
+    const head = [`Host: ${host}`, `Origin: ${origin}`, `Content-Type: ${FORM}`, 'Content-Length: 100']
+    const socket = connect(Number(port), hostname)
+    socket.write(['POST /actions HTTP/1.1', ...head, '', 'do=pause'].join('\r\n'))
+    await new Promise(resolve => setTimeout(resolve, 300)) // it is read
+    socket.destroy()
+    await new Promise(resolve => setTimeout(resolve, 300))
+    assert.equal((await site.get('/healthz')).status, 200)
+    assert.equal(site.web.stderr, '')
+  })
+
   test('a form that is too large, or of another kind, is refused', async () => {
     const {origin} = new URL(site.url)
     const send = (body: string, type = FORM) =>
@@ -378,6 +390,9 @@ describe('with a token', () => {
       ['waiting', [{job_id: id, any_end: false}], {a: 'b'}],
     )
     assert.ok(shown.expires_at > 0)
+    const written = await send('{"func":"Way","arg":[60.0],"priority":1e1,"delay":60.0}')
+    assert.deepEqual([written.status, JSON.parse(written.text).priority], [201, 10])
+    assert.match((await jobq.call(['list', '--func', 'Way', '--json'])).stdout, /"arg":\[60\.0\]/)
     for (const [body, status, says] of [
       ['{"func":"F","tags":{"a":1}}', 400, /tags/],
       ['{"func":"F","after":[77777]}', 404, /77777/],

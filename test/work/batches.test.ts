@@ -157,6 +157,48 @@ for (const kind of kinds)
       assert.deepEqual(reported(), [{batch: {jobs: 61, completed: 60, failed: 1, aborted: 0}}])
     })
 
+    test('numbers in the argument of what follows stay digit by digit, beside the counts', async t => {
+      const {site, run, queue} = await place(t)
+      const arg = '{"id":12345678901234567890,"price":1.10}'
+      site.write('jobs', '"good"\n')
+      await run('enqueue', 'Page', '--args-from', 'jobs', '--then', 'Alarm', '--then-arg', arg)
+      const {code, stderr} = await run('work', '--drain')
+      assert.equal(code, 0, stderr)
+      assert.equal(
+        readFileSync(site.path('alarms'), 'utf8'),
+        `${arg.slice(0, -1)},"batch":{"jobs":1,"failed":0,"aborted":0,"completed":1}}\n`,
+      )
+      assert.equal(await queue.count(), 0)
+    })
+
+    test('an argument with no room for the counts is refused; one that was edited so is no reason to end', async t => {
+      const {site, run, queue, db} = await place(t)
+      const deep = `{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
+      const large = {a: 'x'.repeat(2 ** 24 - 10)}
+      site.write('jobs', '"good"\n')
+      const refused = await run(
+        'enqueue',
+        'Page',
+        '--args-from',
+        'jobs',
+        '--then',
+        'Alarm',
+        '--then-arg',
+        deep,
+      )
+      assert.deepEqual([refused.code, refused.stdout], [2, ''])
+      assert.match(refused.stderr, /^jobq: --then-arg: JSON can't hold it \(it is nested too deeply\)/)
+      await assert.rejects(queue.batch(pages('good'), {then: {func: 'Alarm', arg: large}}), {
+        code: 'BAD_ARGUMENT',
+      })
+      assert.equal(await queue.count(), 0)
+      const {thenJob} = await queue.batch(pages('good'), {then: {func: 'Alarm'}})
+      await run('edit', String(thenJob!.id), '--arg', deep)
+      const {code, stderr} = await site.run(['work', '--drain', '--db', db])
+      assert.equal(code, 0, stderr)
+      assert.equal(readFileSync(site.path('alarms'), 'utf8'), `${deep}\n`)
+    })
+
     test('what is asked for wrong, or refused, stores nothing', async t => {
       const {queue} = await place(t)
       const then = {func: 'Report'}

@@ -128,6 +128,31 @@ test('where nothing is configured nothing listens, and nothing is read', async t
   assert.deepEqual(await queue.funcs(), ['Bad'])
 })
 
+test('a notice that a hook refuses keeps no other from being told', async t => {
+  const prepared = await kinds[0]!.create(t)
+  const site = new Workplace(t, {Bad: FAILS})
+  site.write(
+    'jobq.config.mjs',
+    `const preEnqueue = ({func}) => { if (func === 'Refused') throw new Error('not that one') }
+export default {
+  onGivenUp: {command: 'cat >> told; echo >> told'},
+  onFailed: {func: 'Refused'},
+  hooks: [{name: 'refusing', preEnqueue}],
+}`,
+  )
+  await using queue = await JobQueue.open({db: prepared.db, config: '/dev/null'})
+  for (const _ of [1, 2]) await queue.enqueue('Bad')
+  const working = site.start(['work', '--db', prepared.db])
+  await until('the others are told', () => told(site).length >= 2)
+  working.kill('SIGTERM')
+  assert.equal((await working.exited).code, 0)
+  assert.match(
+    working.stderr,
+    /not told what became of jobs: hook "refusing" at preEnqueue: threw: not that one/,
+  )
+  assert.deepEqual(await queue.funcs(), ['Bad', 'jobq::onGivenUp'])
+})
+
 describe('examples', () => {
   const notice = {
     ...{notice: 'onFailed', text: 'job 7 (Bad) failed: no', count: 2, funcs: {Bad: 2}},

@@ -1,8 +1,12 @@
 /** How far jobs say they are: told while they run, of modules, executables and functions of an application. */
 import assert from 'node:assert/strict'
+import {randomBytes} from 'node:crypto'
 import {describe, type TestContext, test} from 'node:test'
+import pg from 'pg'
 import {JobQueue, type Progress} from '../../src/lib/index.ts'
+import {readProgress} from '../../src/lib/jobs/side-tables/progress.ts'
 import {databaseKinds} from '../support/kinds.ts'
+import type {TestServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
@@ -20,6 +24,14 @@ while ! test -e "$HOME/go"; do sleep 0.05; done`,
 }
 
 const kinds = await databaseKinds()
+
+test('a line says how far a job is, also one that ends as on Windows', () => {
+  const half = {fraction: 0.5, text: 'page 5'}
+  assert.deepEqual(readProgress('::jobq progress=50 page 5'), half)
+  assert.deepEqual(readProgress('::jobq progress=50 page 5\r'), half)
+  assert.deepEqual(readProgress('::jobq progress=50 page\u20285'), {fraction: 0.5, text: 'page\u20285'})
+  assert.equal(readProgress('::jobq progress=101 page 5'), null)
+})
 
 for (const kind of kinds)
   describe(`progress on ${kind.name}`, {
@@ -101,3 +113,59 @@ for (const kind of kinds)
       assert.deepEqual(await query('SELECT job_id FROM jobq_progress'), [])
     })
   })
+
+const postgres = kinds.find(({name}) => name === 'PostgreSQL')!
+
+describe('a database of PostgreSQL that has not all characters', {skip: postgres.skip}, () => {
+  async function latin1(t: TestContext): Promise<string> {
+    const {url} = postgres.server as TestServer
+    const name = `jobq_test_${randomBytes(6).toString('hex')}`
+    const admin = new pg.Client(url)
+    await admin.connect()
+    t.after(async () => {
+      await admin.query(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`)
+      await admin.end()
+    })
+    await admin.query(
+      `CREATE DATABASE ${name} ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'`,
+    )
+    const db = Object.assign(new URL(url), {pathname: `/${name}`}).href
+    await JobQueue.init({db})
+    return db
+  }
+
+  test('progress is told with ? in their place, and all jobs go on', async t => {
+    const db = await latin1(t)
+    const site = new Workplace(t, {
+      Smile: `#!/bin/sh
+echo "::jobq progress=50 half \u{1f600}" >&"$JOBQ_PROGRESS"
+while ! test -e "$HOME/go"; do sleep 0.05; done`,
+    })
+    const queue = await JobQueue.open({db})
+    const {id} = await queue.enqueue('Smile')
+    const work = site.start(['work', '--drain', '--db', db])
+    await until('it is told', async () => (await queue.find(id))?.progress?.text === 'half ?')
+    site.write('go', '')
+    assert.equal((await work.exited).code, 0)
+    assert.match(work.stderr, /Smile completed/)
+    await queue.close()
+  })
+
+  test('keys of what is scarce that have them are limited as others are', async t => {
+    const db = await latin1(t)
+    const site = new Workplace(t, {
+      Scarce: '#!/bin/sh\n# jobq: max-running-per-key=1 share-by=to\nsleep 0.2',
+    })
+    const queue = await JobQueue.open({db})
+    for (const to of ['\u{1f600}', '\u{1f600}', 'ä', 'ä', 'a']) await queue.enqueue('Scarce', {arg: {to}})
+    const work = site.start(['work', '--max-workers', '5', '--db', db])
+    await until('three run, two wait', async () => {
+      const states = (await queue.list({limit: 9})).map(({state}) => state).sort()
+      return states.join() === 'running,running,running,waiting,waiting'
+    })
+    await until('all are done', async () => (await queue.count()) === 0)
+    work.kill('SIGTERM')
+    assert.equal((await work.exited).code, 0, work.stderr)
+    await queue.close()
+  })
+})

@@ -9,10 +9,10 @@ export interface QueueFlags {
 }
 
 /** @throws UsageError, ConfigError; also for a database that would be gone with the command */
-export async function commandSettings({db, config}: QueueFlags): Promise<Settings> {
+export async function commandSettings({db, config}: QueueFlags, flag?: string): Promise<Settings> {
   // Standard output is the command's: what a configuration and its hooks print must not stand among ids and JSON
   console.log = console.info = console.debug = console.error
-  const settings = await resolveSettings({db, config})
+  const settings = await resolveSettings({db, config, flag})
   const isKept = settings.databases.every(
     address => address.driver !== 'sqlite' || address.path !== ':memory:',
   )

@@ -2,9 +2,14 @@
 import {randomBytes} from 'node:crypto'
 import {UsageError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
+import {encodeArg} from '../jobs/serializers/encode.ts'
 import type {SerializerName} from '../jobs/serializers/serializers.ts'
 import {type Batch, type BatchRole, lastJob} from '../jobs/side-tables/batches.ts'
+import {isObject} from '../jobs/value.ts'
 import type {Store} from '../store/store.ts'
+
+const MOST = Number.MAX_SAFE_INTEGER
+const MOST_COUNTS = {jobs: MOST, completed: MOST, failed: MOST, aborted: MOST}
 
 /** A job that runs at the end, as it is enqueued by itself. */
 export interface LastJob {
@@ -48,7 +53,11 @@ export function checkLast(arg: unknown, serializer: SerializerName, what: string
     throw new UsageError(`${what}: expected the serializer json or msgpack, got none`, {
       hint: 'how the jobs of the batch have ended comes into its argument',
     })
-  if (arg === undefined || arg === null || (typeof arg === 'object' && !Array.isArray(arg))) return
+  if (arg === undefined || arg === null) return
+  if (isObject(arg)) {
+    encodeArg({...arg, batch: MOST_COUNTS}, serializer, what) // there must be room for them, too
+    return
+  }
   throw new UsageError(`${what}: expected an object as its argument, or none`, {
     hint: 'how the jobs of the batch have ended comes into it, as its member "batch"',
   })

@@ -31,6 +31,8 @@ type Source = Pick<Settings, 'file' | 'isNamed'>
 interface Given {
   db?: readonly string[] | undefined
   config?: string | undefined
+  /** Where the databases are said, for a message. Default --db */
+  flag?: string | undefined
 }
 
 /** It is no file: what is named so is none, whatever lies in this folder. */
@@ -47,18 +49,18 @@ export function defineConfig(config: JobqConfigInput): JobqConfigInput {
  * @throws ConfigError, UsageError
  */
 export async function resolveSettings(given: Given): Promise<Settings> {
-  return load(given.db, configFile(given.config))
+  return load(given, configFile(given.config))
 }
 
 /** As they are now, of the same file. @throws ConfigError, UsageError */
 export async function reread({file, isNamed}: Settings): Promise<Settings> {
-  return load(undefined, file === null && !isNamed ? configFile(undefined) : {file, isNamed})
+  return load({}, file === null && !isNamed ? configFile(undefined) : {file, isNamed})
 }
 
-async function load(db: Given['db'], {file, isNamed}: Source): Promise<Settings> {
+async function load({db, flag}: Given, {file, isNamed}: Source): Promise<Settings> {
   const config = file === null ? {} : await loadConfig(file)
   return {
-    databases: databases(db, config, file),
+    databases: databases(db, config, file, flag),
     config,
     file,
     isNamed,
@@ -73,8 +75,13 @@ export function databasesName({databases}: Settings): string {
   return databases.map(addressName).join(', ')
 }
 
-function databases(flags: readonly string[] | undefined, config: JobqConfig, file: string | null): Address[] {
-  if (flags?.length) return addresses(flags, '--db')
+function databases(
+  flags: readonly string[] | undefined,
+  config: JobqConfig,
+  file: string | null,
+  flag = '--db',
+): Address[] {
+  if (flags?.length) return addresses(flags, flag)
   const environment = process.env.JOBQ_DB
   if (environment) return addresses(splitAddresses(environment), 'JOBQ_DB')
   if (config.db === undefined) return [defaultAddress()]

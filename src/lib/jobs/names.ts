@@ -159,7 +159,8 @@ export function parseKeepOutput(text: string, what: string): KeepOutput {
 }
 
 function checkText(text: string, what: string, kind: string): string {
-  const length = text.length > 2 * MAX_NAME_LENGTH ? text.length : [...text].length
+  const pairs = text.length > MAX_NAME_LENGTH ? text.match(/[\ud800-\udbff][\udc00-\udfff]/g) : null
+  const length = text.length - (pairs?.length ?? 0)
   if (length === 0 || length > MAX_NAME_LENGTH)
     throw new UsageError(`${what}: expected ${kind} of 1 to ${MAX_NAME_LENGTH} characters, got ${length}`)
   if (text.includes('\0') || !text.isWellFormed())

@@ -22,10 +22,15 @@ export async function textOf({body, headers}: Request, most: number): Promise<st
   if (Number(headers.get('content-length')) > most) throw tooLarge()
   const parts: Uint8Array[] = []
   let size = 0
-  for await (const part of body ?? []) {
-    size += part.byteLength
-    if (size > most) throw tooLarge()
-    parts.push(part)
+  try {
+    for await (const part of body ?? []) {
+      size += part.byteLength
+      if (size > most) throw tooLarge()
+      parts.push(part)
+    }
+  } catch (error) {
+    if (error instanceof Refusal) throw error
+    throw new Refusal(400, 'NOT_WHOLE', 'expected all of the body, got a connection that ended before')
   }
   try {
     return new TextDecoder('utf-8', {fatal: true}).decode(Buffer.concat(parts))

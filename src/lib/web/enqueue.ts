@@ -2,12 +2,12 @@
 import {UsageError} from '../jobs/errors.ts'
 import {idOf, MAX_ARG_BYTES} from '../jobs/job.ts'
 import type {AloneOption, EnqueueOptions} from '../jobs/new-job.ts'
+import {exactly} from '../jobs/serializers/exactly.ts'
 import {jsonMistake} from '../jobs/serializers/input.ts'
 import {unixTime} from '../jobs/time.ts'
 import {isObject} from '../jobs/value.ts'
 import {json} from './answers.ts'
 import {checkType, textOf} from './bodies.ts'
-import {exactly} from './masks.ts'
 import {Refusal} from './refusal.ts'
 import type {Asked, Site} from './site.ts'
 
@@ -52,8 +52,10 @@ export async function enqueue({queue, settings}: Site, {request, isProgram}: Ask
 
 function requested(text: string): {func: string; options: EnqueueOptions & AloneOption} {
   let value: unknown
+  let exact: unknown
   try {
-    value = JSON.parse(text, exactly as never)
+    value = JSON.parse(text)
+    exact = JSON.parse(text, exactly as never) // for the argument: elsewhere 60.0 is 60
   } catch (error) {
     throw new UsageError(`expected a JSON document, got ${jsonMistake(text, error as Error).phrase}`)
   }
@@ -62,6 +64,7 @@ function requested(text: string): {func: string; options: EnqueueOptions & Alone
   if (unknown !== undefined)
     throw new UsageError(`unknown key ${JSON.stringify(unknown)}`, {hint: `known are ${KEYS.join(', ')}`})
   const {func, run_after: runAfter, ...rest} = value
+  if ('arg' in rest) rest.arg = (exact as {arg: unknown}).arg
   if (typeof func !== 'string') throw new UsageError('func: expected the name of a function, got none')
   const named = Object.entries(rest).map(([key, its]) => [LONGER[key as keyof typeof LONGER] ?? key, its])
   const options = Object.fromEntries(named) as EnqueueOptions & AloneOption

@@ -3,6 +3,7 @@
  * before anything else sees it, a search included.
  */
 import type {JobqConfig} from '../config/schema.ts'
+import {exactly, isRaw} from '../jobs/serializers/exactly.ts'
 import {isObject} from '../jobs/value.ts'
 
 type Fields = true | readonly string[]
@@ -51,21 +52,4 @@ function maskedIn(value: unknown, fields: readonly string[], path: string): unkn
     return [key, fields.includes(key) || fields.includes(its) ? MASK : maskedIn(inner, fields, its)]
   })
   return Object.fromEntries(entries)
-}
-
-interface RawJson {
-  rawJSON(text: string): unknown
-  isRawJSON(value: unknown): boolean
-}
-const raw = JSON as unknown as RawJson
-
-/** For JSON.parse: a number that a double does not hold stays as it was written. */
-export function exactly(_key: string, value: unknown, {source}: {source?: string}): unknown {
-  return typeof value === 'number' && source !== undefined && String(value) !== source
-    ? raw.rawJSON(source)
-    : value
-}
-
-function isRaw(value: unknown): boolean {
-  return raw.isRawJSON(value)
 }

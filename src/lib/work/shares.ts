@@ -5,9 +5,9 @@
  * taken. Now and then it is looked for what someone else has left parked who has died. Other functions know nothing of this.
  */
 import {monotonic} from '../jobs/clock.ts'
-import {isPassing} from '../jobs/errors.ts'
+import {ArgumentError, isPassing} from '../jobs/errors.ts'
 import type {JobRow, RowRef} from '../jobs/job.ts'
-import {keyOf} from '../jobs/shares/key.ts'
+import {digestOf, keyOf} from '../jobs/shares/key.ts'
 import type {ShareJob, ShareLimits} from '../jobs/shares/limits.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {KeySpot, Store} from '../store/store.ts'
@@ -116,10 +116,11 @@ export class Shares {
     const [admitted, lost] = [new Set<JobRow>(jobs), new Set<JobRow>()]
     for (const job of gated) admitted.delete(job)
     for (const some of Map.groupBy(gated, ({func, db}) => placeId(func, db)).values()) {
-      const shared = await this.#share(limits, some[0]!, await this.#withKeys(some, limits), [])
       const byId = new Map(some.map(job => [job.id, job]))
-      for (const {id} of shared.admitted) admitted.add(byId.get(id)!)
-      for (const {id} of shared.lost) lost.add(byId.get(id)!)
+      for (const shared of await this.#show(limits, some, await this.#withKeys(some, limits))) {
+        for (const {id} of shared.admitted) admitted.add(byId.get(id)!)
+        for (const {id} of shared.lost) lost.add(byId.get(id)!)
+      }
     }
     return {
       admitted: jobs.filter(job => admitted.has(job)),
@@ -244,6 +245,27 @@ export class Shares {
   }
 
   // ---- the store
+
+  /** A key that the database has no characters for is shown as its digest. */
+  async #show(limits: Limits, jobs: readonly JobRow[], shown: readonly ShareJob[]) {
+    try {
+      return [await this.#share(limits, jobs[0]!, shown, [])]
+    } catch (error) {
+      if (!(error instanceof ArgumentError)) throw error
+    }
+    const shared = []
+    for (const [i, one] of shown.entries()) {
+      const {key} = one
+      const digested = async (error: unknown) => {
+        if (!(error instanceof ArgumentError) || key === null) throw error
+        const digest = digestOf(key)
+        if (this.#keys.has(jobs[i]!)) this.#keys.set(jobs[i]!, digest)
+        return this.#share(limits, jobs[i]!, [{...one, key: digest}], [])
+      }
+      shared.push(await this.#share(limits, jobs[i]!, [one], []).catch(digested))
+    }
+    return shared
+  }
 
   async #share(
     limits: Limits,

@@ -31,6 +31,19 @@ export const tokens: Tests = {
     assert.deepEqual([await countOf(db, 'job'), await countOf(db, 'jobq_token')], [2, 2])
   },
 
+  'each character counts, blanks at the end too': async ({db, store}) => {
+    const names = ['a', 'a ', 'a  ', 'A', 'ä', 'a\u0308', '\u{1f600}'.repeat(255)]
+    const idsOf = async () => {
+      const ids: number[] = []
+      for (const name of names) ids.push((await store.enqueue(named(name))).id)
+      return ids
+    }
+    const ids = await idsOf()
+    assert.equal(await countOf(db, 'job'), names.length)
+    assert.deepEqual(await idsOf(), ids)
+    assert.equal(new Set(ids).size, names.length)
+  },
+
   'also of a job that has ended, of one with a key, and of one with all that a job may have': async ({
     db,
     store,

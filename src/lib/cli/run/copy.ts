@@ -26,7 +26,7 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
     throw new UsageError('expected the other queue, got no --to', {
       hint: 'write: jobq copy --db jobs.db --to postgres://jobq@host/jobs',
     })
-  const other = await commandSettings({...flags, db: [flags.to]})
+  const other = await commandSettings({...flags, db: [flags.to]}, '--to')
   const result = await withQueueOf(flags, async from => {
     await using to = await JobQueue.openWith(other, null)
     const copied = await copyJobs(from, to, flags.func)

@@ -26,5 +26,10 @@ export async function keyOf(
 function storable(key: string): string | null {
   if (key === '') return null
   const isPlain = key.length <= MAX_NAME_LENGTH && key.isWellFormed() && !/\0| $/.test(key)
-  return isPlain ? key : `sha256:${createHash('sha256').update(key).digest('hex')}`
+  return isPlain ? key : digestOf(key)
+}
+
+/** In place of a key that a column can't hold. */
+export function digestOf(key: string): string {
+  return `sha256:${createHash('sha256').update(key).digest('hex')}`
 }

@@ -23,7 +23,7 @@ export function progressOf(fraction: unknown, text: unknown = ''): Progress {
 
 /** What an executable's line says, `::jobq progress=40 page 4 of 10`; null: it is a line like any other. */
 export function readProgress(line: string): Progress | null {
-  const [, percent, text = ''] = /^::jobq progress=(\d{1,3}(?:\.\d+)?)(?:\s+(.*))?$/.exec(line) ?? []
+  const [, percent, text = ''] = /^::jobq progress=(\d{1,3}(?:\.\d+)?)(?:\s+(.*))?$/s.exec(line) ?? []
   if (percent === undefined || Number(percent) > 100) return null
   return {fraction: Number(percent) / 100, text: shortened(text.trimEnd())}
 }

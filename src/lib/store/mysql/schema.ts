@@ -246,8 +246,9 @@ const OWN_TABLES: Record<string, string> = {
     PRIMARY KEY (job_id, name),
     KEY value (name, value, job_id)
 ) ${TAIL}`,
+  // Bytes: as text, blanks at the end would not count
   jobq_token: `CREATE TABLE jobq_token (
-    token       VARCHAR(255) NOT NULL,
+    token       VARBINARY(1020) NOT NULL,
     job_id      BIGINT UNSIGNED NULL,
     fingerprint INTEGER UNSIGNED NOT NULL,
     stored_at   INTEGER UNSIGNED NOT NULL,

@@ -3,9 +3,12 @@
  * row from then on, for a retry. One that is for failures only has nothing to do where all have completed.
  */
 
-import type {JobRow} from '../../jobs/job.ts'
+import {ArgumentError} from '../../jobs/errors.ts'
+import type {JobRow, StoredArg} from '../../jobs/job.ts'
 import {decodeArg} from '../../jobs/serializers/decode.ts'
 import {encodeArg} from '../../jobs/serializers/encode.ts'
+import {exactly} from '../../jobs/serializers/exactly.ts'
+import {checkSize} from '../../jobs/serializers/serializers.ts'
 import {batchFactOf} from '../../jobs/side-tables/batches.ts'
 import {isObject} from '../../jobs/value.ts'
 import type {Store} from '../../store/store.ts'
@@ -41,8 +44,25 @@ async function tell(
   serializer: Fact['serializer'],
   batch: Record<string, number>,
 ): Promise<void> {
-  const given = await decodeArg(job.arg, serializer).catch(() => null) // somebody has given it another one since
-  const arg = encodeArg({...(isObject(given) ? given : {}), batch}, serializer, 'arg')
-  if (!(await store.setArg(job, arg))) return
+  const arg = await withCounts(job.arg, serializer, batch)
+  if (arg === null || !(await store.setArg(job, arg))) return
   job.arg = typeof arg === 'string' ? Buffer.from(arg) : arg
+}
+
+/** null: there is no room for them in it, it is as large or as deep as may be. Then it stays as it is, and the job runs. */
+async function withCounts(
+  stored: Uint8Array | null,
+  serializer: Fact['serializer'],
+  batch: Record<string, number>,
+): Promise<StoredArg> {
+  const given = await decodeArg(stored, serializer).catch(() => null) // somebody has given it another one since
+  const members = isObject(given) ? given : {}
+  try {
+    if (serializer !== 'json' || !isObject(given)) return encodeArg({...members, batch}, serializer, 'arg')
+    const exact = JSON.parse(Buffer.from(stored!).toString('utf8'), exactly as never) as object
+    return checkSize(JSON.stringify({...exact, batch}), 'arg')
+  } catch (error) {
+    if (error instanceof ArgumentError || error instanceof RangeError) return null
+    throw error
+  }
 }

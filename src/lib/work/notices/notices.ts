@@ -141,17 +141,25 @@ export class Notices {
       those.push(happened)
     }
     let next = LATEST_MS
+    const refused: unknown[] = [] // by a hook, say: that keeps no other from being told
+    const tell = async (teller: Teller, what: string, those: readonly Happened[]) => {
+      await this.#tell(teller, what, those, now).catch(error => {
+        if (error instanceof StoreError) throw error
+        refused.push(error)
+      })
+    }
     for (const [teller, happened] of told)
       for (const [minute, those] of Map.groupBy(happened, ({at}) => Math.floor(at / MINUTE))) {
         those.sort((a, b) => (a.db ?? 0) - (b.db ?? 0) || a.id - b.id || a.nth - b.nth)
         const alone = those.slice(0, teller.perMinute - 1)
-        for (const one of alone) await this.#tell(teller, keyOf(one), [one], now)
+        for (const one of alone) await tell(teller, keyOf(one), [one])
         const rest = those.slice(alone.length)
         const over = (minute + 1) * MINUTE + GRACE
-        if (rest.length > 0 && now >= over) await this.#tell(teller, `${minute}*${rest.length}`, rest, now)
+        if (rest.length > 0 && now >= over) await tell(teller, `${minute}*${rest.length}`, rest)
         else if (rest.length > 0) next = Math.min(next, (over - now) * 1000)
       }
     for (const [key, until] of this.#taken) if (until < now) this.#taken.delete(key)
+    if (refused.length > 0) throw refused[0]
     this.#lookedAt = now
     this.#trouble = ''
     return next

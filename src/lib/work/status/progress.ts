@@ -4,7 +4,7 @@
  */
 import type {Events} from '../../hooks/events.ts'
 import {monotonic} from '../../jobs/clock.ts'
-import {isPassing, StoreError} from '../../jobs/errors.ts'
+import {ArgumentError, isPassing, StoreError} from '../../jobs/errors.ts'
 import type {Progress} from '../../jobs/job.ts'
 import {type RowRef, rowRef} from '../../jobs/job.ts'
 import type {Store} from '../../store/store.ts'
@@ -90,7 +90,7 @@ export class ProgressTeller {
     try {
       if (said.length > 0) {
         for (const [attempt] of said) this.#told.add(attempt)
-        await this.#store.tellProgress(said.map(([{job}, progress]) => ({...rowRef(job), ...progress})))
+        await this.#write(said.map(([{job}, progress]) => ({...rowRef(job), ...progress})))
       }
       if (left.length > 0) await this.#store.forgetProgress(left)
     } catch (error) {
@@ -100,6 +100,15 @@ export class ProgressTeller {
         this.#isRefused = true
         this.#log.trouble(`how far jobs are will not be shown: ${message}${hint && ` (${hint})`}`)
       }
+    }
+  }
+  /** What a job says is no reason to end: text that the database has no characters for is told without them. */
+  async #write(said: readonly (RowRef & Progress)[]): Promise<void> {
+    try {
+      await this.#store.tellProgress(said)
+    } catch (error) {
+      if (!(error instanceof ArgumentError)) throw error
+      await this.#store.tellProgress(said.map(each => ({...each, text: each.text.replace(/[^ -~]/gu, '?')})))
     }
   }
 }
