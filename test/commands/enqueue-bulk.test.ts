@@ -448,27 +448,30 @@ async function prepared(t: ConstructorParameters<typeof Home>[0]): Promise<Home>
 let waiting: Buffer | undefined
 
 describe('too many open files while a module is loaded: the limit is named', {concurrency: 4}, () => {
-  // Node looks for a package.json there first
-  for (const [what, condition] of [
-    ["jobq's own", "parent?.path.endsWith('/lib/cli/enqueue')"],
-    ["a package's", "request === 'better-sqlite3'"],
-  ])
+  for (const [what, object, name, condition, says] of [
+    // Node looks for a package.json there first
+    [
+      ...["jobq's own", "require('node:module')", '_resolveFilename'],
+      ...["parent?.path.endsWith('/lib/cli/enqueue')", 'Cannot read package config'],
+    ],
+    ["SQLite's", 'process', 'dlopen', 'true', 'cannot open shared object file'],
+  ] as const)
     for (const words of [ARGS, BATCH])
       test(`${what}, with ${words.at(-1)}`, async t => {
         const home = await prepared(t)
         home.write('lines', '{"func": "F"}')
         home.write(
           'fill.cjs',
-          `const Module = require('node:module'), {openSync} = require('node:fs'), resolve = Module._resolveFilename
-          Module._resolveFilename = (request, parent, ...rest) => {
+          `const object = ${object}, {openSync} = require('node:fs'), its = object.${name}
+          object.${name} = (request, parent, ...rest) => {
             if (${condition}) for (;;) try { openSync('/dev/null') } catch { break }
-            return resolve(request, parent, ...rest)
+            return its.call(object, request, parent, ...rest)
           }`,
         )
         const limited = `ulimit -n 100; exec ${process.execPath} --require ./fill.cjs "$@"`
         const command = ['sh', '-c', limited, 'sh', RUN_JS]
-        const says = ['Cannot read package config', 'too many open files', 'ulimit -n']
-        await assertRefused(home, [...words, 'lines'], {exit: 1, code: 'NO_PROCESS', says}, {command})
+        const refusal = {exit: 1, code: 'NO_PROCESS', says: [says, 'oo many open files', 'ulimit -n']}
+        await assertRefused(home, [...words, 'lines'], refusal, {command})
       })
 })
 

@@ -326,8 +326,9 @@ export class ProcessError extends JobqError {
 /** Of this process, or of all: descriptors; of the user: processes; memory. */
 const SHORT = /^(EMFILE|ENFILE|EAGAIN|ENOMEM|ENOBUFS)$/
 
-/** What Node.js says of that where it looks for a package.json: its code tells of a broken one, or there is none. */
-const SHORT_IN_WORDS = /^Cannot read package config .*: (too many open files|file table overflow)/
+/** What is said of that where Node.js looks for a package.json, and where the system loads an addon: with no code, or a wrong one. */
+const SHORT_IN_WORDS =
+  /(^Cannot read package config .*|cannot open shared object file): (too many open files|file table overflow)/i
 
 /** What Node.js, V8 and better-sqlite3 say where there is no memory for one more value. */
 const NO_MEMORY = /^(Failed to allocate memory|Array buffer allocation failed|Out of memory)$/i
