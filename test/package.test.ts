@@ -88,7 +88,7 @@ describe('the packed package', () => {
     ])
       assert.ok(files.includes(file), `${file} is missing`)
     const expected =
-      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts|d\.ts\.map|LICENSE)|src\/lib\/.*\.ts|dist\/lib\/package\.json|dist\/lib\/web\/assets\/(page\.(css|js)|icon\.svg)|dist\/man\/jobq[a-z-]*\.1|dist\/completion\/(jobq\.bash|_jobq|jobq\.fish)|docs\/.*\.md|docs\/web\/[a-z]+\.png|bench\/(results\.md|plots\/.*\.svg)|examples\/systemd\/jobq\.service|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
+      /^(bin\/(run\.js|package\.json)|dist\/.*\.(cjs|d\.ts|d\.ts\.map|LICENSE)|src\/lib\/.*\.ts|dist\/lib\/package\.json|dist\/lib\/web\/assets\/(page\.(css|js)|icon\.svg)|dist\/man\/jobq[a-z-]*\.1|dist\/completion\/(jobq\.bash|_jobq|jobq\.fish)|docs\/.*\.md|docs\/web\/[a-z]+\.png|bench\/(results\.md|plots\/.*\.svg)|examples\/(systemd\/jobq\.service|notices\/(mail|webhook)\.mjs)|oclif\.manifest\.json|package\.json|[A-Z]+(\.md)?)$/
     assert.deepEqual(
       files.filter(file => !expected.test(file)),
       [],
