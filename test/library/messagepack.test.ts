@@ -111,3 +111,9 @@ describe('what other writers have written', () => {
   for (const [what, hex, value] of read)
     test(what, async () => assert.deepEqual(await decodeArg(Buffer.from(hex, 'hex'), 'msgpack'), value))
 })
+
+test('text with half a surrogate pair is refused: in UTF-8 it would be another', () => {
+  for (const value of ['\ud800', {'\udc00': 1}, ['a', {b: 'x\ud83d'}]])
+    assert.throws(() => pack(value), RangeError)
+  assert.equal(pack('\u{1f600}').toString('hex'), 'c404f09f9880')
+})

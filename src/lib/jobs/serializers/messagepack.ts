@@ -6,7 +6,7 @@ const MAX_UINT64 = 2n ** 64n - 1n
 /**
  * Values are those of JSON, and bytes, BigInts of 64 bits, NaN and the infinities besides; toJSON is heeded. Text is
  * `bin`, a key, too, since a string of Perl's is bytes; whole numbers are as short as they go; all others are doubles.
- * @throws RangeError for a BigInt of more than 64 bits, and for what is nested too deeply
+ * @throws RangeError for a BigInt of more than 64 bits, text that is no Unicode, and for what is nested too deeply
  */
 export function pack(value: unknown): Buffer {
   const writer = new Writer()
@@ -54,6 +54,7 @@ class Writer {
   }
 
   #text(text: string): void {
+    if (!text.isWellFormed()) throw new RangeError('text with half a surrogate pair, which UTF-8 has not')
     const size = Buffer.byteLength(text)
     this.#binHead(size)
     this.#room(size)
