@@ -9,7 +9,7 @@ import {
   NotFoundError,
   WaitTimeoutError,
 } from '../../src/lib/index.ts'
-import {collect} from '../../src/lib/store/shared/stretch.ts'
+import {collect} from '../../src/lib/store/shared/reads/stretch.ts'
 import {openQueue, place} from '../support/library.ts'
 import {until} from '../support/until.ts'
 

@@ -1,7 +1,7 @@
 /** Tags: with a job from its enqueue on, as long as it or an attempt of it is kept; and jobs that are chosen by them. */
 import assert from 'node:assert/strict'
 import type {NewJob, TagChoice, Tags} from '../../../src/lib/jobs/job.ts'
-import {collect} from '../../../src/lib/store/shared/stretch.ts'
+import {collect} from '../../../src/lib/store/shared/reads/stretch.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {countOf, ids, newJob, perlEnqueue, SPAN, settle, type Tests, take, takeOne} from './bench.ts'
 

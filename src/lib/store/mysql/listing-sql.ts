@@ -3,7 +3,7 @@
 import type {JobState} from '../../jobs/job.ts'
 import {HEAD_BYTES} from '../../jobs/rows/history.ts'
 import {LONELY, logColumn} from '../shared/prune.ts'
-import type {Reading} from '../shared/reading.ts'
+import type {Reading} from '../shared/reads/reading.ts'
 import {
   type Condition,
   FIRST,
@@ -13,7 +13,7 @@ import {
   type ReadsSql,
   type Spot,
   type TagPlace,
-} from '../shared/reads-sql.ts'
+} from '../shared/reads/sql.ts'
 import {NEVER} from './after.ts'
 import {literal, type MysqlConnection, type Row} from './connections/connection.ts'
 import {jobColumns, jobOf} from './rows.ts'

@@ -26,27 +26,18 @@ import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
 import type {Action} from '../../jobs/side-tables/actions.ts'
 import type {Followed, Order, Written} from '../../jobs/side-tables/orders.ts'
 import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
-import {history, output} from '../shared/history.ts'
-import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
-import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {oldOutputs, oldRows, pruned} from '../shared/prune.ts'
-import {type Reading, readLater} from '../shared/reading.ts'
-import type {ReadsSql} from '../shared/reads-sql.ts'
+import {type Reading, readLater} from '../shared/reads/reading.ts'
+import {ServerReads} from '../shared/reads/server-reads.ts'
+import type {ReadsSql} from '../shared/reads/sql.ts'
 import {type Timeouts, timeoutsOf, timeoutWarnings} from '../shared/silence.ts'
-import {attempts, counts, times} from '../shared/stats.ts'
-import {collect, each} from '../shared/stretch.ts'
 import {Spool} from '../spool.ts'
 import type {
   ActionPage,
   Beside,
-  Choice,
   Claimed,
   ClaimOptions,
-  ExceptionPage,
-  IdChoice,
-  JobPage,
   KeySpot,
-  LogPage,
   LogTable,
   Older,
   Preparation,
@@ -147,7 +138,7 @@ export async function prepareMysql(
   }
 }
 
-export class MysqlStore implements Store {
+export class MysqlStore extends ServerReads<string> implements Store {
   readonly name: string
   readonly #hosts: MysqlHosts
   readonly #timeouts: Timeouts
@@ -160,6 +151,7 @@ export class MysqlStore implements Store {
   readonly #poll: Poll
 
   constructor(url: string, name: string, {patience = PATIENCE_MS, durable = true}: MysqlOptions = {}) {
+    super()
     this.name = name
     const hosts = mysqlHosts(url, name)
     const timeouts = timeoutsOf(url)
@@ -326,10 +318,10 @@ export class MysqlStore implements Store {
   }
 
   async *prune(table: LogTable, older: Older, dryRun: boolean, signal?: AbortSignal): AsyncGenerator<number> {
-    const old = (after: number) => this.#read(sql => oldRows(sql, table, older, after))
+    const old = (after: number) => this.look(sql => oldRows(sql, table, older, after))
     const remove = (ids: readonly number[]) => this.#links.write(link => deleteRows(link, table, ids))
     yield* pruned(old, dryRun ? null : remove, signal)
-    const outputs = (after: number) => this.#read(sql => oldOutputs(sql, table, older, after))
+    const outputs = (after: number) => this.look(sql => oldOutputs(sql, table, older, after))
     const removeOutputs = (ids: readonly number[]) => this.#links.write(link => deleteOutputs(link, ids))
     yield* pruned(outputs, dryRun ? null : removeOutputs, signal)
   }
@@ -488,32 +480,12 @@ export class MysqlStore implements Store {
     return ticked
   }
 
-  find = (id: number, _db?: number, details?: boolean) => this.#read(sql => find(sql, id, details))
-  history = (id: number) => this.#read(sql => history(sql, id))
-  output = (id: number) => this.#read(sql => output(sql, id))
-  list = (page: JobPage) => collect(this.eachJob(page))
-  exceptions = (page: ExceptionPage) => collect(this.eachException(page))
-  statuses = (page: LogPage) => collect(this.eachStatus(page))
-  eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#read(sql => jobs(sql, page, place)))
-  eachException = (page: ExceptionPage) =>
-    each((place: LogPlace | null) => this.#read(sql => exceptions(sql, page, place)))
-  eachStatus = (page: LogPage) =>
-    each((place: LogPlace | null) => this.#read(sql => statuses(sql, page, place)))
-  eachId = (choice: IdChoice = {}) =>
-    each((place: IdPlace | null) => this.#read(sql => jobIds(sql, choice, place)))
-  logCount = (table: LogTable, choice: Choice) => this.#read(sql => logCount(sql, table, choice))
-  funcs = () => this.#read(funcs)
   async warnings(always: boolean): Promise<string[]> {
     const areSeveral = this.#hosts.areSeveral
     if (!always && !areSeveral) return []
     const warnings = await this.#links.read(link => setUpWarnings(link, this.#timeouts))
     return areSeveral ? [...warnings, ...timeoutWarnings(this.#timeouts)] : warnings
   }
-
-  tooLargeId = () => this.#read(tooLargeId)
-  counts = (func?: string) => this.#read(sql => counts(sql, func))
-  times = (func?: string) => this.#read(sql => times(sql, func))
-  attempts = (func?: string) => this.#read(sql => attempts(sql, func))
 
   watch(onChange: () => void): Watch {
     return this.#poll.watch(onChange)
@@ -527,7 +499,7 @@ export class MysqlStore implements Store {
   }
 
   /** Of one moment. */
-  #read<Found>(reading: (sql: ReadsSql<string>) => Reading<string, Found>): Promise<Found> {
+  protected look<Found>(reading: (sql: ReadsSql<string>) => Reading<string, Found>): Promise<Found> {
     return this.#links.read(async link => {
       const clock = (await link.batch(SNAPSHOT)).at(-1)!
       const sql = mysqlSql(link, Number(clock.rows[0]!.now))

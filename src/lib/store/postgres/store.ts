@@ -23,27 +23,19 @@ import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
 import type {Action} from '../../jobs/side-tables/actions.ts'
 import type {Order, Written} from '../../jobs/side-tables/orders.ts'
 import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
-import {history, output} from '../shared/history.ts'
-import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from '../shared/listing.ts'
-import {exceptions, type LogPlace, logCount, statuses} from '../shared/logs.ts'
 import {managerRow} from '../shared/managers.ts'
 import {oldOutputs, oldRows, pruned} from '../shared/prune.ts'
-import {type Reading, readLater} from '../shared/reading.ts'
+import {type Reading, readLater} from '../shared/reads/reading.ts'
+import {ServerReads} from '../shared/reads/server-reads.ts'
+import type {ReadsSql} from '../shared/reads/sql.ts'
 import {timeoutsOf} from '../shared/silence.ts'
-import {attempts, counts, times} from '../shared/stats.ts'
-import {collect, each} from '../shared/stretch.ts'
 import {UnansweredRenewals} from '../shared/unanswered.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {
   ActionPage,
-  Choice,
   Claimed,
   ClaimOptions,
-  ExceptionPage,
-  IdChoice,
-  JobPage,
   KeySpot,
-  LogPage,
   LogTable,
   Older,
   Peek,
@@ -182,7 +174,7 @@ export function postgresStore(
  * Each call is one transaction, READ COMMITTED, on one of a few connections; deadlocks and locked rows are tried again.
  * A turn is one round trip, and two for a `replaced`.
  */
-export class PostgresStore implements Store {
+export class PostgresStore extends ServerReads<Query> implements Store {
   readonly #link: PostgresConnections
   readonly #listener: Listener
   readonly #watches = new Set<Watch>()
@@ -194,6 +186,7 @@ export class PostgresStore implements Store {
 
   /** @param makesTokens has each enqueue a token of its own, unless it comes with one? */
   constructor(link: PostgresConnections, listener: Listener, makesTokens: boolean) {
+    super()
     this.#link = link
     this.#listener = listener
     this.#together = new Enqueuer(link, this.#sweeper, makesTokens)
@@ -374,11 +367,11 @@ export class PostgresStore implements Store {
   }
 
   async *prune(table: LogTable, older: Older, dryRun: boolean, signal?: AbortSignal): AsyncGenerator<number> {
-    const old = (after: number) => this.#look(sql => oldRows(sql, table, older, after))
+    const old = (after: number) => this.look(sql => oldRows(sql, table, older, after))
     const send: Send = (statement, values) => this.#run(statement, values ?? [])
     const remove = (ids: readonly number[]) => deleteRows(send, table, ids)
     yield* pruned(old, dryRun ? null : remove, signal)
-    const outputs = (after: number) => this.#look(sql => oldOutputs(sql, table, older, after))
+    const outputs = (after: number) => this.look(sql => oldOutputs(sql, table, older, after))
     const removeOutputs = (ids: readonly number[]) => deleteOutputs(send, ids)
     yield* pruned(outputs, dryRun ? null : removeOutputs, signal)
   }
@@ -496,31 +489,11 @@ export class PostgresStore implements Store {
     }
   }
 
-  find = (id: number, _db?: number, details?: boolean) => this.#look(sql => find(sql, id, details))
-  history = (id: number) => this.#look(sql => history(sql, id))
-  output = (id: number) => this.#look(sql => output(sql, id))
-  list = (page: JobPage) => collect(this.eachJob(page))
-  exceptions = (page: ExceptionPage) => collect(this.eachException(page))
-  statuses = (page: LogPage) => collect(this.eachStatus(page))
-  eachJob = (page: JobPage) => each((place: JobPlace | null) => this.#look(sql => jobs(sql, page, place)))
-  eachException = (page: ExceptionPage) =>
-    each((place: LogPlace | null) => this.#look(sql => exceptions(sql, page, place)))
-  eachStatus = (page: LogPage) =>
-    each((place: LogPlace | null) => this.#look(sql => statuses(sql, page, place)))
-  eachId = (choice: IdChoice = {}) =>
-    each((place: IdPlace | null) => this.#look(sql => jobIds(sql, choice, place)))
-  logCount = (table: LogTable, choice: Choice) => this.#look(sql => logCount(sql, table, choice))
-  funcs = () => this.#look(funcs)
   async warnings(always: boolean): Promise<string[]> {
     if (!always && !this.#link.hasHosts) return []
     const {rows} = await this.#run(SET_UP, [], true)
     return [...setUpWarnings(rows[0]!, this.#link.hasHosts), ...this.#link.timeoutWarnings()]
   }
-
-  tooLargeId = () => this.#look(tooLargeId)
-  counts = (func?: string) => this.#look(sql => counts(sql, func))
-  times = (func?: string) => this.#look(sql => times(sql, func))
-  attempts = (func?: string) => this.#look(sql => attempts(sql, func))
 
   watch(onChange: () => void): Watch {
     const ring = () => onChange() // a function of its own: the same one may watch twice
@@ -549,7 +522,7 @@ export class PostgresStore implements Store {
   }
 
   /** Of one moment. It may be begun again. */
-  #look<Found>(reading: (sql: typeof postgresSql) => Reading<Query, Found>): Promise<Found> {
+  protected look<Found>(reading: (sql: ReadsSql<Query>) => Reading<Query, Found>): Promise<Found> {
     return this.#read(send =>
       readLater(reading(postgresSql), async queries => {
         const replies = queries.map(({statement, values}) => send(statement, values))

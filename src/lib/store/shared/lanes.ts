@@ -1,7 +1,7 @@
 /** Merges lanes in the order of a listing. A lane is what waits of one function and priority, in order. */
 import type {JobState} from '../../jobs/job.ts'
-import type {Reading} from './reading.ts'
-import {type Ask, FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from './reads-sql.ts'
+import type {Reading} from './reads/reading.ts'
+import {type Ask, FIRST, type Key, LAST, type Lane, type ReadsSql, type Spot} from './reads/sql.ts'
 
 /** Keys in order. Nothing is missing up to `end`; null: nothing comes behind them. */
 export interface Keys {

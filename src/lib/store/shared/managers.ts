@@ -1,6 +1,6 @@
 /** Rows of jobq_manager as they are read, by the same names on every driver. */
 import type {ManagerRow} from '../../jobs/manager.ts'
-import {textOf} from './reading.ts'
+import {textOf} from './reads/reading.ts'
 
 /** No manager writes more; of what someone else has put there no more is read. */
 export const MAX_STATE_CHARACTERS = 1 << 17

@@ -5,9 +5,9 @@
 import {monotonic} from '../../jobs/clock.ts'
 import type {AttemptRow} from '../../jobs/rows/history.ts'
 import type {Older} from '../store.ts'
-import {nowOf, type Reading, rowsOf, textOf} from './reading.ts'
-import type {Condition, Func, LogTable, OutputKey, ReadsSql, Sized} from './reads-sql.ts'
-import {fitting, STRETCH_ROWS} from './stretch.ts'
+import {nowOf, type Reading, rowsOf, textOf} from './reads/reading.ts'
+import type {Condition, Func, LogTable, OutputKey, ReadsSql, Sized} from './reads/sql.ts'
+import {fitting, STRETCH_ROWS} from './reads/stretch.ts'
 
 const ROWS = 200
 /**

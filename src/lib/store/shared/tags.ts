@@ -1,8 +1,8 @@
 /** Jobs by their tags (jobq_tag), along its index of names and values; and the tags of jobs that are shown. */
 import type {TagChoice, Tags} from '../../jobs/job.ts'
-import {type Reading, rowsOf, textOf} from './reading.ts'
-import type {ReadsSql, TagPlace} from './reads-sql.ts'
-import {STRETCH_ROWS} from './stretch.ts'
+import {type Reading, rowsOf, textOf} from './reads/reading.ts'
+import type {ReadsSql, TagPlace} from './reads/sql.ts'
+import {STRETCH_ROWS} from './reads/stretch.ts'
 
 /** Of so many jobs at most the keys are held. Where more of the queue have a tag, it is gone through in its order instead. */
 const MOST_TAGGED = 10_000

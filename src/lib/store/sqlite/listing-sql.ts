@@ -3,8 +3,8 @@
 import type {JobRow, JobState} from '../../jobs/job.ts'
 import {HEAD_BYTES} from '../../jobs/rows/history.ts'
 import {LONELY, logColumn} from '../shared/prune.ts'
-import {numberOf, rowsOf} from '../shared/reading.ts'
-import {type Condition, FIRST, LAST, type ReadsSql} from '../shared/reads-sql.ts'
+import {numberOf, rowsOf} from '../shared/reads/reading.ts'
+import {type Condition, FIRST, LAST, type ReadsSql} from '../shared/reads/sql.ts'
 import {NEVER} from './after/edges.ts'
 
 export interface Query {

@@ -3,8 +3,8 @@
  * looked at. Threads with connections of their own do them (thread.ts), so that an application's event loop
  * goes on. One takes 25 ms to start, and ends when it has not been asked for ten.
  */
-import type {JobPlace} from '../shared/listing.ts'
-import {STRETCH_ROWS} from '../shared/stretch.ts'
+import type {JobPlace} from '../shared/reads/listing.ts'
+import {STRETCH_ROWS} from '../shared/reads/stretch.ts'
 import type {ExceptionPage, IdChoice, JobPage} from '../store.ts'
 import type {SqliteConnection} from './connection.ts'
 import type {Read} from './reads.ts'

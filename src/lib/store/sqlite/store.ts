@@ -32,9 +32,9 @@ import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
 import type {Action, ActionRow} from '../../jobs/side-tables/actions.ts'
 import type {Followed, Order, Told, Written} from '../../jobs/side-tables/orders.ts'
 import type {ScheduleDefinition, Tick, Ticked} from '../../jobs/side-tables/schedules.ts'
-import type {IdPlace, JobPlace} from '../shared/listing.ts'
-import type {LogPlace} from '../shared/logs.ts'
-import {each} from '../shared/stretch.ts'
+import type {IdPlace, JobPlace} from '../shared/reads/listing.ts'
+import type {LogPlace} from '../shared/reads/logs.ts'
+import {each} from '../shared/reads/stretch.ts'
 import type {
   ActionPage,
   Beside,

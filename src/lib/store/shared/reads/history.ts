@@ -1,9 +1,9 @@
 /** One job from its enqueue to its end: its row while it has one, its attempts, what they wrote, and the deaths of its workers. */
-import type {AttemptRow, JobHistory, OutputRow, WaitedFor} from '../../jobs/rows/history.ts'
+import type {AttemptRow, JobHistory, OutputRow, WaitedFor} from '../../../jobs/rows/history.ts'
+import {tagsOf} from '../tags.ts'
 import {find, parkedOf} from './listing.ts'
 import {type Reading, rowsOf, textOf} from './reading.ts'
-import type {Attempted, Kept, ReadsSql} from './reads-sql.ts'
-import {tagsOf} from './tags.ts'
+import type {Attempted, Kept, ReadsSql} from './sql.ts'
 
 interface Death {
   how: string | Uint8Array

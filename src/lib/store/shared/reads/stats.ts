@@ -1,7 +1,7 @@
 /** Counts and run times by function. */
-import {type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../../jobs/stats.ts'
+import {type FuncAttempts, type FuncCounts, type FuncTimes, quantile} from '../../../jobs/stats.ts'
 import {atNow, type Reading, rowsOf, textOf} from './reading.ts'
-import {chosen, type Func, type ReadsSql} from './reads-sql.ts'
+import {chosen, type Func, type ReadsSql} from './sql.ts'
 
 interface Waiting extends Record<'funcId' | 'ready' | 'delayed' | 'waiting' | 'running', number> {
   oldest: number | null

@@ -1,7 +1,7 @@
 /** What a driver gives for its listings and counts: the queries, and behind each the rows that it answers with. */
-import {idTooLarge} from '../../jobs/errors.ts'
-import type {JobRow, JobState, TagChoice} from '../../jobs/job.ts'
-import type {LogTable} from '../store.ts'
+import {idTooLarge} from '../../../jobs/errors.ts'
+import type {JobRow, JobState, TagChoice} from '../../../jobs/job.ts'
+import type {LogTable} from '../../store.ts'
 import type {Clock, Reading} from './reading.ts'
 
 export type {LogTable}

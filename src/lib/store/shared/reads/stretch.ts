@@ -1,6 +1,6 @@
 /** A listing in stretches, each small enough to hold, whatever its rows' size, and each from where the one before it ended. */
 import type {Reading} from './reading.ts'
-import type {Sized} from './reads-sql.ts'
+import type {Sized} from './sql.ts'
 
 /** The most rows, and about the most bytes of arguments and messages, in one stretch. */
 export const STRETCH_ROWS = 1000

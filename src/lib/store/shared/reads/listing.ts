@@ -1,7 +1,8 @@
 /** A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits. */
-import type {JobRow, JobState, ListedJob, Parked, RowRef, TagChoice, WaitsFor} from '../../jobs/job.ts'
-import type {IdChoice, JobPage, JobSpot} from '../store.ts'
-import {type Keys, laterOf, ORDERS, readyOf} from './lanes.ts'
+import type {JobRow, JobState, ListedJob, Parked, RowRef, TagChoice, WaitsFor} from '../../../jobs/job.ts'
+import type {IdChoice, JobPage, JobSpot} from '../../store.ts'
+import {type Keys, laterOf, ORDERS, readyOf} from '../lanes.ts'
+import {fewTagged, type TagRow, tagged, tagsOf, withTags} from '../tags.ts'
 import {atNow, nowOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
   type Condition,
@@ -15,9 +16,8 @@ import {
   type Sized,
   type TagPlace,
   tooLarge,
-} from './reads-sql.ts'
+} from './sql.ts'
 import {fitting, STRETCH_ROWS, type Stretch} from './stretch.ts'
-import {fewTagged, type TagRow, tagged, tagsOf, withTags} from './tags.ts'
 
 /** As they are listed: who works now, who is next, who is later, who waits for others. */
 const LISTED_STATES: readonly JobState[] = ['running', 'ready', 'delayed', 'waiting']

@@ -1,8 +1,9 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
 
-import type {TagChoice, Tags} from '../../jobs/job.ts'
-import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../jobs/rows/history.ts'
-import type {Choice, ExceptionPage, LogPage, LogTable} from '../store.ts'
+import type {TagChoice, Tags} from '../../../jobs/job.ts'
+import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../../jobs/rows/history.ts'
+import type {Choice, ExceptionPage, LogPage, LogTable} from '../../store.ts'
+import {fewTagged, tagsOf, withTags} from '../tags.ts'
 import {nowOf, numberOf, type Reading, rowsOf, textOf} from './reading.ts'
 import {
   type Condition,
@@ -12,9 +13,8 @@ import {
   type Link,
   type ReadsSql,
   type Sized,
-} from './reads-sql.ts'
+} from './sql.ts'
 import {fitting, STRETCH_ROWS, type Stretch} from './stretch.ts'
-import {fewTagged, tagsOf, withTags} from './tags.ts'
 
 /** Where a listing of a log goes on: behind this id. Rows newer than `newest` came after it began. */
 export interface LogPlace {
