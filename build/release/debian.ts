@@ -37,9 +37,12 @@ export function makeDebian(
 ): string {
   const usr = join(stage, 'usr')
   move(prefix, usr)
-  // Debian knows where its Node is: no shell is needed to find it
+  // Debian knows where its Node is: no shell is needed to find it. The flag is jobq.sh's
   const entry = join(usr, 'lib/jobq/bin/run.js')
-  writeFileSync(entry, readFileSync(entry, 'utf8').replace(/^#!.*/, '#!/usr/lib/jobq/bin/node'))
+  writeFileSync(
+    entry,
+    readFileSync(entry, 'utf8').replace(/^#!.*/, '#!/usr/lib/jobq/bin/node --min-semi-space-size=4'),
+  )
   chmodSync(entry, 0o755)
   rmSync(join(usr, 'bin/jobq'))
   symlinkSync('../lib/jobq/bin/run.js', join(usr, 'bin/jobq'))
