@@ -57,7 +57,7 @@ export function checkSource(
   if (isOurs && (site === null || site === 'same-origin')) return
   if (isTrusted && site === null && origin === null) return
   throw new Refusal(403, 'WRONG_SITE', 'expected a form of this page, got a request from elsewhere', {
-    hint: 'a script sends its token: Authorization: Bearer …',
+    hint: 'a script sends the token that the server was started with (JOBQ_WEB_TOKEN, --token-file): Authorization: Bearer …',
   })
 }
 
