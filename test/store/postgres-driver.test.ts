@@ -125,6 +125,34 @@ else {
       await assert.rejects(reached(role), hasCode('UNREACHABLE', /too many connections/))
     })
 
+    test('who may have two connections makes do with them, and hears what is new', async t => {
+      const {db, store} = await prepared(t, url)
+      const role = await newRole(t, db)
+      const {username} = new URL(role)
+      for (const what of ['TABLES', 'SEQUENCES'])
+        await db.query(`GRANT ALL ON ALL ${what} IN SCHEMA public TO ${username}`)
+      await db.query(`ALTER ROLE ${username} CONNECTION LIMIT 2`)
+      const mine = postgresStore(role, 'db')
+      t.after(() => mine.close())
+      const calls = Array.from({length: 20}, (_, i) =>
+        i % 2 === 0 ? mine.counts() : mine.enqueue(newJob('Work', {uniqkey: `k${i}`})),
+      )
+      await Promise.all(calls)
+      let rung = 0
+      const watch = mine.watch(() => rung++)
+      t.after(() => watch.close())
+      await until('it listens', async () => {
+        const [row] = await db.query(
+          `SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'jobq listen' AND usename = '${username}'`,
+        )
+        return Number(row!.n) === 1
+      })
+      await Promise.all(Array.from({length: 20}, () => mine.counts()))
+      const before = rung
+      await store.enqueue(newJob())
+      await until('it is told', () => rung > before)
+    })
+
     test('TLS is verified if the URL asks for it, and a mode that is none is refused', async t => {
       const {db} = await prepared(t, url)
       await assert.rejects(reached(`${db.url}?sslmode=require`), hasCode('UNREACHABLE', /SSL|certificate/i))

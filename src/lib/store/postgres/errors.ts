@@ -14,8 +14,10 @@ const SERIALIZATION = '40001'
 const CANCELLED = '57014'
 /** A transaction that took too long, or nothing was asked in it for too long. */
 const IDLE = ['25P03', '25P04']
+/** For this user, or for anyone. */
+const NO_CONNECTION_LEFT = '53300'
 /** The connection was refused, or ended by the server, which had not begun to commit. */
-const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', '53300', ...IDLE]
+const SHUT_DOWN = ['57P01', '57P02', '57P03', '57P05', NO_CONNECTION_LEFT, ...IDLE]
 
 /** Raised again if repeating the whole transaction may help: nothing of it was written. */
 export function isPassing(error: unknown): boolean {
@@ -40,6 +42,11 @@ export function isLost(error: unknown): boolean {
 /** Is there no server behind this connection any more? */
 export function isDead(error: unknown): boolean {
   return isLost(error) || SHUT_DOWN.includes(stateOf(error)) || stateOf(error).startsWith('08')
+}
+
+/** The server has as many connections as it may have, or this user has. @param error as it was explained */
+export function isFull(error: unknown): boolean {
+  return error instanceof StoreError && stateOf(error.cause) === NO_CONNECTION_LEFT
 }
 
 /** Said by a host that takes no writes; nothing of the transaction is done. */
@@ -80,7 +87,7 @@ export function explain(name: string, error: unknown): unknown {
       return unreachable('check the user and the password in the address, and pg_hba.conf on the server')
     case '3D000':
       return unreachable('make it (createdb), then run `jobq init`; or check the name in the address')
-    case '53300':
+    case NO_CONNECTION_LEFT:
       return unreachable(
         'the server has no connection left for this user: raise max_connections, or try again',
       )

@@ -2,15 +2,21 @@
  * A store's connections: a few, each lent to one call at a time, made when they are needed and again when they have died.
  * All are to the host in use. (pg's own pool makes its connections by itself, to an address that it was told once.)
  */
+import {setTimeout as sleep} from 'node:timers/promises'
 import type {ClientConfig} from 'pg'
+import {monotonic} from '../../../jobs/clock.ts'
 import {StoreError} from '../../../jobs/errors.ts'
 import type {Host} from '../../shared/hosts.ts'
 import {isSilent} from '../../shared/silence.ts'
-import {explain, isDead, isReadOnly} from '../errors.ts'
+import {explain, isDead, isFull, isReadOnly} from '../errors.ts'
 import type {Connection, PostgresHosts} from './connection.ts'
 
 /** One for the dispatcher's turns, the others for what else is called meanwhile. */
 const MAX_CONNECTIONS = 4
+/** How long it is tried to make do with the connections that are here, where the server gives no more. */
+const SHORT_MS = 10_000
+/** Between two looks whether one that is being made is there. */
+const MADE_MS = 5
 /** A connection that nobody has used for so long is closed. */
 const IDLE_MS = 60_000
 
@@ -25,6 +31,10 @@ export class PostgresPool {
   readonly #idle: {connection: Connection; timer: NodeJS.Timeout}[] = []
   #free = MAX_CONNECTIONS
   readonly #waiting: (() => void)[] = []
+  /** How many connections there may be, since the server gives no more; and those who wait for one of them. */
+  #most = MAX_CONNECTIONS
+  #room: NodeJS.Timeout | undefined
+  readonly #short: (() => void)[] = []
   #isClosed = false
 
   /** @param make one that is not connected yet */
@@ -50,7 +60,7 @@ export class PostgresPool {
     let connection: Connection | undefined
     let died = isLast
     try {
-      connection = await this.#take()
+      connection = await this.#takeOrWait()
       this.#lent.add(connection)
       return await work(connection)
     } catch (error) {
@@ -71,7 +81,49 @@ export class PostgresPool {
     const idle = this.#idle.map(({connection}) => connection)
     const ended = idle.map(connection => connection.end())
     for (const connection of this.#all) connection.break()
+    for (const proceed of this.#short.splice(0)) proceed()
     await Promise.all(ended)
+  }
+
+  /**
+   * Where the server gives no more connections, those that are here have to do, but for one, which is left to who listens: else
+   * nothing new would be noticed.
+   */
+  async #takeOrWait(): Promise<Connection> {
+    const giveUpAt = monotonic() + SHORT_MS
+    for (;;) {
+      const isOver = monotonic() > giveUpAt
+      if (this.#idle.length > 0 || this.#lent.size < this.#most || isOver)
+        try {
+          return await this.#take()
+        } catch (error) {
+          if (!isFull(error) || isOver) throw error
+          while (this.#held === 0 && this.#all.size > 0) await sleep(MADE_MS) // another one is being made
+          if (this.#held === 0) throw error
+          this.#makeDo(this.#held - 1)
+          continue
+        }
+      const given = Promise.withResolvers<void>()
+      const timer = setTimeout(given.resolve, giveUpAt - monotonic() + 1)
+      this.#short.push(given.resolve)
+      await given.promise
+      clearTimeout(timer)
+    }
+  }
+
+  get #held(): number {
+    return this.#idle.length + this.#lent.size
+  }
+
+  /** With so many, or one, for a minute: then there may be room again. */
+  #makeDo(most: number): void {
+    this.#most = Math.max(1, most)
+    while (this.#idle.length > 0 && this.#held > this.#most) this.#takeIdle()!.end()
+    clearTimeout(this.#room)
+    this.#room = setTimeout(() => {
+      this.#most = MAX_CONNECTIONS
+      for (const proceed of this.#short.splice(0)) proceed()
+    }, IDLE_MS).unref()
   }
 
   async #take(): Promise<Connection> {
@@ -97,7 +149,10 @@ export class PostgresPool {
       this.#takeIdle(connection)
     }
     connection.once('error', gone).once('end', gone)
-    return connection.connect()
+    return connection.connect().catch(error => {
+      gone()
+      throw error
+    })
   }
 
   /** @param one default: the last */
@@ -112,7 +167,9 @@ export class PostgresPool {
   #giveBack(connection: Connection, isDead: boolean): void {
     connection.rest()
     this.#lent.delete(connection)
-    if (isDead || !this.#isGood(connection)) return void connection.end()
+    queueMicrotask(() => this.#short.shift()?.())
+    const areMany = this.#held >= this.#most
+    if (isDead || areMany || !this.#isGood(connection)) return void connection.end()
     connection.hold(false)
     const timer = setTimeout(() => this.#takeIdle(connection)?.end(), IDLE_MS).unref()
     this.#idle.push({connection, timer})
