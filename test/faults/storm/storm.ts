@@ -190,6 +190,7 @@ class Scene {
   async #keepWorking(slot: number, flags: readonly string[]): Promise<void> {
     while (!this.#isEnding) {
       if (this.#isDark) await until('there is light', () => !this.#isDark)
+      if (this.#isEnding) return // who was to end them has been here
       const words = [
         'work',
         '--json',
