@@ -277,6 +277,22 @@ describe('schedules, while jobq work runs', {concurrency: 2}, () => {
     assert.match(stderr, /^jobq: [^\n]*schedules\.each\.cron: expected a cron expression[^\n]*\n$/)
   })
 
+  test('one of a function that has no worker here is told, unless it was said which are worked', async t => {
+    const site = new Workplace(t, {Work: NOP})
+    configure(site, {yearly: {cron: '0 0 1 1 *', func: 'Report'}, monthly: {cron: '0 0 1 * *', func: 'Work'}})
+    for (const [words, says] of [
+      [[], /Z jobq: schedule yearly: Report has no worker here; its jobs wait for another `jobq work`$/m],
+      [['--abilities', 'Work'], null],
+    ] as const) {
+      const work = site.start(['work', ...words])
+      await work.prints(/ works /)
+      work.kill('SIGTERM')
+      await work.exited
+      if (says) assert.match(work.stderr, says)
+      assert.equal(work.stderr.split('schedule').length - 1, says ? 1 : 0, work.stderr)
+    }
+  })
+
   test('an application that works ticks, too; its queue shows and runs them', async t => {
     const site = new Workplace(t)
     configure(site, {each: {...EACH, arg: 7}, yearly: {cron: '0 0 1 1 *', func: 'Work', arg: 'by hand'}})

@@ -7,6 +7,7 @@ import type {Server} from 'node:net'
 import {join} from 'node:path'
 import type {JobQueue} from '../client/queue.ts'
 import {type Teller, tellerOf, tellersIn, withTellers} from '../config/notices.ts'
+import type {Schedule} from '../config/schedules.ts'
 import type {JobqConfig} from '../config/schema.ts'
 import {databasesName, reread, type Settings} from '../config/settings.ts'
 import {EXIT, UsageError} from '../jobs/errors.ts'
@@ -104,6 +105,7 @@ export async function work(
   const {store, events} = queue
   if (found.folderError) log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)
   for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
+  if (options.mode === 'forever' && !options.abilities) tellUnworked(schedules, handlers, log)
   const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
   const executors = new CombinedExecutors(handlers, {...pool, db: queue.address}, surroundings)
   const dispatching = dispatcherOptions(options, settings, (...progress) => heartbeat.note(...progress))
@@ -376,4 +378,12 @@ function exitCode(
   if (summary.notDone > 0) return EXIT.jobFailed
   if (!isWhole) return EXIT.usage
   return mode === 'once' && summary.taken === 0 ? EXIT.nothingReady : EXIT.done
+}
+
+/** Whoever works all that has a worker here may have forgotten one, or it is another host's. */
+function tellUnworked(schedules: readonly Schedule[], handlers: readonly Handler[], log: JobLog): void {
+  const handled = new Set(handlers.map(({func}) => func))
+  for (const {name, func} of schedules)
+    if (!handled.has(func))
+      log.trouble(`schedule ${name}: ${func} has no worker here; its jobs wait for another \`jobq work\``)
 }
