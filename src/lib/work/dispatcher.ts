@@ -287,7 +287,7 @@ export class Dispatcher {
   // ---- the turn
 
   #room(): Room {
-    const room = this.#executors.room(this.#prefetched.wanted)
+    const room = this.#executors.room(this.#shares.areRated ? 0 : this.#prefetched.wanted)
     const {mode, job, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     const left = job ? 0 : (mode === 'once' ? 1 : maxJobs) - this.#outcomes.taken
     const isOpen = this.#ending === 'no' && !this.#sideTables.isExpiring && !this.#prefetched.isHeldUp
