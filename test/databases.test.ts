@@ -1,7 +1,7 @@
 /** What --db may name, and what a database gets that is none, that is another's, or that can't be written. */
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
-import {chmodSync, existsSync, mkdirSync, readFileSync, statSync} from 'node:fs'
+import {chmodSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync} from 'node:fs'
 import {describe, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
 import Sqlite from 'better-sqlite3'
@@ -195,6 +195,19 @@ describe('what is no job store: refused, its bytes as they were', {concurrency: 
     const says = ['expected a SQLite file, got a folder', 'jobs/jobq.db']
     await assertRefused(home, ['enqueue', 'F', '--db', 'jobs'], unreachable(says))
     await assertRefused(home, ['enqueue', 'F', '--db', 'jobs/'], unreachable(says))
+  })
+
+  test('a device, a pipe', async t => {
+    const home = new Home(t)
+    spawnSync('mkfifo', [home.path('pipe')])
+    symlinkSync('/dev/null', home.path('device'))
+    for (const db of ['pipe', 'device'])
+      for (const command of [['enqueue', 'F'], ['list']])
+        await assertRefused(
+          home,
+          [...command, '--db', db],
+          unreachable(['got a device, a pipe or a socket', db]),
+        )
   })
 
   test('a file in a folder that is not there', async t => {

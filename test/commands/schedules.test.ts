@@ -89,7 +89,10 @@ describe('schedules', () => {
     assert.ok(Math.abs(due - Date.now() / 1000) < 60)
     assert.deepEqual(site.column('SELECT CAST(arg AS TEXT) FROM job'), ['{"of":"today"}'])
     const again = await site.run(['schedules', 'run', 'nightly'])
-    assertOneLine(again, {exit: 3, says: [/already/]})
+    assertOneLine(again, {
+      exit: 3,
+      says: [/already waiting \(job 1\) \(run it when that job has left the queue\)$/m],
+    })
     assert.deepEqual(await site.run(['schedules', 'run', 'hourly']), printed(2))
     assert.deepEqual(await site.run(['schedules', 'run', 'hourly']), printed(3))
   })

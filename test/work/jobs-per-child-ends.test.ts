@@ -165,6 +165,22 @@ describe('of jobs that share a child, one', {concurrency: 2}, () => {
     assert.deepEqual(site.survivors(), [])
   })
 
+  test('that ends the process each time, with jobs taken ahead: it waits for its own child, and all ends', async t => {
+    const site = new Workplace(t, {
+      Exits: worker('await sleep(50); process.exit(3)'),
+      Naps: worker('await sleep(200)'),
+    })
+    const jobs = ['Naps', 'Exits', 'Naps', 'Exits', 'Exits', 'Naps', 'Naps', 'Naps', 'Naps', 'Naps']
+    await site.enqueue(...jobs.map(func => [func] as [string]))
+    const work = site.work('--drain', '--jobs-per-child', '4', '--prefetch', '5')
+    t.after(() => work.kill('SIGKILL')) // a loop that never comes to its signals
+    const {code, stdout, stderr} = await work.exited
+    assert.equal(code, 5, stderr)
+    assert.match(stdout, /^7 completed, 3 failed, \d+ died in /)
+    assert.deepEqual(ids(noted(site, 'end')).sort(), [1, 10, 3, 6, 7, 8, 9])
+    assert.equal(site.count('job'), 0)
+  })
+
   test('whose stray exception Node.js knows no job of ends the process: each counts a death', async t => {
     const site = new Workplace(t, {
       Waits: WAITS,

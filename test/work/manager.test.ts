@@ -117,6 +117,32 @@ test('HUP reads the configuration anew; a broken one is told and changes nothing
   assert.equal(await manager.end(), 0)
 })
 
+test('HUP twice: the second one counts, though what the first has read takes longer to load', async t => {
+  const site = new Site(t, {'workers/Nap.js': NAP, 'jobq.config.mjs': 'export default {}'})
+  const manager = site.work('--debug')
+  await manager.logs(/nothing ready/)
+  site.write(
+    'jobq.config.mjs',
+    `import {existsSync, writeFileSync} from 'node:fs'
+    writeFileSync('begun', '')
+    while (!existsSync('go')) await new Promise(resolve => setTimeout(resolve, 10))
+    setTimeout(() => writeFileSync('done', ''), 200)
+    export default {workers: {Echo: 'echo the first'}}`,
+  )
+  manager.signal('SIGHUP')
+  await until('the first is being loaded', () => existsSync(join(site.folder, 'begun')))
+  site.write('jobq.config.mjs', `export default {workers: {Echo: 'echo the second'}}`)
+  manager.signal('SIGHUP')
+  await site.enqueue('Echo', 1)
+  await manager.logs(/Echo \| the second/)
+  site.write('go', '')
+  await until('the first is loaded', () => existsSync(join(site.folder, 'done')))
+  await site.enqueue('Echo', 1)
+  await manager.logs(/Echo completed[\s\S]*Echo completed/)
+  assert.doesNotMatch(manager.log, /the first/)
+  assert.equal(await manager.end(), 0)
+})
+
 test('TTIN and TTOU: one job at once more, one fewer', async t => {
   const site = new Site(t, {'workers/Nap.js': NAP})
   const manager = site.work('--debug')

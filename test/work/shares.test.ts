@@ -179,6 +179,17 @@ test('a rate over two processes: never more starts in any such while, and all ge
   assert.equal(startsOf(db, '', {most: 10, ms: 1000}), 35)
 })
 
+test('with jobs taken ahead no more start at once than a rate lets: none is counted before it can start', async t => {
+  const site = new Site(t, config({rate: '4/1s'}))
+  await enqueue(site, [job('long', 2500, {priority: 1}), ...Array.from({length: 12}, () => job('short', 1))])
+  const manager = site.work('--prefetch', '20')
+  await until('the long one is done', () => begun(site).length > 1)
+  await new Promise(resolve => setTimeout(resolve, 300))
+  assert.ok(begun(site).length <= 1 + 4, `${begun(site).length - 1} started at once`)
+  await until('all are done', () => ended(site).length === 13)
+  assert.equal(await manager.end(), 0)
+})
+
 test('a rate of each key: each has its own, and what waits for it starts by itself', async t => {
   const site = new Site(t, config({ratePerKey: '3/1s', shareBy: 'customer'}))
   await enqueue(

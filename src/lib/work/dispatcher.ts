@@ -287,10 +287,10 @@ export class Dispatcher {
   // ---- the turn
 
   #room(): Room {
-    const room = this.#executors.room(this.#prefetched.wanted)
+    const room = this.#executors.room(this.#shares.areRated ? 0 : this.#prefetched.wanted)
     const {mode, job, maxJobs = Number.POSITIVE_INFINITY} = this.#options
     const left = job ? 0 : (mode === 'once' ? 1 : maxJobs) - this.#outcomes.taken
-    const isOpen = this.#ending === 'no' && !this.#sideTables.isExpiring
+    const isOpen = this.#ending === 'no' && !this.#sideTables.isExpiring && !this.#prefetched.isHeldUp
     const limit = isOpen ? Math.max(0, Math.min(room.limit - this.#prefetched.size, left)) : 0
     return limit === room.limit ? room : {...room, limit}
   }
@@ -533,10 +533,16 @@ export class Dispatcher {
       () => this.#store.died(taken),
       () => this.#isIdle(),
     )
-    const back = this.#prefetched.takeOutFrom(died ?? [])
+    const back = this.#prefetched.takeOutFrom(died ?? [], job => this.#isForOneToCome(job))
     if (back.length === 0) return
     this.#finished.push(...back)
-    this.wake()
+    this.#flushNow()
+  }
+
+  /** There is room, but not for this one, which is to run alone: given back it would be taken again at once. */
+  #isForOneToCome(job: JobRow): boolean {
+    const {limit, funcs} = this.#executors.room(0)
+    return limit > 0 && funcs.includes(job.func) && this.#executors.prospect(job.func, job) === 'soon'
   }
 
   async #lookAround(): Promise<void> {

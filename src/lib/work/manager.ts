@@ -121,11 +121,15 @@ export async function work(
   const ticker = new Ticker(store, (...tick) => queue.tick(...tick), log)
   const notices = new Notices(queue, databasesName(settings), log)
   const servers: Server[] = []
+  let reloads = 0
   const reload = async () => {
+    const nth = ++reloads
     log.debug('reloading the configuration and the workers')
     systemd.reloading()
     try {
       const now = await reread(settings)
+      const ticking = await schedulesOf(now)
+      if (nth !== reloads) return // the next one has begun meanwhile: what this one has read may be of before
       const tellers = tellersIn(now.config)
       const found = handlersOf(options, now, tellers, log)
       for (const {func, error} of found.leftOut)
@@ -134,7 +138,7 @@ export async function work(
             ? `${func} goes on as it was: ${error.message}`
             : leftOutWords(func, error.message, error.hint),
         )
-      schedules = await schedulesOf(now)
+      schedules = ticking
       executors.reload(found, poolSettings(options, now))
       retention.reload(now.config.retention)
       notices.set(tellers)

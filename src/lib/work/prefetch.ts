@@ -1,5 +1,5 @@
 /** Jobs that were taken before they can start (`prefetch`): leased, in the order in which they start. */
-import {idOf, type RowRef} from '../jobs/job.ts'
+import {idOf, type JobRow, type RowRef} from '../jobs/job.ts'
 import {type Attempt, NO_OTHERS} from './attempt.ts'
 
 export class Prefetch {
@@ -70,12 +70,22 @@ export class Prefetch {
     return out
   }
 
-  /** @param died those whose worker has died, of the jobs taken last. @returns what may not wait here */
-  takeOutFrom(died: readonly RowRef[]): Attempt[] {
+  /** Does one whose worker has died wait here all the same? Then nothing more is taken. */
+  get isHeldUp(): boolean {
+    return this.#isCareful && this.size > 0
+  }
+
+  /**
+   * @param died those whose worker has died, of the jobs taken last
+   * @param staysFirst may it wait here, if it is the first?
+   * @returns what may not wait here
+   */
+  takeOutFrom(died: readonly RowRef[], staysFirst: (job: JobRow) => boolean): Attempt[] {
     const ids = new Set(died.map(idOf))
     this.#isCareful = ids.size > 0
     const first = this.#waiting.findIndex(({job}) => ids.has(idOf(job)))
-    return first < 0 ? [] : flat(this.#waiting.splice(first))
+    if (first < 0) return []
+    return flat(this.#waiting.splice(first === 0 && staysFirst(this.#waiting[0]!.job) ? 1 : first))
   }
 }
 

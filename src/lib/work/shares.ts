@@ -83,6 +83,12 @@ export class Shares {
     return this.#limits.size > 0
   }
 
+  /** Has anything a rate? A start counts from when its job is taken: one that waited here would start later than that. */
+  get areRated(): boolean {
+    for (const {rate, perKey} of this.#limits.values()) if (rate || perKey?.rate) return true
+    return false
+  }
+
   get #limits(): Limits {
     return this.#executors.shares
   }

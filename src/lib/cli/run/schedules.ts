@@ -1,7 +1,7 @@
 /** `jobq schedules` once its words are known. */
 
 import type {JobQueue} from '../../client/queue.ts'
-import {UsageError} from '../../jobs/errors.ts'
+import {DuplicateJobError, UsageError} from '../../jobs/errors.ts'
 import {idOf} from '../../jobs/job.ts'
 import {toJson} from '../../render/json.ts'
 import {scheduleDocument, scheduleLine, schedulesTable} from '../../render/schedules.ts'
@@ -27,13 +27,19 @@ export async function run(flags: SchedulesFlags): Promise<Record<string, unknown
   return withQueueOf(
     flags,
     async queue => {
-      const job = await queue.runSchedule(name)
+      const job = await queue.runSchedule(name).catch(inOurWords)
       const {func, uniqkey, priority, runAfter} = job
       printer(json)(String(idOf(job)))
       return {id: idOf(job), func, uniqkey, priority, run_after: runAfter, enqueued: true}
     },
     {role: 'command'},
   )
+}
+
+/** What an enqueue is told of a key that is taken is of no use here. */
+function inOurWords(error: unknown): never {
+  if (!(error instanceof DuplicateJobError)) throw error
+  throw Object.assign(error, {hint: 'run it when that job has left the queue'})
 }
 
 async function show(queue: JobQueue, json: boolean): Promise<undefined> {

@@ -18,10 +18,19 @@ import {StoreError} from '../../../jobs/errors.ts'
 
 export function makeFile(path: string, makeFolder: boolean): void {
   if (existsSync(path)) {
-    if (statSync(path).isDirectory())
+    const found = statSync(path)
+    if (found.isDirectory())
       throw new StoreError('UNREACHABLE', `expected a SQLite file, got a folder: ${path}`, {
         hint: `name a file in it, such as --db ${path.replace(/\/$/, '')}/jobq.db`,
       })
+    if (!found.isFile())
+      throw new StoreError(
+        'UNREACHABLE',
+        `expected a SQLite file, got a device, a pipe or a socket: ${path}`,
+        {
+          hint: 'check --db',
+        },
+      )
     return
   }
   const target = targetOf(path)
