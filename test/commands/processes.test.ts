@@ -117,6 +117,23 @@ describe('as a process of its own, as it is where it is called', () => {
   })
 })
 
+test('what a configuration throws where nobody can catch it is told as its own', async t => {
+  const home = new Home(t)
+  for (const stray of [
+    "setTimeout(() => { throw new Error('later') }, 1)",
+    "Promise.reject(new Error('later'))",
+  ]) {
+    home.write('jobq.config.mjs', `${stray}\nexport default {}`)
+    const {code, stderr} = await home.jobq(['work', '--exec', 'F=true', '--db', 'jobs.db'])
+    assert.equal(code, 1)
+    assert.match(
+      stderr,
+      /^jobq: an error of \/[^\n]*\/jobq\.config\.mjs that nobody has caught: later \([^\n]*\)$/m,
+    )
+    assert.doesNotMatch(stderr, /defect/)
+  }
+})
+
 const ENV = {env: {JOBQ_DB: 'jobs.db'}}
 
 /** With a job that has a key, another, a failure and a file. */

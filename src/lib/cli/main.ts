@@ -14,7 +14,7 @@ import {isVersion, versionText} from './version.ts'
 export async function start(argv: readonly string[], root: string): Promise<void> {
   guardOutput()
   quietWarnings()
-  await guarded(argv, () => run(argv, root))
+  await guarded(argv, root, () => run(argv, root))
   setImmediate(leave)
 }
 

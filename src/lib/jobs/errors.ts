@@ -436,3 +436,16 @@ export class UnfinishedError extends JobqError {
     })
   }
 }
+
+/** An application's own file has thrown where nobody can catch it: in a timer, in a promise that nobody awaits. */
+export class StrayError extends JobqError {
+  readonly code = 'STRAY'
+  readonly exitCode = EXIT.failed
+
+  constructor(file: string, cause: Error) {
+    super(`an error of ${file} that nobody has caught: ${cause.message}`, {
+      hint: 'catch it there, or await what throws it; JOBQ_DEBUG=1 shows where',
+      cause,
+    })
+  }
+}
