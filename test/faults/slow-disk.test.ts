@@ -4,13 +4,14 @@ import {test} from 'node:test'
 import {type BatchCounts, JobQueue} from '../../src/lib/index.ts'
 import {isObject} from '../../src/lib/jobs/value.ts'
 import {tempFolder} from '../support/temp.ts'
+import {until} from '../support/until.ts'
 import {SlowDisk} from './slow-disk.ts'
 import {placeOf} from './storm/place.ts'
 
-const FLUSH_MS = 10
-const ROUNDS = 25
+const FLUSH_MS = 40
+const ROUNDS = 10
 
-test('MySQL with a slow disk: what has waited for others sees how they have ended', async t => {
+test('MySQL with a slow disk: what has waited for others sees how they have ended, and what a job says is told', async t => {
   const place = await placeOf('MySQL', tempFolder(t))
   if ('missing' in place) return t.skip(place.missing)
   t.after(() => place.close())
@@ -42,4 +43,20 @@ test('MySQL with a slow disk: what has waited for others sees how they have ende
   for (const {bad, batch} of told)
     assert.deepEqual(batch, {jobs: 2, completed: bad ? 1 : 2, failed: bad ? 1 : 0, aborted: 0})
   assert.deepEqual(results, Array(ROUNDS).fill('done'))
+
+  // Said in the moment in which the job begins, and not again
+  await queue.enqueue('Says')
+  await queue.work({
+    mode: 'drain',
+    workers: {
+      async Says(job) {
+        job.progress(0.5)
+        await until('it is told', async () => (await queue.find(job.id))?.progress?.fraction === 0.5)
+      },
+    },
+  })
+  assert.deepEqual(
+    (await queue.exceptions()).filter(({func}) => func === 'Says'),
+    [],
+  )
 })

@@ -89,6 +89,25 @@ class Scene {
   async statuses(): Promise<unknown[]> {
     return (await this.db.query('SELECT status FROM job_status')).map(({status}) => status)
   }
+
+  /** An end may be told before it is committed. */
+  async untilStatuses(...wanted: string[]): Promise<void> {
+    await until('ends are there', async () => (await this.statuses()).length >= wanted.length)
+    assert.deepEqual(await this.statuses(), wanted)
+  }
+
+  /** Not in the midst of a write, which no one could go past. */
+  async stop(pids: readonly number[]): Promise<void> {
+    await until('they are stopped', async () => {
+      signal('SIGSTOP', pids)
+      const isPassable = await this.db.query('UPDATE job SET priority = priority').then(
+        () => true,
+        () => false,
+      )
+      if (!isPassable) signal('SIGCONT', pids)
+      return isPassable
+    })
+  }
 }
 
 function signal(name: NodeJS.Signals, pids: readonly number[]): void {
@@ -105,7 +124,7 @@ for (const {name, skip, create} of await databaseKinds())
         await scene.untilRuns('begin', 2)
         const runners = scene.pids('begin')
         const stopped = who === 'a dispatcher' ? [first.pid] : [first.pid, ...runners]
-        signal('SIGSTOP', stopped)
+        await scene.stop(stopped)
         if (who === 'a dispatcher') {
           scene.let(runners)
           await scene.untilRuns('end', 2)
@@ -123,7 +142,7 @@ for (const {name, skip, create} of await databaseKinds())
         assert.deepEqual(await scene.statuses(), [])
         scene.let(others)
         for (const func of ['Module', 'Shell']) await second.prints(new RegExp(`${func} completed`))
-        assert.deepEqual(await scene.statuses(), ['completed', 'completed'])
+        await scene.untilStatuses('completed', 'completed')
         assert.deepEqual(await scene.db.query('SELECT * FROM exception_log'), [])
         assert.equal(scene.pids('begin').length, 4)
         second.kill('SIGTERM')
@@ -151,7 +170,7 @@ for (const {name, skip, create} of await databaseKinds())
         )
       await second.prints(/works Module/)
       assert.equal(scene.pids('begin').length, 2)
-      assert.deepEqual(await scene.statuses(), ['failed', 'failed'])
+      await scene.untilStatuses('failed', 'failed')
       for (const work of [first, second]) {
         work.kill('SIGTERM')
         assert.equal((await work.exited).code, 0)

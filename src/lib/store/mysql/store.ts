@@ -433,10 +433,16 @@ export class MysqlStore extends ServerReads<string> implements Store {
   result = (id: number) => this.#links.read(link => resultOf(link, id))
   batchMarked = (mark: string) => this.#links.read(link => batchMarked(link, mark))
   batch = (id: number) => this.#links.read(link => batchOf(link, id))
-  setArg = (lease: Lease, arg: StoredArg) => this.#links.write(link => setArg(link, lease, arg))
+
+  async setArg(lease: Lease, arg: StoredArg): Promise<boolean> {
+    await this.#turnLinks.quiet() // that it was taken is to be seen
+    return this.#links.write(link => setArg(link, lease, arg))
+  }
 
   async tellProgress(told: readonly (RowRef & Progress)[]): Promise<void> {
-    if (told.length > 0) await this.#links.write(link => tellProgress(link, told))
+    if (told.length === 0) return
+    await this.#turnLinks.quiet() // likewise
+    await this.#links.write(link => tellProgress(link, told))
   }
 
   async forgetProgress(jobs: readonly RowRef[]): Promise<void> {
