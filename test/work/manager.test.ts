@@ -59,7 +59,11 @@ test('a child is replaced after max_request_per_child jobs, by one that is ready
 test('a child that has grown past max_child_memory is replaced', async t => {
   const site = new Site(t, {
     'workers/Leak.js': `const kept = []
-export default {work() { kept.push(Buffer.alloc(40e6, 1)); console.log('pid ' + process.pid) }}`,
+export default {async work() {
+  kept.push(Buffer.alloc(40e6, 1))
+  console.log('pid ' + process.pid)
+  await new Promise(resolve => setTimeout(resolve, 50)) // another child starts in the time of some jobs
+}}`,
   })
   await site.enqueue('Leak', 12)
   const drain = site.work('--drain', '--max-child-memory', '200M', '--max-request-per-child', '0')
