@@ -89,7 +89,7 @@ export async function familyMemory(child: ChildProcess): Promise<number> {
     let sum = 0
     for (const pid of family(child.pid!))
       try {
-        sum += memory(pid, 'VmRSS')
+        sum += memory(pid, 'VmRSS') || 0 // it is ending
       } catch {} // it has ended
     peak = Math.max(peak, sum)
   }, 50)
