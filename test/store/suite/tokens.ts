@@ -31,6 +31,13 @@ export const tokens: Tests = {
     assert.deepEqual([await countOf(db, 'job'), await countOf(db, 'jobq_token')], [2, 2])
   },
 
+  "an older jobq's token is known, though not what it was for": async ({db, store}) => {
+    const {id} = await store.enqueue(named('a'))
+    await db.run('UPDATE jobq_token SET jobs = 1')
+    assert.equal((await store.enqueue(named('a', {arg: 'other'}))).id, id)
+    assert.equal(await countOf(db, 'job'), 1)
+  },
+
   'each character counts, blanks at the end too': async ({db, store}) => {
     const names = ['a', 'a ', 'a  ', 'A', 'ä', 'a\u0308', '\u{1f600}'.repeat(255)]
     const idsOf = async () => {

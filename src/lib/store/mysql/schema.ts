@@ -248,10 +248,10 @@ const OWN_TABLES: Record<string, string> = {
 ) ${TAIL}`,
   // Bytes: as text, blanks at the end would not count
   jobq_token: `CREATE TABLE jobq_token (
-    token       VARBINARY(1020) NOT NULL,
-    job_id      BIGINT UNSIGNED NULL,
-    fingerprint INTEGER UNSIGNED NOT NULL,
-    stored_at   INTEGER UNSIGNED NOT NULL,
+    token     VARBINARY(1020) NOT NULL,
+    job_id    BIGINT UNSIGNED NULL,
+    jobs      INTEGER UNSIGNED NOT NULL,
+    stored_at INTEGER UNSIGNED NOT NULL,
     PRIMARY KEY (token),
     KEY stored_at (stored_at)
 ) ${TAIL}`,

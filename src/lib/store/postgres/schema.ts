@@ -195,10 +195,10 @@ const OWN_TABLES: Record<string, string> = {
     result     TEXT NOT NULL
 )`,
   jobq_token: `CREATE TABLE jobq_token (
-    token       VARCHAR(255) PRIMARY KEY,
-    job_id      BIGINT,
-    fingerprint INTEGER NOT NULL,
-    stored_at   INTEGER NOT NULL
+    token     VARCHAR(255) PRIMARY KEY,
+    job_id    BIGINT,
+    jobs      INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL
 )`,
   jobq_schema: 'CREATE TABLE jobq_schema (version INTEGER NOT NULL)',
 }

@@ -1,9 +1,15 @@
-/** The rows of jobq_token: what was stored under the token of an enqueue. */
+/**
+ * The rows of jobq_token: what was stored under the token of an enqueue. Their column `jobs` is the fingerprint of what that
+ * was; an older jobq, which may work beside this one, writes 1 there and never looks at it.
+ */
 import {UsageError} from '../../jobs/errors.ts'
 import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 
 /** So many rows are added between two sweeps, each of which takes at most twice as many. */
 const SWEEP_EVERY = 100
+
+/** An older jobq's row: what it stored is not known. */
+const UNKNOWN = 1
 
 /** What a token's row says. */
 export interface Stored {
@@ -24,7 +30,7 @@ export function fingerprintOf({func, uniqkey, arg}: Pick<NewJob, 'func' | 'uniqk
 /** As the first try would have told it. @throws UsageError where that was another job's */
 export function enqueuedAs(job: NewJob, {id, fingerprint, storedAt}: Stored): EnqueuedJob {
   const {func, uniqkey, priority, due, token} = job
-  if (fingerprint !== fingerprintOf(job))
+  if (fingerprint !== UNKNOWN && fingerprint !== fingerprintOf(job))
     throw new UsageError(
       `token ${JSON.stringify(token)}: expected what it has stored as job ${id}, got another function, argument or uniqkey`,
       {hint: 'a token is for one enqueue and its repetitions; give each job its own'},

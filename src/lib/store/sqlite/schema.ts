@@ -212,10 +212,10 @@ const OWN: readonly string[] = [
 )`,
   'CREATE INDEX IF NOT EXISTS jobq_result_until ON jobq_result (kept_until)',
   `CREATE TABLE IF NOT EXISTS jobq_token (
-    token       VARCHAR(255) PRIMARY KEY,
-    job_id      INTEGER,
-    fingerprint INTEGER NOT NULL,
-    stored_at   INTEGER NOT NULL
+    token     VARCHAR(255) PRIMARY KEY,
+    job_id    INTEGER,
+    jobs      INTEGER NOT NULL,
+    stored_at INTEGER NOT NULL
 )`,
   'CREATE INDEX IF NOT EXISTS jobq_token_stored ON jobq_token (stored_at)',
   'CREATE TABLE IF NOT EXISTS jobq_schema (version INTEGER NOT NULL)',

@@ -3,7 +3,7 @@ import {type NewJob, TOKEN_SECONDS} from '../../../jobs/job.ts'
 import {fingerprintOf, type Stored, type TokenSweep} from '../../shared/tokens.ts'
 import {literal, type MysqlConnection} from '../connections/connection.ts'
 
-const COLUMNS = 'token, job_id, fingerprint, stored_at'
+const COLUMNS = 'token, job_id, jobs, stored_at'
 
 export type Named = {token?: undefined} | Pick<NewJob, 'token' | 'func' | 'uniqkey' | 'arg'>
 
@@ -21,7 +21,7 @@ export function insertToken(job: Named, id: string, condition = 'TRUE'): string[
 
 /** What was stored under it, if anything was. */
 export async function storedUnder(link: MysqlConnection, token: string): Promise<Stored | undefined> {
-  const sql = `SELECT job_id, fingerprint, stored_at FROM jobq_token WHERE token = ${literal(token)}`
+  const sql = `SELECT job_id, jobs AS fingerprint, stored_at FROM jobq_token WHERE token = ${literal(token)}`
   const [row] = (await link.run(sql)).rows
   return (
     row && {id: Number(row.job_id), fingerprint: Number(row.fingerprint), storedAt: Number(row.stored_at)}

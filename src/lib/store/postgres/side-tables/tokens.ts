@@ -5,12 +5,12 @@ import {NOW, type Send} from '../connections/connections.ts'
 
 /** A common table expression. @param rows a table and a condition: with `id`, and the token and the fingerprint as these say */
 export const insertTokens = (token: string, fingerprint: string, rows: string) => `
-  named AS (INSERT INTO jobq_token (token, job_id, fingerprint, stored_at)
+  named AS (INSERT INTO jobq_token (token, job_id, jobs, stored_at)
     SELECT ${token}, id, ${fingerprint}, ${NOW} FROM ${rows})`
 
 const FIND = {
   name: 'jobq_find_token',
-  text: 'SELECT job_id AS id, fingerprint, stored_at AS "storedAt" FROM jobq_token WHERE token = $1',
+  text: 'SELECT job_id AS id, jobs AS fingerprint, stored_at AS "storedAt" FROM jobq_token WHERE token = $1',
 }
 const SWEEP = {
   name: 'jobq_sweep_tokens',
