@@ -1,8 +1,7 @@
 /** Waiting for jobs to end. However many jobs are waited for, they share one watch on the store and one look at it. */
 import {monotonic} from '../jobs/clock.ts'
 import {ClosedError, NotFoundError, WaitTimeoutError} from '../jobs/errors.ts'
-import type {Progress} from '../jobs/job.ts'
-import {idOf, type JobEnd, type RowRef, rowRef, type StoredEnd} from '../jobs/job.ts'
+import {idOf, type JobEnd, type Progress, type RowRef, rowRef, type StoredEnd} from '../jobs/job.ts'
 import {decodeResult} from '../jobs/side-tables/results.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {Store, Watch} from '../store/store.ts'

@@ -13,6 +13,22 @@ import {contextWith, OWN_CONTEXT} from './side-tables/keep-result.ts'
 import {checkExpiry, durationOf} from './time.ts'
 import {isObject} from './value.ts'
 
+/** What a document says of a job: a line of `jobq enqueue --batch`, the body of POST /jobs. */
+export const JOB_FIELDS = [
+  'func',
+  'arg',
+  'uniqkey',
+  'priority',
+  'delay',
+  'run_after',
+  'after',
+  'after_end',
+  'tags',
+  'expires',
+  'uniq_for',
+  'keep_result',
+] as const
+
 /** How a job is enqueued, and its argument: required, unless its type says that it may be undefined or null. */
 export type EnqueueOptions<Arg = unknown> = EnqueueSettings & ArgOption<Arg>
 

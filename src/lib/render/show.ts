@@ -1,7 +1,6 @@
 /** What `jobq show` tells of a job: as a document, or as lines for people. */
 
-import type {BatchState} from '../jobs/job.ts'
-import {idOf, type Parked} from '../jobs/job.ts'
+import {type BatchState, idOf, type Parked} from '../jobs/job.ts'
 import type {AttemptRow, JobHistory, ShownJob, WaitedFor} from '../jobs/rows/history.ts'
 import {progressText} from '../jobs/side-tables/progress.ts'
 import {oneLineJson, RawJson} from './json.ts'

@@ -1,7 +1,7 @@
 /** POST /jobs: the way in for programs in other languages. The body is an object as a line of `jobq enqueue --batch` is one. */
 import {UsageError} from '../jobs/errors.ts'
 import {idOf, MAX_ARG_BYTES} from '../jobs/job.ts'
-import type {AloneOption, EnqueueOptions} from '../jobs/new-job.ts'
+import {type AloneOption, type EnqueueOptions, JOB_FIELDS} from '../jobs/new-job.ts'
 import {exactly} from '../jobs/serializers/exactly.ts'
 import {jsonMistake} from '../jobs/serializers/input.ts'
 import {unixTime} from '../jobs/time.ts'
@@ -15,22 +15,7 @@ import type {Asked, Site} from './site.ts'
 const MAX_BYTES = MAX_ARG_BYTES + (64 << 10)
 /** Names here and, where they are others, in what an application gives to an enqueue, which checks what they are. */
 const LONGER = {after_end: 'afterEnd', uniq_for: 'uniqFor', keep_result: 'keepResult'} as const
-const KEYS = [
-  ...[
-    'func',
-    'arg',
-    'uniqkey',
-    'priority',
-    'delay',
-    'run_after',
-    'after',
-    'tags',
-    'expires',
-    'tracked',
-    'token',
-  ],
-  ...Object.keys(LONGER),
-]
+const KEYS: readonly string[] = [...JOB_FIELDS, 'tracked', 'token']
 
 /** @throws Refusal, UsageError, ArgumentError, DuplicateJobError */
 export async function enqueue({queue, settings}: Site, {request, isProgram}: Asked): Promise<Response> {

@@ -6,7 +6,7 @@ import {setFlagsFromString} from 'node:v8'
 import {ArgumentError, UsageError} from '../../jobs/errors.ts'
 import {MAX_ARG_BYTES, type NewJob, type StoredArg, type Tag} from '../../jobs/job.ts'
 import {checkFunc, checkPriority, checkTag, checkUniqkey} from '../../jobs/names.ts'
-import {aftersOf} from '../../jobs/new-job.ts'
+import {aftersOf, JOB_FIELDS} from '../../jobs/new-job.ts'
 import {jsonFromInput, jsonPacker} from '../../jobs/serializers/input.ts'
 import {checkSize, noArg, textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {contextWith} from '../../jobs/side-tables/keep-result.ts'
@@ -118,21 +118,7 @@ function oneByOne(flag: string, many: '--args-from' | '--batch'): UsageError {
   return new UsageError(`--${flag}: expected none with ${many}`, {hint: 'enqueue such jobs one by one'})
 }
 
-const BATCH_FIELDS = [
-  'func',
-  'arg',
-  'uniqkey',
-  'priority',
-  'delay',
-  'run_after',
-  'after',
-  'after_end',
-  'tags',
-  'expires',
-  'uniq_for',
-  'keep_result',
-] as const
-type BatchFields = Partial<Record<(typeof BATCH_FIELDS)[number], unknown>>
+type BatchFields = Partial<Record<(typeof JOB_FIELDS)[number], unknown>>
 
 const ONE_JOB = 'every line is one job, such as {"func":"Notify","arg":{}}'
 
@@ -194,9 +180,9 @@ function rawArg(text: string, what: string): string | null {
   const seen = new Set<string>()
   let arg: string | null = null
   for (const [key, value] of jsonMembers(text)) {
-    if (!(BATCH_FIELDS as readonly string[]).includes(key))
+    if (!(JOB_FIELDS as readonly string[]).includes(key))
       throw new UsageError(
-        `${what}: ${key}: expected one of ${BATCH_FIELDS.join(', ')}, got ${JSON.stringify(key)}`,
+        `${what}: ${key}: expected one of ${JOB_FIELDS.join(', ')}, got ${JSON.stringify(key)}`,
         {hint: 'rename the field or leave it out'},
       )
     if (seen.has(key)) throw new UsageError(`${what}: ${key}: expected it once, got it twice`)

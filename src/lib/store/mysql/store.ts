@@ -20,8 +20,7 @@ import type {
   StoredEnd,
 } from '../../jobs/job.ts'
 import type {Beat} from '../../jobs/manager.ts'
-import type {DeathRow} from '../../jobs/rows/history.ts'
-import {MOST_DEATHS} from '../../jobs/rows/history.ts'
+import {type DeathRow, MOST_DEATHS} from '../../jobs/rows/history.ts'
 import type {KeyLimits, Shared, ShareRequest} from '../../jobs/shares/limits.ts'
 import type {Action} from '../../jobs/side-tables/actions.ts'
 import type {Followed, Order, Written} from '../../jobs/side-tables/orders.ts'

@@ -1,6 +1,5 @@
 /** The job store on PostgreSQL, 12 or later. docs/servers.md has the GRANTs that each call needs. */
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import type {Progress} from '../../jobs/job.ts'
 import {
   type CancelledJob,
   type EnqueuedJob,
@@ -11,6 +10,7 @@ import {
   type Lease,
   type NewJob,
   type Postponement,
+  type Progress,
   type RowRef,
   type Settlement,
   type StoredArg,

@@ -5,8 +5,7 @@
 import type {Events} from '../../hooks/events.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {ArgumentError, isPassing, StoreError} from '../../jobs/errors.ts'
-import type {Progress} from '../../jobs/job.ts'
-import {type RowRef, rowRef} from '../../jobs/job.ts'
+import {type Progress, type RowRef, rowRef} from '../../jobs/job.ts'
 import type {Store} from '../../store/store.ts'
 import type {Attempt} from '../attempt.ts'
 import type {JobLog} from '../log/log.ts'
@@ -102,6 +101,7 @@ export class ProgressTeller {
       }
     }
   }
+
   /** What a job says is no reason to end: text that the database has no characters for is told without them. */
   async #write(said: readonly (RowRef & Progress)[]): Promise<void> {
     try {

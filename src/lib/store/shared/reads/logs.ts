@@ -43,19 +43,14 @@ export function* exceptions<Query>(
   if (since !== undefined)
     where.push(['exception_time >= ?', 'at' in since ? since.at : (yield* nowOf(sql)) - since.ago])
   const {rows, next} = yield* stretch(sql, 'exception_log', where, page, place)
-  const linkOf = yield* links(
-    sql,
-    'exception_log',
-    rows.map(({id}) => id),
-  )
-  const tags = yield* tagsOf(sql, page.details ? jobIdsOf(linkOf) : [])
+  const known = yield* withJobs(sql, 'exception_log', page, rows)
   return {
-    rows: rows.map(row => ({
-      ...common(row, linkOf.get(row.id), tags),
+    rows: known.map(([row, common, link]) => ({
+      ...common,
       exceptionTime: numberOf(row.exceptionTime),
       message: textOf(row.message ?? ''),
       retried: row.retried !== 0,
-      state: row.retried === 0 ? stateOf(linkOf.get(row.id)) : 'retried',
+      state: row.retried === 0 ? stateOf(link) : 'retried',
     })),
     next,
   }
@@ -67,15 +62,10 @@ export function* statuses<Query>(
   place: LogPlace | null,
 ): Reading<Query, Stretch<StatusRow, LogPlace>> {
   const {rows, next} = yield* stretch(sql, 'job_status', [], {...page, oldestFirst: false}, place)
-  const linkOf = yield* links(
-    sql,
-    'job_status',
-    rows.map(({id}) => id),
-  )
-  const tags = yield* tagsOf(sql, page.details ? jobIdsOf(linkOf) : [])
+  const known = yield* withJobs(sql, 'job_status', page, rows)
   return {
-    rows: rows.map(row => ({
-      ...common(row, linkOf.get(row.id), tags),
+    rows: known.map(([row, common]) => ({
+      ...common,
       status: textOf(row.status) as FinalStatus,
       jobStartTime: numberOf(row.jobStartTime),
       jobEndTime: numberOf(row.jobEndTime),
@@ -93,6 +83,22 @@ export function* logCount<Query>(
   if (func !== undefined && !named) return 0
   const [row] = yield* rowsOf<{jobs: number}, Query>(sql.logCount(table, chosenRows(named?.id, uniqkey)))
   return row!.jobs
+}
+
+/** Each row, what both tables say, and whose attempt it was. */
+function* withJobs<Query>(
+  sql: ReadsSql<Query>,
+  table: LogTable,
+  {details}: LogPage,
+  rows: readonly LogRow[],
+): Reading<Query, [LogRow, ReturnType<typeof common>, Link | undefined][]> {
+  const linkOf = yield* links(
+    sql,
+    table,
+    rows.map(({id}) => id),
+  )
+  const tags = yield* tagsOf(sql, details ? jobIdsOf(linkOf) : [])
+  return rows.map(row => [row, common(row, linkOf.get(row.id), tags), linkOf.get(row.id)])
 }
 
 function common(
