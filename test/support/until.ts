@@ -8,9 +8,14 @@ export async function until(
   isSo: () => boolean | Promise<boolean>,
   deadlineMs = patient(20_000),
 ): Promise<void> {
-  const giveUpAt = performance.now() + deadlineMs
-  while (!(await isSo())) {
-    if (performance.now() > giveUpAt) assert.fail(`waited ${deadlineMs} ms in vain until ${what}`)
-    await sleep(5)
+  let giveUp: NodeJS.Timeout | undefined
+  const never = new Promise<never>((_, reject) => {
+    const why = new assert.AssertionError({message: `waited ${deadlineMs} ms in vain until ${what}`})
+    giveUp = setTimeout(reject, deadlineMs, why)
+  })
+  try {
+    while (!(await Promise.race([isSo(), never]))) await sleep(5)
+  } finally {
+    clearTimeout(giveUp)
   }
 }
