@@ -125,7 +125,7 @@ describe('what work did', {concurrency: 2}, () => {
     assert.equal(site.count('exception_log'), 4)
   })
 
-  test('a retryDelay that throws or is no number: failed for good, and said why', async t => {
+  test('a retryDelay that throws or is no number takes no retries away, and is told', async t => {
     const site = new Workplace(t, {
       Throws: worker(`throw new Error('first')`, `maxRetries: 3, retryDelay() { throw new Error('second') }`),
       Strange: worker(`throw new Error('first')`, `maxRetries: 3, retryDelay: () => NaN`),
@@ -135,7 +135,12 @@ describe('what work did', {concurrency: 2}, () => {
     const [throws, strange] = site.messages()
     assert.match(throws!, /Error: first[\s\S]*Error: second/)
     assert.match(strange!, /Error: first[\s\S]*retryDelay: expected seconds from 0/)
-    assert.equal(site.count('job'), 0)
+    const again = site.rows(`SELECT retry_cnt, run_after - exception_time BETWEEN 10 AND 12 AS isSoon
+      FROM job JOIN exception_log USING (func_id)`)
+    assert.deepEqual(again, [
+      {retry_cnt: 1, isSoon: 1},
+      {retry_cnt: 1, isSoon: 1},
+    ])
   })
 
   test('abort: gone whatever retries are left, also when work swallows it', async t => {

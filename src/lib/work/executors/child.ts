@@ -194,11 +194,7 @@ async function end(): Promise<void> {
 
 async function retryInAdvance(worker: ReadyWorker, job: RunningJob): Promise<number | null> {
   if (typeof worker.retryDelay === 'function') await job.decode(worker.serializer)
-  try {
-    return job.mistake ? null : nextTry(worker, job)
-  } catch {
-    return null // the run itself will say what is wrong with it
-  }
+  return job.mistake ? null : nextTry(worker, job)
 }
 
 function send(message: FromChild, onSent?: () => void): void {

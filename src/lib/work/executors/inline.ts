@@ -151,11 +151,7 @@ class InlineRun implements Run, RunSettings {
   }
 
   retryIn(nth?: number): number | null {
-    try {
-      return nextTry(this.#worker, nth === undefined ? this.#job : this.#job.other(nth))
-    } catch {
-      return null
-    }
+    return nextTry(this.#worker, nth === undefined ? this.#job : this.#job.other(nth))
   }
 
   begin(): void {

@@ -64,6 +64,9 @@ export interface WorkerDefaults {
 /** Where decline() names no delay: less would have whoever is idle take it again and again. */
 const DECLINED_SECONDS = 10
 
+/** What a job waits for whose retryDelay, a function, throws or says what is no delay. In seconds. */
+const WITHOUT_DELAY: RetryDelay = {first: 10, longest: 3600}
+
 /** Errors that caused an error, and characters of what is thrown and no error, that go into exception_log. */
 const MAX_CAUSES = 10
 const MAX_THROWN = 4096
@@ -290,15 +293,26 @@ async function attempt(worker: ReadyWorker, job: RunningJob, extensions: Extensi
   }
 }
 
-/** Seconds until this job is due again if it fails now, null if no retries are left. */
-export function nextTry(worker: ReadyWorker, job: Job): number | null {
-  if (job.retryCnt >= worker.maxRetries) return null
-  const {maxRetries, retryDelay} = worker
+/**
+ * Seconds until this job is due again if it fails now, null if no retries are left. A mistake in a retryDelay that is a
+ * function takes no retries away: the delay is one of WITHOUT_DELAY then.
+ */
+export function nextTry(
+  {maxRetries, retryDelay}: ReadyWorker,
+  job: Job,
+  onMistake = (_mistake: unknown) => {},
+): number | null {
+  if (job.retryCnt >= maxRetries) return null
   if (typeof retryDelay !== 'function') return retryIn(maxRetries, job.retryCnt, retryDelay)
-  const delay = retryDelay(job)
-  if (typeof delay === 'number' && delay >= 0 && delay < Number.POSITIVE_INFINITY)
-    return retryIn(maxRetries, job.retryCnt, delay)
-  throw new WorkerError(`retryDelay: expected seconds from 0, got ${describe(delay)}`)
+  try {
+    const delay = retryDelay(job)
+    if (typeof delay === 'number' && delay >= 0 && delay < Number.POSITIVE_INFINITY)
+      return retryIn(maxRetries, job.retryCnt, delay)
+    onMistake(new WorkerError(`retryDelay: expected seconds from 0, got ${describe(delay)}`))
+  } catch (error) {
+    onMistake(error)
+  }
+  return retryIn(maxRetries, job.retryCnt, WITHOUT_DELAY)
 }
 
 const NO_CONTEXT: Readonly<Record<string, string>> = Object.freeze({})
@@ -464,12 +478,11 @@ export function strayOutcome(error: unknown, retryIn: number | null): RunOutcome
 
 function failure(worker: ReadyWorker, job: RunningJob, error: unknown): Extract<End, {kind: 'failed'}> {
   job.thrown = error
-  const message = messageOf(error)
-  try {
-    return {kind: 'failed', message, retryIn: nextTry(worker, job)}
-  } catch (delayError) {
-    return {kind: 'failed', message: `${message}\n${messageOf(delayError)}`, retryIn: null}
-  }
+  let message = messageOf(error)
+  const retryIn = nextTry(worker, job, mistake => {
+    message += `\n${messageOf(mistake)}`
+  })
+  return {kind: 'failed', message, retryIn}
 }
 
 /** An exception's message with its stack, as Perl's carp-ing workers log theirs; jobq's own errors in one line. */
