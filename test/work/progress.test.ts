@@ -151,6 +151,19 @@ while ! test -e "$HOME/go"; do sleep 0.05; done`,
     await queue.close()
   })
 
+  test('a result that has them is kept', async t => {
+    const db = await latin1(t)
+    const site = new Workplace(t, {
+      Smile: `export default {work: () => ({face: '\u{1f600}', name: 'Zoë', ключ: 1})}`,
+    })
+    const queue = await JobQueue.open({db})
+    const {id} = await queue.enqueue('Smile', {keepResult: '1h'})
+    assert.equal((await site.drain('--db', db)).code, 0)
+    const shown = await queue.show(id)
+    assert.deepEqual(shown?.result?.value, {face: '\u{1f600}', name: 'Zoë', ключ: 1})
+    await queue.close()
+  })
+
   test('keys of what is scarce that have them are limited as others are', async t => {
     const db = await latin1(t)
     const site = new Workplace(t, {

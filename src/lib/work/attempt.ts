@@ -16,6 +16,7 @@ import {
   type TakenJob,
 } from '../jobs/job.ts'
 import {keepResultOf} from '../jobs/side-tables/keep-result.ts'
+import {asciiJson, isAscii} from '../jobs/side-tables/results.ts'
 import type {SettleResult} from '../store/store.ts'
 import type {Ended, Run} from './executors/executor.ts'
 import {cut, withMessageCut} from './messages.ts'
@@ -128,7 +129,15 @@ export class Attempt {
     if (ended.kind === 'unstarted') this.run = null
   }
 
-  /** The store has not taken its end, of which this may be the reason. @returns false if there is none */
+  /** The store has not taken its end, of which a letter of its result may be the reason. @returns false if there is none */
+  escapeResult(): boolean {
+    const {outcome} = this
+    if (outcome.kind !== 'completed' || outcome.result === undefined || isAscii(outcome.result)) return false
+    this.outcome = {...outcome, result: asciiJson(outcome.result)}
+    return true
+  }
+
+  /** The same of its output. */
   refuseOutput(): boolean {
     if (this.settlement.output === undefined) return false
     this.#isOutputRefused = true

@@ -13,9 +13,9 @@ const NOTHING = {funcs: [], limit: 0, lease: 0}
 
 /**
  * Where one end is refused, the turn is undone with all other ends in it: so each is written in a turn of its own. One
- * that is refused there is written without the output that was to be kept; if there is none, or that does not help, it has failed, which is told in a few words. If not even that is taken, it is left: its job's
- * lease runs out, and counts as a death, so that it can't go on for ever. If the store takes nothing at all, that is no
- * job's doing.
+ * that is refused there is written with its result in ASCII, then without the output that was to be kept; if there are none, or
+ * that does not help, it has failed, which is told in a few words. If not even that is taken, it is left: its job's lease runs
+ * out, and counts as a death, so that it can't go on for ever. If the store takes nothing at all, that is no job's doing.
  */
 export class RefusedEnds {
   readonly #store: Store
@@ -40,6 +40,7 @@ export class RefusedEnds {
       return await this.#write(attempt)
     } catch (error) {
       if (isOfStore(error)) throw error
+      if (attempt.escapeResult()) return await this.#settleOne(attempt)
       if (attempt.refuseOutput()) return await this.#settleWithoutOutput(attempt, error as Error)
       attempt.refuse((error as Error).message)
       return await this.#write(attempt).catch((error: unknown) => this.#leave(attempt, error))
