@@ -365,6 +365,11 @@ describe('several hosts', () => {
       /^expected hosts between @ and \/, got one in the parameter host, too$/,
     ],
     ['mysql://u:secret@h1,h2/d?socket=/s', /in the parameter socket, too$/],
+    [
+      'postgres://u:secret@h1,u@h2/d',
+      /^expected user and password once, before all hosts, in the URL of postgres$/,
+    ],
+    ['mysql://u:secret@h1,u:secret@h2:3306/d', /^expected user and password once, before all hosts/],
   ] as const)
     test(`${text}: refused`, () => {
       assert.throws(

@@ -169,6 +169,10 @@ function server(driver: ServerAddress['driver'], text: string): ServerAddress {
   // Without a host, where a parameter names one or a socket: libpq takes that, URL does not
   const url = text.replace(/^(\w+:\/\/)(?:([^/?#@]*@)(?=[:/?#]|$)|(?=:\d*(?:[/?#]|$)))/, '$1$2localhost')
   const urls = urlsOf(url)
+  if (/^[a-z]+:\/\/[^/?#]*@[^/?#]*,[^/?#]*@/i.test(url))
+    throw new UsageError(`expected user and password once, before all hosts, in the URL of ${driver}`, {
+      hint: `write ${driver}://user:password@host1,host2/database; in a password an @ is %40, and a comma %2C`,
+    })
   if (urls.length > 1) checkHosts(driver, urls)
   try {
     const {username, password, pathname, searchParams, hash} = new URL(urls[0])
