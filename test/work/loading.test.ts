@@ -401,6 +401,20 @@ describe('an import that takes long', {concurrency: 3}, () => {
   })
 })
 
+test('a configuration that never ends loading at a HUP is told, and all goes on as it was', async t => {
+  const site = new Workplace(t, {A: 'export default {work() {}}'})
+  site.write('jobq.config.mjs', 'export default {maxWorkers: 1}')
+  const work = site.work('--debug')
+  await work.prints(/child \d+ starts/)
+  site.write('jobq.config.mjs', 'await new Promise(() => {})\nexport default {}')
+  work.kill('SIGHUP')
+  await work.prints(/not reloaded yet: the configuration is still loading/)
+  await site.enqueue(['A'])
+  await work.prints(/1 A completed/)
+  work.kill('SIGTERM')
+  assert.equal((await work.exited).code, 0)
+})
+
 describe('an import without an end', () => {
   test('is ended after half a minute, and named', async t => {
     const site = new Workplace(t)

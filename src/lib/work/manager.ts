@@ -35,6 +35,11 @@ const BRIEF_MS = 1000
 /** Jobs at once, in all. */
 const MAX_PLACES = 10_000
 
+/** A configuration may wait for something as it is loaded, for ever too. */
+const LATE_RELOAD_MS = 3_000
+const STILL_LOADING =
+  'not reloaded yet: the configuration is still loading; all goes on as it was until it has, or is mended and told to reload again'
+
 /** What is undefined comes from the configuration file, else from Qudo's defaults. */
 export interface WorkOptions
   extends Pick<DispatcherOptions, 'mode' | 'job' | 'maxJobs' | 'onProgress'>,
@@ -126,6 +131,7 @@ export async function work(
     const nth = ++reloads
     log.debug('reloading the configuration and the workers')
     systemd.reloading()
+    const isLate = setTimeout(() => log.trouble(STILL_LOADING), LATE_RELOAD_MS).unref()
     try {
       const now = await reread(settings)
       const ticking = await schedulesOf(now)
@@ -147,6 +153,8 @@ export async function work(
       if (options.mode === 'forever' && !dispatcher.isEnding) ticker.set(schedules)
     } catch (error) {
       log.trouble(`not reloaded: ${(error as Error).message}`)
+    } finally {
+      clearTimeout(isLate)
     }
     systemd.ready()
   }
