@@ -11,27 +11,39 @@ import {
   type StoredArg,
 } from '../jobs/job.ts'
 import {dueOf} from '../jobs/new-job.ts'
+import {decodeArg} from '../jobs/serializers/decode.ts'
 import {encodeArg} from '../jobs/serializers/encode.ts'
+import {batchFactOf} from '../jobs/side-tables/batches.ts'
 import type {Store} from '../store/store.ts'
+import {checkLast} from './batch.ts'
 import {lastOf} from './cancel.ts'
 import type {EditOptions} from './options.ts'
 
 /** The argument of the job as it is found. */
 export type ArgFor = (job: ListedJob) => StoredArg | Promise<StoredArg>
 
-/** @throws NotFoundError, JobRunningError, DuplicateJobError, ArgumentError, and what `argFor` throws */
+/** @throws NotFoundError, JobRunningError, DuplicateJobError, ArgumentError, UsageError, and what `argFor` throws */
 export async function editJob(
   store: Store,
   ref: RowRef,
   changes: JobChanges,
   argFor: ArgFor | null,
 ): Promise<EnqueuedJob> {
-  const job = argFor && (await store.find(ref.id, ref.db))
+  const job = argFor && (await store.find(ref.id, ref.db, {contexts: true}))
   const arg = job && {arg: await argFor(job)}
+  if (arg) await checkRoomOf(job, arg.arg)
   const edited = argFor && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
   if (edited === 'running') throw new JobRunningError(idOf(ref))
   if (edited === 'gone') throw (await lastOf(store, ref)).error
   return edited
+}
+
+/** One that runs when a batch has ended is told in its argument how that went. @throws UsageError if there would be no room */
+async function checkRoomOf(job: ListedJob, arg: StoredArg): Promise<void> {
+  const fact = batchFactOf(job)
+  if (!fact) return
+  const bytes = typeof arg === 'string' ? Buffer.from(arg) : arg
+  checkLast(await decodeArg(bytes, fact.serializer), fact.serializer, 'edit: arg')
 }
 
 /** All but the argument. */

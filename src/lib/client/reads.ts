@@ -61,7 +61,7 @@ export abstract class QueueView<F = Functions> {
   find(id: number, db?: number): Promise<ListedJob | null> {
     return this.calls.make(async store => {
       const ref = this.refOf(rowRef({id, db}), 'find')
-      const job = await store.find(ref.id, ref.db, true)
+      const job = await store.find(ref.id, ref.db, {details: true})
       return job && (await withProgress(store, [job]))[0]!
     })
   }

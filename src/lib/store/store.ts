@@ -129,9 +129,9 @@ export interface Store {
 
   /**
    * @param db which of several databases; a driver has only the one
-   * @param details with its tags, as of a page. Default false
+   * @param extras as of a page. Default none
    */
-  find(id: number, db?: number, details?: boolean): Promise<ListedJob | null>
+  find(id: number, db?: number, extras?: Extras): Promise<ListedJob | null>
   /** Whatever is known of that job, also when it has left the queue; null: nothing. */
   history(id: number, db?: number): Promise<JobHistory | null>
   /** What an attempt has written, as far as it was kept: of this row of jobq_output. Null: it is not there any more. */
@@ -366,10 +366,14 @@ export interface LogPage extends Page {
 /** Of the log of actions. */
 export type ActionPage = Pick<LogPage, 'limit' | 'after'>
 
-export interface JobPage extends Page {
-  state?: JobState | undefined
+/** What else is read of jobs. */
+export interface Extras extends Pick<Page, 'details'> {
   /** With what other tables keep of them: contexts, and what those wait for that are parked. Default false. */
   contexts?: boolean | undefined
+}
+
+export interface JobPage extends Page, Extras {
+  state?: JobState | undefined
   /** Only what comes behind this spot: a page costs the same however deep it is. */
   after?: JobSpot | undefined
 }

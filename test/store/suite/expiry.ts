@@ -87,7 +87,7 @@ export const expiries: Tests = {
       assert.equal(await countOf(db, 'jobq_context'), 0)
       const [exception] = await store.exceptions({...ALL, func: 'None'})
       const again = await store.retry(exception!.id, {priority: 0, due: {in: 0}})
-      assert.equal((await store.find(again.id, undefined, true))!.expiresAt, null)
+      assert.equal((await store.find(again.id, undefined, {details: true}))!.expiresAt, null)
       await store.enqueue(newJob('Work', {uniqkey: 'k'})) // its key is free again
     },
 
@@ -155,9 +155,9 @@ export const expiries: Tests = {
   'are changed by an edit, and forgotten with the job': async ({db, store}) => {
     const job = await store.enqueue(expiring())
     await store.edit(job.id, {priority: 1})
-    assert.ok((await store.find(job.id, undefined, true))!.expiresAt)
+    assert.ok((await store.find(job.id, undefined, {details: true}))!.expiresAt)
     await store.edit(job.id, {expires: null})
-    assert.equal((await store.find(job.id, undefined, true))!.expiresAt, null)
+    assert.equal((await store.find(job.id, undefined, {details: true}))!.expiresAt, null)
     await store.edit(job.id, {expires: 2 * HOUR})
     assertBetween(2 * HOUR - 60, (await store.beside()).expiryIn!, 2 * HOUR)
     await store.forgetBeside([job])
@@ -169,6 +169,6 @@ export const expiries: Tests = {
 
   'farther ahead than the column holds are at its end': async ({db, store}) => {
     const {id} = await store.enqueue(expiring({expires: 4_294_967_295}))
-    assert.equal((await store.find(id, undefined, true))!.expiresAt, db.maxNumber)
+    assert.equal((await store.find(id, undefined, {details: true}))!.expiresAt, db.maxNumber)
   },
 }

@@ -50,7 +50,7 @@ export const tagging: Tests = {
       [`'"\\`, `'"\\%_`],
     ])
     const {id} = await store.enqueue(tagged(tags))
-    assert.deepEqual((await store.find(id, undefined, true))!.tags, tags)
+    assert.deepEqual((await store.find(id, undefined, {details: true}))!.tags, tags)
     for (const [name, value] of Object.entries(tags))
       for (const choice of [having(name, value), having(name)])
         assert.deepEqual(ids(await store.list({...ALL, tags: [choice]})), [id])
@@ -150,16 +150,16 @@ export const tagging: Tests = {
     await settle(store, await takeOne(store), {kind: 'failed', message: 'x', retryIn: null})
     const [exception] = await store.exceptions(ALL)
     const {id} = await store.retry(exception!.id, {priority: 0, due: {in: 0}})
-    assert.deepEqual((await store.find(id, undefined, true))!.tags, {a: '1', b: '2'})
+    assert.deepEqual((await store.find(id, undefined, {details: true}))!.tags, {a: '1', b: '2'})
     assert.deepEqual((await store.exceptions(ALL))[0]!.tags, {a: '1', b: '2'})
   },
 
   'are others once a job is edited so': async ({store}) => {
     const {id} = await store.enqueue(tagged({a: '1', b: '2'}))
     await store.edit(id, {priority: 3})
-    assert.deepEqual((await store.find(id, undefined, true))!.tags, {a: '1', b: '2'})
+    assert.deepEqual((await store.find(id, undefined, {details: true}))!.tags, {a: '1', b: '2'})
     await store.edit(id, {tags: [['c', '3']]})
-    assert.deepEqual((await store.find(id, undefined, true))!.tags, {c: '3'})
+    assert.deepEqual((await store.find(id, undefined, {details: true}))!.tags, {c: '3'})
   },
 
   'go with the last of a job: at its cancel, when its attempts are pruned, when it is told that it has left':

@@ -31,6 +31,7 @@ import type {
   Choice,
   ClaimOptions,
   ExceptionPage,
+  Extras,
   IdChoice,
   JobPage,
   JobSpot,
@@ -182,9 +183,9 @@ export class SeveralStores implements Store {
   countAction = (action: RowRef, jobs: number): Promise<void> => countActionIn(this.#databases, action, jobs)
   actions = (page: ActionPage): Promise<ActionRow[]> => actionsIn(this.#databases, page)
 
-  async find(id: number, db?: number, details?: boolean): Promise<ListedJob | null> {
+  async find(id: number, db?: number, extras?: Extras): Promise<ListedJob | null> {
     const database = this.#databases.at({id, ...(db === undefined ? {} : {db})})
-    const job = await database.use(store => store.find(id, undefined, details))
+    const job = await database.use(store => store.find(id, undefined, extras))
     return job && {...job, db: database.index}
   }
 

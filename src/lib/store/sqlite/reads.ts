@@ -8,7 +8,7 @@ import {type Reading, read} from '../shared/reads/reading.ts'
 import type {ReadsSql} from '../shared/reads/sql.ts'
 import {attempts, counts, times} from '../shared/reads/stats.ts'
 import {whole} from '../shared/reads/stretch.ts'
-import type {Choice, ExceptionPage, IdChoice, JobPage, LogPage, LogTable, Older} from '../store.ts'
+import type {Choice, ExceptionPage, Extras, IdChoice, JobPage, LogPage, LogTable, Older} from '../store.ts'
 import {SCHEMA_VERSION, type SqliteConnection} from './connection.ts'
 import {type Query, sqliteSql} from './listing-sql.ts'
 
@@ -31,7 +31,7 @@ export class SqliteReads {
   }
 
   funcs = () => this.#read(funcs)
-  find = (id: number, details?: boolean) => this.#read(sql => find(sql, id, details))
+  find = (id: number, extras?: Extras) => this.#read(sql => find(sql, id, extras))
   history = (id: number) => this.#read(sql => history(sql, id))
   output = (id: number) => this.#read(sql => output(sql, id))
   list = (page: JobPage) => this.#read(sql => whole((place: JobPlace | null) => jobs(sql, page, place)))

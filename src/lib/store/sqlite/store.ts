@@ -42,6 +42,7 @@ import type {
   Claimed,
   ClaimOptions,
   ExceptionPage,
+  Extras,
   IdChoice,
   JobPage,
   KeySpot,
@@ -593,7 +594,7 @@ export class SqliteStore implements Store {
     return actions(this.#link, page)
   }
 
-  find = (id: number, _db?: number, details?: boolean) => this.#read(reads => reads.find(id, details))
+  find = (id: number, _db?: number, extras?: Extras) => this.#read(reads => reads.find(id, extras))
   history = (id: number) => this.#read(reads => reads.history(id))
   output = (id: number) => this.#read(reads => reads.output(id))
   list = (page: JobPage) => this.#look('list', page)

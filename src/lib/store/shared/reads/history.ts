@@ -12,7 +12,7 @@ interface Death {
 
 /** @returns null where nothing is known of it */
 export function* history<Query>(sql: ReadsSql<Query>, id: number): Reading<Query, JobHistory | null> {
-  const job = yield* find(sql, id, true)
+  const job = yield* find(sql, id, {details: true})
   const [attempts, deaths, outputs] = (yield sql.history(id)) as [Attempted[], Death[], Kept[]]
   const last = attempts.at(-1)
   const tags = job?.tags ?? (yield* tagsOf(sql, [id])).get(id) ?? {}

@@ -1,6 +1,6 @@
 /** A listing of jobs, by the index jobq_lane: a page costs what it shows, not what waits. */
 import type {JobRow, JobState, ListedJob, Parked, RowRef, TagChoice, WaitsFor} from '../../../jobs/job.ts'
-import type {IdChoice, JobPage, JobSpot} from '../../store.ts'
+import type {Extras, IdChoice, JobPage, JobSpot} from '../../store.ts'
 import {type Keys, laterOf, ORDERS, readyOf} from '../lanes.ts'
 import {fewTagged, type TagRow, tagged, tagsOf, withTags} from '../tags.ts'
 import {atNow, nowOf, type Reading, rowsOf, textOf} from './reading.ts'
@@ -85,11 +85,11 @@ export function* jobs<Query>(
 export function* find<Query>(
   sql: ReadsSql<Query>,
   id: number,
-  details = false,
+  extras: Extras = {},
 ): Reading<Query, ListedJob | null> {
   const [now, [row]] = yield* atNow(sql, sql.jobs([id]))
   if (row === undefined) return null
-  const [job] = yield* withBeside(sql, [listed(sql.jobOf(row), now, sql.never)], {details})
+  const [job] = yield* withBeside(sql, [listed(sql.jobOf(row), now, sql.never)], extras)
   return job!
 }
 
@@ -157,7 +157,7 @@ function* greatestJob<Query>(sql: ReadsSql<Query>): Reading<Query, number> {
 function* withBeside<Query>(
   sql: ReadsSql<Query>,
   rows: ListedJob[],
-  {contexts, details}: Pick<JobPage, 'contexts' | 'details'>,
+  {contexts, details}: Extras,
 ): Reading<Query, ListedJob[]> {
   if (rows.length === 0 || !(contexts || details)) return rows
   const ids = rows.map(({id}) => id)

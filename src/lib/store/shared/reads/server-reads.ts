@@ -1,5 +1,5 @@
 /** What people are told of a server's store, however its driver asks it. */
-import type {Choice, ExceptionPage, IdChoice, JobPage, LogPage, LogTable} from '../../store.ts'
+import type {Choice, ExceptionPage, Extras, IdChoice, JobPage, LogPage, LogTable} from '../../store.ts'
 import {history, output} from './history.ts'
 import {find, funcs, type IdPlace, type JobPlace, jobIds, jobs, tooLargeId} from './listing.ts'
 import {exceptions, type LogPlace, logCount, statuses} from './logs.ts'
@@ -13,7 +13,7 @@ export abstract class ServerReads<Query> {
   /** Of one moment. It may be begun again. */
   protected abstract look<Found>(reading: (sql: ReadsSql<Query>) => Reading<Query, Found>): Promise<Found>
 
-  find = (id: number, _db?: number, details?: boolean) => this.look(sql => find(sql, id, details))
+  find = (id: number, _db?: number, extras?: Extras) => this.look(sql => find(sql, id, extras))
   history = (id: number) => this.look(sql => history(sql, id))
   output = (id: number) => this.look(sql => output(sql, id))
   list = (page: JobPage) => collect(this.eachJob(page))
