@@ -1,5 +1,5 @@
 /**
- * Runs the tests: `node test/run.ts [--at-once N] [GLOB …]`, all but the clusters' by default. Three files at once keep two
+ * Runs the tests: `node test/run.ts [--at-once N] [GLOB …]`, all but the clusters' by default. Four files at once keep two
  * cores busy, since much of a test is waiting. Nothing may hang: a test has 4 minutes, and a file 10, then its processes are
  * told and killed. With CI=true at most three files that failed run three times more, each by itself: what fails again is
  * broken; what does not is unsteady, on a full machine say, and told as that in the last lines.
@@ -13,16 +13,28 @@ import {parseArgs} from 'node:util'
 const TEST_MS = 240_000
 const FILE_MS = 600_000
 const LOOK_MS = 5_000
-/** What waits longest begins first, so that nothing long is left for the end. */
-const FIRST = ['test/faults/', 'test/examples/', 'test/web/']
+/** What takes longest begins first, so that nothing long is left for the end. */
+const FIRST = [
+  'test/faults/server-faults',
+  'test/web/browser',
+  'test/work/sch',
+  'test/work/sh',
+  'test/work/outage',
+  'test/faults/',
+  'test/package',
+  'test/store/',
+  'test/work/',
+  'test/examples/',
+]
 
 const {
   values: {'at-once': atOnce},
   positionals,
-} = parseArgs({allowPositionals: true, options: {'at-once': {type: 'string', default: '3'}}})
+} = parseArgs({allowPositionals: true, options: {'at-once': {type: 'string', default: '4'}}})
 const globs = positionals.length > 0 ? positionals : ['test/*.test.ts', 'test/!(cluster)/**/*.test.ts']
-const rank = (file: string) => (FIRST.some(folder => file.startsWith(folder)) ? 0 : 1)
-const files = globSync(globs).sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+const files = globSync(globs, {exclude: ['**/node_modules/**']}).sort(
+  (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
+)
 if (files.length === 0) {
   console.error(`no test file is named by ${globs.join(' ')}`)
   process.exit(1)
@@ -40,6 +52,11 @@ for (const file of process.env.CI === 'true' && failed.length <= 3 ? failed : []
   )
 }
 process.exitCode = broken > 0 ? 1 : 0
+
+function rank(file: string): number {
+  const nth = FIRST.findIndex(start => file.startsWith(start))
+  return nth < 0 ? FIRST.length : nth
+}
 
 /** Runs these files; those that failed, each once. */
 async function failedOf(files: string[], concurrency: number): Promise<string[]> {

@@ -406,12 +406,12 @@ describe('where the lines come from', {concurrency: 4}, () => {
 })
 
 /** 200 MB of lines: who kept them would need more than FLAT_KB. */
-const [LINES, KILOBYTE, FLAT_KB] = [200_000, 'x'.repeat(1000), 250_000]
+const [LINES, LONG, FLAT_KB] = [50_000, 'x'.repeat(4000), 250_000]
 
 describe('more lines than there is memory for', () => {
   test('in flat memory', {timeout: 60_000}, async t => {
     const home = new Home(t)
-    const file = home.write('lines', `"${KILOBYTE}"\n`.repeat(LINES))
+    const file = home.write('lines', `"${LONG}"\n`.repeat(LINES))
     const {ended, peak} = await measured(home, [...ARGS, file])
     assert.deepEqual(ended, printed(LINES))
     assert.ok(peak < FLAT_KB, `${peak} kB at the most`)
@@ -420,7 +420,7 @@ describe('more lines than there is memory for', () => {
   test('with a bad one near the end: nothing is enqueued', {timeout: 60_000}, async t => {
     const home = await prepared(t)
     const bytes = home.read('jobs.db')
-    const good = `{"func":"F","arg":"${KILOBYTE}","priority":5}\n`.repeat(LINES)
+    const good = `{"func":"F","arg":"${LONG}","priority":5}\n`.repeat(LINES)
     const file = home.write('batch', `${good}{"func":"F","priority":-1}\n{"func":"F"}\n`)
     const {ended, peak} = await measured(home, [...BATCH, file])
     assertOneLine(ended, {

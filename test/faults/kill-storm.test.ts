@@ -22,7 +22,7 @@ const DISPATCHERS: Record<string, string[][]> = SOAK
       'with --durable': [['--durable'], ['--durable', '--prefetch', '5']],
     }
   : {'with and without --prefetch': [[], ['--prefetch', '5']]}
-const LENGTH = SOAK ? {kills: 150, seconds: 120} : {kills: 50, seconds: 12}
+const LENGTH = SOAK ? {kills: 150, seconds: 120} : {kills: 35, seconds: 8}
 
 for (const kind of KINDS)
   for (const [name, dispatchers] of Object.entries(DISPATCHERS))

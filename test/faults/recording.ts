@@ -61,12 +61,13 @@ export class Recording {
     return this.read().some(event => event.kind === 'said' && pattern.test(event.text))
   }
 
-  /** @throws where something was done that recorder.c can't tell */
+  /** A record that is being written is not read yet. @throws where something was done that recorder.c can't tell */
   read(): (Change | Said)[] {
     const log = existsSync(this.#log) ? readFileSync(this.#log) : Buffer.alloc(0)
     const events: (Change | Said)[] = []
-    for (let at = 0; at < log.length; ) {
+    for (let at = 0; at + HEADER <= log.length; ) {
       const bytes = log.readUInt32LE(at)
+      if (at + bytes > log.length) break
       events.push(eventOf(log.subarray(at, at + bytes)))
       at += bytes
     }
