@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {patient} from './random.ts'
 
+/** What is long in coming is looked at less often: a look may cost a statement, or a page. */
+const MAX_PAUSE_MS = 50
+
 /** Waits until something is so, looking again and again; the deadline is for what will never be so. */
 export async function until(
   what: string,
@@ -14,7 +17,12 @@ export async function until(
     giveUp = setTimeout(reject, deadlineMs, why)
   })
   try {
-    while (!(await Promise.race([isSo(), never]))) await sleep(5)
+    for (
+      let pauseMs = 5;
+      !(await Promise.race([isSo(), never]));
+      pauseMs = Math.min(pauseMs * 1.1, MAX_PAUSE_MS)
+    )
+      await sleep(pauseMs)
   } finally {
     clearTimeout(giveUp)
   }
