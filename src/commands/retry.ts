@@ -5,7 +5,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
   static override description =
-    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument, uniqkey and tags it had.
+    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument, uniqkey and tags it had; all else is as for a new job.
 
 exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
 
@@ -21,6 +21,10 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     {description: 'Two exceptions', command: '<%= config.bin %> retry 3 4'},
     {description: 'The job that an enqueue has printed', command: '<%= config.bin %> retry --job 7'},
     {
+      description: 'It, and what it returns this time',
+      command: `id=$(<%= config.bin %> retry --job 7 --keep-result 1h) && <%= config.bin %> wait --result "$id"`,
+    },
+    {
       description: 'What would be retried of the last two hours',
       command: '<%= config.bin %> retry --all --since 2h --dry-run',
     },
@@ -30,9 +34,9 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     },
   ]
   static override usage = [
-    '<%= command.id %> EXCEPTION_ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
-    '<%= command.id %> --job ID… [--again] [--dry-run] [--priority N] [--delay D] [--json]',
-    '<%= command.id %> --all [--func F] [--tag NAME[=VALUE]] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--json]',
+    '<%= command.id %> EXCEPTION_ID… [--again] [--dry-run] [--priority N] [--delay D] [--tracked] [--keep-result D] [--json]',
+    '<%= command.id %> --job ID… [--again] [--dry-run] [--priority N] [--delay D] [--tracked] [--keep-result D] [--json]',
+    '<%= command.id %> --all [--func F] [--tag NAME[=VALUE]] [--since T] [--again] [--dry-run] [--priority N] [--delay D] [--tracked] [--keep-result D] [--json]',
   ]
   static override args = {
     exception_id: argument({
@@ -67,6 +71,12 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
     priority: string({summary: 'of the new jobs; default 0', helpValue: 'N'}),
     delay: string({
       summary: 'the new jobs are due so long from now: 90, 90s, 5m, 1h30m, 3d, 2w',
+      helpValue: 'D',
+    }),
+    tracked: boolean({summary: 'keep how the new jobs end until `<%= config.bin %> wait` asks'}),
+    'keep-result': string({
+      summary:
+        'keep what their workers return so long after they have completed: `<%= config.bin %> wait --result` prints it',
       helpValue: 'D',
     }),
   }

@@ -3,14 +3,15 @@
 import {EVENT_NAMES} from '../hooks/events.ts'
 import type {SupportOptions} from '../hooks/extensions.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
-import {type JobState, type NewJob, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
+import {type JobState, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
 import {tagChoices} from '../jobs/names.ts'
 import {checkDue, dueOf, type JobRequest} from '../jobs/new-job.ts'
 import {checkOptions, is} from '../jobs/options.ts'
 import type {SerializerName} from '../jobs/serializers/serializers.ts'
+import {keptOf} from '../jobs/side-tables/keep-result.ts'
 import {describe, isObject} from '../jobs/value.ts'
 import type {OpenOptions} from '../store/open.ts'
-import type {JobSpot, LogPage} from '../store/store.ts'
+import type {JobSpot, LogPage, Retrying} from '../store/store.ts'
 import type {CancelChoice, CancelOptions, Chosen} from './cancel.ts'
 import type {RetryChoice} from './retry.ts'
 
@@ -38,6 +39,10 @@ export interface RetryOptions {
   runAfter?: Date | undefined
   /** Also an attempt whose job still waits for its next try: then there are two of it. Default false. */
   again?: boolean | undefined
+  /** Keep how it ends, as of an enqueue. Default false. */
+  tracked?: boolean | undefined
+  /** Keep what its worker returns, as of an enqueue. Default: as its worker says. */
+  keepResult?: number | string | undefined
 }
 
 /** What is changed of a job that waits; what is left out stays as it is. */
@@ -121,7 +126,10 @@ const OPEN = {
   durable: is.yesNo,
 }
 const INIT = {db: is.databases, config: is.text, dryRun: is.yesNo}
-const RETRY = {priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo}
+const RETRY = {
+  ...{priority: is.priority, delay: is.delay, runAfter: is.date, again: is.yesNo},
+  ...{tracked: is.yesNo, keepResult: is.duration},
+}
 const CHOICE = {ids: is.array, jobs: is.array, func: is.text, since: is.since, tags: is.tagChoice}
 const PAGE = {func: is.text, uniqkey: is.text, limit: is.count, offset: is.count, tags: is.tagChoice}
 const JOBS = {...PAGE, state: is.state, contexts: is.yesNo, after: is.object}
@@ -228,9 +236,10 @@ export function chosenOf(choice: CancelChoice, refIn: (job: number | RowRef) => 
   return 'all' in choice ? {state} : {...choice, tags: tagChoices(choice.tags)}
 }
 
-/** How a retried job is stored. */
-export function rowOf(options: RetryOptions): {priority: number; due: NewJob['due']; again: boolean} {
-  return {priority: options.priority ?? 0, due: dueOf(options), again: options.again ?? false}
+/** How a retried job is stored. @throws UsageError */
+export function rowOf(options: RetryOptions): Retrying {
+  const {priority = 0, again = false} = options
+  return {priority, again, due: dueOf(options), ...keptOf(options, 'retry: keepResult')}
 }
 
 export const ALL = Number.MAX_SAFE_INTEGER

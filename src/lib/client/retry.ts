@@ -10,10 +10,10 @@ import {
   NotFoundError,
   StillTriedError,
 } from '../jobs/errors.ts'
-import {type EnqueuedJob, idOf, type NewJob, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
+import {type EnqueuedJob, idOf, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
 import {tagChoices} from '../jobs/names.ts'
 import type {ExceptionRow} from '../jobs/rows/history.ts'
-import type {Store} from '../store/store.ts'
+import type {Retrying, Store} from '../store/store.ts'
 
 /** Some exceptions by id, those of some jobs, or all that were not retried yet. */
 export type RetryChoice =
@@ -32,24 +32,19 @@ export type RetryOutcome =
   /** exception: null: of the job that was named no failed attempt is known. */
   | {exception: RowRef | null; refused: JobqError}
 
-interface NewRow {
-  priority: number
-  due: NewJob['due']
-  /** Also those whose job is still tried. */
-  again: boolean
-}
-
 /** Oldest first. Exceptions that the retried jobs cause meanwhile are not met, so that this ends. */
 export async function* retryMany(
   store: Store,
   choice: RetryChoice,
-  row: NewRow,
+  row: Retrying,
   dryRun: boolean,
   refIn: (ref: RowRef) => RowRef,
 ): AsyncGenerator<RetryOutcome> {
   const rehearsal = new Rehearsal(store)
   const retry = (ref: RowRef, exception?: ExceptionRow) =>
-    orRefused(ref, () => (dryRun ? rehearsal.retry(ref, row.again, exception) : retryOne(store, ref, row)))
+    orRefused(ref, () =>
+      dryRun ? rehearsal.retry(ref, row.again ?? false, exception) : retryOne(store, ref, row),
+    )
   const followed = new Set<number | string>()
   async function* withFollowers(outcome: RetryOutcome): AsyncGenerator<RetryOutcome> {
     yield outcome
@@ -97,7 +92,7 @@ export async function* retryMany(
 async function* retryFollowers(
   store: Store,
   exception: RowRef,
-  {priority, again}: NewRow,
+  {priority, again}: Retrying,
 ): AsyncGenerator<RetryOutcome> {
   const row = {priority, again, due: {in: 0}}
   for (let front = [exception]; front.length > 0; ) {
@@ -123,7 +118,7 @@ function there(ref: RowRef, refIn: (ref: RowRef) => RowRef): RowRef | {refused: 
   }
 }
 
-async function retryOne(store: Store, exception: RowRef, row: NewRow): Promise<RetryOutcome> {
+async function retryOne(store: Store, exception: RowRef, row: Retrying): Promise<RetryOutcome> {
   const job = await store.retry(exception.id, row, exception.db)
   return {exception, func: job.func, uniqkey: job.uniqkey, job, refused: null}
 }

@@ -9,7 +9,7 @@ import {checkToken, parseRef} from './names.ts'
 import {checkOptions, is} from './options.ts'
 import {encodeArg} from './serializers/encode.ts'
 import type {SerializerName} from './serializers/serializers.ts'
-import {contextWith, OWN_CONTEXT} from './side-tables/keep-result.ts'
+import {keptOf, OWN_CONTEXT} from './side-tables/keep-result.ts'
 import {checkExpiry, durationOf} from './time.ts'
 import {isObject} from './value.ts'
 
@@ -172,19 +172,15 @@ export function newJob(
   place = '',
 ): NewJob {
   checkEnqueue(func, options, place)
-  const {arg, serializer = defaults.serializer, uniqkey, priority = 0, context: given = {}, tracked} = options
-  const keepResult =
-    options.keepResult === undefined ? undefined : durationOf(options.keepResult, `${place}keepResult`)
+  const {arg, serializer = defaults.serializer, uniqkey, priority = 0} = options
   const job: NewJob = {
     func,
     arg: encodeArg(arg, serializer, `${place}arg`),
     uniqkey: uniqkey ?? null,
     priority,
     due: dueOf(options),
+    ...keptOf(options, `${place}keepResult`),
   }
-  const context = contextWith(given, keepResult)
-  if (context !== undefined) job.context = context
-  if (tracked || keepResult !== undefined) job.tracked = true
   const tags = Object.entries(options.tags ?? {})
   if (tags.length > 0) job.tags = tags
   if (options.uniqFor !== undefined) {

@@ -163,11 +163,7 @@ export interface Store {
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, AfterFailedError where that one has failed again,
    * StillTriedError unless it is wanted `again`
    */
-  retry(
-    exceptionId: number,
-    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
-    db?: number,
-  ): Promise<EnqueuedJob>
+  retry(exceptionId: number, options: Retrying, db?: number): Promise<EnqueuedJob>
 
   /**
    * The exceptions, not retried yet, of jobs that failed because this one's job did, in the order of their jobs: `retry` of
@@ -365,6 +361,12 @@ export interface LogPage extends Page {
 
 /** Of the log of actions. */
 export type ActionPage = Pick<LogPage, 'limit' | 'after'>
+
+/** The job that a retry makes; its function, argument, key and tags are those of before. */
+export interface Retrying extends Pick<NewJob, 'priority' | 'due' | 'context' | 'tracked'> {
+  /** Also where the failed one still waits for its next try. */
+  again?: boolean | undefined
+}
 
 /** What else is read of jobs. */
 export interface Extras extends Pick<Page, 'details'> {

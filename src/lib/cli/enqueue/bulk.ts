@@ -9,7 +9,7 @@ import {checkFunc, checkPriority, checkTag, checkUniqkey} from '../../jobs/names
 import {aftersOf, JOB_FIELDS} from '../../jobs/new-job.ts'
 import {jsonFromInput, jsonPacker} from '../../jobs/serializers/input.ts'
 import {checkSize, noArg, textOrBytes} from '../../jobs/serializers/serializers.ts'
-import {contextWith} from '../../jobs/side-tables/keep-result.ts'
+import {keptOf} from '../../jobs/side-tables/keep-result.ts'
 import {checkExpiry, DURATION_FORMS, durationOf, parseDelay, parseTime, unixTime} from '../../jobs/time.ts'
 import {describe, isObject} from '../../jobs/value.ts'
 import {jsonMembers} from './json-members.ts'
@@ -169,9 +169,7 @@ function batchJob(line: string | Buffer, what: string, pack: Pack, none: StoredA
     due,
     ...(expires === undefined ? {} : {expires: expiryOf(expires, due, at('expires'))}),
     ...(uniq_for === undefined ? {} : {uniqFor: durationOf(uniq_for, at('uniq_for'))}),
-    ...(keep_result === undefined
-      ? {}
-      : {tracked: true, context: contextWith({}, durationOf(keep_result, at('keep_result')))}),
+    ...keptOf({keepResult: keep_result}, at('keep_result')),
   }
 }
 

@@ -7,7 +7,7 @@ import {MAX_ARG_BYTES, type NewJob, type StoredArg} from '../../jobs/job.ts'
 import {checkFunc, checkToken, checkUniqkey, parseRefs, parseTags, parseWhole} from '../../jobs/names.ts'
 import {storedFromInput} from '../../jobs/serializers/input.ts'
 import {noArg, SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
-import {contextWith} from '../../jobs/side-tables/keep-result.ts'
+import {keptOf} from '../../jobs/side-tables/keep-result.ts'
 import {checkExpiry, durationOf, parseDelay, parseTime} from '../../jobs/time.ts'
 import {readWhole, unreadable} from './whole-file.ts'
 
@@ -98,13 +98,8 @@ const NEED_A_KEY = {
   'uniq-for': 'it says how long a key stays taken',
 }
 
-/** A result that is kept is one that someone will wait for. */
-export function trackingOf({
-  tracked,
-  'keep-result': keep,
-}: EnqueueRequest): Pick<NewJob, 'tracked' | 'context'> {
-  if (keep === undefined) return tracked ? {tracked} : {}
-  return {tracked: true, context: contextWith({}, durationOf(keep, '--keep-result'))}
+export function trackingOf({tracked, 'keep-result': keepResult}: EnqueueRequest) {
+  return keptOf({tracked, keepResult}, '--keep-result')
 }
 
 function expiryOf({expires, at}: EnqueueRequest, due: NewJob['due']): Pick<NewJob, 'expires'> {

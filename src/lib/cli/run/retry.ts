@@ -6,7 +6,7 @@ import type {RetryChoice, RetryOutcome} from '../../client/retry.ts'
 import {DuplicateJobError, EXIT, type JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type RowRef} from '../../jobs/job.ts'
 import {parseRef, parseRefs, parseWhole} from '../../jobs/names.ts'
-import {parseDelay, parsePast} from '../../jobs/time.ts'
+import {durationOf, parseDelay, parsePast} from '../../jobs/time.ts'
 import {line} from '../../render/listing.ts'
 import {withQueueOf} from '../command-queue.ts'
 import {isTerminal, nextTurn} from '../output.ts'
@@ -26,6 +26,8 @@ export interface RetryFlags extends QueueFlags {
   'dry-run'?: boolean | undefined
   priority?: string | undefined
   delay?: string | undefined
+  tracked?: boolean | undefined
+  'keep-result'?: string | undefined
   json?: boolean | undefined
 }
 
@@ -35,7 +37,7 @@ interface RetryResult {
 }
 
 export async function run(flags: RetryFlags): Promise<Record<string, unknown>> {
-  const {exception_id: ids = [], job: jobs = [], all = false, func, since} = flags
+  const {exception_id: ids = [], job: jobs = [], all = false, func, since, 'keep-result': keep} = flags
   const given = [ids.length > 0 && 'ids', jobs.length > 0 && '--job', all && '--all'].filter(Boolean)
   if (given.length !== 1)
     throw new UsageError(`expected ids of exceptions, --job or --all, got ${given.join(' and ') || 'none'}`, {
@@ -55,6 +57,8 @@ export async function run(flags: RetryFlags): Promise<Record<string, unknown>> {
     dryRun: flags['dry-run'] ?? false,
     priority: parseWhole(flags.priority ?? '0', '--priority'),
     delay: parseDelay(flags.delay ?? '0', '--delay'),
+    tracked: flags.tracked ?? false,
+    keepResult: keep === undefined ? undefined : durationOf(keep, '--keep-result'),
   }
   const result = await withQueueOf(flags, queue => retryAll(queue, choice, options, printer(flags.json)))
   if (result.exitCode !== 0) process.exitCode = result.exitCode

@@ -2,7 +2,8 @@
  * How long the result of a job is kept, as it was asked for with the job: that travels in its context, which comes along wherever the
  * job is taken. So whoever runs it knows, and a job whose result nobody keeps costs nothing.
  */
-import type {TakenJob} from '../job.ts'
+import type {NewJob, TakenJob} from '../job.ts'
+import {durationOf} from '../time.ts'
 
 /** Names in a context that begin so are jobq's own. */
 export const OWN_CONTEXT = 'jobq.'
@@ -10,10 +11,24 @@ const KEEP_RESULT = `${OWN_CONTEXT}keep-result`
 
 type Context = Readonly<Record<string, string>>
 
-/** As NewJob has it; undefined: there is none. @param seconds how long its result is kept */
-export function contextWith(context: Context, seconds: number | undefined): string | undefined {
+/** As options say it: keepResult in seconds, or a duration. */
+interface Kept {
+  context?: Context | undefined
+  tracked?: boolean | undefined
+  keepResult?: unknown
+}
+
+/** What is kept of a job. A result that is kept is one that someone will wait for. @param what is keepResult, for the message. @throws UsageError */
+export function keptOf(
+  {context = {}, tracked = false, keepResult}: Kept,
+  what: string,
+): Pick<NewJob, 'context' | 'tracked'> {
+  const seconds = keepResult === undefined ? undefined : durationOf(keepResult, what)
   const all = seconds === undefined ? context : {...context, [KEEP_RESULT]: String(seconds)}
-  return Object.keys(all).length > 0 ? JSON.stringify(all) : undefined
+  return {
+    ...(Object.keys(all).length > 0 ? {context: JSON.stringify(all)} : {}),
+    ...(tracked || seconds !== undefined ? {tracked: true} : {}),
+  }
 }
 
 /** How long the result of a job is to be kept, as it was asked for with the job: in seconds; undefined: it was not. */

@@ -1,10 +1,11 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
+import type {Retrying} from '../store.ts'
 import {NEVER, takeEdges} from './after.ts'
 import {type MysqlConnection, textOf, textOrNull} from './connections/connection.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
-import {checkTime, duplicateOf} from './insert.ts'
+import {besides, checkTime, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'
 import {copyTags} from './side-tables/tags.ts'
 
@@ -13,7 +14,7 @@ export async function retryException(
   link: MysqlConnection,
   name: string,
   exceptionId: number,
-  {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
+  {priority, due, again, ...beside}: Retrying,
 ): Promise<EnqueuedJob> {
   const [, clock, exceptions] = await link.batch([
     'START TRANSACTION',
@@ -46,7 +47,8 @@ export async function retryException(
       waits.length === 0
         ? []
         : [`REPLACE INTO jobq_after (job_id, after_id, any_end, run_after) VALUES ${waits}`]
-    await link.batch([...wait, copyTags(exceptionId, id), mark, remember(id), 'COMMIT']).catch(error => {
+    const kept = [copyTags(exceptionId, id), ...besides(link, [beside], () => String(id))]
+    await link.batch([...wait, ...kept, mark, remember(id), 'COMMIT']).catch(error => {
       throw isLost(error) || isCancelled(error) ? mayBeStored(name, 'the job', error) : error
     })
     return {id, func, uniqkey, priority, runAfter}

@@ -40,6 +40,7 @@ import type {
   LogTable,
   Older,
   Preparation,
+  Retrying,
   SharedKeys,
   Store,
   Turn,
@@ -293,11 +294,9 @@ export class MysqlStore extends ServerReads<string> implements Store {
 
   nextTry = (exceptionId: number) => this.#links.read(link => nextTry(link, exceptionId))
 
-  async retry(
-    exceptionId: number,
-    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
-  ): Promise<EnqueuedJob> {
+  async retry(exceptionId: number, options: Retrying): Promise<EnqueuedJob> {
     const enqueued = await this.#links.write(link => retryException(link, this.name, exceptionId, options))
+    if (options.tracked) this.#waits.await(enqueued.id)
     this.#poll.ring()
     return enqueued
   }

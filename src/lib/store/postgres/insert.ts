@@ -140,6 +140,18 @@ export function besideValues(job: Beside): Value[] {
   return [job.context ?? null, job.tracked ?? false, ...(hasMore(job) ? moreValues(job) : [])]
 }
 
+/** What is kept beside a job that is there already. */
+export function addBeside(id: number, job: Beside): [Statement, Value[]] {
+  return [hasMore(job) ? ADD_MORE : ADD_BESIDE, [id, ...besideValues(job)]]
+}
+
+const addedBeside = (isMore: boolean) => ({
+  name: `jobq_add_${isMore ? 'more' : 'beside'}`,
+  text: `WITH ${writeBeside(`(SELECT $1::BIGINT AS id, NULL::INTEGER AS func_id, NULL::VARCHAR AS uniqkey, ${besideColumns(2, isMore)}) AS beside`, isMore)} SELECT`,
+})
+const ADD_BESIDE = addedBeside(false)
+const ADD_MORE = addedBeside(true)
+
 /** @throws DuplicateJobError, ArgumentError */
 export async function insertOne(send: Send, job: NewJob, sweeper: Sweeper): Promise<EnqueuedJob> {
   const {func, uniqkey, priority} = job

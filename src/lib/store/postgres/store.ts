@@ -1,21 +1,19 @@
 /** The job store on PostgreSQL, 12 or later. docs/servers.md has the GRANTs that each call needs. */
-import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {
-  type CancelledJob,
-  type EnqueuedJob,
-  type FailedAfter,
-  type JobChanges,
-  type JobRow,
-  type JobState,
-  type Lease,
-  type NewJob,
-  type Postponement,
-  type Progress,
-  type RowRef,
-  type Settlement,
-  type StoredArg,
-  type StoredEnd,
-  TRIED_ROWS,
+import type {
+  CancelledJob,
+  EnqueuedJob,
+  FailedAfter,
+  JobChanges,
+  JobRow,
+  JobState,
+  Lease,
+  NewJob,
+  Postponement,
+  Progress,
+  RowRef,
+  Settlement,
+  StoredArg,
+  StoredEnd,
 } from '../../jobs/job.ts'
 import type {Beat, ManagerRow} from '../../jobs/manager.ts'
 import {type DeathRow, MOST_DEATHS} from '../../jobs/rows/history.ts'
@@ -39,6 +37,7 @@ import type {
   LogTable,
   Older,
   Peek,
+  Retrying,
   Schedules,
   SharedKeys,
   Store,
@@ -46,7 +45,7 @@ import type {
   Want,
   Watch,
 } from '../store.ts'
-import {failAfter, followers, insertEdges, lookAfter, NEVER, takeEdges} from './after.ts'
+import {failAfter, followers, lookAfter} from './after.ts'
 import {bigints, booleans, texts} from './arrays.ts'
 import type {CallerTransaction} from './caller-transaction.ts'
 import {alike} from './claims/alike.ts'
@@ -65,7 +64,6 @@ import {
 import {Listener} from './connections/watch.ts'
 import {Enqueuer} from './enqueue.ts'
 import {explain, isLost} from './errors.ts'
-import {checkDue, dueValues, explainRange} from './insert.ts'
 import {partsOf, postgresSql, type Query} from './listing-sql.ts'
 import {actions, countAction, logAction} from './managers/actions.ts'
 import {BEAT, beatValues, LEAVE, MANAGERS} from './managers/managers.ts'
@@ -74,6 +72,7 @@ import {follow, forgetFollowed, tell, told, unfollow} from './orders/follow.ts'
 import {cancelJobs, editJob, forgetOrders, hearOrders, ordersIn, withdrawOrders} from './orders/steer.ts'
 import {missingIn, prepare} from './prepare.ts'
 import {deleteOutputs, deleteRows} from './prune.ts'
+import {nextTry, retryException} from './retry.ts'
 import type {SchemaStep} from './schema.ts'
 import {SET_UP, setUpWarnings} from './set-up.ts'
 import {leaseValues, RENEW} from './settle.ts'
@@ -82,48 +81,12 @@ import {batchMarked, batchOf, setArg} from './side-tables/batches.ts'
 import {expire, forgetExpiries} from './side-tables/expire.ts'
 import {forgetProgress, progressIn, tellProgress} from './side-tables/progress.ts'
 import {resultOf, sweepResults} from './side-tables/results.ts'
-import {besideIn, copyTags, forgetTags, sweepTags} from './side-tables/tags.ts'
+import {besideIn, forgetTags, sweepTags} from './side-tables/tags.ts'
 import {Sweeper} from './side-tables.ts'
 import {PostgresTurn} from './turn.ts'
 
 const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const KNOCK = {name: 'jobq_knock', text: 'SELECT pg_notify($1, $2)'}
-const LOCK_EXCEPTION = {
-  name: 'jobq_lock_exception',
-  text: `SELECT coalesce(func.name, '#' || func_id) AS func, uniqkey, retried
-    FROM exception_log LEFT JOIN func ON func.id = func_id WHERE exception_log.id = $1::BIGINT FOR UPDATE OF exception_log`,
-}
-const RETRY = {
-  name: 'jobq_retry',
-  text: `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
-    SELECT func_id, arg, uniqkey, ${NOW}, 0, coalesce($2::BIGINT, ${NOW} + $3::BIGINT)::INTEGER, 0, $4::INTEGER
-    FROM exception_log WHERE id = $1::BIGINT ON CONFLICT DO NOTHING RETURNING id, run_after AS "runAfter"`,
-}
-const NEXT_TRY = {
-  name: 'jobq_next_try',
-  text: `SELECT j.id FROM exception_log e CROSS JOIN LATERAL (
-      SELECT id, arg, retry_cnt, enqueue_time, run_after FROM job
-      WHERE func_id = e.func_id AND uniqkey IS NULL LIMIT ${TRIED_ROWS}) j
-    WHERE e.id = $1::BIGINT AND e.uniqkey IS NULL AND j.retry_cnt > 0 AND j.enqueue_time <= e.exception_time
-      AND j.run_after >= e.exception_time AND j.arg IS NOT DISTINCT FROM e.arg LIMIT 1`,
-}
-const ITS_JOB = {
-  name: 'jobq_its_job',
-  text: 'SELECT job.id FROM jobq_attempt LEFT JOIN job ON job.id = job_id WHERE exception_id = $1::BIGINT',
-}
-const REMEMBER_RETRIED = {
-  name: 'jobq_remember_retried',
-  text: 'UPDATE jobq_attempt SET retried_as = $2::BIGINT WHERE exception_id = $1::BIGINT',
-}
-const FIND_RETRIED = {
-  name: 'jobq_find_retried',
-  text: `SELECT job.id FROM exception_log e JOIN job ON job.func_id = e.func_id AND job.uniqkey = e.uniqkey
-    WHERE e.id = $1::BIGINT`,
-}
-const MARK_RETRIED = {
-  name: 'jobq_mark_retried',
-  text: 'UPDATE exception_log SET retried = 1 WHERE id = $1::BIGINT',
-}
 const DIED = {
   name: 'jobq_died',
   text: `SELECT t.id FROM unnest($1::BIGINT[]) AS t (id) WHERE EXISTS (SELECT FROM jobq_death d WHERE d.job_id = t.id)`,
@@ -305,55 +268,8 @@ export class PostgresStore extends ServerReads<Query> implements Store {
 
   nextTry = (exceptionId: number) => this.#read(send => nextTry(send, exceptionId))
 
-  async retry(
-    exceptionId: number,
-    {priority, due, again}: {priority: number; due: NewJob['due']; again?: boolean | undefined},
-  ): Promise<EnqueuedJob> {
-    checkDue(due)
-    let isCommitting = false
-    const transaction = this.#link
-      .transaction(
-        async send => {
-          isCommitting = false
-          const [exception] = (await send(LOCK_EXCEPTION, [exceptionId])).rows as {
-            func: string
-            uniqkey: string | null
-            retried: number
-          }[]
-          if (!exception)
-            throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-          if (exception.retried) throw new AlreadyRetriedError(exceptionId)
-          const tried = again ? null : await nextTry(send, exceptionId)
-          if (tried !== null) throw new StillTriedError(exceptionId, tried)
-          const {func, uniqkey} = exception
-          const edges = await takeEdges(send, exceptionId)
-          const wanted = dueValues(edges.length > 0 ? {at: NEVER} : due)
-          const stored = await send(RETRY, [exceptionId, ...wanted, priority]).catch(error => {
-            throw explainRange(error, due)
-          })
-          const [job] = stored.rows as {id: number; runAfter: number}[]
-          if (!job) {
-            const [waiting] = (await send(FIND_RETRIED, [exceptionId])).rows
-            throw new DuplicateJobError(func, uniqkey ?? '', waiting ? Number(waiting.id) : null)
-          }
-          await send(MARK_RETRIED, [exceptionId])
-          await send(REMEMBER_RETRIED, [exceptionId, job.id])
-          await send(...copyTags(exceptionId, job.id))
-          if (edges.length > 0) {
-            const [clock] = (await send(NOW_IS, [])).rows as {now: number}[]
-            job.runAfter = 'at' in due ? due.at : clock!.now + due.in
-            await send(...insertEdges([{id: job.id, runAfter: job.runAfter, edges}]))
-          }
-          return {...job, func, uniqkey, priority}
-        },
-        () => {
-          isCommitting = true
-        },
-      )
-      .catch(error => {
-        throw isCommitting && isLost(error) ? mayBeStored(this.name, 'the job', error) : error
-      })
-    return this.#explained(transaction)
+  async retry(exceptionId: number, options: Retrying): Promise<EnqueuedJob> {
+    return this.#explained(retryException(this.#link, this.name, exceptionId, options))
   }
 
   async pause(funcs: readonly string[]): Promise<void> {
@@ -538,12 +454,4 @@ export class PostgresStore extends ServerReads<Query> implements Store {
       throw explain(this.name, error)
     }
   }
-}
-
-/** As Store.nextTry. */
-async function nextTry(send: Send, exceptionId: number): Promise<number | null> {
-  const [known] = (await send(ITS_JOB, [exceptionId])).rows as {id: number | null}[]
-  if (known) return known.id
-  const [job] = (await send(NEXT_TRY, [exceptionId])).rows as {id: number}[]
-  return job?.id ?? null
 }

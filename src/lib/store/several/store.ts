@@ -40,6 +40,7 @@ import type {
   LogTable,
   Older,
   Page,
+  Retrying,
   Schedules,
   SharedKeys,
   Store,
@@ -252,11 +253,7 @@ export class SeveralStores implements Store {
       yield* withDb(ids, db)
   }
 
-  async retry(
-    exceptionId: number,
-    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
-    db?: number,
-  ): Promise<EnqueuedJob> {
+  async retry(exceptionId: number, options: Retrying, db?: number): Promise<EnqueuedJob> {
     const database = this.#databases.at({id: exceptionId, ...(db === undefined ? {} : {db})})
     return {...(await database.use(store => store.retry(exceptionId, options))), db: database.index}
   }

@@ -1,6 +1,7 @@
 /** A failed job enqueued again from the exception log, within a transaction. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, type NewJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
+import type {Retrying} from '../store.ts'
 import {insertEdges, NEVER} from './after/edges.ts'
 import {takeEdges} from './after/ends.ts'
 import type {SqliteConnection} from './connection.ts'
@@ -29,7 +30,7 @@ export function retryException(
   link: SqliteConnection,
   inserts: SqliteInsert,
   exceptionId: number,
-  {priority, due, again = false}: Pick<NewJob, 'priority' | 'due'> & {again?: boolean | undefined},
+  {priority, due, again = false, ...beside}: Retrying,
 ): EnqueuedJob {
   const exception = link
     .sql(
@@ -57,6 +58,7 @@ export function retryException(
   const id = inserts.idOf(row)
   if (edges.length > 0) insertEdges(link, id, edges, runAfter)
   copyTags(link, exceptionId, id)
+  inserts.insertBeside(id, beside)
   link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
   link.sql('UPDATE jobq_attempt SET retried_as = ? WHERE exception_id = ?').run(id, exceptionId)
   return {id, func, uniqkey, priority, runAfter}

@@ -50,6 +50,7 @@ import type {
   LogTable,
   Older,
   Peek,
+  Retrying,
   Schedules,
   SharedKeys,
   Store,
@@ -268,10 +269,7 @@ export class SqliteStore implements Store {
     return this.#link.read(() => nextTry(this.#link, exceptionId))
   }
 
-  async retry(
-    exceptionId: number,
-    options: {priority: number; due: NewJob['due']; again?: boolean | undefined},
-  ): Promise<EnqueuedJob> {
+  async retry(exceptionId: number, options: Retrying): Promise<EnqueuedJob> {
     const {retryException} = await import('./retry.ts')
     const enqueued = await this.#link.write(() =>
       retryException(this.#link, this.#inserts, exceptionId, options),

@@ -16,10 +16,10 @@ import {afterEnds, NEVER} from '../after.ts'
 import {bigints, bytesOf, texts} from '../arrays.ts'
 import {NOW, type PostgresConnections, type Send, type Value} from '../connections/connections.ts'
 import {CHANNEL} from '../connections/watch.ts'
-import {besideColumns, besideValues, checkJob, dueValues, explainRange} from '../insert.ts'
+import {addBeside, checkJob, dueValues, explainRange} from '../insert.ts'
 import {unpark} from '../shares/share.ts'
 import {forgetTags, removeTags} from '../side-tables/tags.ts'
-import {hasBeside, hasMore, writeBeside} from '../side-tables.ts'
+import {hasBeside} from '../side-tables.ts'
 
 const GIVEN = 'job_id = ANY ($1::BIGINT[])'
 const STATE = `CASE WHEN grabbed_until > ${NOW} THEN 'running' WHEN run_after = ${NEVER} THEN 'waiting'
@@ -82,12 +82,6 @@ const EDIT_AFTER = {
   text: `UPDATE jobq_after SET run_after = coalesce($2::BIGINT, ${NOW} + $3::BIGINT)::INTEGER WHERE job_id = $1::BIGINT
     RETURNING run_after AS "runAfter"`,
 }
-const editBeside = (isMore: boolean) => ({
-  name: `jobq_edit_${isMore ? 'more' : 'beside'}`,
-  text: `WITH ${writeBeside(`(SELECT $1::BIGINT AS id, NULL::INTEGER AS func_id, NULL::VARCHAR AS uniqkey, ${besideColumns(2, isMore)}) AS beside`, isMore)} SELECT`,
-})
-const EDIT_BESIDE = editBeside(false)
-const EDIT_MORE = editBeside(true)
 const FORGET_EXPIRY = {
   name: 'jobq_edit_expiry',
   text: 'DELETE FROM jobq_expiry WHERE job_id = $1::BIGINT',
@@ -190,8 +184,7 @@ export async function editJob(
     >[]
     if (beside.tags) await send(...removeTags(id))
     if (expires === null) await send(FORGET_EXPIRY, [id])
-    if (hasBeside(beside))
-      await send(hasMore(beside) ? EDIT_MORE : EDIT_BESIDE, [id, ...besideValues(beside)])
+    if (hasBeside(beside)) await send(...addBeside(id, beside))
     if (!waits || !due) return {id, func: job.func, ...edited!}
     const [after] = (await send(EDIT_AFTER, [id, ...dueValues(due)])).rows as {runAfter: number}[]
     return {id, func: job.func, ...edited!, runAfter: after?.runAfter ?? edited!.runAfter}
