@@ -20,7 +20,7 @@ import sharp from 'sharp'
 import {JobQueue} from '../../src/lib/index.ts'
 import {jobqIn} from '../support/jobq.ts'
 import type {Started} from '../support/started.ts'
-import {until} from '../support/until.ts'
+import {soon, until} from '../support/until.ts'
 import {type Site, startSite, TOKEN} from './site.ts'
 
 const CHROMIUM = [
@@ -107,15 +107,18 @@ else
       work?.kill('SIGKILL')
     })
 
-    /** A page of the browser, and what it complains of: whatever its own code throws, logs, or is refused. */
+    /**
+     * A page of the browser, and what it complains of: whatever its own code throws, logs, or is refused. Playwright has no
+     * time-outs for these, and Chromium never answered one of them in two of forty runs, on a full machine.
+     */
     async function open(t: TestContext, options: BrowserContextOptions = {}) {
-      const context = await browser.newContext(options)
-      t.after(() => context.close())
+      const context = await soon('there is a context', browser.newContext(options))
+      t.after(() => soon('the context is closed', context.close()))
       return {context, ...(await pageIn(context))}
     }
 
     async function pageIn(context: BrowserContext) {
-      const page = await context.newPage()
+      const page = await soon('there is a page', context.newPage())
       const complaints: string[] = []
       page.on('pageerror', error => complaints.push(error.message))
       page.on('console', message => {
