@@ -8,9 +8,9 @@ import {StoreError} from '../../../jobs/errors.ts'
 import type {KnownFile} from './known-file.ts'
 import {usersOf} from './locks.ts'
 
-/** How often the descriptors are looked at. With thousands of them that takes milliseconds: one in SHARE, at most. */
+/** How often the descriptors are looked at. That takes 0.5 ms, with thousands of them milliseconds: one in SHARE, at most. */
 const LOOK_MS = 1000
-const SHARE = 1000
+const SHARE = 5000
 
 const NODE_SQLITE = 'NativeModule sqlite'
 /** Of Node.js's own modules those that this thread has loaded: it grows. */
@@ -49,7 +49,7 @@ export class Copies {
     return this.#areMany
   }
 
-  /** Now and then: 20 µs, and more once a second. @throws StoreError when the locks are gone */
+  /** Now and then: 20 µs, and more every few seconds. @throws StoreError when the locks are gone */
   check(): void {
     const {name, path} = this.#file.place
     if (this.#locked && !areLocked(path, this.#locked)) {
