@@ -28,6 +28,11 @@ describe('logs --follow', {concurrency: 3}, () => {
     const work = site.work()
     for (const [nth, says] of [/one 0\n$/, /threeone 1\n$/].entries()) {
       await follower.prints(says)
+      if (nth === 0)
+        assert.equal(
+          (await site.run(['logs', '1'])).stderr,
+          'jobq: no output is kept of job 1; it runs: see --follow\n',
+        )
       site.write(`a${nth}`, '')
       await follower.prints(nth === 0 ? /^one 0\ntwo\n$/ : /one 1\ntwo\n$/)
       site.write(`b${nth}`, '')

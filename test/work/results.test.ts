@@ -98,7 +98,8 @@ for (const kind of kinds)
 
     test('of a job that is retried, where that asks for it', async t => {
       const {site, queue, query, run} = await place(t)
-      const results = async () => Number(Object.values((await query('SELECT count(*) FROM jobq_result'))[0]!)[0])
+      const results = async () =>
+        Number(Object.values((await query('SELECT count(*) FROM jobq_result'))[0]!)[0])
       site.worker('Once', `export default {work() { throw new Error('not yet') }}`)
       for (let i = 0; i < 3; i++) await run('enqueue', 'Once', '--keep-result', '1h')
       assert.equal((await run('work', '--drain')).code, 5)

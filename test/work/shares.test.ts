@@ -362,6 +362,7 @@ test('a drain does not wait for a rate', async t => {
   const drain = site.work('--drain', '--max-workers', '4')
   assert.equal(await drain.exit(), 0)
   assert.equal(ended(site).length, 3)
+  assert.match(drain.out, /^3 completed in \S+ s\n2 jobs of Call may not start now by their limits$/m)
   const again = site.work('--once')
   assert.equal(await again.exit(), 6)
   await using queue = await site.queue()

@@ -30,8 +30,12 @@ export async function run(flags: LogsFlags): Promise<Record<string, unknown> | u
   if (flags.follow) return (await import('../follow.ts')).follow(flags, job)
   return withQueueOf(flags, async queue => {
     const found = await queue.logs(job, {attempt})
-    if (!found) complain(`jobq: no output is kept of ${ofWhat(job, attempt)}`)
-    else if (found.isCut) complain(`jobq: only the end was kept, the last ${found.output.length} bytes`)
+    if (!found) {
+      const isRunning = (await queue.show(job))?.job?.state === 'running'
+      complain(
+        `jobq: no output is kept of ${ofWhat(job, attempt)}${isRunning ? '; it runs: see --follow' : ''}`,
+      )
+    } else if (found.isCut) complain(`jobq: only the end was kept, the last ${found.output.length} bytes`)
     if (found && !json) show(found)
     return {
       job_id: idOf(job),

@@ -60,13 +60,7 @@ export async function whyNothing(
   isAsked: boolean,
 ): Promise<string | null> {
   const isLookedAt = isTerminal()
-  const ready = (await queue.counts()).filter(({ready}) => ready > 0)
-  const paused = await queue.paused()
-  const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
-  const own = ready.filter(({func}) => handled.includes(func))
-  const held = own.filter(isPaused)
-  const limited = own.filter(counts => !isPaused(counts))
-  const foreign = ready.filter(({func}) => !handled.includes(func))
+  const {held, limited, foreign} = await readyOf(queue, handled)
   const parts: string[] = []
   if (held.length > 0) parts.push(`${jobsOf(held)}, paused`)
   if (limited.length > 0) parts.push(`${jobsOf(limited)}, which may not start now by their limits`)
@@ -74,6 +68,24 @@ export async function whyNothing(
     parts.push(`${jobsOf(foreign)}, for which this process has no worker`)
   if (parts.length > 0) return printable(`nothing was ready but ${parts.join('; and ')}`)
   return isAsked || isLookedAt ? 'nothing was ready' : null
+}
+
+/** What a drain that has worked something leaves to the next one. @returns null: nothing */
+export async function whatIsLeft(queue: JobQueue, handled: readonly string[]): Promise<string | null> {
+  const {limited} = await readyOf(queue, handled)
+  return limited.length === 0 ? null : printable(`${jobsOf(limited)} may not start now by their limits`)
+}
+
+async function readyOf(queue: JobQueue, handled: readonly string[]) {
+  const ready = (await queue.counts()).filter(({ready}) => ready > 0)
+  const paused = await queue.paused()
+  const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
+  const own = ready.filter(({func}) => handled.includes(func))
+  return {
+    held: own.filter(isPaused),
+    limited: own.filter(counts => !isPaused(counts)),
+    foreign: ready.filter(({func}) => !handled.includes(func)),
+  }
 }
 
 /** `3 jobs of Notify, Thumbnail` */

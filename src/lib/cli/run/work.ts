@@ -10,7 +10,7 @@ import {type WorkOptions, type WorkResult, work} from '../../work/manager.ts'
 import {withQueueOf} from '../command-queue.ts'
 import {complain} from '../output-guard.ts'
 import {optionsOf, type WorkFlags} from './work-flags.ts'
-import {endingWords, startWords, summaryLine, summaryWords, whyNothing} from './work-words.ts'
+import {endingWords, startWords, summaryLine, summaryWords, whatIsLeft, whyNothing} from './work-words.ts'
 
 /** Sets the exit status. */
 export async function run(flags: WorkFlags): Promise<void> {
@@ -85,8 +85,17 @@ async function workShown(
     const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options), isOnce)
     if (why !== null && isOnce) tell(why)
     else if (why !== null) process.stdout.write(`${why}\n`)
-  } else if (options.mode === 'drain')
-    process.stdout.write(`${summaryWords(result)} in ${seconds.toFixed(1)} s\n`)
+  } else if (options.mode === 'drain') {
+    const {
+      maxJobs = Number.POSITIVE_INFINITY,
+      maxTimeMs = (queue.settings.config.maxTime ?? Number.POSITIVE_INFINITY) * 1000,
+    } = options
+    const isAtLimit = result.cutShort || result.taken >= maxJobs || seconds * 1000 >= maxTimeMs
+    const left = isAtLimit ? null : await whatIsLeft(queue, handled)
+    process.stdout.write(
+      `${summaryWords(result)} in ${seconds.toFixed(1)} s\n${left === null ? '' : `${left}\n`}`,
+    )
+  }
   await sink.flush()
   return result.exitCode
 }
