@@ -84,6 +84,15 @@ export abstract class QueueView<F = Functions> {
     })
   }
 
+  /** @internal What its worker has returned, as it is kept: who may read only that gets it so. */
+  resultJson(job: RowRef): Promise<string | undefined> {
+    return this.calls.make(async store => {
+      const {id, db} = this.refOf(job, 'show')
+      const found = await store.result(id, db)
+      return found ? decodeResult(found.json).json : undefined
+    })
+  }
+
   /**
    * What a job has written, as far as it was kept: of one attempt, or of the last of which there is something. Null: nothing
    * was kept.

@@ -81,7 +81,7 @@ async function tellResults(
   for (const [i, job] of jobs.entries()) {
     const end = ends[i]!
     if (end.status === 'rejected') told.refusal(end.reason, job)
-    else told.result(end.value, (await queue.show(job))?.result?.json)
+    else told.result(end.value, await queue.resultJson(job))
   }
 }
 
