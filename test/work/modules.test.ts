@@ -129,8 +129,9 @@ describe('what work did', {concurrency: 2}, () => {
     const site = new Workplace(t, {
       Throws: worker(`throw new Error('first')`, `maxRetries: 3, retryDelay() { throw new Error('second') }`),
       Strange: worker(`throw new Error('first')`, `maxRetries: 3, retryDelay: () => NaN`),
+      Later: worker('await 0', `maxRetries: 3, async retryDelay() { throw new Error('second') }`),
     })
-    await site.enqueue(['Throws'], ['Strange'])
+    await site.enqueue(['Throws'], ['Strange'], ['Later'])
     assert.equal((await site.drain()).code, 5)
     const [throws, strange] = site.messages()
     assert.match(throws!, /Error: first[\s\S]*Error: second/)

@@ -305,7 +305,8 @@ export function nextTry(
   if (job.retryCnt >= maxRetries) return null
   if (typeof retryDelay !== 'function') return retryIn(maxRetries, job.retryCnt, retryDelay)
   try {
-    const delay = retryDelay(job)
+    const delay: unknown = retryDelay(job)
+    if (isThenable(delay)) void Promise.resolve(delay).catch(() => {}) // told as what it is: no number
     if (typeof delay === 'number' && delay >= 0 && delay < Number.POSITIVE_INFINITY)
       return retryIn(maxRetries, job.retryCnt, delay)
     onMistake(new WorkerError(`retryDelay: expected seconds from 0, got ${describe(delay)}`))
