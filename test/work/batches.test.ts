@@ -54,12 +54,36 @@ for (const kind of kinds)
       for (const arg of [[1], 'ada', Buffer.from('{')])
         await assert.rejects(
           queue.edit(thenJob!, {arg, ...(Buffer.isBuffer(arg) ? {serializer: 'none'} : {})}),
-          /edit: arg: expected an object as its argument|the argument is not JSON/,
+          /^ArgumentError: job \d+ follows a batch: expected an object in JSON as its argument, or none/,
         )
       const wrong = await run('edit', String(thenJob!.id), '--arg', '[1]')
       assert.equal(wrong.code, 2)
-      assert.match(wrong.stderr, /edit: arg: expected an object as its argument, or none/)
+      assert.match(
+        wrong.stderr,
+        /^jobq: job 2 follows a batch: expected an object in JSON as its argument, or none/,
+      )
+      const {id: other} = await queue.enqueue('Page', {arg: 'good'})
+      const some = await run('edit', String(thenJob!.id), String(other), '--arg', '[1]', '--json')
+      assert.deepEqual([some.code, JSON.parse(some.stdout).length], [2, 1], 'the others are edited')
       assert.equal((await run('edit', String(thenJob!.id), '--arg', '{"to": "grace"}')).code, 0)
+      await queue.cancel(other)
+      await run('work', '--drain')
+      assert.deepEqual(reported(), [{to: 'grace', batch: {jobs: 1, completed: 1, failed: 0, aborted: 0}}])
+    })
+
+    test('what follows goes on following when it is replaced, whatever it is given then', async t => {
+      const {queue, run, reported} = await place(t)
+      const last = (uniqkey: string) => ({func: 'Report', arg: {to: uniqkey}, uniqkey})
+      await queue.batch(pages('good'), {then: last('then'), onFailure: last('failure')})
+      for (const uniqkey of ['then', 'failure']) {
+        const replaced = {uniqkey, arg: {to: 'grace'}, context: {a: 'b'}, replace: true}
+        assert.ok((await queue.enqueue('Report', replaced)).isReplaced)
+        await queue.enqueue('Report', {...replaced, context: undefined, keepResult: '1h'})
+        await assert.rejects(
+          queue.enqueue('Report', {...replaced, arg: [5]}),
+          /follows a batch: expected an object/,
+        )
+      }
       await run('work', '--drain')
       assert.deepEqual(reported(), [{to: 'grace', batch: {jobs: 1, completed: 1, failed: 0, aborted: 0}}])
     })

@@ -1,7 +1,7 @@
 /** A job that waits, changed. */
 import type {Extensions} from '../hooks/extensions.ts'
 import {callOf} from '../hooks/hooked-job.ts'
-import {JobRunningError} from '../jobs/errors.ts'
+import {ArgumentError, JobRunningError} from '../jobs/errors.ts'
 import {
   type EnqueuedJob,
   idOf,
@@ -22,7 +22,7 @@ import type {EditOptions} from './options.ts'
 /** The argument of the job as it is found. */
 export type ArgFor = (job: ListedJob) => StoredArg | Promise<StoredArg>
 
-/** @throws NotFoundError, JobRunningError, DuplicateJobError, ArgumentError, UsageError, and what `argFor` throws */
+/** @throws NotFoundError, JobRunningError, DuplicateJobError, ArgumentError, and what `argFor` throws */
 export async function editJob(
   store: Store,
   ref: RowRef,
@@ -31,19 +31,33 @@ export async function editJob(
 ): Promise<EnqueuedJob> {
   const job = argFor && (await store.find(ref.id, ref.db, {contexts: true}))
   const arg = job && {arg: await argFor(job)}
-  if (arg) await checkRoomOf(job, arg.arg)
+  if (arg) await checkRoom(job, arg.arg)
   const edited = argFor && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
   if (edited === 'running') throw new JobRunningError(idOf(ref))
   if (edited === 'gone') throw (await lastOf(store, ref)).error
   return edited
 }
 
-/** One that runs when a batch has ended is told in its argument how that went. @throws UsageError if there would be no room */
-async function checkRoomOf(job: ListedJob, arg: StoredArg): Promise<void> {
+/**
+ * One that runs when a batch has ended is told in its argument how that went.
+ * @param job with its context. @throws ArgumentError if there would be no room
+ */
+export async function checkRoom(job: ListedJob, arg: StoredArg): Promise<void> {
   const fact = batchFactOf(job)
   if (!fact) return
-  const bytes = typeof arg === 'string' ? Buffer.from(arg) : arg
-  checkLast(await decodeArg(bytes, fact.serializer), fact.serializer, 'edit: arg')
+  try {
+    const bytes = typeof arg === 'string' ? Buffer.from(arg) : arg
+    checkLast(await decodeArg(bytes, fact.serializer), fact.serializer, 'arg')
+  } catch (cause) {
+    const form = fact.serializer === 'json' ? 'JSON' : 'MessagePack'
+    throw new ArgumentError(
+      `job ${idOf(job)} follows a batch: expected an object in ${form} as its argument, or none`,
+      {
+        cause,
+        hint: 'how the jobs of the batch have ended comes into it, as its member "batch"',
+      },
+    )
+  }
 }
 
 /** All but the argument. */

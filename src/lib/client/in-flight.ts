@@ -42,7 +42,7 @@ export class Calls {
 
   /** From here on every call is refused. */
   refuse(): void {
-    this.#closing.abort()
+    this.#closing.abort(closed())
   }
 
   /** Resolves when no call is running any more. */

@@ -612,6 +612,7 @@ export class JobQueue<F = Functions> extends QueueView<F> {
       refOf: (job: number | RowRef) => this.refOf(job, 'work: job'),
       tick: (schedule: Schedule, at: number, isWanted: boolean) => this.#tick(store, schedule, at, isWanted),
     }
-    return workInline(options, host, this.calls.closing)
+    const {onTrouble = this.#onTrouble} = options
+    return workInline({...options, onTrouble}, host, this.calls.closing)
   }
 }

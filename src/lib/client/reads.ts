@@ -239,7 +239,8 @@ export abstract class QueueView<F = Functions> {
   async counts(func?: string): Promise<FuncCounts[]> {
     check.func(func, 'counts')
     const counts = await this.calls.make(store => store.counts(func))
-    if (func !== undefined && counts.length === 0) throw noSuchFunc(func, await this.funcs())
+    if (func !== undefined && counts.length === 0)
+      throw noSuchFunc(func, await this.calls.make(store => store.funcs(true)))
     return counts
   }
 
@@ -287,8 +288,8 @@ export abstract class QueueView<F = Functions> {
     rows: (store: Store) => AsyncGenerator<T>,
   ): AsyncGenerator<T> {
     const source = await this.calls.make(async store => {
-      const known = func === undefined ? [] : await store.funcs()
-      if (func !== undefined && !known.includes(func)) throw noSuchFunc(func, known)
+      if (func !== undefined && !(await store.funcs()).includes(func))
+        throw noSuchFunc(func, await store.funcs(true)) // of a database that is out of reach nobody knows
       return rows(store)
     })
     try {

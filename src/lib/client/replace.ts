@@ -2,6 +2,7 @@
 import {DuplicateJobError, UsageError} from '../jobs/errors.ts'
 import {type EnqueuedJob, type JobChanges, type NewJob, type RowRef, rowRef} from '../jobs/job.ts'
 import type {Store} from '../store/store.ts'
+import {checkRoom} from './edit.ts'
 
 /**
  * Each step is a transaction of its own, and holds only for what still has the key: what leaves the queue, or is given
@@ -10,7 +11,7 @@ import type {Store} from '../store/store.ts'
  * @throws DuplicateJobError if the other one runs; UsageError; as Store.enqueue and Store.edit
  */
 export async function enqueueOrReplace(
-  store: Pick<Store, 'enqueue' | 'edit' | 'list'>,
+  store: Pick<Store, 'enqueue' | 'edit' | 'find' | 'list'>,
   job: NewJob,
   databases: number,
 ): Promise<EnqueuedJob> {
@@ -30,6 +31,8 @@ export async function enqueueOrReplace(
         taken = error.takenUntil === null ? null : error
         continue
       }
+    const waiting = await store.find(holder.id, holder.db, {contexts: true})
+    if (waiting) await checkRoom(waiting, job.arg)
     const edited = await store.edit(holder.id, changes, holder.db)
     if (edited === 'running') throw stillRunning(func, uniqkey!, holder)
     if (edited !== 'gone') return {...edited, isReplaced: true}

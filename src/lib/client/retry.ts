@@ -92,9 +92,9 @@ export async function* retryMany(
 async function* retryFollowers(
   store: Store,
   exception: RowRef,
-  {priority, again}: Retrying,
+  first: Retrying,
 ): AsyncGenerator<RetryOutcome> {
-  const row = {priority, again, due: {in: 0}}
+  const row = {...first, due: {in: 0}}
   for (let front = [exception]; front.length > 0; ) {
     const next: RowRef[] = []
     for (const {id, db} of front)

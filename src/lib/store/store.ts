@@ -311,7 +311,8 @@ export interface Store {
   tooLargeId(): Promise<string | null>
 
   /** Every function that has a row in `func`, by name. */
-  funcs(): Promise<string[]>
+  /** @param isWhole of several databases: fail where one is out of reach. Default false */
+  funcs(isWhole?: boolean): Promise<string[]>
   /** Counts by function, by name; all functions, or the one. */
   counts(func?: string): Promise<FuncCounts[]>
   /** Run times by function, by name, for those that have a job_status in the last hour. */

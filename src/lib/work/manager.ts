@@ -131,7 +131,9 @@ export async function work(
     const nth = ++reloads
     log.debug('reloading the configuration and the workers')
     systemd.reloading()
-    const isLate = setTimeout(() => log.trouble(STILL_LOADING), LATE_RELOAD_MS).unref()
+    const isLate = setTimeout(() => {
+      if (nth === reloads) log.trouble(STILL_LOADING)
+    }, LATE_RELOAD_MS).unref()
     try {
       const now = await reread(settings)
       const ticking = await schedulesOf(now)
@@ -152,7 +154,7 @@ export async function work(
       queue.scheduled = now
       if (options.mode === 'forever' && !dispatcher.isEnding) ticker.set(schedules)
     } catch (error) {
-      log.trouble(`not reloaded: ${(error as Error).message}`)
+      if (nth === reloads) log.trouble(`not reloaded: ${(error as Error).message}`)
     } finally {
       clearTimeout(isLate)
     }

@@ -78,6 +78,7 @@ export class Ticker {
   async #look(schedules: readonly Schedule[]): Promise<number> {
     if (schedules.length === 0) return LOOK_MS
     if (!this.#isTakenUp) await this.#store.takeUp(schedules)
+    if (schedules !== this.#schedules) return 0 // others have been set meanwhile
     this.#isTakenUp = true
     const {now, rows} = await this.#store.schedules()
     const wasDue = now >= this.#expected

@@ -14,6 +14,8 @@ import {endingWords, startWords, summaryLine, summaryWords, whatIsLeft, whyNothi
 
 /** Sets the exit status. */
 export async function run(flags: WorkFlags): Promise<void> {
+  // While all is being loaded, a deploy or logrotate does no harm: what is loaded then is new
+  for (const signal of ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1'] as const) process.on(signal, () => {})
   if (process.pid === 1) (await import('../../work/systemd.ts')).becomeInit()
   const options = optionsOf(flags)
   process.exitCode = await withQueueOf(

@@ -31,6 +31,18 @@ export function keptOf(
   }
 }
 
+/**
+ * The context of a job that is given another one while it waits: what jobq keeps there stays, unless it is given anew; so does the
+ * application's where only jobq's is given.
+ */
+export function contextInstead(before: string | undefined, given: string): string {
+  if (before === undefined) return given
+  const [old, now] = [JSON.parse(before), JSON.parse(given)] as [Context, Context]
+  const isOwn = (name: string) => name.startsWith(OWN_CONTEXT)
+  const stays = Object.keys(now).every(isOwn) ? () => true : isOwn
+  return JSON.stringify({...Object.fromEntries(Object.entries(old).filter(([name]) => stays(name))), ...now})
+}
+
 /** How long the result of a job is to be kept, as it was asked for with the job: in seconds; undefined: it was not. */
 export function keepResultOf(context: string | undefined): number | undefined {
   if (!context?.includes(KEEP_RESULT)) return undefined

@@ -62,15 +62,15 @@ export class Databases {
     throw failure
   }
 
-  /** What every database says that can be reached. @throws StoreError if none can */
-  async all<T>(use: (store: Store, db: number) => Promise<T>): Promise<[Database, T][]> {
+  /** What every database says that can be reached. @throws StoreError if none can, or one can't where the answer is to be whole */
+  async all<T>(use: (store: Store, db: number) => Promise<T>, isWhole = false): Promise<[Database, T][]> {
     const answers = await Promise.allSettled(
       this.#members.map(database => database.use(store => use(store, database.index))),
     )
     const failures = answers.flatMap(answer => (answer.status === 'rejected' ? [answer.reason] : []))
     const other = failures.find(reason => !isPassing(reason))
     if (other) throw other
-    if (failures.length === answers.length) throw failures[0]
+    if (failures.length === answers.length || (isWhole && failures.length > 0)) throw failures[0]
     return answers.flatMap((answer, i) =>
       answer.status === 'fulfilled' ? [[this.#members[i]!, answer.value] as [Database, T]] : [],
     )

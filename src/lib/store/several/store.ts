@@ -304,8 +304,8 @@ export class SeveralStores implements Store {
     return mergedManagers((await this.#databases.all(store => store.managers())).flatMap(([, rows]) => rows))
   }
 
-  async funcs(): Promise<string[]> {
-    return unique((await this.#databases.all(store => store.funcs())).flatMap(([, funcs]) => funcs))
+  async funcs(isWhole = false): Promise<string[]> {
+    return unique((await this.#databases.all(store => store.funcs(), isWhole)).flatMap(([, funcs]) => funcs))
   }
 
   async warnings(always: boolean): Promise<string[]> {

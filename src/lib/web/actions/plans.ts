@@ -168,11 +168,20 @@ function refsIn(form: URLSearchParams, name: 'job' | 'exception'): RowRef[] | un
   return refs.length > 0 ? refs : undefined
 }
 
-/** All that match. It has to be said: what was forgotten must not be all. @throws UsageError */
+/** What a form says besides what it is about. */
+const FIELDS = ['do', 'all', 'confirm', 'priority', 'back']
+
+/** All that match. It has to be said: what was forgotten, or misspelt, must not be all. @throws UsageError */
 function allOf(form: URLSearchParams, what: 'jobs' | 'exceptions'): Filters {
   if (form.get('all') !== what)
     throw new UsageError('expected some to be chosen, got none', {hint: 'tick them, or take all that match'})
   const filters = filtersOf(form)
+  const known = [...FIELDS, ...Object.keys(filters)]
+  for (const name of form.keys())
+    if (!known.includes(name))
+      throw new UsageError(`unknown field ${JSON.stringify(name)}`, {
+        hint: `all that match are chosen by ${Object.keys(filters).join(', ')}`,
+      })
   return {...filters, all: ''}
 }
 

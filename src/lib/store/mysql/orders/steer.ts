@@ -10,6 +10,7 @@ import {
   type JobState,
   type RowRef,
 } from '../../../jobs/job.ts'
+import {contextInstead} from '../../../jobs/side-tables/keep-result.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {afterCall, NEVER} from '../after.ts'
 import {
@@ -180,6 +181,10 @@ export async function editJob(
   })
   if (waits && due !== undefined)
     await link.run(`UPDATE jobq_after SET run_after = ${runAfter} WHERE job_id = ${id}`)
+  if (beside.context !== undefined) {
+    const {rows} = await link.run(`SELECT context FROM jobq_context WHERE job_id = ${id}`)
+    beside.context = contextInstead(rows[0] && textOf(rows[0].context), beside.context)
+  }
   await link.batch([
     ...(beside.tags ? [`DELETE FROM jobq_tag WHERE job_id = ${id}`] : []),
     ...(expires === null ? [`DELETE FROM jobq_expiry WHERE job_id = ${id}`] : []),

@@ -11,6 +11,7 @@ import {
   type JobState,
   type RowRef,
 } from '../../../jobs/job.ts'
+import {contextInstead} from '../../../jobs/side-tables/keep-result.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {afterEnds, NEVER} from '../after.ts'
 import {bigints, bytesOf, texts} from '../arrays.ts'
@@ -85,6 +86,10 @@ const EDIT_AFTER = {
 const FORGET_EXPIRY = {
   name: 'jobq_edit_expiry',
   text: 'DELETE FROM jobq_expiry WHERE job_id = $1::BIGINT',
+}
+const CONTEXT = {
+  name: 'jobq_edit_context',
+  text: 'SELECT context FROM jobq_context WHERE job_id = $1::BIGINT',
 }
 const FIND_KEY = {
   name: 'jobq_edit_find_key',
@@ -184,6 +189,10 @@ export async function editJob(
     >[]
     if (beside.tags) await send(...removeTags(id))
     if (expires === null) await send(FORGET_EXPIRY, [id])
+    if (beside.context !== undefined) {
+      const [before] = (await send(CONTEXT, [id])).rows as {context: string}[]
+      beside.context = contextInstead(before?.context, beside.context)
+    }
     if (hasBeside(beside)) await send(...addBeside(id, beside))
     if (!waits || !due) return {id, func: job.func, ...edited!}
     const [after] = (await send(EDIT_AFTER, [id, ...dueValues(due)])).rows as {runAfter: number}[]

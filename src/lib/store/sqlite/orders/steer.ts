@@ -10,6 +10,7 @@ import {
   type JobState,
   type RowRef,
 } from '../../../jobs/job.ts'
+import {contextInstead} from '../../../jobs/side-tables/keep-result.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
 import {NEVER} from '../after/edges.ts'
 import {ended} from '../after/ends.ts'
@@ -131,6 +132,12 @@ export function editJob(
   if (typeof expires === 'number') insertExpiry(link, id, expires)
   const {tags, ...others} = beside
   if (tags) replaceTags(link, id, tags)
+  if (others.context !== undefined) {
+    const before = link.pluck('SELECT context FROM jobq_context WHERE job_id = ?').get(id) as
+      | string
+      | undefined
+    others.context = contextInstead(before, others.context)
+  }
   inserts.insertBeside(id, others)
   return {
     id,
