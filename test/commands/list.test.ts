@@ -410,6 +410,16 @@ describe('list on a terminal, where there are more than are shown', () => {
     assert.deepEqual(await shown(jobq, '--finished', '--func', 'F1'), more(2))
   })
 
+  test('of a function that only a database may know which is out of reach: exit 1, not 4', async t => {
+    const {jobq} = await prepared(t)
+    const dead = 'postgres://nobody@127.0.0.1:1/nowhere'
+    for (const words of [['list'], ['stats'], ['retry', '--all']]) {
+      const {code, stderr} = await jobq([...words, '--func', 'Elsewhere', '--db', jobq.db, '--db', dead])
+      assert.equal(code, 1, stderr)
+      assert.doesNotMatch(stderr, /ever enqueued/)
+    }
+  })
+
   test('of several databases', async t => {
     const {jobq, db} = await prepared(t)
     assert.equal((await jobq(['init', '--db', 'other.db'])).code, 0)

@@ -248,8 +248,14 @@ describe('all jobs that are in the queue', () => {
     rows('DELETE FROM jobq_wait RETURNING job_id')
     const closed = assert.rejects(all({}), ClosedError)
     await until('it waits', () => rows('SELECT * FROM jobq_wait').length === 2)
+    const {id} = await queue.enqueue('Bad', {delay: 60})
+    const following = assert.rejects(async () => {
+      for await (const _ of queue.follow(id)) assert.fail('nothing is written')
+    }, ClosedError)
+    await until('it follows', () => rows('SELECT * FROM jobq_order').length === 1)
     await queue.close()
     await closed
+    await following
   })
 })
 

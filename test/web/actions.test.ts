@@ -56,6 +56,8 @@ test('one job: cancelled, given a priority; what is not there is said', async t 
     [{do: 'cancel', job: 'x'}, /job: expected a whole number/],
     [{do: 'priority', job: other.id, priority: '-1'}, /priority: expected a whole number/],
     [{do: 'priority', job: other.id}, /priority: expected a whole number/],
+    [{do: 'cancel', all: 'jobs', tag: 'c=2', confirm: 1}, /unknown field &quot;tag&quot;/],
+    [{do: 'retry', all: 'exceptions', fnc: 'Work', confirm: 1}, /unknown field &quot;fnc&quot;/],
     [{do: 'explode', job: other.id}, /do: expected one of/],
     [{do: 'toString', job: other.id}, /do: expected one of/],
     [{do: 'pause', func: ''}, /expected a function name/],

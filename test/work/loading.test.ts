@@ -1,6 +1,6 @@
 /** Workers that can not be loaded: where they are wanted by name, one clear line, exit 2, and nothing is grabbed. */
 import assert from 'node:assert/strict'
-import {chmodSync, rmSync, writeFileSync} from 'node:fs'
+import {chmodSync, existsSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {describe, mock, type TestContext, test} from 'node:test'
 import {PoolChild} from '../../src/lib/work/executors/pool/pool-child.ts'
@@ -411,6 +411,26 @@ test('a configuration that never ends loading at a HUP is told, and all goes on 
   await work.prints(/not reloaded yet: the configuration is still loading/)
   await site.enqueue(['A'])
   await work.prints(/1 A completed/)
+  work.kill('SIGTERM')
+  assert.equal((await work.exited).code, 0)
+})
+
+test('signals while all is being loaded do no harm; one that ends it does', async t => {
+  const site = new Workplace(t, {A: 'export default {work() {}}'})
+  site.write(
+    'jobq.config.mjs',
+    `import {writeFileSync, existsSync} from 'node:fs'
+writeFileSync(process.env.HOME + '/loading', '')
+while (!existsSync(process.env.HOME + '/go')) await new Promise(resolve => setTimeout(resolve, 5))
+export default {}`,
+  )
+  const work = site.work('--debug')
+  await until('it loads', () => existsSync(site.path('loading')))
+  for (const signal of ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1'] as const) work.kill(signal)
+  site.write('go', '')
+  await site.enqueue(['A'])
+  await work.prints(/1 A completed/)
+  assert.doesNotMatch(work.stderr, /Debugger/)
   work.kill('SIGTERM')
   assert.equal((await work.exited).code, 0)
 })

@@ -120,6 +120,19 @@ for (const kind of kinds)
       assert.equal(await results(), 1)
     })
 
+    test('of what is retried behind a job, as of that', async t => {
+      const {site, run} = await place(t)
+      site.worker('Once', `export default {work() { throw new Error('not yet') }}`)
+      await run('enqueue', 'Once')
+      await run('enqueue', 'Once', '--after', '1')
+      await run('work', '--drain')
+      site.worker('Once', 'export default {work: () => ({n: 1})}')
+      const ids = (await run('retry', '--job', '1', '--keep-result', '1h')).stdout.trim().split('\n')
+      await run('work', '--drain')
+      const {code, stdout} = await run('wait', '--result', ...ids)
+      assert.deepEqual([ids.length, code, stdout], [2, 0, '{"n":1}\n{"n":1}\n'])
+    })
+
     test('what is too large, or no JSON, is a failure of the job, with its retries', async t => {
       const {site, queue, run, db} = await place(t)
       for (const arg of ['large', 'bigint', 'function']) await queue.enqueue('Bad', {arg, keepResult: '1h'})

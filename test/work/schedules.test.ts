@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
+import {setTimeout as sleep} from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
 import {Clock} from '../faults/clock.ts'
@@ -263,6 +264,26 @@ describe('schedules, while jobq work runs', {concurrency: 2}, () => {
       {first: number},
     ]
     assert.equal(jobs(site).length, ran - first + 1)
+  })
+
+  test('two reloads while the database is locked: the last one counts', async t => {
+    const site = new Workplace(t)
+    configure(site, {a: {...EACH, arg: 'a'}})
+    const running = await work(site, '--debug')
+    await until('it ticks', () => jobs(site).length > 0)
+    const lock = new Sqlite(site.db)
+    t.after(() => lock.close())
+    lock.exec('BEGIN IMMEDIATE')
+    for (const [nth, cron] of ['0 0 1 1 *', '0 0 2 1 *'].entries()) {
+      configure(site, {a: {cron, func: 'Work'}, b: {...EACH, arg: 'b'}})
+      running.kill('SIGHUP')
+      await until('it reloads', () => (running.stderr.match(/reloading/g)?.length ?? 0) > nth)
+      await sleep(200) // what it has read is being taken up: that waits for the lock
+    }
+    lock.exec('COMMIT')
+    await until('b ticks', () => jobs(site).includes('"b"'))
+    assert.doesNotMatch(running.stderr, /another jobq work/)
+    await end(running)
   })
 
   test('only who works for ever ticks; what can not be a schedule ends any work with 2', async t => {
