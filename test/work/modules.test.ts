@@ -144,6 +144,16 @@ describe('what work did', {concurrency: 2}, () => {
     ])
   })
 
+  test('a replacement that is refused is a failure; the log says when the job is due again', async t => {
+    const site = new Workplace(t, {
+      Split: worker(`job.replace({func: 'Taken', uniqkey: 'k'})`, 'maxRetries: 1, retryDelay: 7'),
+    })
+    await site.enqueue(['Taken', {uniqkey: 'k'}], ['Split'])
+    const {code, stderr} = await site.drain()
+    assert.equal(code, 5)
+    assert.match(stderr, /2 Split failed \S+ job\.replace: refused: .* \(again in 7 s\)$/m)
+  })
+
   test('abort: gone whatever retries are left, also when work swallows it', async t => {
     const site = new Workplace(t, {
       Plain: worker(

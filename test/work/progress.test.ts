@@ -151,6 +151,16 @@ while ! test -e "$HOME/go"; do sleep 0.05; done`,
     await queue.close()
   })
 
+  test('who has them in his name acts as others do, and is told with ? in their place', async t => {
+    const queue = await JobQueue.open({db: await latin1(t)})
+    await queue.logAction({who: 'Łukasz', what: 'cancel 7'})
+    assert.deepEqual(
+      (await queue.actions({limit: 9})).map(({who, what}) => [who, what]),
+      [['?ukasz', 'cancel 7']],
+    )
+    await queue.close()
+  })
+
   test('a result that has them is kept', async t => {
     const db = await latin1(t)
     const site = new Workplace(t, {

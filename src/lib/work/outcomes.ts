@@ -121,7 +121,7 @@ export class Outcomes {
         events.tell('finish', () => ({...subject(job), outcome: told, durationMs, message}))
     } else if (told === 'failed' || told === 'died') {
       const message = failureMessage(outcome, result)
-      const retryIn = retryOf(outcome, result)
+      const retryIn = retryOf(outcome, result.failed)
       events.tell('fail', () => ({...subject(job), outcome: told, durationMs, message, retryIn}))
       if (retryIn !== null) events.tell('retry', () => ({...subject(job), exceptionId: null}))
     } else this.#tellReleased(job, told === 'released' ? 'stopped' : told, durationMs)
@@ -143,7 +143,7 @@ function failureMessage(outcome: RunOutcome, {failed}: SettleResult): string {
 }
 
 /** Seconds until the job is due again; a death's next attempt comes at once. */
-function retryOf(outcome: RunOutcome, {failed}: SettleResult): number | null {
+function retryOf(outcome: RunOutcome, failed: string | undefined): number | null {
   if (outcome.kind === 'failed' || outcome.kind === 'replaced') return outcome.retryIn
   return outcome.kind === 'died' && failed === undefined ? 0 : null
 }
@@ -155,12 +155,12 @@ function tell(
 ): {outcome: LoggedOutcome; message: string} {
   if (!held)
     return {outcome: 'lost', message: `${outcome.kind}, but someone else had taken the job: nothing changed`}
-  if (failed !== undefined) return {outcome: 'failed', message: failed}
+  const retryIn = retryOf(outcome, failed)
+  const again = retryIn === null ? '' : ` (again in ${retryIn} s)`
+  if (failed !== undefined) return {outcome: 'failed', message: failed + again}
   switch (outcome.kind) {
-    case 'failed': {
-      const retry = outcome.retryIn === null ? '' : ` (again in ${outcome.retryIn} s)`
-      return {outcome: 'failed', message: outcome.message.split('\n', 1)[0] + retry}
-    }
+    case 'failed':
+      return {outcome: 'failed', message: outcome.message.split('\n', 1)[0] + again}
     case 'aborted':
       return {outcome: 'aborted', message: outcome.reason}
     case 'declined':

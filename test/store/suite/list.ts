@@ -229,6 +229,8 @@ export const logListings: Tests = {
     assert.deepEqual(await messages({unretried: false}), ['no 3', 'no 2', 'no 1', 'no 0'])
     assert.deepEqual(await messages({since: {at: now - 60}}), ['no 3'])
     assert.deepEqual(await messages({since: {at: now - HOUR}}), ['no 3', 'no 2', 'no 1', 'no 0'])
+    assert.deepEqual(await messages({since: {at: 4_102_444_800}}), [], 'beyond what a column holds')
+    assert.equal((await messages({since: {ago: 1e12}})).length, 4)
     assert.deepEqual(await messages({unretried: true, since: {at: now - HOUR}, func: 'Work', offset: 1}), [
       'no 2',
       'no 0',

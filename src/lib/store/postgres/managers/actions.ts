@@ -5,6 +5,7 @@ import type {Action, ActionRow} from '../../../jobs/side-tables/actions.ts'
 import type {ActionPage} from '../../store.ts'
 import {NOW, type PostgresConnections, type Statement} from '../connections/connections.ts'
 
+const UNTRANSLATABLE = '22P05'
 const LOG: Statement = {
   name: 'jobq_log_action',
   text: `INSERT INTO jobq_action (done_at, who, what, jobs) VALUES (${NOW}, $1::TEXT, $2::TEXT, 0) RETURNING id`,
@@ -19,8 +20,15 @@ const ACTIONS: Statement = {
     WHERE id < $1::BIGINT ORDER BY id DESC LIMIT $2::INTEGER`,
 }
 
+/** What the database has no letters for (LATIN1, say) has ? in their place: what was done is to be known. */
 export async function logAction(link: PostgresConnections, {who, what}: Action): Promise<RowRef> {
-  const {rows} = await link.run(LOG, [who, what])
+  const {rows} = await link.run(LOG, [who, what]).catch((error: {code?: unknown}) => {
+    if (error.code !== UNTRANSLATABLE) throw error
+    return link.run(
+      LOG,
+      [who, what].map(text => text.replace(/[^ -~]/gu, '?')),
+    )
+  })
   return {id: Number(rows[0]!.id)}
 }
 

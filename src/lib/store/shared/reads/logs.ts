@@ -41,7 +41,7 @@ export function* exceptions<Query>(
   if (id !== undefined) where.push(['log.id = ?', id])
   if (unretried) where.push(['retried = ?', 0])
   if (since !== undefined)
-    where.push(['exception_time >= ?', 'at' in since ? since.at : (yield* nowOf(sql)) - since.ago])
+    where.push(['exception_time >= ?', held(sql, 'at' in since ? since.at : (yield* nowOf(sql)) - since.ago)])
   const {rows, next} = yield* stretch(sql, 'exception_log', where, page, place)
   const known = yield* withJobs(sql, 'exception_log', page, rows)
   return {
@@ -126,6 +126,11 @@ function* links<Query>(
   const query = ids.length === 0 ? null : sql.links(table, ids)
   const found = query === null ? [] : yield* rowsOf<Link, Query>(query)
   return new Map(found.map(link => [link.id, link]))
+}
+
+/** A time as the column can hold one. */
+function held<Query>(sql: ReadsSql<Query>, time: number): number {
+  return Math.min(Math.max(0, time), sql.never)
 }
 
 function stateOf(link: Link | undefined): ExceptionState {
