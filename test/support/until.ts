@@ -2,9 +2,6 @@ import assert from 'node:assert/strict'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {patient} from './random.ts'
 
-/** What is long in coming is looked at less often: a look may cost a statement, or a page. */
-const MAX_PAUSE_MS = 50
-
 /** Waits until something is so, looking again and again; the deadline is for what will never be so, or never tells. */
 export async function until(
   what: string,
@@ -13,8 +10,7 @@ export async function until(
 ): Promise<void> {
   let isOver = false
   const look = async () => {
-    for (let pauseMs = 5; !isOver && !(await isSo()); pauseMs = Math.min(pauseMs * 1.1, MAX_PAUSE_MS))
-      await sleep(pauseMs)
+    while (!isOver && !(await isSo())) await sleep(5)
   }
   try {
     await soon(what, look(), deadlineMs)
