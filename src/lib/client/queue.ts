@@ -609,10 +609,10 @@ export class JobQueue<F = Functions> extends QueueView<F> {
       ...{config, events: this.events, working: this.working, extensions: this.#extensions, openStore},
       onWorking: () => this.onWorking(),
       file: this.settings.file,
+      onTrouble: this.#onTrouble ?? (() => {}),
       refOf: (job: number | RowRef) => this.refOf(job, 'work: job'),
       tick: (schedule: Schedule, at: number, isWanted: boolean) => this.#tick(store, schedule, at, isWanted),
     }
-    const {onTrouble = this.#onTrouble} = options
-    return workInline({...options, onTrouble}, host, this.calls.closing)
+    return workInline(options, host, this.calls.closing)
   }
 }

@@ -76,6 +76,8 @@ export interface Working {
 
 /** What the queue has for it. */
 export interface InlineHost {
+  /** The queue's: told unless the call has its own. */
+  onTrouble: (message: string) => void
   /** Where it is told while it goes on. */
   working: Set<Working>
   /** Called when that has changed. */
@@ -106,7 +108,7 @@ export async function workInline<F>(
 ): Promise<Summary> {
   checkInline(given)
   const options = given.job === undefined ? given : {...given, mode: 'once' as const}
-  const {concurrency = 1, signal, onTrouble = () => {}} = options
+  const {concurrency = 1, signal, onTrouble = host.onTrouble} = options
   const {config, events, extensions = NO_EXTENSIONS} = host
   const workers = readyWorkers(options, config)
   const schedules = options.mode === undefined || options.mode === 'forever' ? await schedulesOf(host) : []
