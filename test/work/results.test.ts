@@ -121,11 +121,14 @@ for (const kind of kinds)
     })
 
     test('of what is retried behind a job, as of that', async t => {
-      const {site, run} = await place(t)
+      const {site, queue, run} = await place(t)
       site.worker('Once', `export default {work() { throw new Error('not yet') }}`)
       await run('enqueue', 'Once')
       await run('enqueue', 'Once', '--after', '1')
-      await run('work', '--drain')
+      await until('both have failed', async () => {
+        await run('work', '--drain')
+        return (await queue.exceptions({unretried: true})).length === 2
+      })
       site.worker('Once', 'export default {work: () => ({n: 1})}')
       const ids = (await run('retry', '--job', '1', '--keep-result', '1h')).stdout.trim().split('\n')
       await run('work', '--drain')
