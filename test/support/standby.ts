@@ -15,6 +15,8 @@ import {makePostgresData} from './server-data.ts'
 import {none} from './servers.ts'
 
 const QUERY_MS = 5000
+/** It waits for the server's checkpoint, and so for the disk. */
+const PROMOTE_MS = 60_000
 
 /** Why this machine can't have them, or null. */
 export function postgresMissing(): string | null {
@@ -111,7 +113,7 @@ export class PostgresNode extends OwnServer {
 
   /** From now on it takes writes, and waits for no standby. */
   async promote(): Promise<void> {
-    await this.query('SELECT pg_promote(true)')
+    await this.query('SELECT pg_promote(true)', PROMOTE_MS)
     await this.standAlone()
   }
 
@@ -121,11 +123,11 @@ export class PostgresNode extends OwnServer {
   }
 
   /** On a connection of its own. */
-  async query(sql: string): Promise<Record<string, unknown>[]> {
+  async query(sql: string, deadlineMs = QUERY_MS): Promise<Record<string, unknown>[]> {
     const client = new pg.Client({
       connectionString: this.url,
       connectionTimeoutMillis: QUERY_MS,
-      query_timeout: QUERY_MS,
+      query_timeout: deadlineMs,
     })
     client.on('error', () => {}) // the query's promise tells
     try {
