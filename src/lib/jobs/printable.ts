@@ -29,6 +29,16 @@ export function printableJson(json: string): string {
   return json.replace(IN_JSON, escaped)
 }
 
+/** The same JSON for a database of few letters, LATIN1 say. */
+export function asciiJson(json: string): string {
+  return json.replace(/[^\0-\x7f]/g, escaped)
+}
+
+/** Text for such a database, with ? for what it may have no letter for. */
+export function asciiText(text: string): string {
+  return text.replace(/[^ -~]/gu, '?')
+}
+
 function escaped(char: string): string {
   if (char === '\n') return '\\n'
   if (char === '\r') return '\\r'

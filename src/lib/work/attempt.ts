@@ -15,8 +15,8 @@ import {
   type Settlement,
   type TakenJob,
 } from '../jobs/job.ts'
+import {asciiJson} from '../jobs/printable.ts'
 import {keepResultOf} from '../jobs/side-tables/keep-result.ts'
-import {asciiJson, isAscii} from '../jobs/side-tables/results.ts'
 import type {SettleResult} from '../store/store.ts'
 import type {Ended, Run} from './executors/executor.ts'
 import {cut, withMessageCut} from './messages.ts'
@@ -132,8 +132,10 @@ export class Attempt {
   /** The store has not taken its end, of which a letter of its result may be the reason. @returns false if there is none */
   escapeResult(): boolean {
     const {outcome} = this
-    if (outcome.kind !== 'completed' || outcome.result === undefined || isAscii(outcome.result)) return false
-    this.outcome = {...outcome, result: asciiJson(outcome.result)}
+    if (outcome.kind !== 'completed' || outcome.result === undefined) return false
+    const result = asciiJson(outcome.result)
+    if (result === outcome.result) return false
+    this.outcome = {...outcome, result}
     return true
   }
 

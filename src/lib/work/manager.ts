@@ -79,6 +79,11 @@ export interface WorkStart {
   places: number
 }
 
+/** In milliseconds; undefined: none. */
+export function maxTimeOf({maxTimeMs}: WorkOptions, {maxTime}: JobqConfig): number | undefined {
+  return maxTimeMs ?? (maxTime === undefined ? undefined : maxTime * 1000)
+}
+
 type Undefinable<T> = {[Key in keyof T]?: T[Key] | undefined}
 
 export interface WorkResult extends Summary {
@@ -179,9 +184,7 @@ export async function work(
     reopenLog,
   })
   const {config} = settings
-  const withoutMaxTime = dispatcher.finishAfter(
-    options.maxTimeMs ?? (config.maxTime === undefined ? undefined : config.maxTime * 1000),
-  )
+  const withoutMaxTime = dispatcher.finishAfter(maxTimeOf(options, config))
   let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
   try {
     servers.push(...(await serve(scoreboard, options, settings)))

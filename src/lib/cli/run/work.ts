@@ -6,7 +6,7 @@ import {monotonic} from '../../jobs/clock.ts'
 import {UsageError} from '../../jobs/errors.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
 import {FileSink, type Sink, streamSink} from '../../work/log/log-writer.ts'
-import {type WorkOptions, type WorkResult, work} from '../../work/manager.ts'
+import {maxTimeOf, type WorkOptions, type WorkResult, work} from '../../work/manager.ts'
 import {withQueueOf} from '../command-queue.ts'
 import {complain} from '../output-guard.ts'
 import {optionsOf, type WorkFlags} from './work-flags.ts'
@@ -88,10 +88,8 @@ async function workShown(
     if (why !== null && isOnce) tell(why)
     else if (why !== null) process.stdout.write(`${why}\n`)
   } else if (options.mode === 'drain') {
-    const {
-      maxJobs = Number.POSITIVE_INFINITY,
-      maxTimeMs = (queue.settings.config.maxTime ?? Number.POSITIVE_INFINITY) * 1000,
-    } = options
+    const {maxJobs = Number.POSITIVE_INFINITY} = options
+    const maxTimeMs = maxTimeOf(options, queue.settings.config) ?? Number.POSITIVE_INFINITY
     const isAtLimit = result.cutShort || result.taken >= maxJobs || seconds * 1000 >= maxTimeMs
     const left = isAtLimit ? null : await whatIsLeft(queue, handled)
     process.stdout.write(

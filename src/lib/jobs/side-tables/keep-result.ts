@@ -1,6 +1,6 @@
 /**
- * How long the result of a job is kept, as it was asked for with the job: that travels in its context, which comes along wherever the
- * job is taken. So whoever runs it knows, and a job whose result nobody keeps costs nothing.
+ * What is kept of a job: its context, and how long its result, as it was asked for with the job. That travels in the context,
+ * which comes along wherever the job is taken. So whoever runs it knows, and a job whose result nobody keeps costs nothing.
  */
 import type {NewJob, TakenJob} from '../job.ts'
 import {durationOf} from '../time.ts'

@@ -45,16 +45,6 @@ export function decodeResult(stored: string): {value: unknown; json: string} {
   }
 }
 
-/** The same JSON for a database of few letters, LATIN1 say. */
-export function asciiJson(json: string): string {
-  return json.replace(NOT_ASCII, unit => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
-}
-
-export function isAscii(text: string): boolean {
-  return text.search(NOT_ASCII) < 0
-}
-
-const NOT_ASCII = /[^\0-\x7f]/g
 const HINT = 'return plain objects, arrays, texts, numbers; or keep no result of this function'
 
 function checkedSize(json: string): string {

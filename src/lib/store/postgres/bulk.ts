@@ -5,7 +5,7 @@ import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
 import {fingerprintOf} from '../shared/tokens.ts'
 import {insertEdges, knownOf, NEVER} from './after.ts'
 import {bigints, booleans, bytes, integers, texts} from './arrays.ts'
-import {NOW, type Row, type Send, type Statement, type Value} from './connections/connections.ts'
+import {NOW, NOW_IS, type Row, type Send, type Statement, type Value} from './connections/connections.ts'
 import {checkedId, checkJob, dueValues, explainRange, isChecked} from './insert.ts'
 import {insertBatch} from './side-tables/batches.ts'
 import {isTaken, sweepKeys, takersOf} from './side-tables/keys.ts'
@@ -26,7 +26,6 @@ const MAKE_FUNCS = {
   text: `INSERT INTO func (name) SELECT n.name FROM unnest($1::TEXT[]) AS n (name)
     WHERE NOT EXISTS (SELECT FROM func WHERE func.name = n.name) ORDER BY n.name ON CONFLICT DO NOTHING`,
 }
-const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const FIND_DUPLICATES = {
   name: 'jobq_find_duplicates',
   text: `SELECT new.nth, job.id FROM unnest($1::TEXT[], $2::TEXT[]) WITH ORDINALITY AS new (func, uniqkey, nth)

@@ -4,13 +4,12 @@ import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {Retrying} from '../store.ts'
 import {insertEdges, NEVER, takeEdges} from './after.ts'
-import {NOW, type PostgresConnections, type Send} from './connections/connections.ts'
+import {NOW, NOW_IS, type PostgresConnections, type Send} from './connections/connections.ts'
 import {isLost} from './errors.ts'
 import {addBeside, checkDue, dueValues, explainRange} from './insert.ts'
 import {copyTags} from './side-tables/tags.ts'
 import {hasBeside} from './side-tables.ts'
 
-const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const LOCK = {
   name: 'jobq_lock_exception',
   text: `SELECT coalesce(func.name, '#' || func_id) AS func, uniqkey, retried

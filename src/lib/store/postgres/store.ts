@@ -53,7 +53,7 @@ import {claim, postpone} from './claims/claims.ts'
 import {endsOf, trackJobs} from './completions.ts'
 import {postgresHosts} from './connections/connection.ts'
 import {
-  NOW,
+  NOW_IS,
   type PostgresConnectionOptions,
   PostgresConnections,
   type Reply,
@@ -85,7 +85,6 @@ import {besideIn, forgetTags, sweepTags} from './side-tables/tags.ts'
 import {Sweeper} from './side-tables.ts'
 import {PostgresTurn} from './turn.ts'
 
-const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 const KNOCK = {name: 'jobq_knock', text: 'SELECT pg_notify($1, $2)'}
 const DIED = {
   name: 'jobq_died',

@@ -6,6 +6,7 @@ import type {Events} from '../../hooks/events.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {ArgumentError, isPassing, StoreError} from '../../jobs/errors.ts'
 import {type Progress, type RowRef, rowRef} from '../../jobs/job.ts'
+import {asciiText} from '../../jobs/printable.ts'
 import type {Store} from '../../store/store.ts'
 import type {Attempt} from '../attempt.ts'
 import type {JobLog} from '../log/log.ts'
@@ -108,7 +109,7 @@ export class ProgressTeller {
       await this.#store.tellProgress(said)
     } catch (error) {
       if (!(error instanceof ArgumentError)) throw error
-      await this.#store.tellProgress(said.map(each => ({...each, text: each.text.replace(/[^ -~]/gu, '?')})))
+      await this.#store.tellProgress(said.map(each => ({...each, text: asciiText(each.text)})))
     }
   }
 }

@@ -10,6 +10,7 @@ import {PostgresPool} from './pool.ts'
 
 /** The database's clock. */
 export const NOW = 'floor(extract(epoch FROM clock_timestamp()))::INTEGER'
+export const NOW_IS = {name: 'jobq_now', text: `SELECT ${NOW} AS now`}
 /** How long one attempt waits for a row that is locked; shorter than an answer may take. */
 const LOCK_MS = 5000
 /**

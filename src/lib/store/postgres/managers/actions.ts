@@ -1,6 +1,7 @@
 /** The log of actions on PostgreSQL: a statement each. */
 
 import type {RowRef} from '../../../jobs/job.ts'
+import {asciiText} from '../../../jobs/printable.ts'
 import type {Action, ActionRow} from '../../../jobs/side-tables/actions.ts'
 import type {ActionPage} from '../../store.ts'
 import {NOW, type PostgresConnections, type Statement} from '../connections/connections.ts'
@@ -24,10 +25,7 @@ const ACTIONS: Statement = {
 export async function logAction(link: PostgresConnections, {who, what}: Action): Promise<RowRef> {
   const {rows} = await link.run(LOG, [who, what]).catch((error: {code?: unknown}) => {
     if (error.code !== UNTRANSLATABLE) throw error
-    return link.run(
-      LOG,
-      [who, what].map(text => text.replace(/[^ -~]/gu, '?')),
-    )
+    return link.run(LOG, [who, what].map(asciiText))
   })
   return {id: Number(rows[0]!.id)}
 }
