@@ -288,7 +288,7 @@ test('endless lines: in flat memory', {timeout: 120_000}, async t => {
   }
   started.child.stdin!.on('drain', feed)
   feed()
-  await until('120 MB are stored', () => told(started.stdout).length > 12_000)
+  await until('120 MB are stored', () => told(started.stdout).length > 12_000, 60_000)
   const peak = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${started.pid}/status`, 'utf8'))?.[1])
   started.kill('SIGKILL')
   assert.ok(peak > 30_000 && peak < 200_000, `${peak} kB at the most`)
