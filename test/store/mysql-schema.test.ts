@@ -61,8 +61,8 @@ const GRANTS = {
     'SELECT, INSERT, DELETE ON @.jobq_progress',
     'SELECT ON @.jobq_batch',
     'SELECT, INSERT, UPDATE, DELETE ON @.jobq_manager',
-    'EXECUTE ON PROCEDURE @.jobq_turn_8',
-    'EXECUTE ON PROCEDURE @.jobq_end_8',
+    'EXECUTE ON PROCEDURE @.jobq_turn_9',
+    'EXECUTE ON PROCEDURE @.jobq_end_9',
     'SELECT, INSERT, UPDATE, DELETE ON @.jobq_after',
     'EXECUTE ON PROCEDURE @.jobq_after_8',
     'EXECUTE ON PROCEDURE @.jobq_fail_8',
@@ -137,7 +137,7 @@ else {
     test("a dry run is a script for MySQL's own client, procedure included", async t => {
       const db = await create(t)
       const {text} = preparationText([await prepareMysql(db.url, db.name, {dryRun: true})], true)
-      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_8 [^$]*END\$\$\nDELIMITER ;$/m)
+      assert.match(text, /^DELIMITER \$\$\nCREATE PROCEDURE jobq_turn_9 [^$]*END\$\$\nDELIMITER ;$/m)
     })
 
     test('that is missing: one line says to run jobq init', async t => {
@@ -178,13 +178,13 @@ else {
       const db = await create(t)
       const store = db.store(t)
       await store.init()
-      await db.query('DROP PROCEDURE jobq_turn_8')
+      await db.query('DROP PROCEDURE jobq_turn_9')
       const {id} = await store.enqueue(newJob())
       assert.equal((await store.list(PAGE))[0]?.id, id)
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.match((error as StoreError).hint, /^run `jobq init`/)
-          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_8 does not exist\)/)(error)
+          return isForeign(/is not prepared for jobq \(PROCEDURE \S+jobq_turn_9 does not exist\)/)(error)
         })
       await store.init()
       assert.equal((await store.turn([], want())).jobs[0]?.id, id)
@@ -473,7 +473,7 @@ else {
         const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        assert.deepEqual(await proceduresOf(db), ['jobq_after_8', 'jobq_end_8', 'jobq_fail_8', 'jobq_turn_8'])
+        assert.deepEqual(await proceduresOf(db), ['jobq_after_8', 'jobq_end_9', 'jobq_fail_8', 'jobq_turn_9'])
       }
     })
 
@@ -487,7 +487,7 @@ else {
         return error.code === 'DATABASE'
       })
       const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
-      const procedures = ['after', 'fail', 'end', 'turn'].map(name => `procedure jobq_${name}_8`)
+      const procedures = ['after_8', 'fail_8', 'end_9', 'turn_9'].map(name => `procedure jobq_${name}`)
       assert.deepEqual(made, procedures)
       assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
     })
@@ -499,7 +499,7 @@ else {
       for (const call of [() => store.turn([], want()), () => store.peek(want())])
         await assert.rejects(call(), error => {
           assert.ok(error instanceof StoreError)
-          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_8'$/)
+          assert.match(error.message, /^\S+: execute command denied to user [^\n]+jobq_turn_9'$/)
           assert.match(error.hint, /GRANT EXECUTE/)
           return error.code === 'DATABASE'
         })

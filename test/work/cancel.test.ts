@@ -157,6 +157,18 @@ describe('a job that is cancelled', {concurrency: 2}, () => {
         .sort(),
       ['cancelled', 'cancelled', 'cancelled', 'cancelled', 'cancelled', 'mine'],
     )
+    const check = async (max: number) => (await site.run(['check', '--max-failed', `${max}`])).code
+    assert.deepEqual([await check(1), await check(0)], [0, 2], 'what was cancelled has not failed')
+    const all = await site.run(['retry', '--all', '--dry-run', '--json'])
+    assert.deepEqual(
+      JSON.parse(all.stdout).retried.map(({func}: {func: string}) => func),
+      ['Aborts'],
+    )
+    const listed = await site.run(['list', '--failed', '--func', 'Deaf', '--json'])
+    assert.deepEqual(
+      JSON.parse(listed.stdout).map(({state, retried}: Record<string, unknown>) => [state, retried]),
+      [['cancelled', 0]],
+    )
     work.kill('SIGTERM')
     const {stderr} = await work.exited
     for (const [id, said] of [

@@ -96,7 +96,7 @@ export interface JobOptions extends PageOptions {
 
 /** Which failed attempts a listing has. */
 export interface ExceptionOptions extends PageOptions {
-  /** Only those not retried yet. */
+  /** Only those not retried yet, and not cancelled. */
   unretried?: boolean | undefined
   /** Only those at or after this time (Unix seconds), or of the last so many seconds. */
   since?: {at: number} | {ago: number} | undefined

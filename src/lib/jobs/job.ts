@@ -165,6 +165,12 @@ export interface StoredResult {
 /** Why a job was aborted that someone has cancelled: for who waits for it, and in exception_log. */
 export const CANCELLED = 'cancelled'
 
+/**
+ * exception_log.retried of such a job, 0 and 1 being Qudo's: what someone has stopped is no failure that waits to be retried.
+ * Perl and older jobqs take it for retried, and do not retry it.
+ */
+export const RETRIED_CANCELLED = 2
+
 /** Why a job was aborted that had not begun in time. */
 export const EXPIRED = 'expired'
 

@@ -385,7 +385,7 @@ export interface JobPage extends Page, Extras {
 export type JobSpot = Pick<ListedJob, 'id' | 'db' | 'state' | 'priority' | 'runAfter'>
 
 export interface ExceptionPage extends LogPage {
-  /** Only those not retried yet. */
+  /** Only those not retried yet, and not cancelled. */
   unretried?: boolean | undefined
   /** Only those at or after this time, or of the last so many seconds. */
   since?: {at: number} | {ago: number} | undefined

@@ -1,6 +1,7 @@
 /** What becomes of a job: the table "what work did", deaths, replacements, several ends at once. */
 import assert from 'node:assert/strict'
-import {type JobRow, MAX_DEATHS, type Outcome, type Settlement} from '../../../src/lib/jobs/job.ts'
+import {AlreadyRetriedError} from '../../../src/lib/jobs/errors.ts'
+import {CANCELLED, type JobRow, MAX_DEATHS, type Outcome, type Settlement} from '../../../src/lib/jobs/job.ts'
 import type {ExceptionRow} from '../../../src/lib/jobs/rows/history.ts'
 import type {Store, Turn} from '../../../src/lib/store/store.ts'
 import {
@@ -95,6 +96,27 @@ export const outcomes: Tests = {
     const {job} = await attempt(bench, {kind: 'aborted', reason: 'no such device'}, SPAN)
     await assertStatus(bench.db, (await logs(bench.store)).statuses, job, 'abort')
   },
+
+  'cancelled: logged, but no failure: not counted as one, and retried where it is named only':
+    async bench => {
+      const {store} = bench
+      const {job} = await attempt(bench, {kind: 'aborted', reason: CANCELLED})
+      const [exception] = (await logs(store)).exceptions
+      assert.deepEqual(
+        [exception!.message, exception!.retried, exception!.state],
+        ['cancelled', false, 'cancelled'],
+      )
+      assert.equal((await store.counts(job.func))[0]!.failed, 0)
+      assert.deepEqual(await store.exceptions({unretried: true, limit: 9, offset: 0}), [])
+      await store.retry(exception!.id, {priority: 0, due: {in: 0}})
+      assert.equal((await takeOne(store)).func, job.func)
+      assert.deepEqual(
+        (await logs(store)).exceptions.map(({retried, state}) => [retried, state]),
+        [[true, 'retried']],
+      )
+      const again = store.retry(exception!.id, {priority: 0, due: {in: 0}})
+      await assert.rejects(again, AlreadyRetriedError)
+    },
 
   'released: the row is as it was, nothing is logged': async ({db, store}) => {
     await store.enqueue(newJob('Work', {arg: 'a', uniqkey: 'k', priority: 4}))

@@ -97,7 +97,8 @@ const VALUES: Readonly<Record<ValueKind, (queue: JobQueue, prefix: string) => Va
   },
 
   async *exception(queue) {
-    for await (const {func, retried, message, ...row} of queue.eachException({limit: LOOKED_AT}))
-      if (!retried) yield [`${idOf(row)}`, `${func} ${message.split('\n', 1)[0]!.slice(0, 60)}`]
+    for await (const {func, state, message, ...row} of queue.eachException({limit: LOOKED_AT}))
+      if (state !== 'retried' && state !== 'cancelled')
+        yield [`${idOf(row)}`, `${func} ${message.split('\n', 1)[0]!.slice(0, 60)}`]
   },
 }

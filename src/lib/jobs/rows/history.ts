@@ -4,11 +4,12 @@ import type {BatchState, JobEnd, ListedJob, Parked, RowRef, Tags} from '../job.t
 /**
  * What has become of the job of a failed attempt, as far as jobq_attempt knows it.
  * - retried: it was enqueued again
+ * - cancelled: someone has cancelled it while this attempt ran; no failure, and not retried unless it is named
  * - retrying: it waits for its next try, or is at it
  * - earlier: it has left the queue by a later attempt
  * - failed: it was given up with this one; also where nothing is known: Perl's and older jobqs' attempts
  */
-export type ExceptionState = 'retried' | 'retrying' | 'earlier' | 'failed'
+export type ExceptionState = 'retried' | 'cancelled' | 'retrying' | 'earlier' | 'failed'
 
 /** A row of `exception_log`: one for every failed attempt. */
 export interface ExceptionRow extends RowRef {

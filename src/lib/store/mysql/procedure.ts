@@ -11,7 +11,7 @@ import {jobColumns} from './rows.ts'
 import {END_PROCEDURE} from './settle.ts'
 
 /** Its name ends in its version: jobq of another version beside this one goes on using its own. */
-export const PROCEDURE = 'jobq_turn_8'
+export const PROCEDURE = 'jobq_turn_9'
 
 /** How many leases of a function that ran out are put back in one turn. */
 const EXPIRE_BATCH = 500

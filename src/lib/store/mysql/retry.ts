@@ -25,7 +25,7 @@ export async function retryException(
   ])
   const exception = exceptions!.rows[0]
   if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-  if (Number(exception.retried) !== 0) throw new AlreadyRetriedError(exceptionId)
+  if (Number(exception.retried) === 1) throw new AlreadyRetriedError(exceptionId)
   const tried = again ? null : await nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)
   const now = Number(clock!.rows[0]!.now)

@@ -3,14 +3,14 @@
  * completed without a status, which the turn's own procedure writes (procedure.ts).
  */
 import {JobqError} from '../../jobs/errors.ts'
-import {keptOutput, MAX_DEATHS, type Settlement} from '../../jobs/job.ts'
+import {CANCELLED, keptOutput, MAX_DEATHS, RETRIED_CANCELLED, type Settlement} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
 import {AFTER_PROCEDURE, afterCall, NEVER} from './after.ts'
 import {literal, type MysqlConnection, type Reply, textOf} from './connections/connection.ts'
 import {Inserter} from './insert.ts'
 
 /** Its name ends in its version, as the turn's does. */
-export const END_PROCEDURE = 'jobq_end_8'
+export const END_PROCEDURE = 'jobq_end_9'
 
 /**
  * An end is written if its lease still holds; its row is locked first, so that all of it finds the row or nothing does.
@@ -52,7 +52,8 @@ BEGIN
         END IF;
         IF j_outcome IN ('failed', 'aborted') THEN
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-                SELECT func_id, j_now, j_message, uniqkey, arg, 0 FROM job WHERE id = j_job;
+                SELECT func_id, j_now, j_message, uniqkey, arg,
+                    IF(j_outcome = 'aborted' AND j_message = '${CANCELLED}', ${RETRIED_CANCELLED}, 0) FROM job WHERE id = j_job;
             SET j_exception = LAST_INSERT_ID();
         END IF;
         IF j_deaths >= ${MAX_DEATHS} THEN

@@ -1,5 +1,6 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
+import {CANCELLED, RETRIED_CANCELLED} from '../../jobs/job.ts'
 import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
 import {TELLS_ENDS} from './connections/connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
@@ -12,7 +13,7 @@ import {GRAB_FUNCTION} from './grab.ts'
  * Waits are looked at in a statement behind the one that deletes: who began to track one of these jobs while that waited
  * for its row has committed by now.
  */
-const END = `CREATE OR REPLACE FUNCTION jobq_end_5(
+const END = `CREATE OR REPLACE FUNCTION jobq_end_6(
     ids BIGINT[], mine INTEGER[], outcomes TEXT[], messages BYTEA[], retries BIGINT[], statuses TEXT[],
     starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[], cuts BOOLEAN[], outputs BYTEA[]
 ) RETURNS SETOF BIGINT LANGUAGE plpgsql AS $body$
@@ -35,7 +36,9 @@ BEGIN
     ), held AS (SELECT * FROM gone UNION ALL SELECT * FROM kept
     ), exceptions AS (
         INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-        SELECT func_id, now_s, message, uniqkey, arg, 0 FROM held WHERE message IS NOT NULL ORDER BY nth
+        SELECT func_id, now_s, message, uniqkey, arg,
+            CASE WHEN outcome = 'aborted' AND message = '${CANCELLED}'::BYTEA THEN ${RETRIED_CANCELLED} ELSE 0 END
+        FROM held WHERE message IS NOT NULL ORDER BY nth
         RETURNING id
     ), statuses AS (
         INSERT INTO job_status (func_id, arg, uniqkey, status, job_start_time, job_end_time)
@@ -173,7 +176,7 @@ export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_ring_waiting: RING_WAITING,
   jobq_after_5: AFTER_FUNCTION,
   jobq_fail_5: FAIL_FUNCTION,
-  jobq_end_5: END,
+  jobq_end_6: END,
   jobq_die_5: DIE,
   jobq_grab_5: GRAB_FUNCTION,
 }

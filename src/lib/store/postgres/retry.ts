@@ -63,7 +63,7 @@ export function retryException(
         const [exception] = (await send(LOCK, [exceptionId])).rows as Exception[]
         if (!exception)
           throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-        if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+        if (exception.retried === 1) throw new AlreadyRetriedError(exceptionId)
         const tried = again ? null : await nextTry(send, exceptionId)
         if (tried !== null) throw new StillTriedError(exceptionId, tried)
         const {func, uniqkey} = exception

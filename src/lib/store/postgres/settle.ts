@@ -24,7 +24,7 @@ import type {Sweeper} from './side-tables.ts'
 
 const END = {
   name: 'jobq_end',
-  text: 'SELECT jobq_end_5($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS nth',
+  text: 'SELECT jobq_end_6($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS nth',
 }
 
 const DIE = {

@@ -39,7 +39,7 @@ export function retryException(
     )
     .get(exceptionId) as {funcId: number; func: string; uniqkey: string | null; retried: number} | undefined
   if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-  if (exception.retried) throw new AlreadyRetriedError(exceptionId)
+  if (exception.retried === 1) throw new AlreadyRetriedError(exceptionId)
   const {funcId, func, uniqkey} = exception
   const tried = again ? null : nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)

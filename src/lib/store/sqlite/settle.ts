@@ -2,6 +2,7 @@
 import type {RunResult} from 'better-sqlite3'
 import {JobqError} from '../../jobs/errors.ts'
 import {
+  CANCELLED,
   deathMessage,
   type JobEnd,
   keptOutput,
@@ -9,6 +10,7 @@ import {
   MAX_DEATHS,
   type NewJob,
   type Output,
+  RETRIED_CANCELLED,
   type RowRef,
   type Settlement,
 } from '../../jobs/job.ts'
@@ -185,7 +187,11 @@ export class SqliteSettle {
    */
   #log(mine: Mine, end: Logged, now: number): boolean {
     const {outcome, message, span, ran, output, isTriedAgain = false} = end
-    const exceptionId = message === undefined ? null : this.#logException(mine, message, now)
+    const isCancelled = outcome === 'aborted' && message === CANCELLED
+    const exceptionId =
+      message === undefined
+        ? null
+        : this.#logException(mine, message, now, isCancelled ? RETRIED_CANCELLED : 0)
     const statusId = span && outcome !== 'died' ? this.#logStatus(mine, STATUSES[outcome], span) : null
     if (exceptionId === undefined || statusId === undefined) return false
     const [start, host, pid] = ran ? [ran.start, ran.host, ran.pid] : [span?.start ?? null, null, null]
@@ -203,10 +209,10 @@ export class SqliteSettle {
     this.#link.sql(sql).run(jobId, attemptId, isCut ? 1 : 0, bytes)
   }
 
-  #logException(mine: Mine, message: string, now: number): number | undefined {
+  #logException(mine: Mine, message: string, now: number, retried: number): number | undefined {
     const sql = `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-      SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ? AND grabbed_until = ?`
-    return rowOf(this.#link.sql(sql).run(now, message, ...mine))
+      SELECT func_id, ?, ?, uniqkey, arg, ? FROM job WHERE id = ? AND grabbed_until = ?`
+    return rowOf(this.#link.sql(sql).run(now, message, retried, ...mine))
   }
 
   #logStatus(mine: Mine, status: FinalStatus, span: {start: number; end: number}): number | undefined {

@@ -31,7 +31,7 @@ export async function* happenedSince(
   if (names.has('onFailed') || names.has('onGivenUp') || names.has('onDeath'))
     for await (const row of store.eachException({...all, since: {ago: now - from}, heads: true})) {
       const {state, exceptionTime: at, id: exceptionId} = row
-      if (at < from) continue
+      if (at < from || state === 'cancelled') continue
       const isLast = state === 'failed' || state === 'retried'
       const happened = {...row, at, isLast, exceptionId, nth: 0}
       yield ['onFailed', happened]

@@ -1,6 +1,6 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
 
-import type {TagChoice, Tags} from '../../../jobs/job.ts'
+import {RETRIED_CANCELLED, type TagChoice, type Tags} from '../../../jobs/job.ts'
 import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../../jobs/rows/history.ts'
 import type {Choice, ExceptionPage, LogPage, LogTable} from '../../store.ts'
 import {fewTagged, tagsOf, withTags} from '../tags.ts'
@@ -49,11 +49,15 @@ export function* exceptions<Query>(
       ...common,
       exceptionTime: numberOf(row.exceptionTime),
       message: textOf(row.message ?? ''),
-      retried: row.retried !== 0,
-      state: row.retried === 0 ? stateOf(link) : 'retried',
+      ...retriedOf(row.retried, link),
     })),
     next,
   }
+}
+
+function retriedOf(retried: unknown, link: Link | undefined): Pick<ExceptionRow, 'retried' | 'state'> {
+  if (retried === RETRIED_CANCELLED) return {retried: false, state: 'cancelled'}
+  return retried === 0 ? {retried: false, state: stateOf(link)} : {retried: true, state: 'retried'}
 }
 
 export function* statuses<Query>(
