@@ -4,11 +4,9 @@
  */
 import {access} from 'node:fs'
 import type {Server} from 'node:net'
-import {join} from 'node:path'
 import type {JobQueue} from '../client/queue.ts'
-import {type Teller, tellerOf, tellersIn, withTellers} from '../config/notices.ts'
+import {type Teller, tellersIn} from '../config/notices.ts'
 import type {Schedule} from '../config/schedules.ts'
-import type {JobqConfig} from '../config/schema.ts'
 import {databasesName, reread, type Settings} from '../config/settings.ts'
 import {EXIT, UsageError} from '../jobs/errors.ts'
 import {idOf, type RowRef} from '../jobs/job.ts'
@@ -16,75 +14,28 @@ import {ADMIN_PORT} from '../jobs/names.ts'
 import {choose} from './claims/chosen.ts'
 import {Dispatcher, type DispatcherOptions} from './dispatcher.ts'
 import {CombinedExecutors, leftOutWords} from './executors/combined.ts'
-import type {PoolOptions, PoolSettings} from './executors/pool/pool.ts'
+import type {PoolSettings} from './executors/pool/pool.ts'
 import {Guardian} from './executors/process-groups.ts'
-import type {WorkerDefaults} from './executors/run-job.ts'
-import {type Found, findHandlers, type Handler} from './handlers.ts'
+import type {Found} from './handlers.ts'
 import type {JobLog} from './log/log.ts'
 import {Notices} from './notices/notices.ts'
 import type {Summary} from './outcomes.ts'
 import {RetentionKeeper} from './retention.ts'
 import {schedulesOf, Ticker} from './schedules.ts'
+import {listen} from './signals.ts'
 import {serveScoreboard} from './status/admin.ts'
 import {Heartbeat} from './status/heartbeat.ts'
 import {Scoreboard} from './status/scoreboard.ts'
 import {SystemdNotifier} from './systemd.ts'
+import {dispatcherOptions, handlersOf, maxTimeOf, poolSettings, type WorkOptions} from './work-options.ts'
 
 /** A drain or a job that ends sooner is nothing that others need to see: cron starts one every minute. */
 const BRIEF_MS = 1000
-/** Jobs at once, in all. */
-const MAX_PLACES = 10_000
 
 /** A configuration may wait for something as it is loaded, for ever too. */
 const LATE_RELOAD_MS = 3_000
 const STILL_LOADING =
   'not reloaded yet: the configuration is still loading; all goes on as it was until it has, or is mended and told to reload again'
-
-/** What is undefined comes from the configuration file, else from Qudo's defaults. */
-export interface WorkOptions
-  extends Pick<DispatcherOptions, 'mode' | 'job' | 'maxJobs' | 'onProgress'>,
-    Undefinable<PoolOptions>,
-    Pick<WorkerDefaults, 'keepOutput'> {
-  /** Functions to work; `all`: every one that a worker is found for, as without the configuration's. */
-  abilities?: readonly string[] | 'all' | undefined
-  /** The workers folder, absolute. Default: `workers` beside the configuration file, else here. */
-  workersDir?: string | undefined
-  /** `FUNC=COMMAND` words. */
-  exec?: readonly string[] | undefined
-  /** Take so many jobs more than can start. Default 0: strict priority. */
-  prefetch?: number | undefined
-  /** Among functions of equal priority, serve each in turn. Default false. */
-  fair?: boolean | undefined
-  /** End after so many milliseconds, from the start. Default none. */
-  maxTimeMs?: number | undefined
-  /** Default 30 s. */
-  shutdownTimeoutMs?: number | undefined
-  /** Default 5 s, as Qudo's. */
-  workDelayMs?: number | undefined
-  /** Where the scoreboard is served, if either is given. Default 127.0.0.1, port 24464. */
-  adminHost?: string | undefined
-  adminPort?: number | undefined
-  /** Called when it begins to take jobs. */
-  onStart?: (start: WorkStart) => void
-  /** Called at the first signal that ends it, while jobs run: so many, which have so many seconds left. */
-  onEnding?: (signal: NodeJS.Signals, running: number, seconds: number) => void
-}
-
-/** What is worked, from where, with what. */
-export interface WorkStart {
-  /** As a message may name it. */
-  database: string
-  handlers: readonly Handler[]
-  /** How many jobs may run at once. */
-  places: number
-}
-
-/** In milliseconds; undefined: none. */
-export function maxTimeOf({maxTimeMs}: WorkOptions, {maxTime}: JobqConfig): number | undefined {
-  return maxTimeMs ?? (maxTime === undefined ? undefined : maxTime * 1000)
-}
-
-type Undefinable<T> = {[Key in keyof T]?: T[Key] | undefined}
 
 export interface WorkResult extends Summary {
   /** What the process should end with. */
@@ -108,118 +59,194 @@ export async function work(
   const pool = poolSettings(options, settings)
   const tellers = tellersIn(settings.config)
   const found = handlersOf(options, settings, tellers, log)
-  const {handlers} = found
-  let schedules = await schedulesOf(settings)
+  const schedules = await schedulesOf(settings)
   access('/', () => {}) // starts libuv's threads: where jobs' processes have left no room for them, it aborts
-  const guardian = new Guardian(log)
-  const {store, events} = queue
-  if (found.folderError) log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)
-  for (const {func, error} of found.leftOut) log.trouble(leftOutWords(func, error.message, error.hint))
-  if (options.mode === 'forever' && !options.abilities) tellUnworked(schedules, handlers, log)
-  const surroundings = {guardian, log, events, onRoom: () => dispatcher.wake()}
-  const executors = new CombinedExecutors(handlers, {...pool, db: queue.address}, surroundings)
-  const dispatching = dispatcherOptions(options, settings, (...progress) => heartbeat.note(...progress))
-  const dispatcher = new Dispatcher(store, executors, dispatching, log, events)
-  const scoreboard = new Scoreboard(executors, dispatcher)
-  const heartbeat = new Heartbeat(
-    store,
-    () => scoreboard.state,
-    message => log.trouble(message),
-  )
-  const retention = new RetentionKeeper(settings.config.retention, () => queue.openOwnStore(() => {}), log)
-  const systemd = new SystemdNotifier(log)
-  const ticker = new Ticker(store, (...tick) => queue.tick(...tick), log)
-  const notices = new Notices(queue, databasesName(settings), log)
-  const servers: Server[] = []
-  let reloads = 0
-  const reload = async () => {
-    const nth = ++reloads
-    log.debug('reloading the configuration and the workers')
-    systemd.reloading()
+  return new Manager(queue, options, log, {pool, tellers, found, schedules}).run(reopenLog)
+}
+
+/** What is made of the configuration as it was when it began. */
+interface Start {
+  pool: PoolSettings
+  tellers: readonly Teller[]
+  found: Found
+  schedules: readonly Schedule[]
+}
+
+class Manager {
+  readonly #queue: JobQueue
+  readonly #options: WorkOptions
+  readonly #log: JobLog
+  readonly #start: Start
+  readonly #guardian: Guardian
+  readonly #executors: CombinedExecutors
+  readonly #dispatching: DispatcherOptions
+  readonly #dispatcher: Dispatcher
+  readonly #scoreboard: Scoreboard
+  readonly #heartbeat: Heartbeat
+  readonly #retention: RetentionKeeper
+  readonly #systemd: SystemdNotifier
+  readonly #ticker: Ticker
+  readonly #notices: Notices
+  #schedules: readonly Schedule[]
+  #reloads = 0
+
+  constructor(queue: JobQueue, options: WorkOptions, log: JobLog, start: Start) {
+    const {store, events, settings} = queue
+    const {pool, found, schedules} = start
+    this.#queue = queue
+    this.#options = options
+    this.#log = log
+    this.#start = start
+    this.#schedules = schedules
+    this.#guardian = new Guardian(log)
+    if (found.folderError)
+      log.trouble(`nothing in the workers folder is worked: ${found.folderError.message}`)
+    this.#tellLeftOut(found.leftOut)
+    if (options.mode === 'forever' && !options.abilities) tellUnworked(schedules, found, log)
+    this.#executors = new CombinedExecutors(
+      found.handlers,
+      {...pool, db: queue.address},
+      {guardian: this.#guardian, log, events, onRoom: () => this.#dispatcher.wake()},
+    )
+    this.#dispatching = dispatcherOptions(options, settings, (...progress) =>
+      this.#heartbeat.note(...progress),
+    )
+    this.#dispatcher = new Dispatcher(store, this.#executors, this.#dispatching, log, events)
+    this.#scoreboard = new Scoreboard(this.#executors, this.#dispatcher)
+    this.#heartbeat = new Heartbeat(
+      store,
+      () => this.#scoreboard.state,
+      message => log.trouble(message),
+    )
+    this.#retention = new RetentionKeeper(settings.config.retention, () => queue.openOwnStore(() => {}), log)
+    this.#systemd = new SystemdNotifier(log)
+    this.#ticker = new Ticker(store, (...tick) => queue.tick(...tick), log)
+    this.#notices = new Notices(queue, databasesName(settings), log)
+  }
+
+  async run(reopenLog: () => void): Promise<WorkResult> {
+    const signals = listen({
+      end: signal => this.#end(signal),
+      reload: () => void this.#reload(),
+      resize: by => this.#resize(by),
+      reopenLog,
+    })
+    const {settings} = this.#queue
+    const {mode} = this.#options
+    const withoutMaxTime = this.#dispatcher.finishAfter(maxTimeOf(this.#options, settings.config))
+    const servers: Server[] = []
+    let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
+    try {
+      servers.push(...(await serve(this.#scoreboard, this.#options, settings)))
+      await Promise.race([this.#executors.ready(), this.#dispatcher.ending]) // a worker's import may take long
+      const isLoaded = !this.#dispatcher.isEnding
+      this.#begin(isLoaded)
+      const summary = await this.#dispatcher.run()
+      patienceMs = this.#dispatching.shutdownTimeoutMs
+      const isWhole = this.#isWhole(isLoaded, signals.ended)
+      return {...summary, exitCode: exitCode(mode, summary, signals.ended, isWhole)}
+    } finally {
+      withoutMaxTime()
+      signals.close()
+      this.#systemd.close()
+      for (const server of servers) server.close()
+      await Promise.all([this.#ticker.stop(), this.#notices.close()])
+      await this.#executors.close(patienceMs)
+      await Promise.all([this.#guardian.close(), this.#heartbeat.close(), this.#retention.close()])
+    }
+  }
+
+  /** All that goes on beside the dispatcher. @param isLoaded false: it was told to end before its workers were */
+  #begin(isLoaded: boolean): void {
+    const isForever = this.#options.mode === 'forever'
+    const {found, tellers} = this.#start
+    if (isLoaded) {
+      this.#systemd.ready()
+      this.#options.onStart?.({
+        database: databasesName(this.#queue.settings),
+        handlers: found.handlers.filter(({func}) => this.#executors.handled.includes(func)),
+        places: this.#executors.places,
+      })
+    }
+    this.#heartbeat.start(isForever && isLoaded ? 0 : BRIEF_MS)
+    if (isForever) this.#retention.start()
+    if (isForever && isLoaded) this.#ticker.set(this.#schedules)
+    if (isLoaded) this.#notices.set(tellers)
+    void this.#dispatcher.ending.then(() => this.#ticker.stop())
+  }
+
+  /** Says whose workers were not loaded when it ended. @returns whether all it was to work could be worked */
+  #isWhole(isLoaded: boolean, ended: NodeJS.Signals | null): boolean {
+    const {handlers, leftOut} = this.#start.found
+    const modules = handlers.filter(({kind}) => kind === 'module').map(({func}) => func)
+    const late = isLoaded ? this.#executors.late : ended ? [] : modules
+    for (const func of late) this.#log.trouble(leftOutWords(func, 'its worker was still loading', ''))
+    return (
+      isLoaded && leftOut.length === 0 && handlers.every(({func}) => this.#executors.handled.includes(func))
+    )
+  }
+
+  #end(signal: NodeJS.Signals): void {
+    this.#systemd.stopping()
+    void this.#retention.close()
+    const {running, isEnding} = this.#dispatcher
+    if (running > 0 && !isEnding)
+      this.#options.onEnding?.(signal, running, this.#dispatching.shutdownTimeoutMs / 1000)
+    this.#dispatcher.end()
+  }
+
+  #resize(by: 1 | -1): void {
+    this.#executors.resize(by)
+    this.#log.debug(`max_workers is ${this.#executors.maxWorkers}`)
+    this.#heartbeat.changed()
+    this.#dispatcher.wake()
+  }
+
+  /** The configuration and the workers, read again; what has begun by the old ones ends so. Two at once: the later one holds. */
+  async #reload(): Promise<void> {
+    const nth = ++this.#reloads
+    this.#log.debug('reloading the configuration and the workers')
+    this.#systemd.reloading()
     const isLate = setTimeout(() => {
-      if (nth === reloads) log.trouble(STILL_LOADING)
+      if (nth === this.#reloads) this.#log.trouble(STILL_LOADING)
     }, LATE_RELOAD_MS).unref()
     try {
-      const now = await reread(settings)
-      const ticking = await schedulesOf(now)
-      if (nth !== reloads) return // the next one has begun meanwhile: what this one has read may be of before
-      const tellers = tellersIn(now.config)
-      const found = handlersOf(options, now, tellers, log)
-      for (const {func, error} of found.leftOut)
-        log.trouble(
-          executors.handled.includes(func)
-            ? `${func} goes on as it was: ${error.message}`
-            : leftOutWords(func, error.message, error.hint),
-        )
-      schedules = ticking
-      executors.reload(found, poolSettings(options, now))
-      retention.reload(now.config.retention)
-      notices.set(tellers)
-      heartbeat.changed()
-      queue.scheduled = now
-      if (options.mode === 'forever' && !dispatcher.isEnding) ticker.set(schedules)
+      const now = await reread(this.#queue.settings)
+      const schedules = await schedulesOf(now)
+      if (nth !== this.#reloads) return // the next one has begun meanwhile: what this one has read may be of before
+      this.#take(now, schedules)
     } catch (error) {
-      if (nth === reloads) log.trouble(`not reloaded: ${(error as Error).message}`)
+      if (nth === this.#reloads) this.#log.trouble(`not reloaded: ${(error as Error).message}`)
     } finally {
       clearTimeout(isLate)
     }
-    systemd.ready()
+    this.#systemd.ready()
   }
-  const signals = listen({
-    end: signal => {
-      systemd.stopping()
-      void retention.close()
-      const {running} = dispatcher
-      if (running > 0 && !dispatcher.isEnding)
-        options.onEnding?.(signal, running, dispatching.shutdownTimeoutMs / 1000)
-      dispatcher.end()
-    },
-    reload: () => void reload(),
-    resize: by => {
-      executors.resize(by)
-      log.debug(`max_workers is ${executors.maxWorkers}`)
-      heartbeat.changed()
-      dispatcher.wake()
-    },
-    reopenLog,
-  })
-  const {config} = settings
-  const withoutMaxTime = dispatcher.finishAfter(maxTimeOf(options, config))
-  let patienceMs = 0 // if it breaks off, nothing that still runs is waited for
-  try {
-    servers.push(...(await serve(scoreboard, options, settings)))
-    await Promise.race([executors.ready(), dispatcher.ending]) // a worker's import may take long
-    const isLoaded = !dispatcher.isEnding
-    if (isLoaded) {
-      systemd.ready()
-      const worked = handlers.filter(({func}) => executors.handled.includes(func))
-      options.onStart?.({
-        database: databasesName(settings),
-        handlers: worked,
-        places: executors.places,
-      })
-    }
-    heartbeat.start(options.mode === 'forever' && isLoaded ? 0 : BRIEF_MS)
-    if (options.mode === 'forever') retention.start()
-    if (options.mode === 'forever' && isLoaded) ticker.set(schedules)
-    if (isLoaded) notices.set(tellers)
-    void dispatcher.ending.then(() => ticker.stop())
-    const summary = await dispatcher.run()
-    patienceMs = dispatching.shutdownTimeoutMs
-    const modules = handlers.filter(({kind}) => kind === 'module').map(({func}) => func)
-    const late = isLoaded ? executors.late : signals.ended ? [] : modules
-    for (const func of late) log.trouble(leftOutWords(func, 'its worker was still loading', ''))
-    const isWhole =
-      isLoaded && found.leftOut.length === 0 && handlers.every(({func}) => executors.handled.includes(func))
-    return {...summary, exitCode: exitCode(options.mode, summary, signals.ended, isWhole)}
-  } finally {
-    withoutMaxTime()
-    signals.close()
-    systemd.close()
-    for (const server of servers) server.close()
-    await Promise.all([ticker.stop(), notices.close()])
-    await executors.close(patienceMs)
-    await Promise.all([guardian.close(), heartbeat.close(), retention.close()])
+
+  /** @throws WorkerError, UsageError: then all goes on as it was */
+  #take(now: Settings, schedules: readonly Schedule[]): void {
+    const options = this.#options
+    const tellers = tellersIn(now.config)
+    const found = handlersOf(options, now, tellers, this.#log)
+    const pool = poolSettings(options, now)
+    this.#tellLeftOut(found.leftOut, this.#executors.handled)
+    this.#schedules = schedules
+    this.#executors.reload(found, pool)
+    this.#retention.reload(now.config.retention)
+    this.#notices.set(tellers)
+    this.#heartbeat.changed()
+    this.#queue.scheduled = now
+    if (options.mode === 'forever' && !this.#dispatcher.isEnding) this.#ticker.set(schedules)
+  }
+
+  /** @param handled what goes on by the workers that it had before */
+  #tellLeftOut(leftOut: Found['leftOut'], handled: readonly string[] = []): void {
+    for (const {func, error} of leftOut)
+      this.#log.trouble(
+        handled.includes(func)
+          ? `${func} goes on as it was: ${error.message}`
+          : leftOutWords(func, error.message, error.hint),
+      )
   }
 }
 
@@ -237,104 +264,6 @@ async function forOneJob({store}: JobQueue, ref: RowRef, options: WorkOptions): 
   return {...options, mode: 'once', abilities: [func]}
 }
 
-function handlersOf(
-  options: WorkOptions,
-  settings: Settings,
-  tellers: readonly Teller[],
-  log: JobLog,
-): Found {
-  const config = withTellers(settings.config, tellers)
-  const named = options.workersDir ?? (config.workersDir && join(settings.folder, config.workersDir))
-  const found = findHandlers({
-    abilities: options.job
-      ? (options.abilities as string[])
-      : withCommands(abilitiesOf(options, config), tellers),
-    exec: options.exec,
-    folder: named ?? join(settings.folder, 'workers'),
-    isNamed: named !== undefined,
-    settings: {
-      ...{config, file: settings.file, isNamed: settings.isNamed},
-      // There may be none: it is asked for where it is needed
-      get folder() {
-        return settings.folder
-      },
-    },
-  })
-  // How they complete is read from job_status
-  for (const handler of found.handlers)
-    if (tellerOf(tellers, 'onCompleted', handler.func))
-      handler.settings = {...handler.settings, setJobStatus: true}
-  for (const {func, ...how} of found.handlers)
-    log.debug(
-      `${func}: ${how.kind === 'module' ? how.file : how.argv.join(' ')} ${JSON.stringify(how.settings)}`,
-    )
-  return found
-}
-
-function withCommands(abilities: readonly string[] | undefined, tellers: readonly Teller[]) {
-  const commands = tellers.filter(({command}) => command !== null).map(({func}) => func)
-  return abilities && [...new Set([...abilities, ...commands])]
-}
-
-/** Those that are named; undefined: whatever there is a worker for. */
-function abilitiesOf({abilities}: WorkOptions, config: JobqConfig): readonly string[] | undefined {
-  return abilities === 'all' ? undefined : (abilities ?? config.abilities)
-}
-
-function poolSettings(options: WorkOptions, {config, file}: Settings): PoolSettings {
-  const maxWorkers = options.maxWorkers ?? config.maxWorkers ?? 1
-  const jobsPerChild = options.jobsPerChild ?? config.jobsPerChild ?? 1
-  if (maxWorkers * jobsPerChild > MAX_PLACES)
-    throw new UsageError(
-      `expected at most ${MAX_PLACES} jobs at once, got ${maxWorkers} children of ${jobsPerChild} jobs each`,
-      {hint: 'take fewer --max-workers, or fewer --jobs-per-child'},
-    )
-  return {
-    maxWorkers,
-    jobsPerChild,
-    minSpareWorkers: options.minSpareWorkers ?? config.minSpareWorkers ?? 1,
-    maxSpareWorkers: options.maxSpareWorkers ?? config.maxSpareWorkers ?? maxWorkers,
-    maxRequestPerChild: options.maxRequestPerChild ?? config.maxRequestPerChild ?? 30 * jobsPerChild,
-    maxChildMemory: options.maxChildMemory ?? config.maxChildMemory ?? 0,
-    mayLeaveOut: abilitiesOf(options, config) === undefined,
-    defaults: {
-      serializer: config.serializer,
-      keepOutput: options.keepOutput ?? config.keepOutput,
-    },
-    extensions: hasWorkerSupport(config) ? file : null,
-  }
-}
-
-/** Is there anything in it that stands around a job where it is worked? What a hook's module has, only loading it tells. */
-function hasWorkerSupport({hooks = [], plugins = {}}: JobqConfig): boolean {
-  const points = ['deserialize', 'preWork', 'postWork'] as const
-  const isWorkers = (hook: string | object) => typeof hook === 'string' || points.some(point => point in hook)
-  return Object.keys(plugins).length > 0 || hooks.some(isWorkers)
-}
-
-function dispatcherOptions(
-  options: WorkOptions,
-  {config}: Settings,
-  note: NonNullable<DispatcherOptions['onProgress']>,
-): DispatcherOptions {
-  const {onProgress} = options
-  return {
-    mode: options.mode,
-    job: options.job,
-    prefetch: options.prefetch ?? config.prefetch ?? 0,
-    fair: options.fair ?? config.fair ?? false,
-    maxJobs: options.maxJobs ?? config.maxJobs,
-    shutdownTimeoutMs: options.shutdownTimeoutMs ?? (config.shutdownTimeout ?? 30) * 1000,
-    workDelayMs: options.workDelayMs ?? (config.workDelay ?? 5) * 1000,
-    onProgress: onProgress
-      ? (...progress) => {
-          note(...progress)
-          onProgress(...progress)
-        }
-      : note,
-  }
-}
-
 /** The admin port, if one is asked for. */
 async function serve(scoreboard: Scoreboard, options: WorkOptions, {config}: Settings): Promise<Server[]> {
   const servers: Server[] = []
@@ -343,44 +272,6 @@ async function serve(scoreboard: Scoreboard, options: WorkOptions, {config}: Set
   if (host !== undefined || port !== undefined)
     servers.push(await serveScoreboard(() => scoreboard.line, host ?? '127.0.0.1', port ?? ADMIN_PORT))
   return servers
-}
-
-interface Orders {
-  end(signal: NodeJS.Signals): void
-  reload(): void
-  resize(by: 1 | -1): void
-  reopenLog(): void
-}
-
-interface Signals {
-  /** What has told this process to end. */
-  readonly ended: NodeJS.Signals | null
-  close(): void
-}
-
-function listen(orders: Orders): Signals {
-  let ended: NodeJS.Signals | null = null
-  const end = (signal: NodeJS.Signals) => {
-    ended ??= signal
-    orders.end(signal)
-  }
-  const handlers: [NodeJS.Signals, (signal: NodeJS.Signals) => void][] = [
-    ['SIGTERM', end],
-    ['SIGINT', end],
-    ['SIGHUP', () => orders.reload()],
-    ['SIGTTIN', () => orders.resize(1)],
-    ['SIGTTOU', () => orders.resize(-1)],
-    ['SIGUSR1', () => orders.reopenLog()],
-  ]
-  for (const [signal, handler] of handlers) process.on(signal, handler)
-  return {
-    get ended() {
-      return ended
-    },
-    close: () => {
-      for (const [signal, handler] of handlers) process.off(signal, handler)
-    },
-  }
 }
 
 /** @param isWhole false: functions were left out, and what waits for them may still do so */
@@ -398,7 +289,7 @@ function exitCode(
 }
 
 /** Whoever works all that has a worker here may have forgotten one, or it is another host's. */
-function tellUnworked(schedules: readonly Schedule[], handlers: readonly Handler[], log: JobLog): void {
+function tellUnworked(schedules: readonly Schedule[], {handlers}: Found, log: JobLog): void {
   const handled = new Set(handlers.map(({func}) => func))
   for (const {name, func} of schedules)
     if (!handled.has(func))
