@@ -32,7 +32,10 @@ const CHUNKS = {
     ...['rows/history', 'side-tables/orders', 'side-tables/schedules'], // constants, which all stores have
   ].map(name => `jobs/${name}`),
   hooks: ['hooks/extensions', 'hooks/hooked-job'],
-  child: [...['run-job', 'channel', 'protocol'].map(name => `work/executors/${name}`), 'config/self-import'],
+  child: [
+    ...['run-job', 'ready-worker', 'channel', 'protocol'].map(name => `work/executors/${name}`),
+    'config/self-import',
+  ],
   settings: ['config/settings', 'hooks/events', 'store/open', 'jobs/clock', 'jobs/printable'],
   queue: ['client/queue', 'jobs/manager'],
   main: ['cli/main', 'cli/run/enqueue', 'cli/optional-value'],

@@ -27,15 +27,9 @@ import type {SettleResult, Store} from './store/store.ts'
 import {Attempt} from './work/attempt.ts'
 import {replacedEnd, Together} from './work/claims/together.ts'
 import {coalescing, type Ended} from './work/executors/executor.ts'
-import {
-  endOf,
-  nextTry,
-  type Ran,
-  type ReadyWorker,
-  RunningJob,
-  readyWorker,
-  runJob,
-} from './work/executors/run-job.ts'
+import {type ReadyWorker, readyWorker} from './work/executors/ready-worker.ts'
+import {nextTry, type Ran, runJob} from './work/executors/run-job.ts'
+import {endOf, RunningJob} from './work/executors/running-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
 import {Orders} from './work/orders.ts'
 import {Outcomes} from './work/outcomes.ts'

@@ -7,7 +7,9 @@ import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
 import type {AttemptEnd, Plugin} from '../../src/lib/hooks/plugins.ts'
 import type {JobRow} from '../../src/lib/jobs/job.ts'
 import type {Job, Worker} from '../../src/lib/jobs/worker.ts'
-import {RunningJob, readyWorker, runJob} from '../../src/lib/work/executors/run-job.ts'
+import {readyWorker} from '../../src/lib/work/executors/ready-worker.ts'
+import {runJob} from '../../src/lib/work/executors/run-job.ts'
+import {RunningJob} from '../../src/lib/work/executors/running-job.ts'
 
 const ROW: JobRow = {
   ...{id: 7, func: 'Work', funcId: 1, arg: Buffer.from('"x"'), uniqkey: null, enqueueTime: 0},

@@ -20,7 +20,9 @@ import {DuplicateJobError, HookError} from '../../src/lib/jobs/errors.ts'
 import type {EnqueuedJob, JobRow} from '../../src/lib/jobs/job.ts'
 import type {Worker} from '../../src/lib/jobs/worker.ts'
 import {type OpenTelemetryOptions, openTelemetry} from '../../src/lib/opentelemetry.ts'
-import {RunningJob, readyWorker, runJob} from '../../src/lib/work/executors/run-job.ts'
+import {readyWorker} from '../../src/lib/work/executors/ready-worker.ts'
+import {runJob} from '../../src/lib/work/executors/run-job.ts'
+import {RunningJob} from '../../src/lib/work/executors/running-job.ts'
 import {tempFolder} from '../support/temp.ts'
 
 const exporter = new InMemorySpanExporter()

@@ -5,7 +5,7 @@ import type {EnqueueCall} from '../../src/lib/hooks/hooks.ts'
 import {PluginSet} from '../../src/lib/hooks/plugin-set.ts'
 import type {Plugin} from '../../src/lib/hooks/plugins.ts'
 import type {EnqueuedJob, JobRow} from '../../src/lib/jobs/job.ts'
-import {RunningJob} from '../../src/lib/work/executors/run-job.ts'
+import {RunningJob} from '../../src/lib/work/executors/running-job.ts'
 
 const STORED: EnqueuedJob = {id: 1, func: 'Work', uniqkey: null, priority: 0, runAfter: 0}
 const ROW: JobRow = {

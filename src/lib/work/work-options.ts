@@ -9,7 +9,7 @@ import type {Settings} from '../config/settings.ts'
 import {UsageError} from '../jobs/errors.ts'
 import type {DispatcherOptions} from './dispatcher.ts'
 import type {PoolOptions, PoolSettings} from './executors/pool/pool.ts'
-import type {WorkerDefaults} from './executors/run-job.ts'
+import type {WorkerDefaults} from './executors/ready-worker.ts'
 import {type Found, findHandlers, type Handler} from './handlers.ts'
 import type {JobLog} from './log/log.ts'
 

@@ -21,15 +21,10 @@ import {
   type ToLoad,
   type WireJob,
 } from './protocol.ts'
-import {
-  messageOf,
-  nextTry,
-  type ReadyWorker,
-  RunningJob,
-  readyWorker,
-  runJob,
-  strayOutcome,
-} from './run-job.ts'
+import {type ReadyWorker, readyWorker} from './ready-worker.ts'
+import {nextTry, runJob, strayOutcome} from './run-job.ts'
+import {RunningJob} from './running-job.ts'
+import {messageOf} from './thrown.ts'
 
 /** Reading it takes three system calls: only who limits it pays for them at each job. */
 let memory = () => 0

@@ -34,10 +34,11 @@ import {
 import {LineReader, Tail, whenRead} from './output.ts'
 import type {Surroundings} from './pool/pool.ts'
 import {type Guardian, stopGroup} from './process-groups.ts'
+import type {WorkerDefaults} from './ready-worker.ts'
 import {ResultFile} from './result-file.ts'
-import {messageOf, type WorkerDefaults} from './run-job.ts'
 import {RunOutput} from './run-output.ts'
 import {Shortage} from './shortage.ts'
+import {messageOf} from './thrown.ts'
 
 const ABORT_STATUS = 100
 /** Where a process says how far it is: standard output, so that it costs no other job anything. */

@@ -20,7 +20,10 @@ import {
   STOP_GRACE_MS,
   sharing,
 } from './executor.ts'
-import {messageOf, nextTry, type Ran, type ReadyWorker, RunningJob, runJob} from './run-job.ts'
+import type {ReadyWorker} from './ready-worker.ts'
+import {nextTry, type Ran, runJob} from './run-job.ts'
+import {RunningJob} from './running-job.ts'
+import {messageOf} from './thrown.ts'
 
 /** How long jobs may follow each other without the application's own events getting their turn. */
 const ROUND_MS = 2

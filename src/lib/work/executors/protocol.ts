@@ -11,7 +11,7 @@ import type {JobRow, KeepOutput, NewJob, Progress, RunOutcome, TakenJob} from '.
 import type {SerializerName} from '../../jobs/serializers/serializers.ts'
 import type {ShareLimits} from '../../jobs/shares/limits.ts'
 import {withMessageCut} from '../messages.ts'
-import type {WorkerDefaults} from './run-job.ts'
+import type {WorkerDefaults} from './ready-worker.ts'
 import type {Stream} from './run-output.ts'
 
 export type ToChild =
