@@ -5,7 +5,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Edit extends BaseCommand {
   static override summary = 'Change jobs that wait.'
   static override description =
-    `Their priority, when they are due, their argument, their uniqkey; what is not named stays as it is. Who works takes notice at once. A job that is running, or has left the queue, is told on stderr and stays as it is; the others are edited.
+    `Their priority, when they are due, their argument, their uniqkey, when they expire; what is not named stays as it is. Who works takes notice at once. A job that is running, or has left the queue, is told on stderr and stays as it is; the others are edited.
 
 The argument is checked and stored as \`<%= config.bin %> enqueue\` does it; of the configuration's hooks, those at serialize are called.
 
@@ -43,5 +43,9 @@ Exits 4 if one was running or not there, else 3 if the uniqkey is another waitin
       helpValue: 'json|msgpack|none',
     }),
     uniqkey: string({summary: 'a key that no other waiting job of the function has', helpValue: 'KEY'}),
+    expires: string({
+      summary: 'it leaves the queue unless it has begun so long from now: 90s, 5m, 1h30m; or never',
+      helpValue: 'D|never',
+    }),
   }
 }

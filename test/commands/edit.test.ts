@@ -49,6 +49,28 @@ describe('edit', () => {
     assert.equal(rows(site)[2]!.arg, 'x')
   })
 
+  test('when it expires: at another time, or never; it is not moved behind that', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(['Notify', {expires: '1h'}], ['Notify'])
+    const ends = () =>
+      site.rows('SELECT job_id AS id, expires_at - unixepoch() > 5000 AS isLater FROM jobq_expiry')
+    const before = rows(site)
+    const {code, stdout, stderr} = await site.run(['edit', '1-2', '--delay', '2h', '--json'])
+    assert.deepEqual([code, JSON.parse(stdout).length], [2, 1], 'the other one is edited')
+    assert.match(
+      stderr,
+      /^jobq: job 1 leaves the queue at \d{4}-\d\d-\d\dT[\d:]+Z, before it would be due \(give it another end, too: [^\n]+\)\n$/,
+    )
+    assert.deepEqual(rows(site)[0], before[0])
+    assert.equal((await site.run(['edit', '1', '--delay', '2h', '--expires', '3h'])).code, 0)
+    assert.deepEqual(ends(), [{id: 1, isLater: 1}])
+    assert.equal((await site.run(['edit', '1', '--expires', '10m', '--delay', '0'])).code, 0)
+    assert.deepEqual(ends(), [{id: 1, isLater: 0}])
+    assert.equal((await site.run(['edit', '1-2', '--expires', 'never'])).code, 0)
+    assert.deepEqual(ends(), [])
+    assert.equal((await site.run(['edit', '1', '--at', '@2000000000'])).code, 0)
+  })
+
   test('--json; what runs, is gone or was never there: told, the others are edited, 4', async t => {
     const site = new Workplace(t, {Gone: '#!/bin/sh\nexit 1'})
     await site.enqueue(['Gone'])
@@ -126,6 +148,12 @@ export default {hooks: [{name: 'seal', preEnqueue: no, postEnqueue: no, serializ
       [['1', '--priority', '-1'], usage('--priority')],
       [['1', '--delay', 'soon'], usage('--delay')],
       [['1', '--delay', '1', '--at', '@5'], usage('expected one of --delay, --at')],
+      [['1', '--expires', 'soon'], usage('--expires: expected')],
+      [['1', '--expires', '0'], usage('--expires: expected')],
+      [
+        ['1', '--delay', '2h', '--expires', '1h'],
+        usage('--expires: expected more than --delay, 7200 s, got 3600 s'),
+      ],
       [['1', '--arg', '1', '--arg-file', 'x'], usage('expected one of --arg, --arg-file')],
       [['1', '--arg', '{'], badArgument('--arg: expected JSON')],
       [['1', '--uniqkey', ''], usage('--uniqkey')],

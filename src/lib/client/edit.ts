@@ -7,6 +7,7 @@ import {
   idOf,
   type JobChanges,
   type ListedJob,
+  type NewJob,
   type RowRef,
   type StoredArg,
 } from '../jobs/job.ts'
@@ -14,6 +15,7 @@ import {dueOf} from '../jobs/new-job.ts'
 import {decodeArg} from '../jobs/serializers/decode.ts'
 import {encodeArg} from '../jobs/serializers/encode.ts'
 import {batchFactOf} from '../jobs/side-tables/batches.ts'
+import {checkExpiry, durationOf} from '../jobs/time.ts'
 import type {Store} from '../store/store.ts'
 import {checkLast} from './batch.ts'
 import {lastOf} from './cancel.ts'
@@ -29,13 +31,25 @@ export async function editJob(
   changes: JobChanges,
   argFor: ArgFor | null,
 ): Promise<EnqueuedJob> {
-  const job = argFor && (await store.find(ref.id, ref.db, {contexts: true}))
-  const arg = job && {arg: await argFor(job)}
+  const isLookedAt = argFor !== null || (changes.due !== undefined && changes.expires === undefined)
+  const job = isLookedAt ? await store.find(ref.id, ref.db, {contexts: argFor !== null, details: true}) : null
+  if (job && changes.due) checkEnd(job, changes.due)
+  const arg = job && argFor && {arg: await argFor(job)}
   if (arg) await checkRoom(job, arg.arg)
-  const edited = argFor && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
+  const edited = isLookedAt && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
   if (edited === 'running') throw new JobRunningError(idOf(ref))
   if (edited === 'gone') throw (await lastOf(store, ref)).error
   return edited
+}
+
+/** The database's clock is taken for near ours. @throws ArgumentError for what would leave the queue before it is due */
+function checkEnd(job: ListedJob, due: NewJob['due']): void {
+  const at = 'at' in due ? due.at : Math.floor(Date.now() / 1000) + due.in
+  if (job.state === 'running' || job.expiresAt === null || at < job.expiresAt) return
+  const end = new Date(job.expiresAt * 1000).toISOString().replace('.000', '')
+  throw new ArgumentError(`job ${idOf(job)} leaves the queue at ${end}, before it would be due`, {
+    hint: 'give it another end, too: `jobq edit --expires`, or `expires`',
+  })
 }
 
 /**
@@ -61,12 +75,25 @@ export async function checkRoom(job: ListedJob, arg: StoredArg): Promise<void> {
 }
 
 /** All but the argument. */
-export function changesOf({priority, uniqkey, ...due}: EditOptions): JobChanges {
+export function changesOf({priority, uniqkey, expires, ...due}: EditOptions): JobChanges {
   return {
+    ...(expires === undefined ? {} : endOf(expires, dueOf(due), ['edit: expires', 'the delay'])),
     ...(priority === undefined ? {} : {priority}),
     ...(uniqkey === undefined ? {} : {uniqkey}),
     ...(due.delay === undefined && due.runAfter === undefined ? {} : {due: dueOf(due)}),
   }
+}
+
+/** @param expires null: never. @param names of it and of what says when the job is due. @throws UsageError */
+export function endOf(
+  expires: number | string | null,
+  due: NewJob['due'],
+  names: readonly [string, string],
+): Pick<JobChanges, 'expires'> {
+  if (expires === null) return {expires}
+  const seconds = durationOf(expires, names[0])
+  checkExpiry(seconds, due, names)
+  return {expires: seconds}
 }
 
 /**

@@ -59,6 +59,8 @@ export interface EditOptions {
   serializer?: SerializerName | undefined
   /** null: none. */
   uniqkey?: string | null | undefined
+  /** It leaves the queue unless it has begun so long from now: seconds, or text such as '1h'. null: it stays. */
+  expires?: number | string | null | undefined
 }
 
 /** Which rows are deleted. */
@@ -149,6 +151,7 @@ const EDIT = {
   arg: () => {}, // checked as it is encoded
   serializer: is.serializer,
   uniqkey: is.uniqkey,
+  expires: (value: unknown, what: string) => value === null || is.duration(value, what),
 }
 const CANCEL = {
   jobs: is.array,

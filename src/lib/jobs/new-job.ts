@@ -249,11 +249,11 @@ export function checkEnqueue(func: unknown, options: unknown, place = ''): asser
 }
 
 /** @throws UsageError */
-export function checkDue({delay, runAfter}: EnqueueSettings, place = ''): void {
+export function checkDue({delay, runAfter}: Pick<EnqueueSettings, 'delay' | 'runAfter'>, place = ''): void {
   if (delay !== undefined && runAfter !== undefined)
     throw new UsageError(`${place}expected delay or runAfter, got both`, {hint: 'give one of them'})
 }
 
-export function dueOf({delay = 0, runAfter}: EnqueueSettings): NewJob['due'] {
+export function dueOf({delay = 0, runAfter}: Pick<EnqueueSettings, 'delay' | 'runAfter'>): NewJob['due'] {
   return runAfter === undefined ? {in: Math.ceil(delay)} : {at: Math.floor(runAfter.getTime() / 1000)}
 }

@@ -1,5 +1,5 @@
 /** `jobq edit` once its words are known: each job is edited, or it is told why not. */
-import type {ArgFor} from '../../client/edit.ts'
+import {type ArgFor, endOf} from '../../client/edit.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import {ArgumentError, DuplicateJobError, EXIT, JobqError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobChanges, type RowRef, type StoredArg} from '../../jobs/job.ts'
@@ -12,7 +12,7 @@ import {type EnqueueRequest, only, readArg, serializerOf} from '../enqueue/reque
 import {complain, printer} from '../output-guard.ts'
 import {commandSettings, type QueueFlags} from '../settings.ts'
 
-type Requested = 'arg' | 'arg-file' | 'serializer' | 'uniqkey' | 'priority' | 'delay' | 'at'
+type Requested = 'arg' | 'arg-file' | 'serializer' | 'uniqkey' | 'priority' | 'delay' | 'at' | 'expires'
 
 export interface EditFlags extends QueueFlags, Pick<EnqueueRequest, Requested> {
   id?: string[] | undefined
@@ -28,7 +28,7 @@ export async function run(flags: EditFlags): Promise<Record<string, unknown>[]> 
   const hasArg = flags.arg !== undefined || flags['arg-file'] !== undefined
   if (!hasArg && Object.keys(changes).length === 0)
     throw new UsageError('expected something to change, got nothing', {
-      hint: 'give --priority, --delay, --at, --arg, --arg-file or --uniqkey',
+      hint: 'give --priority, --delay, --at, --arg, --arg-file, --uniqkey or --expires',
     })
   const arg = hasArg ? await readArg(flags, serializer) : undefined
   const print = printer(flags.json)
@@ -59,12 +59,19 @@ function refsOf({id: words = []}: EditFlags): RowRef[] {
 
 function changesOf(flags: EditFlags): JobChanges {
   only(flags, 'delay', 'at')
-  const {priority, delay, at, uniqkey} = flags
+  const {priority, delay, at, uniqkey, expires} = flags
+  const due =
+    at === undefined ? {in: delay === undefined ? 0 : parseDelay(delay, '--delay')} : parseTime(at, '--at')
   return {
     ...(priority === undefined ? {} : {priority: parseWhole(priority, '--priority')}),
     ...(uniqkey === undefined ? {} : {uniqkey: checkUniqkey(uniqkey, '--uniqkey')}),
-    ...(delay === undefined ? {} : {due: {in: parseDelay(delay, '--delay')}}),
-    ...(at === undefined ? {} : {due: parseTime(at, '--at')}),
+    ...(delay === undefined && at === undefined ? {} : {due}),
+    ...(expires === undefined
+      ? {}
+      : endOf(expires === 'never' ? null : expires, due, [
+          '--expires',
+          at === undefined ? '--delay' : '--at',
+        ])),
   }
 }
 
