@@ -200,11 +200,11 @@ describe('--batch', () => {
     ['{"func":"F","delay":-5}', `delay: ${duration}, got "-5"`],
     ['{"func":"F","delay":1e10}', 'delay: expected a duration such as'],
     ['{"func":"F","delay":true}', `delay: ${duration.replace(' a ', ' seconds or a ')}, got true`],
-    ['{"func":"F","delay":4294967295}', `delay: ${duration}, ending before 2106-02-07T06:28:16Z`],
+    ['{"func":"F","delay":4294967295}', `delay: ${duration}, ending before 2106-02-07T06:28:15Z`],
     ['{"func":"F","run_after":"2026-02-30"}', 'run_after: expected a time that exists'],
     [
       '{"func":"F","run_after":4294967296}',
-      'run_after: expected a time from 1970 and before 2106-02-07T06:28:16Z (the column is 32 bits wide), got 4294967296',
+      'run_after: expected a time from 1970 and before 2106-02-07T06:28:15Z (the column is 32 bits wide), got 4294967296',
     ],
     ['{"func":"F","run_after":1.5}', 'run_after: expected whole Unix seconds, got 1.5'],
     ['{"func":"F","run_after":{}}', 'run_after: expected Unix seconds or a time such as "2h", got an object'],

@@ -7,6 +7,9 @@
 export const MAX_NAME_LENGTH = 255
 /** INTEGER UNSIGNED, the type of every time, count and priority in Qudo's MySQL schema. */
 export const MAX_UINT32 = 4_294_967_295
+
+/** The last time at which a job can be due: the column's own last one is the mark of those that wait for others. */
+export const LAST_DUE = MAX_UINT32 - 1
 /** The greatest id that can be told from others: a JavaScript number holds no whole numbers beyond. */
 export const MAX_ID = Number.MAX_SAFE_INTEGER
 /** The most bytes an argument may have: MEDIUMBLOB's limit, kept on every store so that queues can move. */

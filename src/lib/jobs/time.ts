@@ -4,7 +4,7 @@
  * that comes twice the first is meant, and one that clocks set forward leave out is that much later (02:30 is 03:30).
  */
 import {UsageError} from './errors.ts'
-import {MAX_UINT32, type NewJob} from './job.ts'
+import {LAST_DUE, MAX_UINT32, type NewJob} from './job.ts'
 import {describe} from './value.ts'
 
 /** Node's longest timer, 24.8 days: a longer one would go off at once. */
@@ -14,7 +14,7 @@ const DURATION = /^(?=\d)(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?
 const UNITS = [604_800, 86_400, 3600, 60, 1] as const
 /** For messages. */
 export const DURATION_FORMS = 'a duration such as 90, 90s, 5m, 2h, 3d, 2w or 1h30m'
-const BEFORE_2106 = 'before 2106-02-07T06:28:16Z (the column is 32 bits wide)'
+const BEFORE_2106 = 'before 2106-02-07T06:28:15Z (the column is 32 bits wide)'
 const TIME_FORMS = forms('tomorrow', 'or a duration from now (2h)')
 const PAST_FORMS = forms('yesterday', 'or how long ago (2h)')
 
@@ -52,7 +52,7 @@ export function checkExpiry(
 /** A duration from now, as the column can hold it. The database's clock is taken for near ours. @returns seconds */
 export function parseDelay(text: string, what: string): number {
   const seconds = parseDuration(text, what)
-  if (Date.now() / 1000 + seconds > MAX_UINT32)
+  if (Date.now() / 1000 + seconds > LAST_DUE)
     throw bad(what, `${DURATION_FORMS}, ending ${BEFORE_2106}`, text)
   return seconds
 }
@@ -125,7 +125,7 @@ function forms(day: string, distance: string): string {
 }
 
 function checkTime(seconds: number, what: string, got: string | number): number {
-  if (seconds < 0 || seconds > MAX_UINT32) throw bad(what, `a time from 1970 and ${BEFORE_2106}`, got)
+  if (seconds < 0 || seconds > LAST_DUE) throw bad(what, `a time from 1970 and ${BEFORE_2106}`, got)
   return seconds
 }
 

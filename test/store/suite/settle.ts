@@ -290,7 +290,7 @@ export const replacing: Tests = {
 
   'refused without retries left: the row goes with an exception': async ({db, store}) => {
     await store.enqueue(newJob())
-    const jobs = [newJob('Late', {due: {at: db.maxNumber + 1}})]
+    const jobs = [newJob('Late', {due: {at: db.maxNumber}})]
     const old = await takeOne(store)
     const result = await settle(store, old, {kind: 'replaced', jobs, retryIn: null})
     assert.equal(result.held, true)

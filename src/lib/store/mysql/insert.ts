@@ -4,7 +4,7 @@
  */
 
 import {ArgumentError, checkNth, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import {type EnqueuedJob, LAST_DUE, type NewJob} from '../../jobs/job.ts'
 import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
 import {knownOf, NEVER} from './after.ts'
 import type {Session, Value} from './connections/connection.ts'
@@ -290,8 +290,8 @@ export async function duplicateOf(
 }
 
 export function checkTime(runAfter: number): number {
-  if (runAfter <= MAX_UINT32) return runAfter
-  throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
+  if (runAfter <= LAST_DUE) return runAfter
+  throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:15Z, got ${runAfter}`)
 }
 
 /** How many bytes of SQL it makes, about. */

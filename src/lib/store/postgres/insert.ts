@@ -110,12 +110,12 @@ export function checkJob({func, arg, uniqkey, priority, due}: NewJob): void {
 
 /** @throws ArgumentError */
 export function checkDue(due: NewJob['due']): void {
-  if ('at' in due && due.at > MAX_INTEGER) throw tooLate(String(due.at))
+  if ('at' in due && due.at >= MAX_INTEGER) throw tooLate(String(due.at))
 }
 
 function tooLate(got: string): ArgumentError {
   return new ArgumentError(
-    `run_after: expected a time before 2038-01-19T03:14:08Z, the last that PostgreSQL's column holds, got ${got}`,
+    `run_after: expected a time before 2038-01-19T03:14:07Z, where PostgreSQL's column ends, got ${got}`,
   )
 }
 

@@ -3,7 +3,7 @@
  * own tables, its context and whether someone wants to know how it ends.
  */
 import {ArgumentError, checkNth, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, MAX_UINT32, type NewJob} from '../../jobs/job.ts'
+import {type EnqueuedJob, KEPT_SECONDS, LAST_DUE, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell} from '../shared/batcher.ts'
 import {enqueuedAs} from '../shared/tokens.ts'
 import {edgesIn, insertEdges, NEVER} from './after/edges.ts'
@@ -234,8 +234,8 @@ export class SqliteInsert {
   /** @throws ArgumentError */
   runAfter(due: NewJob['due']): number {
     const runAfter = 'at' in due ? due.at : this.#link.now() + due.in
-    if (runAfter <= MAX_UINT32) return runAfter
-    throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:16Z, got ${runAfter}`)
+    if (runAfter <= LAST_DUE) return runAfter
+    throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:15Z, got ${runAfter}`)
   }
 
   /** @throws DuplicateJobError where the unique key refuses the row */
