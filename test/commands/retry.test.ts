@@ -3,6 +3,7 @@ import {describe, test} from 'node:test'
 import type {Database} from 'better-sqlite3'
 import {jobqIn} from '../support/jobq.ts'
 import {now, openDatabase, seedException, seedJob} from '../support/seed.ts'
+import {Workplace} from '../support/workplace.ts'
 
 type T = Parameters<typeof jobqIn>[0]
 
@@ -239,6 +240,24 @@ describe('retry --all', () => {
     assert.deepEqual(retried(db), [2])
     assert.equal((await jobq(['retry', '--all', '--again'])).stdout, '3\n')
     assert.deepEqual(retried(db), [again, 2])
+  })
+
+  test('a job that failed three times is retried once; one that was done at last, or cancelled, not at all', async t => {
+    const site = new Workplace(t, {
+      Fails: `export default {maxRetries: 2, work() { throw new Error('no') }}`,
+      Mends: `export default {maxRetries: 2, work({retryCnt}) { if (retryCnt === 0) throw new Error('not yet') }}`,
+      Later: `export default {maxRetries: 2, retryDelay: 3600, work() { throw new Error('not yet') }}`,
+    })
+    const [, , later] = await site.enqueue(['Fails'], ['Mends'], ['Later'])
+    await site.drain()
+    await site.run(['cancel', String(later)])
+    assert.equal(site.count('exception_log'), 5)
+    const {stdout} = await site.run(['retry', '--all', '--json'])
+    assert.deepEqual(
+      JSON.parse(stdout).retried.map(({func}: {func: string}) => func),
+      ['Fails'],
+    )
+    assert.equal((await site.run(['retry', '--all'])).stderr, 'there is nothing to retry\n')
   })
 
   test('nothing to retry is nothing wrong', async t => {

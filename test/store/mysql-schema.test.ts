@@ -65,7 +65,7 @@ const GRANTS = {
     'EXECUTE ON PROCEDURE @.jobq_end_9',
     'SELECT, INSERT, UPDATE, DELETE ON @.jobq_after',
     'EXECUTE ON PROCEDURE @.jobq_after_8',
-    'EXECUTE ON PROCEDURE @.jobq_fail_8',
+    'EXECUTE ON PROCEDURE @.jobq_fail_9',
   ],
   /** Besides what enqueue has: jobs that wait for others. */
   after: [
@@ -473,7 +473,7 @@ else {
         const {made, sql} = await prepareMysql(address, 'db', {dryRun: false})
         assert.deepEqual([made, sql], [[], []])
         assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
-        assert.deepEqual(await proceduresOf(db), ['jobq_after_8', 'jobq_end_9', 'jobq_fail_8', 'jobq_turn_9'])
+        assert.deepEqual(await proceduresOf(db), ['jobq_after_8', 'jobq_end_9', 'jobq_fail_9', 'jobq_turn_9'])
       }
     })
 
@@ -487,7 +487,7 @@ else {
         return error.code === 'DATABASE'
       })
       const {made} = await prepareMysql(db.url, db.name, {dryRun: false})
-      const procedures = ['after_8', 'fail_8', 'end_9', 'turn_9'].map(name => `procedure jobq_${name}`)
+      const procedures = ['after_8', 'fail_9', 'end_9', 'turn_9'].map(name => `procedure jobq_${name}`)
       assert.deepEqual(made, procedures)
       assert.equal((await db.query('SELECT * FROM jobq_schema')).length, 1)
     })

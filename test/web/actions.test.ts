@@ -58,6 +58,10 @@ test('one job: cancelled, given a priority; what is not there is said', async t 
     [{do: 'priority', job: other.id}, /priority: expected a whole number/],
     [{do: 'cancel', all: 'jobs', tag: 'c=2', confirm: 1}, /unknown field &quot;tag&quot;/],
     [{do: 'retry', all: 'exceptions', fnc: 'Work', confirm: 1}, /unknown field &quot;fnc&quot;/],
+    [{do: 'cancel', all: 'jobs', group: 'x', confirm: 1}, /unknown field &quot;group&quot;/],
+    [{do: 'priority', all: 'jobs', group: 'x', priority: 3, confirm: 1}, /unknown field &quot;group&quot;/],
+    [{do: 'retry', all: 'exceptions', state: 'running', confirm: 1}, /unknown field &quot;state&quot;/],
+    [{do: 'pause', everything: 1, func: 'Work'}, /expected func or everything, got both/],
     [{do: 'explode', job: other.id}, /do: expected one of/],
     [{do: 'toString', job: other.id}, /do: expected one of/],
     [{do: 'pause', func: ''}, /expected a function name/],
@@ -138,6 +142,26 @@ test('all that match, however many pages that are, and no other', async t => {
   ])
 })
 
+test('a function whose name is a blank is that one, not all', async t => {
+  const {queue, site} = await setUp(t)
+  for (const func of [' ', 'Important']) await queue.enqueue(func)
+  assert.match(await said(site, {do: 'cancel', all: 'jobs', func: ' ', confirm: 1}), /: 1 done\.$/)
+  assert.deepEqual(
+    (await queue.list()).map(({func}) => func),
+    ['Important'],
+  )
+})
+
+test('an argument that is deep makes no larger a page', async t => {
+  const {jobq, queue, site} = await setUp(t)
+  const deep = join(jobq.folder, 'deep')
+  writeFileSync(deep, '['.repeat(5000) + ']'.repeat(5000))
+  assert.equal((await jobq(['enqueue', 'Deep', '--arg-file', deep])).code, 0)
+  const [job] = await queue.list({func: 'Deep'})
+  const {status, text} = await site.get(`/jobs/${job!.id}`)
+  assert.deepEqual([status, text.length < 100_000, text.includes('[[[[[')], [200, true, true])
+})
+
 test('failures: one, some, a group, all of a function', async t => {
   const {queue, site} = await setUp(t)
   const fail = async (func: string, messages: readonly string[]) => {
@@ -178,6 +202,8 @@ test('pause, resume, and a schedule that is run', async t => {
   const config = `export default {schedules: {nightly: {cron: '0 22 * * *', timeZone: 'UTC', func: 'Report', arg: {a: 1}}}}`
   const {queue, site} = await setUp(t, config)
   assert.equal(await said(site, {do: 'pause', func: 'Work', back: '/pauses'}), 'Work is paused.')
+  assert.equal(await said(site, {do: 'pause', func: ['Work', 'Other']}), 'Work, Other are paused.')
+  assert.equal(await said(site, {do: 'resume', func: 'Other'}), 'Other is resumed.')
   assert.equal(await said(site, {do: 'pause', everything: 1}), 'Everything is paused.')
   assert.deepEqual((await queue.paused()).sort(), ['', 'Work'])
   assert.match((await site.get('/')).text, /Everything is paused\./)
@@ -192,7 +218,15 @@ test('pause, resume, and a schedule that is run', async t => {
   )
   const log = await site.document<{what: string; jobs: number}[]>('/log')
   assert.deepEqual(log.map(({what, jobs}) => `${what}: ${jobs}`).reverse(), [
-    ...['pause Work: 0', 'pause everything: 0', 'resume Work: 0', 'resume everything: 0', 'resume Work: 0'],
+    ...[
+      'pause Work: 0',
+      'pause Work, Other: 0',
+      'resume Other: 0',
+      'pause everything: 0',
+      'resume Work: 0',
+      'resume everything: 0',
+      'resume Work: 0',
+    ],
     ...['run schedule nightly: 1', 'run schedule hourly: 0'],
   ])
 })

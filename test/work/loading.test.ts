@@ -74,6 +74,12 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       /Bad\.ts: maxRetries: expected a number from 0, got -1/,
     ],
     [
+      'has a limit that is no whole number',
+      'Bad.ts',
+      'export default {work() {}, maxRunning: 1.5}',
+      /Bad\.ts: maxRunning: expected a whole number from 0 to 4294967295, got 1\.5/,
+    ],
+    [
       'has a delay that goes down',
       'Bad.ts',
       `export default {work() {}, retryDelay: '1h..10s'}`,

@@ -34,6 +34,20 @@ function memoryOf(pid: number): number {
   }
 }
 
+test('what a job leaves running in a session of its own keeps no jobq from its end', async t => {
+  const site = new Workplace(t, {
+    Leaves: worker(`const {spawn} = await import('node:child_process')
+      spawn('sleep', ['600'], {detached: true, stdio: 'inherit'}).unref()`),
+  })
+  const running = () => site.survivors().map(pid => process.kill(pid, 'SIGKILL'))
+  t.after(running)
+  for (const flags of [[], ['--jobs-per-child', '2']]) {
+    await site.enqueue(['Leaves'])
+    const {code} = await site.drain(...flags) // which gives up waiting for it long before the ten minutes
+    assert.deepEqual([code, running().length], [0, 1])
+  }
+})
+
 describe('what work did', {concurrency: 2}, () => {
   test('resolved: completed, the row is deleted, a status only if the worker sets one', async t => {
     const site = new Workplace(t, {

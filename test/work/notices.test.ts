@@ -7,7 +7,7 @@ import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
 import {describe, test} from 'node:test'
 import {JobQueue} from '../../src/lib/index.ts'
-import {CANCELLED, RETRIED_CANCELLED} from '../../src/lib/jobs/job.ts'
+import {CANCELLED, WAS_CANCELLED} from '../../src/lib/jobs/job.ts'
 import type {Notice} from '../../src/lib/work/notices/notice.ts'
 import {databaseKinds} from '../support/kinds.ts'
 import {until} from '../support/until.ts'
@@ -93,7 +93,7 @@ for (const {name, skip, create} of kinds)
       await queue.enqueue('Bad')
       const then = 60 * Math.floor(Date.now() / 60_000) - 300
       const rows = Array.from({length: 50}, (_, i) => `(1, ${then + (i % 60)}, 'no ${i}', 0)`)
-      rows.push(`(1, ${then}, '${CANCELLED}', ${RETRIED_CANCELLED})`) // no failure: not among them
+      rows.push(`(1, ${then}, '${CANCELLED}', ${WAS_CANCELLED})`) // no failure: not among them
       await prepared.query(
         `INSERT INTO exception_log (func_id, exception_time, message, retried) VALUES ${rows}`,
       )

@@ -1,11 +1,11 @@
 /** `jobq work` told to end, gently, firmly, and not at all: what becomes of its jobs and of what it has started. */
 import assert from 'node:assert/strict'
-import {existsSync, readdirSync} from 'node:fs'
+import {existsSync, readdirSync, rmSync} from 'node:fs'
 import {describe, test} from 'node:test'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
 
-const worker = (body: string) => `import {existsSync} from 'node:fs'
+const worker = (body: string) => `import {existsSync, rmSync} from 'node:fs'
 import {spawn} from 'node:child_process'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {note} from './_note.mjs'
@@ -145,6 +145,22 @@ describe('told to end', {concurrency: 2}, () => {
       assert.equal((await site.drain()).code, 0)
       site.spawn('rm', ['go'])
       await until('it is gone', () => !existsSync(site.path('go')))
+    }
+  })
+
+  test('one job that is asked for and gets done is done, whoever wanted an end meanwhile', async t => {
+    const site = new Workplace(t, {Waits: WAITS})
+    for (const words of [['--once'], ['--job', '2']]) {
+      await site.enqueue(['Waits'])
+      const before = ended(site).length
+      const work = site.work(...words, '--debug')
+      await begun(site, before + 1)
+      work.kill('SIGTERM')
+      await work.prints(/ending/)
+      site.write('go', '')
+      assert.equal((await work.exited).code, 0)
+      assert.deepEqual(waiting(site), [])
+      rmSync(site.path('go'))
     }
   })
 

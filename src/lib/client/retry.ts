@@ -78,6 +78,7 @@ export async function* retryMany(
   const tags = tagChoices(choice.tags)
   const all = {...choice, tags, unretried: true, oldestFirst: true, limit: Number.MAX_SAFE_INTEGER, offset: 0}
   for await (const exception of store.eachException(all)) {
+    if (exception.state === 'earlier') continue // its job has ended since, by another attempt or a cancel
     const outcome = await retry(rowRef(exception), exception)
     // Someone else has retried it or deleted it meanwhile: what was wanted of `all` is so
     const isGone = outcome.refused instanceof AlreadyRetriedError || outcome.refused instanceof NotFoundError

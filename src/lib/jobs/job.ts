@@ -169,10 +169,11 @@ export interface StoredResult {
 export const CANCELLED = 'cancelled'
 
 /**
- * exception_log.retried of such a job, 0 and 1 being Qudo's: what someone has stopped is no failure that waits to be retried.
- * Perl and older jobqs take it for retried, and do not retry it.
+ * The bits of exception_log.retried. Qudo has 0 and 1; jobq sets the other one where someone has cancelled the job, or one that it
+ * waited for: that is no failure which waits to be retried. Perl and older jobqs take it for retried, and leave it.
  */
-export const RETRIED_CANCELLED = 2
+export const RETRIED = 1
+export const WAS_CANCELLED = 2
 
 /** Why a job was aborted that had not begun in time. */
 export const EXPIRED = 'expired'
@@ -321,6 +322,8 @@ export interface Settlement {
   output?: Output | undefined
   /** Of a job that has completed, if it is to be kept: JSON, and for how many seconds. */
   result?: {json: string; seconds: number} | undefined
+  /** It is aborted since someone has cancelled it. Default false. */
+  isCancelled?: boolean | undefined
 }
 
 /** What an attempt has written to stdout and stderr, or its end. It leaves a row in jobq_attempt, too. */

@@ -23,11 +23,18 @@ export interface Filters extends Record<string, string> {
   all: string
 }
 
-/** @throws UsageError */
+/** What each listing can be asked for. */
+export const FILTERS = {
+  jobs: ['func', 'state', 'uniqkey', 'q', 'since'],
+  exceptions: ['func', 'uniqkey', 'q', 'since', 'group'],
+} as const
+
+/** A name and a key are as they are written: blanks may be all there is of one. @throws UsageError */
 export function filtersOf(query: URLSearchParams): Filters {
-  const of = (name: string) => query.get(name)?.trim() ?? ''
+  const exact = (name: string) => query.get(name) ?? ''
+  const of = (name: string) => exact(name).trim()
   const filters: Filters = {
-    ...{func: of('func'), state: of('state'), uniqkey: of('uniqkey'), q: of('q'), since: of('since')},
+    ...{func: exact('func'), state: of('state'), uniqkey: exact('uniqkey'), q: of('q'), since: of('since')},
     ...{group: of('group'), all: of('all')},
   }
   if (filters.state && !JOB_STATES.includes(filters.state as JobState))

@@ -162,7 +162,9 @@ export class Attempt {
   get settlement(): Settlement {
     const {lease, outcome, startedAt: start, run} = this
     if (outcome.kind === 'declined') return {lease, outcome: RELEASED}
-    if (!run) return {lease, outcome}
+    const isCancelled =
+      this.stopped === 'cancelled' && outcome.kind === 'aborted' && outcome.reason === CANCELLED
+    if (!run) return isCancelled ? {lease, outcome, isCancelled} : {lease, outcome}
     const {setJobStatus} = run.settings
     const output = this.#output
     const result = this.#result(run)
@@ -172,6 +174,7 @@ export class Attempt {
     const settlement: Settlement = output ? {lease, outcome, ran, output} : {lease, outcome, ran}
     if (setJobStatus) settlement.span = {start, end: start + Math.round(this.durationMs / 1000)}
     if (result) settlement.result = result
+    if (isCancelled) settlement.isCancelled = true
     return settlement
   }
 

@@ -673,6 +673,8 @@ export class Dispatcher {
 
   #isCutShort(): boolean {
     if (!this.#signalled) return false
-    return this.#options.mode !== 'forever' || this.#outcomes.stopped > 0
+    const {mode, job} = this.#options
+    const isDone = mode === 'forever' || ((mode === 'once' || job !== undefined) && this.#outcomes.taken > 0)
+    return !isDone || this.#outcomes.stopped > 0
   }
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {AfterFailedError, NotFoundError, UsageError} from '../../../src/lib/jobs/errors.ts'
 import type {After, Outcome} from '../../../src/lib/jobs/job.ts'
+import type {ExceptionRow} from '../../../src/lib/jobs/rows/history.ts'
 import type {Store} from '../../../src/lib/store/store.ts'
 import {HOUR, ids, NOW, newJob, rings, settle, type Tests, take, takeOne, want} from './bench.ts'
 
@@ -125,6 +126,31 @@ export const waitingForOthers: Tests = {
       `job ${b.id} aborted: cancelled`,
       `job ${c.id} failed: …`,
     ])
+  },
+
+  'what a cancel takes along, whether the job ran or waited, is no failure, nor what waits for that': async ({
+    store,
+  }) => {
+    const [ran, waited] = [await store.enqueue(newJob('A')), await store.enqueue(newJob('B'))]
+    for (const {id} of [ran, waited]) {
+      const next = await store.enqueue(newJob('Next', after(id)))
+      await store.enqueue(newJob('Last', after(next.id)))
+    }
+    const aborted: Outcome = {kind: 'aborted', reason: 'cancelled'}
+    await settle(store, await takeOne(store, ['A']), aborted, undefined, true)
+    await store.cancel([waited])
+    assert.equal((await failAll(store)).length, 4)
+    assert.deepEqual(
+      (await store.exceptions({limit: 9, offset: 0})).map(({state}) => state),
+      new Array(5).fill('cancelled'),
+    )
+    assert.deepEqual(
+      (await store.counts()).map(({failed}) => failed),
+      [0, 0, 0, 0],
+    )
+    const [first] = (await store.exceptions({func: 'A', limit: 1, offset: 0})) as [ExceptionRow]
+    await store.retry(first.id, {priority: 0, due: {in: 0}})
+    assert.equal((await store.followers(first.id)).length, 1, 'what waits for it is retried behind it')
   },
 
   'however it ends': async ({store}) => {

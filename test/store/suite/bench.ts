@@ -97,8 +97,9 @@ export async function settle(
   lease: Lease,
   outcome: Outcome,
   span?: Settlement['span'],
+  isCancelled?: boolean,
 ): Promise<SettleResult> {
-  const {settled} = await store.turn([{lease: leaseOf(lease), outcome, span}], want([], 0))
+  const {settled} = await store.turn([{lease: leaseOf(lease), outcome, span, isCancelled}], want([], 0))
   assert.equal(settled.length, 1)
   return settled[0]!
 }

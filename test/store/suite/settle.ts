@@ -97,26 +97,26 @@ export const outcomes: Tests = {
     await assertStatus(bench.db, (await logs(bench.store)).statuses, job, 'abort')
   },
 
-  'cancelled: logged, but no failure: not counted as one, and retried where it is named only':
-    async bench => {
-      const {store} = bench
-      const {job} = await attempt(bench, {kind: 'aborted', reason: CANCELLED})
-      const [exception] = (await logs(store)).exceptions
-      assert.deepEqual(
-        [exception!.message, exception!.retried, exception!.state],
-        ['cancelled', false, 'cancelled'],
-      )
-      assert.equal((await store.counts(job.func))[0]!.failed, 0)
-      assert.deepEqual(await store.exceptions({unretried: true, limit: 9, offset: 0}), [])
-      await store.retry(exception!.id, {priority: 0, due: {in: 0}})
-      assert.equal((await takeOne(store)).func, job.func)
-      assert.deepEqual(
-        (await logs(store)).exceptions.map(({retried, state}) => [retried, state]),
-        [[true, 'retried']],
-      )
-      const again = store.retry(exception!.id, {priority: 0, due: {in: 0}})
-      await assert.rejects(again, AlreadyRetriedError)
-    },
+  'cancelled: logged, but no failure: not counted as one, and retried where it is named only': async ({
+    store,
+  }) => {
+    const reason = CANCELLED
+    for (const isCancelled of [true, false]) {
+      await store.enqueue(newJob())
+      await settle(store, await takeOne(store), {kind: 'aborted', reason}, undefined, isCancelled)
+    }
+    const state = async () =>
+      (await logs(store)).exceptions.map(({message, retried, state}) => [message, retried, state])
+    const own = [reason, false, 'failed'] // aborted by itself, whatever it calls it
+    assert.deepEqual(await state(), [own, [reason, false, 'cancelled']])
+    assert.equal((await store.counts('Work'))[0]!.failed, 1)
+    assert.equal((await store.exceptions({unretried: true, limit: 9, offset: 0})).length, 1)
+    const {id} = (await logs(store)).exceptions[1]!
+    await store.retry(id, {priority: 0, due: {in: 0}})
+    assert.equal((await takeOne(store)).func, 'Work')
+    assert.deepEqual(await state(), [own, [reason, true, 'cancelled']])
+    await assert.rejects(store.retry(id, {priority: 0, due: {in: 0}}), AlreadyRetriedError)
+  },
 
   'released: the row is as it was, nothing is logged': async ({db, store}) => {
     await store.enqueue(newJob('Work', {arg: 'a', uniqkey: 'k', priority: 4}))

@@ -3,7 +3,7 @@
  * that make due what has waited for a job that ends, and that fail what has waited for one that failed. Two jobs that one
  * waits for may end at once: each transaction locks it before it looks whether anything else is left.
  */
-import {type FailedAfter, MAX_UINT32, type RowRef} from '../../jobs/job.ts'
+import {type FailedAfter, MAX_UINT32, type RowRef, WAS_CANCELLED} from '../../jobs/job.ts'
 import {
   type Edge,
   edgesAgain,
@@ -19,7 +19,7 @@ import {type MysqlConnection, type Session, textOf, textOrNull} from './connecti
 
 /** Their names end in their version, as the turn's does. */
 export const AFTER_PROCEDURE = 'jobq_after_8'
-export const FAIL_PROCEDURE = 'jobq_fail_8'
+export const FAIL_PROCEDURE = 'jobq_fail_9'
 
 /** The run_after of what waits. */
 export const NEVER = MAX_UINT32
@@ -69,14 +69,14 @@ BEGIN
     DECLARE j_now INT UNSIGNED DEFAULT UNIX_TIMESTAMP();
     DECLARE j_left INT UNSIGNED DEFAULT j_most;
     DECLARE j_job, j_cause, j_found, j_exception BIGINT UNSIGNED;
-    DECLARE j_priority INT UNSIGNED;
+    DECLARE j_priority, j_retried INT UNSIGNED;
     DECLARE j_outcome VARCHAR(10) CHARACTER SET ascii;
     DECLARE j_message MEDIUMTEXT CHARACTER SET utf8mb4;
     DECLARE j_told MEDIUMTEXT CHARACTER SET ascii DEFAULT '';
     DECLARE CONTINUE HANDLER FOR NOT FOUND BEGIN END;
 
     fail: WHILE j_left > 0 DO
-        SET j_left = j_left - 1, j_job = NULL, j_found = NULL, j_message = NULL;
+        SET j_left = j_left - 1, j_job = NULL, j_found = NULL, j_message = NULL, j_retried = NULL;
         SELECT job_id, after_id, outcome INTO j_job, j_cause, j_outcome FROM jobq_after FORCE INDEX (outcome)
             WHERE outcome IN ('failed', 'aborted') LIMIT 1 FOR UPDATE SKIP LOCKED;
         IF j_job IS NULL THEN
@@ -85,7 +85,7 @@ BEGIN
         SELECT id, priority INTO j_found, j_priority FROM job
             WHERE id = j_job AND run_after = ${NEVER} AND grabbed_until = 0 FOR UPDATE;
         IF j_found IS NOT NULL THEN
-            SELECT SUBSTRING_INDEX(COALESCE(CONVERT(message USING utf8mb4), ''), CHAR(10 USING utf8mb4), 1) INTO j_message
+            SELECT SUBSTRING_INDEX(COALESCE(CONVERT(message USING utf8mb4), ''), CHAR(10 USING utf8mb4), 1), retried INTO j_message, j_retried
                 FROM jobq_attempt a JOIN exception_log e ON e.id = a.exception_id
                 WHERE a.job_id = j_cause AND a.is_last ORDER BY a.id DESC LIMIT 1;
             -- It names the job itself and the one that failed first: what is between them may be thousands
@@ -94,8 +94,10 @@ BEGIN
             END IF;
             SET j_message = LEFT(COALESCE(j_message, IF(j_outcome = 'aborted', 'cancelled', '')), ${MOST_WORDS});
             SET j_message = CONCAT('job ', j_cause, ' ', j_outcome, IF(j_message = '', '', ': '), j_message);
+            -- One that was cancelled while it waited has left nothing
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-                SELECT func_id, j_now, j_message, uniqkey, arg, 0 FROM job WHERE id = j_job;
+                SELECT func_id, j_now, j_message, uniqkey, arg,
+                    COALESCE(j_retried, IF(j_outcome = 'aborted', ${WAS_CANCELLED}, 0)) & ${WAS_CANCELLED} FROM job WHERE id = j_job;
             SET j_exception = LAST_INSERT_ID();
             INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, ended_at, exception_id)
                 SELECT id, func_id, 'failed', 1, j_now, j_exception FROM job WHERE id = j_job;

@@ -116,7 +116,7 @@ IF j_ids IS NOT NULL THEN
     WHILE j_ids <> '' DO
         SET j_got = SUBSTRING_INDEX(j_ids, ',', 1), j_ids = SUBSTRING(j_ids, LENGTH(j_got) + 2);
         SELECT grabbed_until, priority INTO j_until, j_priority FROM job WHERE id = j_got;
-        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0);
+        CALL ${END_PROCEDURE}(j_got, j_until, 'died', 'its lease ran out (its dispatcher or machine is gone)', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0);
         IF @jobq_failed IS NOT NULL THEN
             SET @jobq_buried = CONCAT(IF(j_buried, CONCAT(@jobq_buried, ','), ''), j_got, ':', j_priority, ':', @jobq_failed),
                 j_buried = 1;

@@ -1,6 +1,6 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type EnqueuedJob, RETRIED, TRIED_ROWS} from '../../jobs/job.ts'
 import type {Retrying} from '../store.ts'
 import {NEVER, takeEdges} from './after.ts'
 import {type MysqlConnection, textOf, textOrNull} from './connections/connection.ts'
@@ -25,7 +25,7 @@ export async function retryException(
   ])
   const exception = exceptions!.rows[0]
   if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-  if (Number(exception.retried) === 1) throw new AlreadyRetriedError(exceptionId)
+  if (Number(exception.retried) & RETRIED) throw new AlreadyRetriedError(exceptionId)
   const tried = again ? null : await nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)
   const now = Number(clock!.rows[0]!.now)
@@ -37,7 +37,7 @@ export async function retryException(
   const dueAt = edges.length > 0 ? NEVER : runAfter
   const insert = `INSERT INTO job (func_id, arg, uniqkey, enqueue_time, grabbed_until, run_after, retry_cnt, priority)
     SELECT func_id, arg, uniqkey, ${now}, 0, ${dueAt}, 0, ${priority} FROM exception_log WHERE id = ${exceptionId}`
-  const mark = `UPDATE exception_log SET retried = 1 WHERE id = ${exceptionId}`
+  const mark = `UPDATE exception_log SET retried = retried | ${RETRIED} WHERE id = ${exceptionId}`
   const remember = (id: number) =>
     `UPDATE jobq_attempt SET retried_as = ${id} WHERE exception_id = ${exceptionId}`
   try {

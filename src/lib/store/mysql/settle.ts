@@ -3,7 +3,7 @@
  * completed without a status, which the turn's own procedure writes (procedure.ts).
  */
 import {JobqError} from '../../jobs/errors.ts'
-import {CANCELLED, keptOutput, MAX_DEATHS, RETRIED_CANCELLED, type Settlement} from '../../jobs/job.ts'
+import {keptOutput, MAX_DEATHS, type Settlement, WAS_CANCELLED} from '../../jobs/job.ts'
 import type {SettleResult} from '../store.ts'
 import {AFTER_PROCEDURE, afterCall, NEVER} from './after.ts'
 import {literal, type MysqlConnection, type Reply, textOf} from './connections/connection.ts'
@@ -30,6 +30,7 @@ export const CREATE_END = `CREATE PROCEDURE ${END_PROCEDURE} (
     j_pid INT UNSIGNED,
     j_is_cut INT,                               -- of the output that is to be kept; NULL: there is none
     j_output MEDIUMBLOB,
+    j_is_cancelled INT,
     j_is_asked INT                              -- answer; the exception of a last death is @jobq_failed in any case
 )
     SQL SECURITY INVOKER
@@ -52,8 +53,7 @@ BEGIN
         END IF;
         IF j_outcome IN ('failed', 'aborted') THEN
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-                SELECT func_id, j_now, j_message, uniqkey, arg,
-                    IF(j_outcome = 'aborted' AND j_message = '${CANCELLED}', ${RETRIED_CANCELLED}, 0) FROM job WHERE id = j_job;
+                SELECT func_id, j_now, j_message, uniqkey, arg, IF(j_is_cancelled, ${WAS_CANCELLED}, 0) FROM job WHERE id = j_job;
             SET j_exception = LAST_INSERT_ID();
         END IF;
         IF j_deaths >= ${MAX_DEATHS} THEN
@@ -98,7 +98,7 @@ BEGIN
 END`
 
 /** Its answer is for `resultOf`. Of what was replaced only the old job's end. */
-export function endCall({lease, outcome, span, ran, output}: Settlement): string {
+export function endCall({lease, outcome, span, ran, output, isCancelled = false}: Settlement): string {
   const {kind} = outcome
   const kept = keptOutput(output, kind)
   const message =
@@ -123,6 +123,7 @@ export function endCall({lease, outcome, span, ran, output}: Settlement): string
     ran?.pid ?? null,
     kept ? Number(kept.isCut) : null,
     kept?.bytes ?? null,
+    Number(isCancelled),
     1,
   ]
   return `CALL ${END_PROCEDURE}(${values.map(literal)})`

@@ -4,7 +4,7 @@
  * waits for may end at once: each transaction locks it before it looks whether anything else is left, in a statement, and so
  * a snapshot, of its own.
  */
-import type {FailedAfter, RowRef} from '../../jobs/job.ts'
+import {type FailedAfter, type RowRef, WAS_CANCELLED} from '../../jobs/job.ts'
 import {
   type Edge,
   edgesAgain,
@@ -40,12 +40,12 @@ END
 $body$`
 
 /** Fails so many jobs at most. @returns what it has failed */
-export const FAIL_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_fail_5(most INTEGER)
+export const FAIL_FUNCTION = `CREATE OR REPLACE FUNCTION jobq_fail_6(most INTEGER)
     RETURNS TABLE (id BIGINT, func TEXT, uniqkey TEXT, priority INTEGER, message TEXT) LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     now_s CONSTANT INTEGER := floor(extract(epoch FROM clock_timestamp()));
-    edge RECORD; the_job RECORD; words TEXT; the_message TEXT; the_exception BIGINT;
+    edge RECORD; the_job RECORD; words TEXT; marks INTEGER; the_message TEXT; the_exception BIGINT;
 BEGIN
     FOR i IN 1..most LOOP
         SELECT a.job_id, a.after_id, a.outcome INTO edge FROM jobq_after a
@@ -55,7 +55,7 @@ BEGIN
           FROM job j LEFT JOIN func f ON f.id = j.func_id
          WHERE j.id = edge.job_id AND j.run_after = ${NEVER} AND j.grabbed_until = 0 FOR UPDATE OF j;
         IF FOUND THEN
-            SELECT split_part(convert_from(e.message, 'UTF8'), E'\\n', 1) INTO words
+            SELECT split_part(convert_from(e.message, 'UTF8'), E'\\n', 1), e.retried INTO words, marks
               FROM jobq_attempt t JOIN exception_log e ON e.id = t.exception_id
              WHERE t.job_id = edge.after_id AND t.is_last ORDER BY t.id DESC LIMIT 1;
             -- It names the job itself and the one that failed first: what is between them may be thousands
@@ -63,7 +63,10 @@ BEGIN
                 '^job [0-9]+ failed: (?=job [0-9]+ (failed|aborted))', ''), ${MOST_WORDS});
             the_message := 'job ' || edge.after_id || ' ' || edge.outcome || CASE words WHEN '' THEN '' ELSE ': ' || words END;
             INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-                SELECT j.func_id, now_s, convert_to(the_message, 'UTF8'), j.uniqkey, j.arg, 0 FROM job j WHERE j.id = the_job.id
+                SELECT j.func_id, now_s, convert_to(the_message, 'UTF8'), j.uniqkey, j.arg,
+                    -- One that was cancelled while it waited has left nothing
+                    coalesce(marks, CASE edge.outcome WHEN 'aborted' THEN ${WAS_CANCELLED} ELSE 0 END) & ${WAS_CANCELLED}
+                  FROM job j WHERE j.id = the_job.id
                 RETURNING exception_log.id INTO the_exception;
             INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, ended_at, exception_id)
                 SELECT j.id, j.func_id, 'failed', TRUE, now_s, the_exception FROM job j WHERE j.id = the_job.id;
@@ -88,7 +91,7 @@ const MARKED = {
 }
 const FAIL = {
   name: 'jobq_fail',
-  text: 'SELECT id, func, uniqkey, priority, message FROM jobq_fail_5($1)',
+  text: 'SELECT id, func, uniqkey, priority, message FROM jobq_fail_6($1)',
 }
 const LIVING = {
   name: 'jobq_after_living',

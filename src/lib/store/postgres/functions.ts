@@ -1,6 +1,6 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
-import {CANCELLED, RETRIED_CANCELLED} from '../../jobs/job.ts'
+import {WAS_CANCELLED} from '../../jobs/job.ts'
 import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
 import {TELLS_ENDS} from './connections/connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
@@ -8,14 +8,14 @@ import {GRAB_FUNCTION} from './grab.ts'
 /**
  * Ends of attempts, each if its lease still holds; @returns which did. `outcome` is NULL where the job stays, `message`
  * where there is no exception to log, `status` where the worker keeps none, `cut` where no output is kept: then its array
- * may be NULL.
+ * may be NULL, as that of `cancelled` where nothing was.
  *
  * Waits are looked at in a statement behind the one that deletes: who began to track one of these jobs while that waited
  * for its row has committed by now.
  */
 const END = `CREATE OR REPLACE FUNCTION jobq_end_6(
     ids BIGINT[], mine INTEGER[], outcomes TEXT[], messages BYTEA[], retries BIGINT[], statuses TEXT[],
-    starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[], cuts BOOLEAN[], outputs BYTEA[]
+    starts INTEGER[], stops INTEGER[], begins INTEGER[], hosts TEXT[], pids INTEGER[], cuts BOOLEAN[], outputs BYTEA[], cancelled BOOLEAN[]
 ) RETURNS SETOF BIGINT LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
@@ -23,8 +23,8 @@ DECLARE
     held_nth BIGINT[]; left_ids BIGINT[];
 BEGIN
     WITH ends AS MATERIALIZED (
-        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops, begins, hosts, pids, cuts) WITH ORDINALITY
-            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, began, host, pid, cut, nth)
+        SELECT * FROM unnest(ids, mine, outcomes, messages, retries, statuses, starts, stops, begins, hosts, pids, cuts, cancelled) WITH ORDINALITY
+            AS e (job_id, mine, outcome, message, retry_in, status, started, ended, began, host, pid, cut, is_cancelled, nth)
     ), gone AS (
         DELETE FROM job USING ends e WHERE outcome IS NOT NULL AND job.id = job_id AND grabbed_until + 0 = e.mine
         RETURNING e.*, func_id, uniqkey, arg
@@ -37,7 +37,7 @@ BEGIN
     ), exceptions AS (
         INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
         SELECT func_id, now_s, message, uniqkey, arg,
-            CASE WHEN outcome = 'aborted' AND message = '${CANCELLED}'::BYTEA THEN ${RETRIED_CANCELLED} ELSE 0 END
+            CASE WHEN is_cancelled THEN ${WAS_CANCELLED} ELSE 0 END
         FROM held WHERE message IS NOT NULL ORDER BY nth
         RETURNING id
     ), statuses AS (
@@ -175,7 +175,7 @@ export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_ring: RING,
   jobq_ring_waiting: RING_WAITING,
   jobq_after_5: AFTER_FUNCTION,
-  jobq_fail_5: FAIL_FUNCTION,
+  jobq_fail_6: FAIL_FUNCTION,
   jobq_end_6: END,
   jobq_die_5: DIE,
   jobq_grab_5: GRAB_FUNCTION,

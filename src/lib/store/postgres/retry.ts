@@ -1,6 +1,6 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, DuplicateJobError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type EnqueuedJob, RETRIED, TRIED_ROWS} from '../../jobs/job.ts'
 import {mayBeStored} from '../shared/uncertain.ts'
 import type {Retrying} from '../store.ts'
 import {insertEdges, NEVER, takeEdges} from './after.ts'
@@ -44,7 +44,7 @@ const FIND_WAITING = {
 }
 const MARK = {
   name: 'jobq_mark_retried',
-  text: 'UPDATE exception_log SET retried = 1 WHERE id = $1::BIGINT',
+  text: `UPDATE exception_log SET retried = retried | ${RETRIED} WHERE id = $1::BIGINT`,
 }
 
 /** @param name the database's. @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError, StoreError */
@@ -63,7 +63,7 @@ export function retryException(
         const [exception] = (await send(LOCK, [exceptionId])).rows as Exception[]
         if (!exception)
           throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-        if (exception.retried === 1) throw new AlreadyRetriedError(exceptionId)
+        if (exception.retried & RETRIED) throw new AlreadyRetriedError(exceptionId)
         const tried = again ? null : await nextTry(send, exceptionId)
         if (tried !== null) throw new StillTriedError(exceptionId, tried)
         const {func, uniqkey} = exception

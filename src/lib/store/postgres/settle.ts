@@ -24,7 +24,7 @@ import type {Sweeper} from './side-tables.ts'
 
 const END = {
   name: 'jobq_end',
-  text: 'SELECT jobq_end_6($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS nth',
+  text: 'SELECT jobq_end_6($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS nth',
 }
 
 const DIE = {
@@ -118,6 +118,9 @@ function endValues(plain: readonly Plain[]): Value[] {
     integers(plain.map(({ran}) => ran?.pid ?? null)),
     isAny ? booleans(outputs.map(output => output?.isCut ?? null)) : null,
     isAny ? bytes(outputs.map(output => output?.bytes ?? null)) : null,
+    plain.some(({isCancelled}) => isCancelled)
+      ? booleans(plain.map(({isCancelled = false}) => isCancelled))
+      : null,
   ]
 }
 

@@ -7,7 +7,7 @@
  * rows stay, as 'told', for a retry.
  */
 import {AfterFailedError, NotFoundError, UsageError} from '../../jobs/errors.ts'
-import {CANCELLED, type JobEnd, type NewJob} from '../../jobs/job.ts'
+import {CANCELLED, type JobEnd, type NewJob, WAS_CANCELLED} from '../../jobs/job.ts'
 
 /** What is known of a job: it is in the queue, or has ended so. */
 export type Known = 'there' | JobEnd['outcome']
@@ -52,7 +52,7 @@ export const followersOf = (
 ) => `SELECT DISTINCT t.exception_id AS id, a.job_id FROM jobq_attempt x
   JOIN jobq_after a ON a.after_id = x.job_id AND a.outcome = 'told'
   JOIN jobq_attempt t ON t.job_id = a.job_id AND t.is_last
-  JOIN exception_log e ON e.id = t.exception_id AND e.retried = 0
+  JOIN exception_log e ON e.id = t.exception_id AND e.retried IN (0, ${WAS_CANCELLED})
   WHERE x.exception_id = ${exception} AND x.is_last AND NOT EXISTS (
     SELECT 1 FROM jobq_after o JOIN jobq_attempt f ON f.job_id = o.after_id AND f.is_last
     WHERE o.job_id = a.job_id AND o.outcome = 'told' AND f.exception_id IS NOT NULL AND f.retried_as IS NULL)

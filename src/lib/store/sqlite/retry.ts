@@ -1,6 +1,6 @@
 /** A failed job enqueued again from the exception log, within a transaction. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, TRIED_ROWS} from '../../jobs/job.ts'
+import {type EnqueuedJob, RETRIED, TRIED_ROWS} from '../../jobs/job.ts'
 import type {Retrying} from '../store.ts'
 import {insertEdges, NEVER} from './after/edges.ts'
 import {takeEdges} from './after/ends.ts'
@@ -39,7 +39,7 @@ export function retryException(
     )
     .get(exceptionId) as {funcId: number; func: string; uniqkey: string | null; retried: number} | undefined
   if (!exception) throw new NotFoundError(`no exception ${exceptionId}`, {hint: 'see `jobq list --failed`'})
-  if (exception.retried === 1) throw new AlreadyRetriedError(exceptionId)
+  if (exception.retried & RETRIED) throw new AlreadyRetriedError(exceptionId)
   const {funcId, func, uniqkey} = exception
   const tried = again ? null : nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)
@@ -59,7 +59,7 @@ export function retryException(
   if (edges.length > 0) insertEdges(link, id, edges, runAfter)
   copyTags(link, exceptionId, id)
   inserts.insertBeside(id, beside)
-  link.sql('UPDATE exception_log SET retried = 1 WHERE id = ?').run(exceptionId)
+  link.sql(`UPDATE exception_log SET retried = retried | ${RETRIED} WHERE id = ?`).run(exceptionId)
   link.sql('UPDATE jobq_attempt SET retried_as = ? WHERE exception_id = ?').run(id, exceptionId)
   return {id, func, uniqkey, priority, runAfter}
 }

@@ -2,7 +2,6 @@
 import type {RunResult} from 'better-sqlite3'
 import {JobqError} from '../../jobs/errors.ts'
 import {
-  CANCELLED,
   deathMessage,
   type JobEnd,
   keptOutput,
@@ -10,9 +9,9 @@ import {
   MAX_DEATHS,
   type NewJob,
   type Output,
-  RETRIED_CANCELLED,
   type RowRef,
   type Settlement,
+  WAS_CANCELLED,
 } from '../../jobs/job.ts'
 import type {FinalStatus} from '../../jobs/rows/history.ts'
 import type {SettleResult} from '../store.ts'
@@ -37,6 +36,7 @@ interface Logged extends Attempted {
   /** Of the exception; not there: it has none. */
   message?: string
   isTriedAgain?: boolean
+  isCancelled?: boolean
 }
 
 const STATUSES = {completed: 'completed', replaced: 'completed', failed: 'failed', aborted: 'abort'} as const
@@ -61,7 +61,7 @@ export class SqliteSettle {
   }
 
   /** What is remembered is that of this transaction. */
-  settle({lease, outcome, result, ...attempted}: Settlement, now: number): SettleResult {
+  settle({lease, outcome, result, isCancelled = false, ...attempted}: Settlement, now: number): SettleResult {
     const mine = [lease.id, lease.grabbedUntil] as const
     const {span, ran} = attempted
     const output = keptOutput(attempted.output, outcome.kind)
@@ -80,7 +80,8 @@ export class SqliteSettle {
         return this.#replace(mine, outcome, attempted, now)
       case 'aborted': {
         const {reason: message} = outcome
-        if (!this.#log(mine, {outcome: 'aborted', message, span, ran, output}, now)) return {held: false}
+        const end = {outcome: 'aborted', message, span, ran, output, isCancelled} as const
+        if (!this.#log(mine, end, now)) return {held: false}
         return {held: this.#leave(mine, 'aborted', message, now)}
       }
       case 'failed': {
@@ -186,12 +187,9 @@ export class SqliteSettle {
    * @returns false if the job is someone else's
    */
   #log(mine: Mine, end: Logged, now: number): boolean {
-    const {outcome, message, span, ran, output, isTriedAgain = false} = end
-    const isCancelled = outcome === 'aborted' && message === CANCELLED
+    const {outcome, message, span, ran, output, isTriedAgain = false, isCancelled = false} = end
     const exceptionId =
-      message === undefined
-        ? null
-        : this.#logException(mine, message, now, isCancelled ? RETRIED_CANCELLED : 0)
+      message === undefined ? null : this.#logException(mine, message, now, isCancelled ? WAS_CANCELLED : 0)
     const statusId = span && outcome !== 'died' ? this.#logStatus(mine, STATUSES[outcome], span) : null
     if (exceptionId === undefined || statusId === undefined) return false
     const [start, host, pid] = ran ? [ran.start, ran.host, ran.pid] : [span?.start ?? null, null, null]

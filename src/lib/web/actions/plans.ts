@@ -6,7 +6,7 @@ import type {RetryOutcome} from '../../client/retry.ts'
 import {EXIT, JobqError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobState, type ListedJob, type RowRef, rowRef} from '../../jobs/job.ts'
 import {checkFunc, parseRef, parseWhole} from '../../jobs/names.ts'
-import {exceptionsOf, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
+import {exceptionsOf, FILTERS, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
 import {ofGroup} from '../groups.ts'
 import {messageOf} from '../refusal.ts'
 import type {Site} from '../site.ts'
@@ -121,11 +121,12 @@ async function* retries(outcomes: AsyncIterable<RetryOutcome>): AsyncGenerator<S
 
 async function pause({queue}: Site, form: URLSearchParams): Promise<Plan> {
   const funcs = funcsIn(form)
+  const names = funcs?.join(', ')
   return one(
-    `pause ${funcs ?? 'everything'}`,
+    `pause ${names ?? 'everything'}`,
     async () => {
       await queue.pause(funcs)
-      return `${funcs ?? 'Everything'} is paused.`
+      return `${names ?? 'Everything'} ${areOrIs(funcs)} paused.`
     },
     false,
   )
@@ -133,22 +134,28 @@ async function pause({queue}: Site, form: URLSearchParams): Promise<Plan> {
 
 async function resume({queue}: Site, form: URLSearchParams): Promise<Plan> {
   const funcs = funcsIn(form)
+  const names = funcs?.join(', ')
   return one(
-    `resume ${funcs ?? 'everything'}`,
+    `resume ${names ?? 'everything'}`,
     async () => {
       const resumed = await queue.resume(funcs)
-      if (resumed.length === 0) return `${funcs ?? 'Nothing'} was not paused.`
+      if (resumed.length === 0)
+        return `${names ?? 'Nothing'} ${areOrIs(funcs) === 'are' ? 'were' : 'was'} not paused.`
       return (await queue.paused()).includes('')
-        ? `${funcs} is resumed, but everything is paused.`
-        : `${funcs ?? 'Everything'} is resumed.`
+        ? `${names} ${areOrIs(funcs)} resumed, but everything is paused.`
+        : `${names ?? 'Everything'} ${areOrIs(funcs)} resumed.`
     },
     false,
   )
 }
 
-/** @returns undefined for everything */
-function funcsIn(form: URLSearchParams): [string] | undefined {
-  return form.get('everything') === '1' ? undefined : [checkFunc(form.get('func') ?? '', 'func')]
+/** @returns undefined for everything. @throws UsageError */
+function funcsIn(form: URLSearchParams): string[] | undefined {
+  const funcs = form.getAll('func')
+  if (form.get('everything') !== '1')
+    return (funcs.length > 0 ? funcs : ['']).map(func => checkFunc(func, 'func'))
+  if (funcs.length > 0) throw new UsageError('expected func or everything, got both')
+  return undefined
 }
 
 async function runSchedule({queue}: Site, form: URLSearchParams): Promise<Plan> {
@@ -158,6 +165,10 @@ async function runSchedule({queue}: Site, form: URLSearchParams): Promise<Plan> 
     async () => `Job ${idOf(await queue.runSchedule(name))} is enqueued.`,
     true,
   )
+}
+
+function areOrIs(funcs: readonly string[] | undefined): string {
+  return (funcs?.length ?? 1) > 1 ? 'are' : 'is'
 }
 
 // ---- which ones
@@ -175,14 +186,13 @@ const FIELDS = ['do', 'all', 'confirm', 'priority', 'back']
 function allOf(form: URLSearchParams, what: 'jobs' | 'exceptions'): Filters {
   if (form.get('all') !== what)
     throw new UsageError('expected some to be chosen, got none', {hint: 'tick them, or take all that match'})
-  const filters = filtersOf(form)
-  const known = [...FIELDS, ...Object.keys(filters)]
-  for (const name of form.keys())
-    if (!known.includes(name))
+  const known: readonly string[] = [...FIELDS, ...FILTERS[what]]
+  for (const [name, value] of form)
+    if (!known.includes(name) && value !== '')
       throw new UsageError(`unknown field ${JSON.stringify(name)}`, {
-        hint: `all that match are chosen by ${Object.keys(filters).join(', ')}`,
+        hint: `all ${what} that match are chosen by ${FILTERS[what].join(', ')}`,
       })
-  return {...filters, all: ''}
+  return {...filtersOf(form), all: ''}
 }
 
 async function* chosenJobs(site: Site, filters: Filters): AsyncGenerator<ListedJob> {
@@ -192,7 +202,8 @@ async function* chosenJobs(site: Site, filters: Filters): AsyncGenerator<ListedJ
 
 async function* chosenExceptions(site: Site, filters: Filters): AsyncGenerator<RowRef> {
   const fits = fitsException(filters)
-  for await (const row of exceptionsOf(site, filters)) if (fits(row)) yield rowRef(row)
+  for await (const row of exceptionsOf(site, filters))
+    if (row.state !== 'earlier' && fits(row)) yield rowRef(row)
 }
 
 // ---- plans

@@ -25,6 +25,8 @@ import {
 
 /** So much of an argument, and of the end of the output, is on the page. */
 const SHOWN_CHARACTERS = 50_000
+/** JSON that is no deeper is shown indented. */
+const MAX_DEPTH = 20
 
 /** @throws NotFoundError */
 export async function job(site: Site, asked: Asked): Promise<View> {
@@ -114,14 +116,25 @@ function jsonOf(name: string, text: string): Html {
   return html`<pre tabindex="0" role="region" aria-label="${name}">${lines(pretty(shown))}</pre>`
 }
 
-/** Only what keeps every digit. */
+/** Only what keeps every digit, and is not so deep that it would be blanks for the most part. */
 function pretty(text: string): string {
+  if (depthOf(text) > MAX_DEPTH) return text
   try {
     const value: unknown = JSON.parse(text)
     return JSON.stringify(value) === text ? JSON.stringify(value, null, 2) : text
   } catch {
     return text
   }
+}
+
+/** Brackets in texts count as well: it may be less deep. */
+function depthOf(json: string): number {
+  let [depth, most] = [0, 0]
+  for (const [bracket] of json.matchAll(/[[\]{}]/g)) {
+    depth += bracket === '[' || bracket === '{' ? 1 : -1
+    most = Math.max(most, depth)
+  }
+  return most
 }
 
 function attempts(site: Site, _asked: Asked, {attempts, db}: ShownJob): Html {

@@ -3,7 +3,7 @@ import type {FuncSettings} from '../../config/schema.ts'
 import {parseRetryDelay, type RetryDelay} from '../../jobs/backoff.ts'
 import {closest} from '../../jobs/closest.ts'
 import {type JobqError, WorkerError} from '../../jobs/errors.ts'
-import {KEPT_OUTPUT_BYTES, type KeepOutput, MAX_OTHERS} from '../../jobs/job.ts'
+import {KEPT_OUTPUT_BYTES, type KeepOutput, MAX_OTHERS, MAX_UINT32} from '../../jobs/job.ts'
 import {parseKeepOutput} from '../../jobs/names.ts'
 import {SERIALIZERS, type SerializerName} from '../../jobs/serializers/serializers.ts'
 import {parseRate, type ShareLimits, shareLimits} from '../../jobs/shares/limits.ts'
@@ -102,10 +102,11 @@ export function readyWorker(
     if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
       throw new WorkerError(`${where}: ${key}: expected a number from 0, got ${value}`)
   }
-  if (!Number.isInteger(settings.maxRunningPerKey))
-    throw new WorkerError(
-      `${where}: maxRunningPerKey: expected a whole number from 0, got ${settings.maxRunningPerKey}`,
-    )
+  for (const key of ['maxRetries', 'maxRunning', 'maxRunningPerKey'] as const)
+    if (!Number.isInteger(settings[key]) || settings[key] > MAX_UINT32)
+      throw new WorkerError(
+        `${where}: ${key}: expected a whole number from 0 to ${MAX_UINT32}, got ${settings[key]}`,
+      )
   if (!Number.isInteger(settings.coalesce) || settings.coalesce < 0 || settings.coalesce > MAX_OTHERS)
     throw new WorkerError(
       `${where}: coalesce: expected a whole number from 0 to ${MAX_OTHERS}, got ${settings.coalesce}`,

@@ -22,6 +22,7 @@ export function messageOf(error: unknown): string {
 
 function message(error: unknown, causes: number): string {
   if (error instanceof JobqError) return error.hint ? `${error.message} (${error.hint})` : error.message
+  if (error === undefined) return 'threw undefined'
   if (!(error instanceof Error)) return `threw ${described(error, MAX_THROWN)}`
   const stack = typeof error.stack === 'string' ? error.stack : `${error.name}: ${error.message}`
   const frames = stack.split('\n').filter(line => !isOwnFrame(line))

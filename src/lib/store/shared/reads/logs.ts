@@ -1,6 +1,6 @@
 /** exception_log and job_status, by id: ids and sizes first, then as many rows as fit into a stretch. */
 
-import {RETRIED_CANCELLED, type TagChoice, type Tags} from '../../../jobs/job.ts'
+import {RETRIED, type TagChoice, type Tags, WAS_CANCELLED} from '../../../jobs/job.ts'
 import type {ExceptionRow, ExceptionState, FinalStatus, StatusRow} from '../../../jobs/rows/history.ts'
 import type {Choice, ExceptionPage, LogPage, LogTable} from '../../store.ts'
 import {fewTagged, tagsOf, withTags} from '../tags.ts'
@@ -55,9 +55,11 @@ export function* exceptions<Query>(
   }
 }
 
-function retriedOf(retried: unknown, link: Link | undefined): Pick<ExceptionRow, 'retried' | 'state'> {
-  if (retried === RETRIED_CANCELLED) return {retried: false, state: 'cancelled'}
-  return retried === 0 ? {retried: false, state: stateOf(link)} : {retried: true, state: 'retried'}
+function retriedOf(column: unknown, link: Link | undefined): Pick<ExceptionRow, 'retried' | 'state'> {
+  const bits = Number(column)
+  const retried = (bits & RETRIED) !== 0
+  if (bits & WAS_CANCELLED) return {retried, state: 'cancelled'}
+  return {retried, state: retried ? 'retried' : stateOf(link)}
 }
 
 export function* statuses<Query>(

@@ -1,5 +1,5 @@
 /** What becomes of jobs that wait for others on SQLite, within a transaction: @see ../../shared/after.ts. */
-import {type FailedAfter, MAX_ID, type RowRef} from '../../../jobs/job.ts'
+import {type FailedAfter, MAX_ID, type RowRef, WAS_CANCELLED} from '../../../jobs/job.ts'
 import {
   type Edge,
   edgesAgain,
@@ -37,7 +37,7 @@ export function alsoAfter(link: SqliteConnection, id: number, other: number): vo
 /** Another id is no job's: as JavaScript has it, it would not be found again, and be marked for ever. */
 const MARKED = `SELECT job_id AS id, after_id AS afterId, outcome FROM jobq_after
   WHERE outcome IN ('failed', 'aborted') AND job_id BETWEEN 1 AND ${MAX_ID} LIMIT 1`
-const LAST_WORDS = `SELECT CAST(message AS TEXT) FROM jobq_attempt a JOIN exception_log e ON e.id = exception_id
+const LAST_WORDS = `SELECT CAST(message AS TEXT) AS words, retried FROM jobq_attempt a JOIN exception_log e ON e.id = exception_id
   WHERE a.job_id = ? AND is_last = 1 ORDER BY a.id DESC LIMIT 1`
 const BESIDE = ['jobq_context', 'jobq_death']
 
@@ -58,8 +58,11 @@ export function failMarked(link: SqliteConnection): FailedAfter[] {
       | {id: number; afterId: number; outcome: 'failed' | 'aborted'}
       | undefined
     if (!edge) break
-    const words = link.pluck(LAST_WORDS).get(edge.afterId) as string | undefined
-    const job = failOne(link, edge.id, messageOf(edge.afterId, edge.outcome, words))
+    const last = link.sql(LAST_WORDS).get(edge.afterId) as {words: string; retried: number} | undefined
+    const message = messageOf(edge.afterId, edge.outcome, last?.words)
+    // One that was cancelled while it waited has left nothing
+    const isCancelled = last ? (last.retried & WAS_CANCELLED) !== 0 : edge.outcome === 'aborted'
+    const job = failOne(link, edge.id, message, isCancelled)
     if (job) failed.push(job)
     link
       .sql(`UPDATE jobq_after SET outcome = 'told' WHERE job_id = ? AND outcome IN ('failed', 'aborted')`)
@@ -67,7 +70,12 @@ export function failMarked(link: SqliteConnection): FailedAfter[] {
   }
   return failed
 }
-function failOne(link: SqliteConnection, id: number, message: string): FailedAfter | null {
+function failOne(
+  link: SqliteConnection,
+  id: number,
+  message: string,
+  isCancelled: boolean,
+): FailedAfter | null {
   const now = link.now()
   const find = `SELECT job.id, coalesce(CAST(func.name AS TEXT), '#' || func_id) AS func, CAST(uniqkey AS TEXT) AS uniqkey, priority
     FROM job LEFT JOIN func ON func.id = func_id WHERE job.id = ? AND run_after = ${NEVER} AND grabbed_until = 0`
@@ -77,9 +85,9 @@ function failOne(link: SqliteConnection, id: number, message: string): FailedAft
   const exception = link
     .sql(
       `INSERT INTO exception_log (func_id, exception_time, message, uniqkey, arg, retried)
-       SELECT func_id, ?, ?, uniqkey, arg, 0 FROM job WHERE id = ?`,
+       SELECT func_id, ?, ?, uniqkey, arg, ? FROM job WHERE id = ?`,
     )
-    .run(now, message, id).lastInsertRowid
+    .run(now, message, isCancelled ? WAS_CANCELLED : 0, id).lastInsertRowid
   link
     .sql(
       `INSERT INTO jobq_attempt (job_id, func_id, outcome, is_last, ended_at, exception_id)

@@ -404,6 +404,9 @@ export class PoolChild {
     this.#output.whenRead(() => {
       for (const run of running) if (!run.hasEnded) this.#tellEnd(run, this.#fateOf(run) ?? died)
     })
+    // What a job has left running on purpose, in a session of its own, may hold them for long: nobody waits for that
+    const {stdio} = this.process
+    for (const stream of stdio) (stream as Socket | null)?.unref()
   }
 
   /**
