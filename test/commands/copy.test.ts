@@ -51,6 +51,18 @@ test('a uniqkey that is waiting there refuses all; one function may be chosen; r
   assert.match(running.stderr, /1 jobs are running/)
 })
 
+test('tags, and when a job expires, go with it', async t => {
+  const jobq = jobqIn(t)
+  const [from, to] = [join(jobq.folder, 'from.db'), join(jobq.folder, 'to.db')]
+  await jobq(['enqueue', 'A', '--expires', '1h', '--tag', 'customer=42', '--db', from])
+  assert.equal((await jobq(['copy', '--db', from, '--to', to])).stdout, '1\n')
+  const [before, after] = (await Promise.all(
+    [from, to].map(async db => JSON.parse((await jobq(['list', '--json', '--db', db])).stdout)[0]),
+  )) as [Record<string, unknown>, Record<string, unknown>]
+  assert.deepEqual(after.tags, {customer: '42'})
+  assert.ok(Math.abs(Number(after.expires_at) - Number(before.expires_at)) <= 2)
+})
+
 test('a priority below 0, as Qudo takes it, is listed and copied; a time that is none is refused with its job', async t => {
   const jobq = jobqIn(t)
   const [from, to] = [join(jobq.folder, 'from.db'), join(jobq.folder, 'to.db')]

@@ -101,6 +101,12 @@ describe('enqueue --after', () => {
     ['no id', {func: 'F', after: ['x']}, 2, /^jobq: line 2: after: expected .*"x"/],
     ['a fraction', {func: 'F', after_end: [1.5]}, 2, /^jobq: line 2: after_end: expected a whole number/],
     ['an unknown id', {func: 'F', after: [99]}, 4, /^jobq: line 2: after: no job 99 /],
+    [
+      'an id of a database that is not there',
+      {func: 'F', after: ['9:1']},
+      4,
+      /^jobq: line 2: no database 9 /,
+    ],
   ]
   for (const [what, line, code, says] of lines)
     test(`a batch that waits for ${what}: nothing is stored`, async t => {

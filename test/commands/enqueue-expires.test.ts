@@ -83,6 +83,7 @@ describe('--expires', () => {
       ['--expires: expected more than --delay, 3600 s'],
     ],
     ['before its time', ['--expires', '1h', '--at', '2h'], ['--expires: expected more than --at, 7200 s']],
+    ['before a date', ['--expires', '1h', '--at', '2100-01-01'], ['--expires: expected more than --at, ']],
     [
       '--uniq-for without a key',
       ['--uniq-for', '1h'],

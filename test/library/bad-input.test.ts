@@ -452,12 +452,17 @@ describe('opening', () => {
     [
       ['null', null, 'open: options: expected an object, got null'],
       ['an option misspelt', {dbs: 'x'}, 'open: unknown option dbs', /did you mean db\?/],
-      ['a database that is a number', {db: 5}, 'open: db: expected a database, or an array of them, got 5'],
+      [
+        'a database that is a number',
+        {db: 5},
+        'open: db: expected a database, or an array of one or more, got 5',
+      ],
       [
         'databases of which one is none',
         {db: ['a.db', null]},
-        'open: db: expected a database, or an array of them, got an array',
+        'open: db: expected a database, or an array of one or more, got an array',
       ],
+      ['no database', {db: []}, 'open: db: expected a database, or an array of one or more, got an array'],
       ['an empty database', {db: ''}, /^--db: expected a database, got an empty one/],
       ['a configuration that is no name', {config: 5}, 'open: config: expected text, got 5'],
       [

@@ -141,6 +141,7 @@ describe('a file', () => {
     ['sqlite:///x%00y.db', /got a NUL in its name$/, /./],
     ['dbi:SQLite:uri=file:x%00y.db', /got a NUL in its name$/, /./],
     ['sqlite:///q.db#frag', /got one with a #/, /%23/],
+    ['jobs.db-wal', /got "jobs\.db-wal", a name that SQLite itself takes$/, /is part of jobs\.db, /],
     ['dbi:Pg:dbname=\ud83d', /got one with half a character in it$/, /./],
     ['\udc00.db', /got one with half a character in it$/, /./],
   ] as const)

@@ -13,7 +13,7 @@ import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
 import {answersPostgres, PostgresDatabase, prepared} from '../support/postgres.ts'
-import {postgresServer} from '../support/servers.ts'
+import {mysqlServer, postgresServer} from '../support/servers.ts'
 import {shareAll} from '../support/share-all.ts'
 import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -23,6 +23,7 @@ const SCHEMA_1 = fileURLToPath(new URL('../fixtures/postgres-schema-1.sql', impo
 /** Of which a plan that is not made for any number of rows would read hundreds at least. */
 const MANY = 100_000
 const server = await postgresServer(answersPostgres)
+const mysql = await mysqlServer()
 
 if ('missing' in server) test('the PostgreSQL driver', {skip: server.missing})
 else {
@@ -105,6 +106,12 @@ else {
         [url.replace(/\/\/[^@]*@/, '//no_such_user:s3cret@'), 'UNREACHABLE', /no_such_user/],
         ['postgres://u:s3cret@no-such-host.invalid/x', 'UNREACHABLE', /no-such-host/],
       ]
+      if ('url' in mysql)
+        cases.push([
+          Object.assign(new URL(mysql.url), {protocol: 'postgres:', username: 'u', password: 's3cret'}).href,
+          'UNREACHABLE',
+          /unexpected \w+ message/,
+        ])
       for (const [address, code, words] of cases)
         await assert.rejects(reached(address, address.replace('s3cret', '***')), error => {
           assert.ok(error instanceof StoreError, String(error))

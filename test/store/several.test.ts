@@ -101,6 +101,7 @@ test('a refused uniqkey is no reason to try another one', async t => {
   await assert.rejects(several.enqueue(job({uniqkey: 'k'})), (error: unknown) => {
     assert.ok(error instanceof DuplicateJobError)
     assert.ok(error.existingDb === 1 || error.existingDb === 2)
+    assert.match(error.message, new RegExp(`\\(job ${error.existingDb}:1\\)$`))
     return true
   })
 })

@@ -107,6 +107,17 @@ describe('on this machine, without a token', () => {
     assert.equal((await site.document<unknown[]>('/jobs')).length, 1)
   })
 
+  test('a document that is too deep to be read is told as that', async t => {
+    const headers = {authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json'}
+    const jobq = jobqIn(t)
+    await jobq(['init'])
+    const own = await startSite(jobq, [], {env: {JOBQ_WEB_TOKEN: TOKEN}})
+    const body = `{"func":"Work","arg":${'['.repeat(100_000)}${']'.repeat(100_000)}}`
+    const answer = await answerOf(`${own.url}/jobs`, {method: 'POST', headers, body})
+    assert.equal(answer.status, 400)
+    assert.match(answer.text, /one that is too deep to be read here/)
+  })
+
   test('every answer says that nothing may be loaded, framed, guessed or kept', async () => {
     for (const path of ['/', '/jobs', '/jobs/999', '/nowhere', '/healthz', '/metrics', '/login']) {
       const {headers, text} = await site.get(path)

@@ -29,17 +29,11 @@ export async function storeAll(
 
 /** Nothing is stored now: a job that still waits was there before, any other was in this very source. */
 async function placed(error: DuplicateJobError, place: string, store: Store): Promise<DuplicateJobError> {
-  const {func, uniqkey, existingId, existingDb, takenUntil} = error
-  if (takenUntil !== null) {
-    const taken = new DuplicateJobError(func, uniqkey, existingId, {place, takenUntil})
-    return existingDb === undefined ? taken : Object.assign(taken, {existingDb})
-  }
-  const waiting = existingId === null ? null : await store.find(existingId, existingDb)
+  const {func, uniqkey, existingId, existingDb: db, takenUntil} = error
+  if (takenUntil !== null) return new DuplicateJobError(func, uniqkey, existingId, {place, takenUntil, db})
+  const waiting = existingId === null ? null : await store.find(existingId, db)
   const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
-  const told = new DuplicateJobError(func, uniqkey, isWaiting ? existingId : null, {
-    place,
-    isTwice: !isWaiting,
-  })
-  if (isWaiting && existingDb !== undefined) told.existingDb = existingDb
-  return told
+  return isWaiting
+    ? new DuplicateJobError(func, uniqkey, existingId, {place, db})
+    : new DuplicateJobError(func, uniqkey, null, {place, isTwice: true})
 }

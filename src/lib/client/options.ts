@@ -2,7 +2,7 @@
 
 import {EVENT_NAMES} from '../hooks/events.ts'
 import type {SupportOptions} from '../hooks/extensions.ts'
-import {NotFoundError, UsageError} from '../jobs/errors.ts'
+import {noDatabase, UsageError} from '../jobs/errors.ts'
 import {type JobState, type RowRef, rowRef, type TagOptions} from '../jobs/job.ts'
 import {tagChoices} from '../jobs/names.ts'
 import {checkDue, dueOf, type JobRequest} from '../jobs/new-job.ts'
@@ -255,7 +255,7 @@ export function page({limit, offset, tags}: PageOptions, all = 10) {
 export function refIn({id, db}: RowRef, databases: number): RowRef {
   if (databases > 1 || db === undefined) return rowRef({id, db})
   if (db === 1) return {id}
-  throw new NotFoundError(`no database ${db}`, {hint: 'there is one, which is 1'})
+  throw noDatabase(db)
 }
 
 /** A job by its id, or as an enqueue or a listing has returned it. @throws UsageError */

@@ -64,7 +64,5 @@ async function holderOf(store: Pick<Store, 'list'>, {func, uniqkey}: NewJob): Pr
 }
 
 function stillRunning(func: string, uniqkey: string, {id, db}: RowRef): DuplicateJobError {
-  const error = new DuplicateJobError(func, uniqkey, id, {isRunning: true})
-  if (db !== undefined) error.existingDb = db
-  return error
+  return new DuplicateJobError(func, uniqkey, id, {isRunning: true, db})
 }

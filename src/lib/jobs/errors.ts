@@ -83,7 +83,7 @@ export class DuplicateJobError extends JobqError {
   /** The id of the job that is there; null if it left the table meanwhile. */
   readonly existingId: number | null
   /** Which of several databases it is in. */
-  existingDb?: number
+  existingDb: number | undefined
   /** The key stays taken until then (Unix seconds), whether that job is there or not; null: as long as the job is. */
   readonly takenUntil: number | null
 
@@ -95,9 +95,15 @@ export class DuplicateJobError extends JobqError {
     func: string,
     uniqkey: string,
     existingId: number | null,
-    how: {place?: string; isTwice?: boolean; isRunning?: boolean; takenUntil?: number} = {},
+    how: {
+      place?: string
+      isTwice?: boolean
+      isRunning?: boolean
+      takenUntil?: number
+      db?: number | undefined
+    } = {},
   ) {
-    const {place, isTwice = false, isRunning = false, takenUntil} = how
+    const {place, isTwice = false, isRunning = false, takenUntil, db} = how
     const where = place === undefined ? '' : `${place}: uniqkey: `
     const kind = place?.split(' ')[0]
     const which = `a job of ${func} with uniqkey ${JSON.stringify(uniqkey)}`
@@ -125,6 +131,14 @@ export class DuplicateJobError extends JobqError {
     this.uniqkey = uniqkey
     this.existingId = existingId
     this.takenUntil = takenUntil ?? null
+    if (db !== undefined) this.in(db)
+  }
+
+  /** The same, of one of several databases: an id has its number before it then. */
+  in(db: number): this {
+    this.existingDb = db
+    this.message = this.message.replace(/ \(job (\d+)\)$/, ` (job ${db}:$1)`)
+    return this
   }
 }
 
@@ -132,6 +146,11 @@ export class DuplicateJobError extends JobqError {
 export class NotFoundError extends JobqError {
   readonly code = 'NOT_FOUND'
   readonly exitCode = EXIT.notFound
+}
+
+/** There is one, whose ids need no number before them. */
+export function noDatabase(db: number): NotFoundError {
+  return new NotFoundError(`no database ${db}`, {hint: 'there is one, which is 1'})
 }
 
 /** A job was to be enqueued after one that has not completed, and never will. */

@@ -40,8 +40,10 @@ export const is = {
   serializer: needs(`one of ${SERIALIZERS.join(', ')}`, value => SERIALIZERS.includes(value as never)),
   state: needs(`one of ${JOB_STATES.join(', ')}`, value => JOB_STATES.includes(value as never)),
   databases: needs(
-    'a database, or an array of them',
-    value => typeof value === 'string' || (Array.isArray(value) && value.every(db => typeof db === 'string')),
+    'a database, or an array of one or more',
+    value =>
+      typeof value === 'string' ||
+      (Array.isArray(value) && value.length > 0 && value.every(db => typeof db === 'string')),
   ),
   since: needs(
     '{at: Unix seconds} or {ago: seconds}',

@@ -37,14 +37,15 @@ export function durationOf(value: unknown, what: string): number {
   throw new UsageError(`${what}: expected seconds from 1, or ${DURATION_FORMS}, got ${describe(value)}`)
 }
 
-/** @param names of the two. @throws UsageError for what would be over before it is due */
+/** The database's clock is taken for near ours. @param names of the two. @throws UsageError for what would be over before it is due */
 export function checkExpiry(
   expires: number,
   due: NewJob['due'],
   names: readonly [expires: string, delay: string],
 ): void {
-  if ('in' in due && due.in >= expires)
-    throw new UsageError(`${names[0]}: expected more than ${names[1]}, ${due.in} s, got ${expires} s`, {
+  const wait = 'in' in due ? due.in : due.at - Math.floor(Date.now() / 1000)
+  if (wait >= expires)
+    throw new UsageError(`${names[0]}: expected more than ${names[1]}, ${wait} s, got ${expires} s`, {
       hint: 'the job would leave the queue before it is due',
     })
 }

@@ -158,6 +158,14 @@ function sqlite(path: string, folder?: string): SqliteAddress {
   if (path === '') throw new UsageError('expected a SQLite file, got no path', {hint: `give ${FORMS}`})
   if (path.includes('\0'))
     throw new UsageError('expected a SQLite file, got a NUL in its name', {hint: 'no file’s name has one'})
+  const [, file] = /^(.+)-(?:wal|shm|journal)$/.exec(path) ?? []
+  if (file)
+    throw new UsageError(
+      `expected a SQLite file, got ${JSON.stringify(path)}, a name that SQLite itself takes`,
+      {
+        hint: `what lies there is part of ${file}, and is removed with its last use`,
+      },
+    )
   return {driver: 'sqlite', path: path === ':memory:' ? path : absolutePath(path, folder), isDefault: false}
 }
 

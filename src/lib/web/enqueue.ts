@@ -42,6 +42,10 @@ function requested(text: string): {func: string; options: EnqueueOptions & Alone
     value = JSON.parse(text)
     exact = JSON.parse(text, exactly as never) // for the argument: elsewhere 60.0 is 60
   } catch (error) {
+    if (error instanceof RangeError)
+      throw new UsageError('expected a JSON document, got one that is too deep to be read here', {
+        hint: '`jobq enqueue --batch` takes it',
+      })
     throw new UsageError(`expected a JSON document, got ${jsonMistake(text, error as Error).phrase}`)
   }
   if (!isObject(value)) throw new UsageError('expected a JSON object, got something else')

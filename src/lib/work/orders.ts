@@ -67,7 +67,8 @@ export class Orders {
       this.#failure = error
     }
     this.#isLooking = false
-    if (this.#hasNews || this.#failure !== null) this.#wake()
+    // What was rung for meanwhile may have come behind what was read
+    if (this.#hasNews || this.#failure !== null || this.#isWanted) this.#wake()
   }
 
   #see(orders: readonly Order[]): void {

@@ -101,7 +101,8 @@ export class SideTables {
       else this.#failure = error
     }
     this.#isLooking = false
-    if (this.isDue) this.#wake()
+    // What was rung for meanwhile may have come behind what was read
+    if (this.isDue || this.#isWanted) this.#wake()
   }
 
   /** Has a job expired, or could it not be looked? */

@@ -82,6 +82,7 @@ export const pruning: Tests = {
     for (const table of BOTH) {
       assert.equal(await total(store, table, {ago: 0, func: 'Nobody'}), 0)
       assert.equal(await total(store, table, {ago: DAY}), 0)
+      assert.equal(await total(store, table, {ago: 4_294_967_295}), 0)
     }
     await store.enqueue(newJob())
     await settle(store, await takeOne(store), {kind: 'completed'})

@@ -1,7 +1,7 @@
 /** `jobq copy`: the waiting jobs of one queue into another, all or none. */
 import {JobQueue} from '../../client/queue.ts'
 import {UsageError} from '../../jobs/errors.ts'
-import {idOf, type JobState, type NewJob, type Tags} from '../../jobs/job.ts'
+import {idOf, type JobState, type ListedJob, type NewJob, type Tags} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {tellPassedOver, withQueueOf} from '../command-queue.ts'
 import {complain, printer} from '../output-guard.ts'
@@ -44,6 +44,11 @@ function tagged(tags: Tags): Pick<NewJob, 'tags'> {
   return pairs.length > 0 ? {tags: pairs} : {}
 }
 
+/** It expires when it would have, by a clock that is near both databases'. */
+function expiring({expiresAt}: ListedJob): Pick<NewJob, 'expires'> {
+  return expiresAt === null ? {} : {expires: Math.max(1, expiresAt - Math.floor(Date.now() / 1000))}
+}
+
 /** What is not copied. */
 const LEFT: readonly JobState[] = ['running', 'waiting']
 
@@ -67,7 +72,16 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
         )
       else {
         const bytes = arg && textOrBytes(Buffer.from(arg))
-        yield {func, arg: bytes, uniqkey, priority, due: {at: runAfter}, context, ...tagged(tags)}
+        yield {
+          func,
+          arg: bytes,
+          uniqkey,
+          priority,
+          due: {at: runAfter},
+          context,
+          ...tagged(tags),
+          ...expiring(job),
+        }
       }
     }
   }

@@ -146,6 +146,8 @@ export function explain(name: string, error: unknown): unknown {
     return unreachable(
       'give its certificate authority with sslrootcert=FILE, or sslmode=no-verify to trust any server, or sslmode=disable',
     )
+  if (/^Received unexpected \w+ message from backend/.test(message))
+    return unreachable('what listens there is no PostgreSQL server: check the host and port in the address')
   if (code === 'ECONNREFUSED')
     return unreachable('start the server, or check the host and port in the address')
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return unreachable('check the host in the address')

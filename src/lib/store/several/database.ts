@@ -54,7 +54,6 @@ export class Databases {
       try {
         return await database.use(store => use(store, database.index))
       } catch (error) {
-        if (error instanceof DuplicateJobError) error.existingDb = database.index
         if (!isPassing(error) || !mayGoOn()) throw error
         failure = error
       }
@@ -134,7 +133,7 @@ export class Database {
           this.#onTrouble(`database ${this.index} is out of reach: ${(error as Error).message}`)
         this.#deadUntil = monotonic() + DEAD_MS
       }
-      throw error
+      throw error instanceof DuplicateJobError ? error.in(this.index) : error
     }
   }
 

@@ -6,7 +6,7 @@
  * each (Store.failAfter): a chain of ten thousand holds no lock for long, and whoever works goes on with what someone has left. Its
  * rows stay, as 'told', for a retry.
  */
-import {AfterFailedError, NotFoundError, UsageError} from '../../jobs/errors.ts'
+import {AfterFailedError, NotFoundError, noDatabase, UsageError} from '../../jobs/errors.ts'
 import {CANCELLED, type JobEnd, type NewJob, WAS_CANCELLED} from '../../jobs/job.ts'
 
 /** What is known of a job: it is in the queue, or has ended so. */
@@ -36,6 +36,7 @@ export function edgesOf(
   const edges = new Map<number, Edge>()
   for (const one of after) {
     const anyEnd = one.anyEnd ?? false
+    if ('db' in one && one.db !== undefined && one.db !== 1) throw noDatabase(one.db)
     const id = 'nth' in one ? idOf(one.nth) : one.id
     if (id === undefined) throw noEarlier((one as {nth: number}).nth)
     const how = 'nth' in one ? 'there' : known(id)

@@ -37,7 +37,7 @@ export function* oldRows<Query>(
 ): Reading<Query, Old> {
   const where: Condition[] = [
     ['log.id > ?', after],
-    [`${TIMES[table]} < ?`, (yield* nowOf(sql)) - ago],
+    [`${TIMES[table]} < ?`, Math.max(0, (yield* nowOf(sql)) - ago)],
   ]
   if (func !== undefined) {
     const [named] = yield* rowsOf<Func, Query>(sql.named(func))

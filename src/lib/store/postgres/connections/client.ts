@@ -8,11 +8,12 @@ import {checkParameters} from '../../shared/parameters.ts'
 import {isLoopback, PasswordRefused} from '../../shared/peer.ts'
 
 const INT8 = 20
+const MILLISECONDS = ['statement_timeout', 'idle_in_transaction_session_timeout']
 /** Of libpq's and pg's. */
 const KNOWN = [
   ...['host', 'port', 'user', 'password', 'options', 'application_name'],
   ...['sslmode', 'ssl', 'sslrootcert', 'sslcert', 'sslkey'],
-  ...['statement_timeout', 'idle_in_transaction_session_timeout'],
+  ...MILLISECONDS,
 ]
 
 interface Config extends ClientConfig {
@@ -42,6 +43,13 @@ export class Client extends pg.Client {
 export function configOf(url: string): Config {
   const parsed = new URL(url)
   checkParameters(parsed, KNOWN)
+  for (const name of MILLISECONDS) {
+    const text = parsed.searchParams.get(name) ?? '0'
+    if (!/^\d{1,9}$/.test(text))
+      throw new UsageError(`${name}: expected milliseconds from 0, got ${JSON.stringify(text)}`, {
+        hint: 'in the address of the database',
+      })
+  }
   const mode = parsed.searchParams.get('sslmode') ?? modeOf(parsed.searchParams.get('ssl'))
   const {PGUSER, USER} = process.env // pg's own defaults
   if (!(parsed.username || parsed.searchParams.get('user') || PGUSER || USER))
