@@ -5,9 +5,9 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Retry extends BaseCommand {
   static override summary = 'Enqueue failed jobs again; prints the new ids.'
   static override description =
-    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all every exception that was not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument, uniqkey and tags it had; all else is as for a new job.
+    `Takes the ids of exceptions that \`jobq list --failed\` shows, with --job those of jobs, or with --all those of all jobs that were given up and not retried yet, oldest first. Each job is enqueued and its exception marked retried in one transaction, with the argument, uniqkey and tags it had; all else is as for a new job.
 
-exception_log has a row for every failed attempt: a job that failed three times has three, and retrying them all enqueues it three times, unless it has a uniqkey. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
+exception_log has a row for every failed attempt. --all takes those with which jobs were given up, so that a job that failed three times is enqueued once; what was cancelled is left. An attempt whose job still waits for its next try is refused, with --all skipped and counted; --again enqueues it all the same.
 
 An exception that was retried before, or whose uniqkey is waiting again, is told on stderr; the others go on. Stopped by INT or TERM, it finishes the one it is at; what is done stays done.
 
@@ -51,7 +51,7 @@ Exits 0 if all were retried, 4 if one was not there or retried before, else 3 if
       helpValue: 'ID',
       multiple: true,
     }),
-    all: boolean({summary: 'every exception that was not retried yet'}),
+    all: boolean({summary: 'all jobs that were given up and not retried yet'}),
     func: string({summary: 'with --all: only those of a function', helpValue: 'F', dependsOn: ['all']}),
     tag: string({
       summary:

@@ -48,7 +48,7 @@ test('a uniqkey that is waiting there refuses all; one function may be chosen; r
   assert.equal((await jobq(['copy', '--db', from, '--to', to, '--func', 'A'])).stdout, '1\n')
   const running = await jobq(['copy', '--db', from, '--to', to, '--func', 'C', '--json'])
   assert.deepEqual(JSON.parse(running.stdout), {copied: 0, running: 1, waiting: 0})
-  assert.match(running.stderr, /1 jobs are running/)
+  assert.match(running.stderr, /^jobq: running, and not copied: 1\n/)
 })
 
 test('tags, and when a job expires, go with it', async t => {

@@ -150,7 +150,7 @@ describe('enqueue --after', () => {
     await site.enqueue(['A'])
     await site.run(['enqueue', 'B', '--after', '1'])
     const {code, stdout, stderr} = await site.run(['copy', '--to', site.path('other.db')])
-    assert.deepEqual([code, stdout, stderr], [0, '1\n', 'jobq: 1 jobs wait for others and were not copied\n'])
+    assert.deepEqual([code, stdout, stderr], [0, '1\n', 'jobq: waiting for others, and not copied: 1\n'])
   })
 
   test('edited, it goes on waiting', async t => {

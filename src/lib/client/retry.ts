@@ -15,7 +15,7 @@ import {tagChoices} from '../jobs/names.ts'
 import type {ExceptionRow} from '../jobs/rows/history.ts'
 import type {Retrying, Store} from '../store/store.ts'
 
-/** Some exceptions by id, those of some jobs, or all that were not retried yet. */
+/** Some exceptions by id, those of some jobs, or those with which all jobs were given up that were not retried yet. */
 export type RetryChoice =
   | {ids: readonly RowRef[]}
   /** The last failed attempt of each of these jobs. */

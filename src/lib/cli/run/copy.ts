@@ -34,8 +34,8 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
     return copied
   })
   printer(flags.json)(String(result.copied))
-  if (result.running > 0) complain(`jobq: ${result.running} jobs are running and were not copied`)
-  if (result.waiting > 0) complain(`jobq: ${result.waiting} jobs wait for others and were not copied`)
+  if (result.running > 0) complain(`jobq: running, and not copied: ${result.running}`)
+  if (result.waiting > 0) complain(`jobq: waiting for others, and not copied: ${result.waiting}`)
   return result
 }
 
