@@ -59,11 +59,12 @@ describe('edit', () => {
     assert.deepEqual([code, JSON.parse(stdout).length], [2, 1], 'the other one is edited')
     assert.match(
       stderr,
-      /^jobq: job 1 leaves the queue at \d{4}-\d\d-\d\dT[\d:]+Z, before it would be due \(give it another end, too: [^\n]+\)\n$/,
+      /^jobq: job 1 would leave the queue at \d{4}-\d\d-\d\dT[\d:]+Z, before it is due at \S+Z \(give it another time, too, [^\n]+\)\n$/,
     )
     assert.deepEqual(rows(site)[0], before[0])
     assert.equal((await site.run(['edit', '1', '--delay', '2h', '--expires', '3h'])).code, 0)
     assert.deepEqual(ends(), [{id: 1, isLater: 1}])
+    assert.equal((await site.run(['edit', '1', '--expires', '1h'])).code, 2, 'it is due in two hours')
     assert.equal((await site.run(['edit', '1', '--expires', '10m', '--delay', '0'])).code, 0)
     assert.deepEqual(ends(), [{id: 1, isLater: 0}])
     assert.equal((await site.run(['edit', '1-2', '--expires', 'never'])).code, 0)

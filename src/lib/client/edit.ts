@@ -31,9 +31,10 @@ export async function editJob(
   changes: JobChanges,
   argFor: ArgFor | null,
 ): Promise<EnqueuedJob> {
-  const isLookedAt = argFor !== null || (changes.due !== undefined && changes.expires === undefined)
+  const isTimed = changes.due !== undefined || typeof changes.expires === 'number'
+  const isLookedAt = argFor !== null || isTimed
   const job = isLookedAt ? await store.find(ref.id, ref.db, {contexts: argFor !== null, details: true}) : null
-  if (job && changes.due) checkEnd(job, changes.due)
+  if (job && isTimed) checkEnd(job, changes)
   const arg = job && argFor && {arg: await argFor(job)}
   if (arg) await checkRoom(job, arg.arg)
   const edited = isLookedAt && !job ? 'gone' : await store.edit(ref.id, {...changes, ...arg}, ref.db)
@@ -43,13 +44,22 @@ export async function editJob(
 }
 
 /** The database's clock is taken for near ours. @throws ArgumentError for what would leave the queue before it is due */
-function checkEnd(job: ListedJob, due: NewJob['due']): void {
-  const at = 'at' in due ? due.at : Math.floor(Date.now() / 1000) + due.in
-  if (job.state === 'running' || job.expiresAt === null || at < job.expiresAt) return
-  const end = new Date(job.expiresAt * 1000).toISOString().replace('.000', '')
-  throw new ArgumentError(`job ${idOf(job)} leaves the queue at ${end}, before it would be due`, {
-    hint: 'give it another end, too: `jobq edit --expires`, or `expires`',
-  })
+function checkEnd(job: ListedJob, {due, expires}: JobChanges): void {
+  const now = Math.floor(Date.now() / 1000)
+  const end = typeof expires === 'number' ? now + expires : expires === null ? null : job.expiresAt
+  const own = job.state === 'delayed' ? job.runAfter : now
+  const at = due === undefined ? own : 'at' in due ? due.at : now + due.in
+  if (job.state === 'running' || end === null || at < end) return
+  throw new ArgumentError(
+    `job ${idOf(job)} would leave the queue at ${iso(end)}, before it is due at ${iso(at)}`,
+    {
+      hint: 'give it another time, too, or another end: --delay, --at, --expires',
+    },
+  )
+}
+
+function iso(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace('.000', '')
 }
 
 /**
