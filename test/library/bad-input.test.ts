@@ -244,7 +244,7 @@ describe('what is no call', () => {
       'exceptions: since: expected {at: Unix seconds} or {ago: seconds}, got 5',
     ],
     ['a listing row by row', q => q.eachJob(wrong({limt: 1})).next(), 'list: unknown option limt'],
-    ['an id that is text', q => q.find(wrong('5')), 'find: id: expected a whole number from 1, got "5"'],
+    ['an id that is text', q => q.find(wrong('5')), 'find: expected a job or its id, got string'],
     ['an id of 0', q => q.find(0), 'find: id: expected a whole number from 1, got 0'],
     ['a retry of text', q => q.retry(wrong('5')), 'retry: expected a job or its id, got string'],
     ['an option of retry misspelt', q => q.retry(5, wrong({due: {in: 5}})), 'retry: unknown option due'],

@@ -33,6 +33,7 @@ describe('one job', () => {
     )
     assert.equal(found!.runAfter, job.runAfter)
     assert.equal((await queue.find(job.id, 1))?.id, job.id)
+    assert.equal((await queue.find(job))?.id, job.id)
     await assert.rejects(queue.find(job.id, 2), /no database 2/)
     await assert.rejects(queue.retry(1, {db: 2}), /no database 2/)
   })

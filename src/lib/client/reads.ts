@@ -54,15 +54,16 @@ export abstract class QueueView<F = Functions> {
   }
 
   /**
-   * The waiting job of that id, null if there is none.
-   * @param db which of several databases, the first being 1
+   * The waiting job, null if there is none.
+   * @param job its id, or a row that says which it is
+   * @param db with an id: which of several databases, the first being 1
    * @throws NotFoundError if there is no such database
    */
-  find(id: number, db?: number): Promise<ListedJob | null> {
+  find(job: number | RowRef, db?: number): Promise<ListedJob | null> {
     return this.calls.make(async store => {
-      const ref = this.refOf(rowRef({id, db}), 'find')
-      const job = await store.find(ref.id, ref.db, {details: true})
-      return job && (await withProgress(store, [job]))[0]!
+      const ref = this.refOf(typeof job === 'number' ? rowRef({id: job, db}) : job, 'find')
+      const found = await store.find(ref.id, ref.db, {details: true})
+      return found && (await withProgress(store, [found]))[0]!
     })
   }
 
