@@ -25,14 +25,16 @@ import {parseAddress} from './store/address.ts'
 import {openSqlite} from './store/sqlite/store.ts'
 import type {SettleResult, Store} from './store/store.ts'
 import {Attempt} from './work/attempt.ts'
+import {tellBatches} from './work/claims/batches.ts'
 import {replacedEnd, Together} from './work/claims/together.ts'
-import {coalescing, type Ended} from './work/executors/executor.ts'
+import {coalescing, type Ended, sharing} from './work/executors/executor.ts'
 import {type ReadyWorker, readyWorker} from './work/executors/ready-worker.ts'
 import {nextTry, type Ran, runJob} from './work/executors/run-job.ts'
 import {endOf, RunningJob} from './work/executors/running-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
 import {Orders} from './work/orders.ts'
 import {Outcomes} from './work/outcomes.ts'
+import {Shares} from './work/shares.ts'
 import {StoreRetry} from './work/store-retry.ts'
 
 /** What a test's queue has. No configuration file is read. */
@@ -165,12 +167,27 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     const funcs = func === undefined ? [...this.#workers.keys()] : [func]
     for (const each of funcs) this.#workerOf(each)
     if (funcs.length === 0) throw noWorker('any function')
-    const {jobs, now} = await this.#grab(funcs, 1)
-    const [job] = jobs
-    if (!job) return null
-    this.#outcomes.grabbed(job, now)
-    const [attempt] = await this.#together.join([new Attempt(job, monotonic())])
-    return this.#run(attempt!, now, this.#workerOf(job.func))
+    const shares = this.#shares
+    try {
+      for (;;) {
+        while (shares.isDue) await shares.see()
+        const {jobs, now} = await this.#grab(shares.open(funcs), 1)
+        const {admitted, hasMore} = await shares.pass(jobs)
+        const [job] = admitted
+        if (!job && !hasMore) return null
+        if (!job) continue // what is behind it
+        this.#outcomes.grabbed(job, now)
+        const attempt = new Attempt(job, monotonic())
+        if ((await tellBatches(this.#store, [job])).length === 0) {
+          const [joined] = await this.#together.join([attempt])
+          return await this.#run(joined!, now, this.#workerOf(job.func))
+        }
+        attempt.outcome = {kind: 'completed'} // nothing of its batch has failed
+        await this.#settled(attempt, this.clock.now.getTime())
+      }
+    } finally {
+      shares.stop()
+    }
   }
 
   /**
@@ -193,6 +210,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, monotonic()))
     if (job) {
       this.#outcomes.grabbed(job, now)
+      await tellBatches(this.#store, [job])
       return this.#run(new Attempt(job, monotonic()), now, ready)
     }
     const {state, runAfter} = found
@@ -231,8 +249,23 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return this.queue.store
   }
 
-  #grab(funcs: readonly string[], limit: number) {
+  async #grab(funcs: readonly string[], limit: number) {
+    await this.#seeTo()
     return this.#store.turn([], {funcs, limit, lease: LEASE_SECONDS})
+  }
+
+  /** As a dispatcher does between its turns: what has expired leaves, and what waits for a job that has failed fails. */
+  async #seeTo(): Promise<void> {
+    for (let isMore = true; isMore; ) {
+      const done = await this.#store.expire()
+      this.#outcomes.expired(done.expired)
+      isMore = done.isMore
+    }
+    for (let isMore = true; isMore; ) {
+      const done = await this.#store.failAfter()
+      this.#outcomes.buried(done.failed)
+      isMore = done.isMore
+    }
   }
 
   async #run(attempt: Attempt, now: number, worker: ReadyWorker): Promise<TestRun> {
@@ -257,6 +290,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
       other.endWith(attempt, kind === 'replaced' ? replacedEnd(attempt, result) : ended, 0)
       await this.#settled(other, since)
     }
+    await this.#seeTo()
     await ran.afterwards?.()
     return describeRun(
       ran,
@@ -272,13 +306,27 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return result
   }
 
+  get #ready() {
+    return [...this.#workers].map(([func, worker]) => ({...worker, func}))
+  }
+
+  get #retrying() {
+    const log = quietLog(() => {})
+    return {store: this.#store, log, storeRetry: new StoreRetry(this.#store.name, false, log)}
+  }
+
+  /** Whom limits of what is scarce let start. It knows no time but the store's: it is made anew for each job. */
+  get #shares(): Shares {
+    const {store, log, storeRetry} = this.#retrying
+    const executors = {shares: sharing(this.#ready), handled: [...this.#workers.keys()]}
+    return new Shares(store, storeRetry, executors, log, () => {})
+  }
+
   /** Who finds others, as a dispatcher does. */
   get #together(): Together {
-    const log = quietLog(() => {})
-    const workers = [...this.#workers].map(([func, worker]) => ({...worker, func}))
     return new Together({
-      ...{store: this.#store, log, storeRetry: new StoreRetry(this.#store.name, false, log)},
-      executors: {coalesced: coalescing(workers)},
+      ...this.#retrying,
+      executors: {coalesced: coalescing(this.#ready)},
       orders: new Orders(this.#store, () => {}),
       onTaken: (job, now) => this.#outcomes.grabbed(job, now),
     })

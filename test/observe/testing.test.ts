@@ -322,3 +322,68 @@ describe('openTestQueue', () => {
 function bound<F>(tested: Awaited<ReturnType<typeof openTestQueue<F>>>) {
   return {queue: tested.queue, jobs: tested.jobs.bind(tested)}
 }
+
+describe('what a dispatcher sees to is seen to here', () => {
+  test('what waits for a job that fails, fails; that a job was aborted counts as well', async () => {
+    await using t = await openTestQueue({
+      workers: {
+        Ok() {},
+        Fails() {
+          throw new Error('no')
+        },
+      },
+    })
+    const {id} = await t.queue.enqueue('Fails')
+    const next = await t.queue.enqueue('Ok', {after: [id]})
+    await t.queue.enqueue('Ok', {after: [next]})
+    assert.deepEqual(
+      (await t.drain()).map(({func}) => func),
+      ['Fails'],
+    )
+    assert.deepEqual(await t.jobs(), [])
+    assert.match((await t.queue.exceptions({limit: 1}))[0]!.message, /failed: job \d+ failed: Error: no/)
+  })
+
+  test('how the jobs of a batch have ended is told; what is for failures has nothing to do', async () => {
+    const told: unknown[] = []
+    await using t = await openTestQueue({
+      workers: {Ok() {}, Then: ({arg}) => void told.push(arg), Alarm: () => void told.push('alarm')},
+    })
+    const then = {func: 'Then', arg: {a: 1}}
+    await t.queue.batch([{func: 'Ok'}, {func: 'Ok'}], {then, onFailure: {func: 'Alarm'}})
+    assert.deepEqual(
+      (await t.drain()).map(({func}) => func),
+      ['Ok', 'Ok', 'Then'],
+    )
+    assert.deepEqual(told, [{a: 1, batch: {jobs: 2, completed: 2, failed: 0, aborted: 0}}])
+    assert.deepEqual(await t.jobs(), [])
+  })
+
+  test('what has expired leaves without running', async () => {
+    await using t = await openTestQueue({workers: {Ok() {}}})
+    const {id} = await t.queue.enqueue('Ok', {expires: 10, tracked: true})
+    t.clock.advance(20)
+    assert.deepEqual(await t.drain(), [])
+    const {outcome, message} = await t.queue.wait(id)
+    assert.deepEqual([outcome, message], ['aborted', 'expired'])
+  })
+
+  test('limits of what is scarce hold, by the test’s clock', async () => {
+    await using t = await openTestQueue({
+      workers: {
+        Rated: {rate: '2/1h', work() {}},
+        PerKey: {ratePerKey: '1/1h', shareBy: 'customer', work() {}},
+        Free() {},
+      },
+    })
+    for (let i = 0; i < 4; i++) await t.queue.enqueue('Rated')
+    for (const customer of ['a', 'a', 'b']) await t.queue.enqueue('PerKey', {arg: {customer}})
+    await t.queue.enqueue('Free')
+    const worked = async () => (await t.drain()).map(({func}) => func).sort()
+    assert.deepEqual(await worked(), ['Free', 'PerKey', 'PerKey', 'Rated', 'Rated'])
+    assert.deepEqual(await worked(), [])
+    t.clock.advance(3601)
+    assert.deepEqual(await worked(), ['PerKey', 'Rated', 'Rated'])
+    assert.deepEqual(await t.jobs(), [])
+  })
+})
