@@ -98,6 +98,18 @@ else {
       assert.equal(await heard(), 1)
     })
 
+    test('without a function that writes ends, no job is taken: it would run, and run again', async t => {
+      const {db, store} = await prepared(t, url)
+      await db.query('ALTER FUNCTION jobq_end_6 RENAME TO jobq_end_0')
+      const {id} = await store.enqueue(newJob())
+      const says = hasCode('FOREIGN', /is not prepared for jobq \(function jobq_end_6 does not exist\)$/)
+      await assert.rejects(store.turn([], want(1)), says)
+      await assert.rejects(store.claim([{id}], 60), says)
+      assert.equal((await store.find(id))!.state, 'ready')
+      await store.init()
+      assert.equal((await store.turn([], want(1))).jobs.length, 1)
+    })
+
     test('out of reach: in one line, without the password', async () => {
       const port = await freePort()
       const cases: [string, StoreErrorCode, RegExp][] = [

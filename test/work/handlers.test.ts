@@ -112,6 +112,12 @@ describe('the worker of a function', {concurrency: 2}, () => {
     await site.enqueue(['A'])
     const byEnvironment = await site.drain('--workers', site.path('conf/workers'))
     assert.deepEqual(told(byEnvironment.stderr), ['beside the configuration'])
+    for (const workersDir of ['../workers', site.path('workers')]) {
+      site.write('conf/jobq.config.json', JSON.stringify({workersDir}))
+      await site.enqueue(['A'])
+      const {stderr} = await site.run(['work', '--drain'], {cwd: site.path('conf')})
+      assert.deepEqual(told(stderr), ['workers'])
+    }
   })
 
   test('funcs with the names of Object’s own properties are functions like others', async t => {

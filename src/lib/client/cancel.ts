@@ -4,7 +4,7 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import {monotonic} from '../jobs/clock.ts'
-import {type JobqError, NotFoundError, NotHeardError} from '../jobs/errors.ts'
+import {isPassing, JobqError, NotFoundError, NotHeardError} from '../jobs/errors.ts'
 import {
   CANCELLED,
   type CancelledJob,
@@ -88,14 +88,23 @@ export async function* cancelMany(
         else told.add(job)
       if ('jobs' in choice) {
         const there = new Set(found.map(idOf))
-        for (const job of portion)
-          if (!there.has(idOf(job))) yield {job, refused: (await lastOf(store, job)).error}
+        for (const job of portion) if (!there.has(idOf(job))) yield {job, refused: await whyNot(store, job)}
       } else await sleep(monotonic() - since) // for who works meanwhile
     }
     yield* told.ends()
   } finally {
     await told.withdraw().catch(() => {}) // what went wrong before is told
     if (!dryRun) await failDependents(store).catch(() => {}) // likewise, and whoever works goes on with it
+  }
+}
+
+/** Of several databases, its own may be out of reach. @throws StoreError */
+async function whyNot(store: Store, job: RowRef): Promise<JobqError> {
+  try {
+    return (await lastOf(store, job)).error
+  } catch (error) {
+    if (job.db !== undefined && error instanceof JobqError && isPassing(error)) return error
+    throw error
   }
 }
 

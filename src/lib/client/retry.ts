@@ -6,7 +6,8 @@ import {
   AfterFailedError,
   AlreadyRetriedError,
   DuplicateJobError,
-  type JobqError,
+  isPassing,
+  JobqError,
   NotFoundError,
   StillTriedError,
 } from '../jobs/errors.ts'
@@ -135,6 +136,9 @@ async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>):
       error instanceof StillTriedError ||
       error instanceof NotFoundError
     )
+      return {exception, refused: error}
+    // Of several databases the others are there
+    if (exception.db !== undefined && error instanceof JobqError && isPassing(error))
       return {exception, refused: error}
     throw error
   }

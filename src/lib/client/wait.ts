@@ -96,6 +96,16 @@ export class Waiting {
     try {
       this.#watch ??= this.#store.watch(this.#look)
       this.#timer ??= setInterval(this.#look, LOOK_MS)
+    } catch (error) {
+      this.#fail(jobs, error)
+      return
+    }
+    await Promise.all([...Map.groupBy(jobs, ({ref}) => ref.db).values()].map(some => this.#track(some)))
+  }
+
+  /** Those of one database: another may be out of reach. */
+  async #track(jobs: readonly WaitedJob[]): Promise<void> {
+    try {
       const there = new Set((await this.#store.track(jobs.map(({ref}) => ref))).map(idOf))
       for (const job of jobs) Object.assign(job, {isTracked: true, wasThere: there.has(idOf(job.ref))})
       this.#look()

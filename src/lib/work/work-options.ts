@@ -2,7 +2,7 @@
  * What a `jobq work` is to do, in its parts: as it was called, else as the configuration says, else as Qudo would. Asked once more
  * when the configuration is read again.
  */
-import {join} from 'node:path'
+import {join, resolve} from 'node:path'
 import {type Teller, tellerOf, withTellers} from '../config/notices.ts'
 import type {JobqConfig} from '../config/schema.ts'
 import type {Settings} from '../config/settings.ts'
@@ -70,7 +70,7 @@ export function handlersOf(
   log: JobLog,
 ): Found {
   const config = withTellers(settings.config, tellers)
-  const named = options.workersDir ?? (config.workersDir && join(settings.folder, config.workersDir))
+  const named = options.workersDir ?? (config.workersDir && resolve(settings.folder, config.workersDir))
   const found = findHandlers({
     abilities: options.job
       ? (options.abilities as string[])

@@ -2,7 +2,7 @@
 import {isatty} from 'node:tty'
 import type {CancelChoice, Cancellation, CancelOutcome} from '../../client/cancel.ts'
 import type {JobQueue} from '../../client/queue.ts'
-import {EXIT, type JobqError, UsageError} from '../../jobs/errors.ts'
+import {EXIT, isPassing, type JobqError, UsageError} from '../../jobs/errors.ts'
 import {idOf, JOB_STATES, type JobState} from '../../jobs/job.ts'
 import {parseRefs} from '../../jobs/names.ts'
 import {line} from '../../render/listing.ts'
@@ -88,7 +88,7 @@ async function cancelNamed(
   for await (const outcome of outcomes) {
     if (outcome.refused) {
       if (isOne) throw outcome.refused
-      refuse(outcome.refused)
+      refuse(outcome.refused, isPassing(outcome.refused) ? `job ${idOf(outcome.job)}: ` : '')
     } else {
       const {func, state, result} = outcome
       print(line([idOf(outcome.job), func, dryRun ? state : result]))
@@ -125,8 +125,9 @@ async function cancelChosen(
   return counts
 }
 
-function refuse({message, hint, exitCode}: JobqError): void {
-  complain(`jobq: ${message}${hint && ` (${hint})`}`)
+/** @param which for a message that names no job */
+function refuse({message, hint, exitCode}: JobqError, which = ''): void {
+  complain(`jobq: ${which}${message}${hint && ` (${hint})`}`)
   process.exitCode = exitCode
 }
 

@@ -1,7 +1,7 @@
 /** `jobq edit` once its words are known: each job is edited, or it is told why not. */
 import {type ArgFor, endOf} from '../../client/edit.ts'
 import type {JobQueue} from '../../client/queue.ts'
-import {ArgumentError, DuplicateJobError, EXIT, JobqError, UsageError} from '../../jobs/errors.ts'
+import {ArgumentError, DuplicateJobError, EXIT, isPassing, JobqError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobChanges, type RowRef, type StoredArg} from '../../jobs/job.ts'
 import {checkUniqkey, parseRefs, parseWhole} from '../../jobs/names.ts'
 import type {SerializerName} from '../../jobs/serializers/serializers.ts'
@@ -77,10 +77,13 @@ function changesOf(flags: EditFlags): JobChanges {
 
 /** The others are edited all the same. @throws what is no job's affair */
 function refuse(ref: RowRef, error: unknown): null {
-  const isTold = error instanceof ArgumentError || TOLD.includes((error as JobqError).exitCode)
+  const isElsewhere = ref.db !== undefined && isPassing(error) // of several databases the others are there
+  const isTold = isElsewhere || error instanceof ArgumentError || TOLD.includes((error as JobqError).exitCode)
   if (!(error instanceof JobqError) || !isTold) throw error
   const {message, hint, exitCode} = inOurWords(error)
-  complain(`jobq: ${error instanceof DuplicateJobError ? `job ${idOf(ref)}: ` : ''}${message} (${hint})`)
+  complain(
+    `jobq: ${isElsewhere || error instanceof DuplicateJobError ? `job ${idOf(ref)}: ` : ''}${message} (${hint})`,
+  )
   process.exitCode = Math.max(Number(process.exitCode ?? 0), exitCode)
   return null
 }

@@ -3,7 +3,7 @@
 import {refIn} from '../../client/options.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import {monotonic} from '../../jobs/clock.ts'
-import {UsageError} from '../../jobs/errors.ts'
+import {EXIT, isPassing, UsageError} from '../../jobs/errors.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
 import {FileSink, type Sink, streamSink} from '../../work/log/log-writer.ts'
 import {type WorkResult, work} from '../../work/manager.ts'
@@ -97,8 +97,22 @@ async function workShown(
       `${summaryWords(result)} in ${seconds.toFixed(1)} s\n${left === null ? '' : `${left}\n`}`,
     )
   }
+  const isMore = result.exitCode === EXIT.done && options.mode !== 'forever' && (await isAnyAway(queue, tell))
   await sink.flush()
-  return result.exitCode
+  return isMore ? EXIT.failed : result.exitCode
+}
+
+/** Of several databases what is in one that is out of reach has not been worked. */
+async function isAnyAway({store, settings}: JobQueue, tell: (line: string) => void): Promise<boolean> {
+  if (settings.databases.length < 2) return false
+  try {
+    await store.funcs(true)
+    return false
+  } catch (error) {
+    if (!isPassing(error)) throw error
+    tell(`not all is worked: ${(error as Error).message}`)
+    return true
+  }
 }
 
 /** Whoever names functions leaves the others to others on purpose. */

@@ -137,6 +137,8 @@ export function explain(name: string, error: unknown): unknown {
     return unreachable(
       'a time-out of the server for transactions is too short (idle_in_transaction_session_timeout)',
     )
+  if (code === '55000' && /accepting connections/.test(message))
+    return unreachable('ALTER DATABASE … ALLOW_CONNECTIONS lets them in')
   if (SHUT_DOWN.includes(code) || code.startsWith('08'))
     return unreachable('wait until the server is up again')
   if (isState(code)) return failed('DATABASE', `${name}: ${message} (${code})`, '')

@@ -1,8 +1,10 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
+import {StoreError} from '../../jobs/errors.ts'
 import {WAS_CANCELLED} from '../../jobs/job.ts'
 import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
-import {TELLS_ENDS} from './connections/connections.ts'
+import {texts} from './arrays.ts'
+import {type PostgresConnections, TELLS_ENDS} from './connections/connections.ts'
 import {GRAB_FUNCTION} from './grab.ts'
 
 /**
@@ -179,6 +181,24 @@ export const FUNCTIONS: Readonly<Record<string, string>> = {
   jobq_end_6: END,
   jobq_die_5: DIE,
   jobq_grab_5: GRAB_FUNCTION,
+}
+
+const MISSING = {
+  name: 'jobq_missing_functions',
+  text: 'SELECT name FROM unnest($1::TEXT[]) AS name WHERE to_regproc(name) IS NULL ORDER BY name LIMIT 1',
+}
+
+/** Before jobs are taken: whose end can't be written has run, and would run again. @throws StoreError FOREIGN */
+export async function checkFunctions(link: PostgresConnections): Promise<void> {
+  const {rows} = await link.run(MISSING, [texts(Object.keys(FUNCTIONS))], true)
+  if (rows.length === 0) return
+  throw new StoreError(
+    'FOREIGN',
+    `${link.name} is not prepared for jobq (function ${rows[0]!.name} does not exist)`,
+    {
+      hint: 'run `jobq init` on it once, as a user who may make tables',
+    },
+  )
 }
 
 /**

@@ -145,6 +145,8 @@ export class PostgresStore extends ServerReads<Query> implements Store {
   readonly #together: Enqueuer
   readonly #turns: PostgresTurn
   #within: CallerTransaction | undefined
+  /** Is all there that a dispatcher calls? */
+  #isReady = false
 
   /** @param makesTokens has each enqueue a token of its own, unless it comes with one? */
   constructor(link: PostgresConnections, listener: Listener, makesTokens: boolean) {
@@ -224,8 +226,15 @@ export class PostgresStore extends ServerReads<Query> implements Store {
     return this.#explained(endsOf(this.#link, jobs))
   }
 
-  turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+  async turn(settlements: readonly Settlement[], want: Want): Promise<Turn> {
+    if (!this.#isReady) await this.#checkReady()
     return this.#explained(this.#turns.turn(settlements, want))
+  }
+
+  async #checkReady(): Promise<void> {
+    const {checkFunctions} = await import('./functions.ts')
+    await this.#explained(checkFunctions(this.#link))
+    this.#isReady = true
   }
 
   peek(want: Want): Promise<Peek> {
@@ -243,7 +252,8 @@ export class PostgresStore extends ServerReads<Query> implements Store {
 
   postpone = (jobs: readonly Postponement[]) => this.#explained(postpone(this.#link, jobs))
 
-  claim(jobs: readonly RowRef[], seconds: number, options?: ClaimOptions): Promise<Claimed> {
+  async claim(jobs: readonly RowRef[], seconds: number, options?: ClaimOptions): Promise<Claimed> {
+    if (!this.#isReady) await this.#checkReady()
     return this.#explained(claim(this.#link, jobs, seconds, options))
   }
 

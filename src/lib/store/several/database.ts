@@ -75,6 +75,21 @@ export class Databases {
     )
   }
 
+  /** Rows of one database after the other, of those that can be reached. @throws StoreError if none can */
+  async *inTurn<Row>(rows: (store: Store) => AsyncGenerator<Row>): AsyncGenerator<[Database, Row]> {
+    const failures: unknown[] = []
+    for (const database of this.#members) {
+      const source = await database
+        .use(store => begun(rows(store)))
+        .catch(error => {
+          if (!isPassing(error)) throw error
+          failures.push(error)
+        })
+      if (source) for await (const row of source) yield [database, row]
+    }
+    if (failures.length === this.#members.length) throw failures[0]
+  }
+
   /** Is there a database of that number? What does not say where is none's: `at` says so. */
   has({db}: RowRef): boolean {
     return db === undefined || this.#members[db - 1] !== undefined
@@ -92,6 +107,16 @@ export class Databases {
       hint: `there are ${this.#members.length}, the first is 1`,
     })
   }
+}
+
+/** A source of rows of which the first is there: so it is known that who is asked for them answers. */
+export async function begun<Row>(source: AsyncGenerator<Row>): Promise<AsyncGenerator<Row>> {
+  const first = await source.next()
+  return (async function* () {
+    if (first.done) return
+    yield first.value
+    yield* source
+  })()
 }
 
 /** One of them: opened when it is used, and again when it has failed. */

@@ -52,7 +52,7 @@ import {failAfterIn, lookAfterIn, placeOf, placeOfAll} from './after.ts'
 import {enqueueWithin} from './caller-transaction.ts'
 import {alikeIn, claimIn, postponeIn} from './claims/claims.ts'
 import {endsIn, trackIn} from './completions.ts'
-import {type Database, Databases, type Member} from './database.ts'
+import {begun, type Database, Databases, type Member} from './database.ts'
 import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedManagers, mergedTimes} from './merge.ts'
 import {followIn, forgetFollowedIn, tellIn, toldIn, unfollowIn} from './orders/follow.ts'
 import {cancelIn, editIn, forgetIn, hearIn, ordersIn, withdrawIn} from './orders/steer.ts'
@@ -249,8 +249,8 @@ export class SeveralStores implements Store {
 
   /** One database after the other. */
   async *eachId(choice: IdChoice = {}): AsyncGenerator<RowRef> {
-    for (const [{index: db}, ids] of await this.#databases.all(async store => store.eachId(choice)))
-      yield* withDb(ids, db)
+    for await (const [{index: db}, ref] of this.#databases.inTurn(store => store.eachId(choice)))
+      yield {...ref, db}
   }
 
   async retry(exceptionId: number, options: Retrying, db?: number): Promise<EnqueuedJob> {
@@ -271,10 +271,8 @@ export class SeveralStores implements Store {
 
   /** One after the other, those that can be reached. */
   async *prune(table: LogTable, older: Older, dryRun: boolean, signal?: AbortSignal): AsyncGenerator<number> {
-    for (const [, counts] of await this.#databases.all(async store =>
-      store.prune(table, older, dryRun, signal),
-    ))
-      yield* counts
+    const counts = this.#databases.inTurn(store => store.prune(table, older, dryRun, signal))
+    for await (const [, count] of counts) yield count
   }
 
   async pause(funcs: readonly string[]): Promise<void> {
@@ -309,8 +307,12 @@ export class SeveralStores implements Store {
   }
 
   async warnings(always: boolean): Promise<string[]> {
-    const warnings = await this.#databases.all(store => store.warnings(always))
-    return warnings.flatMap(([{index}, each]) => each.map(warning => `database ${index}: ${warning}`))
+    const asked = [...this.#databases].filter(({isDead}) => !isDead) // one that is not asked would count as back
+    const parts = asked.map(async database => {
+      const warnings = (await database.ifAlive(store => store.warnings(always))) ?? []
+      return warnings.map(warning => `database ${database.index}: ${warning}`)
+    })
+    return (await Promise.all(parts)).flat()
   }
 
   async tooLargeId(): Promise<string | null> {
@@ -370,7 +372,7 @@ export class SeveralStores implements Store {
     rows: (store: Store, db: number) => AsyncGenerator<Row>,
     order: (a: Row, b: Row) => number,
   ): AsyncGenerator<Row> {
-    const found = await this.#databases.all(async (store, db) => withDb(rows(store, db), db))
+    const found = await this.#databases.all((store, db) => begun(withDb(rows(store, db), db)))
     const sources = found.map(([, source]) => source)
     let n = 0
     for await (const row of merged(sources, order)) {

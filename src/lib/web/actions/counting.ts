@@ -15,7 +15,8 @@ export async function countUpToMost(site: Site, form: URLSearchParams): Promise<
   if (form.get('all') !== 'exceptions') return null
   const {func, group, q, since, uniqkey} = filters
   if (group && func && !q && !since && !uniqkey) return counted(ofGroup(site.queue, func, group), () => true)
-  return counted(exceptionsOf(site, filters), fitsException(filters))
+  const fits = fitsException(filters)
+  return counted(exceptionsOf(site, filters), row => row.state === 'failed' && fits(row))
 }
 
 async function counted<Row>(rows: AsyncIterable<Row>, fits: (row: Row) => boolean): Promise<Plan['total']> {

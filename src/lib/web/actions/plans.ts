@@ -3,7 +3,7 @@ import type {CancelChoice, CancelOutcome} from '../../client/cancel.ts'
 import {portions} from '../../client/portions.ts'
 import type {JobQueue} from '../../client/queue.ts'
 import type {RetryOutcome} from '../../client/retry.ts'
-import {EXIT, JobqError, UsageError} from '../../jobs/errors.ts'
+import {EXIT, JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobState, type ListedJob, type RowRef, rowRef} from '../../jobs/job.ts'
 import {checkFunc, parseRef, parseWhole} from '../../jobs/names.ts'
 import {exceptionsOf, FILTERS, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
@@ -98,7 +98,7 @@ async function retry(site: Site, form: URLSearchParams): Promise<Plan> {
   const filters = allOf(form, 'exceptions')
   const {func, group, q, since, uniqkey} = filters
   if (!group && !q && !since && !uniqkey)
-    return many('retry', filters, () => retries(queue.retryMany({func: func || undefined})))
+    return many('retry', filters, () => retries(given(queue.retryMany({func: func || undefined}))))
   const steps: Steps = async function* (signal) {
     const found =
       group && func && !q && !since && !uniqkey
@@ -110,6 +110,11 @@ async function retry(site: Site, form: URLSearchParams): Promise<Plan> {
     }
   }
   return many('retry', filters, steps, await lineOf(site, group))
+}
+
+/** What is tried again by itself was not asked for. */
+async function* given(outcomes: AsyncIterable<RetryOutcome>): AsyncGenerator<RetryOutcome> {
+  for await (const outcome of outcomes) if (!(outcome.refused instanceof StillTriedError)) yield outcome
 }
 
 async function* retries(outcomes: AsyncIterable<RetryOutcome>): AsyncGenerator<Step> {
@@ -176,6 +181,10 @@ function areOrIs(funcs: readonly string[] | undefined): string {
 /** Those that are named; undefined: none. @throws UsageError */
 function refsIn(form: URLSearchParams, name: 'job' | 'exception'): RowRef[] | undefined {
   const refs = form.getAll(name).map(text => parseRef(text, name))
+  if (refs.length > 0 && form.get('all'))
+    throw new UsageError(`expected some ${name}s, or all that match, got both`, {
+      hint: 'untick them, or leave all out',
+    })
   return refs.length > 0 ? refs : undefined
 }
 
@@ -203,7 +212,7 @@ async function* chosenJobs(site: Site, filters: Filters): AsyncGenerator<ListedJ
 async function* chosenExceptions(site: Site, filters: Filters): AsyncGenerator<RowRef> {
   const fits = fitsException(filters)
   for await (const row of exceptionsOf(site, filters))
-    if (row.state !== 'earlier' && fits(row)) yield rowRef(row)
+    if (row.state === 'failed' && fits(row)) yield rowRef(row)
 }
 
 // ---- plans

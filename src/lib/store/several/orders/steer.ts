@@ -1,16 +1,30 @@
 /** Jobs of several databases cancelled and edited, and what is ordered of them: each database is asked for its own. */
+import {isPassing} from '../../../jobs/errors.ts'
 import type {CancelledJob, EnqueuedJob, JobChanges, JobState, RowRef} from '../../../jobs/job.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
 import type {Store} from '../../store.ts'
-import type {Databases} from '../database.ts'
+import type {Database, Databases} from '../database.ts'
 
-export function cancelIn(
+/** What was cancelled in one is told, though another is out of reach. @throws StoreError if all that are asked are */
+export async function cancelIn(
   databases: Databases,
   jobs: readonly RowRef[],
   state?: JobState,
 ): Promise<CancelledJob[]> {
   const there = jobs.filter(job => databases.has(job))
-  return databases.whereAre(there, (database, mine) => database.use(store => store.cancel(mine, state)))
+  const failures = new Set<unknown>()
+  const asked = new Set<Database>()
+  const found = await databases.whereAre(there, (database, mine) => {
+    asked.add(database)
+    const cancelled = database.use(store => store.cancel(mine, state))
+    return cancelled.catch(error => {
+      if (!isPassing(error)) throw error
+      failures.add(error)
+      return []
+    })
+  })
+  if (failures.size > 0 && failures.size === asked.size) throw [...failures][0]
+  return found
 }
 
 /** Where a database can't be asked, none is known: its jobs can't be settled either. */
