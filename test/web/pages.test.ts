@@ -1,7 +1,7 @@
 /** Each page as a document, which is what the command shows that tells the same; and in HTML, without a browser. */
 import assert from 'node:assert/strict'
 import {once} from 'node:events'
-import {mkdirSync, writeFileSync} from 'node:fs'
+import {mkdirSync, renameSync, rmSync, writeFileSync} from 'node:fs'
 import type {AddressInfo} from 'node:net'
 import {createServer} from 'node:net'
 import {join} from 'node:path'
@@ -242,6 +242,17 @@ describe('pages', () => {
 })
 
 describe('jobq web', () => {
+  test('ends with 1 when another file has come to the place of its own', async t => {
+    const jobq = jobqIn(t)
+    await jobq(['enqueue', 'Work'])
+    const {web} = await startSite(jobq)
+    for (const end of ['-wal', '-shm']) rmSync(`${jobq.db}${end}`, {force: true})
+    renameSync(jobq.db, `${jobq.db}.old`)
+    const {code, stderr} = await web.exited
+    assert.equal(code, 1)
+    assert.match(stderr, /jobs?q?\.db/)
+  })
+
   test('ends with 0 when it is told to, while pages listen', async t => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       const site = await startSite(jobqIn(t))
@@ -307,7 +318,6 @@ describe('jobq web', () => {
     const db = join(jobq.folder, 'gone.db')
     const site = await startSite(jobq, ['--db', db])
     assert.equal((await site.get('/healthz')).status, 200)
-    const {renameSync} = await import('node:fs')
     renameSync(db, `${db}.away`)
     await until('it is noticed', async () => (await site.get('/healthz')).status === 503)
     const page = await site.get('/jobs')

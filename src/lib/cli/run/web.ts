@@ -3,7 +3,8 @@ import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {createServer, type Server} from 'node:http'
 import type {AddressInfo} from 'node:net'
-import {UsageError} from '../../jobs/errors.ts'
+import type {JobQueue} from '../../client/queue.ts'
+import {StoreError, UsageError} from '../../jobs/errors.ts'
 import {absolutePath} from '../../jobs/here.ts'
 import {listenOn} from '../../jobs/listen.ts'
 import {parseWhole} from '../../jobs/names.ts'
@@ -24,6 +25,8 @@ const REQUEST_MS = 60_000
 const HEADERS_MS = 10_000
 /** What is still being answered may end, for so long. */
 const END_MS = 2000
+/** How often it is looked whether the file is still the one that was opened. */
+const LOOK_MS = 5000
 
 export interface WebFlags extends QueueFlags {
   host?: string | undefined
@@ -48,15 +51,34 @@ export async function run(flags: WebFlags): Promise<undefined> {
     const server = await serve(web, host, port)
     const url = urlOf(server, options.basePath ?? '')
     say(flags.json ? `${toJson({url})}\n` : `listening on ${url}\n`)
-    if (!stop.signal.aborted) await once(stop.signal, 'abort')
-    server.close()
-    await web.close()
-    const end = setTimeout(() => server.closeAllConnections(), END_MS)
-    server.closeIdleConnections()
-    if (server.listening) await once(server, 'close')
-    clearTimeout(end)
+    try {
+      if (!stop.signal.aborted) await untilReplaced(queue, stop.signal)
+    } finally {
+      server.close()
+      await web.close()
+      const end = setTimeout(() => server.closeAllConnections(), END_MS)
+      server.closeIdleConnections()
+      if (server.listening) await once(server, 'close')
+      clearTimeout(end)
+    }
   })
   return undefined
+}
+
+/** Until it is told to end. @throws StoreError REPLACED: who starts it anew has the file that is there now */
+async function untilReplaced({store}: JobQueue, signal: AbortSignal): Promise<void> {
+  const {promise, resolve, reject} = Promise.withResolvers<void>()
+  signal.addEventListener('abort', () => resolve(), {once: true})
+  const look = () =>
+    store.tooLargeId().catch((error: unknown) => {
+      if (error instanceof StoreError && error.code === 'REPLACED') reject(error)
+    })
+  const timer = setInterval(look, LOOK_MS)
+  try {
+    await promise
+  } finally {
+    clearInterval(timer)
+  }
 }
 
 function tell(message: string): void {
