@@ -30,10 +30,10 @@ export async function storeAll(
 /** Nothing is stored now: a job that still waits was there before, any other was in this very source. */
 async function placed(error: DuplicateJobError, place: string, store: Store): Promise<DuplicateJobError> {
   const {func, uniqkey, existingId, existingDb: db, takenUntil} = error
-  if (takenUntil !== null) return new DuplicateJobError(func, uniqkey, existingId, {place, takenUntil, db})
   const waiting = existingId === null ? null : await store.find(existingId, db)
   const isWaiting = waiting?.func === func && waiting.uniqkey === uniqkey
-  return isWaiting
-    ? new DuplicateJobError(func, uniqkey, existingId, {place, db})
-    : new DuplicateJobError(func, uniqkey, null, {place, isTwice: true})
+  if (isWaiting) return new DuplicateJobError(func, uniqkey, existingId, {place, db})
+  return takenUntil === null
+    ? new DuplicateJobError(func, uniqkey, null, {place, isTwice: true})
+    : new DuplicateJobError(func, uniqkey, existingId, {place, takenUntil, db})
 }
