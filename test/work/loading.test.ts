@@ -74,6 +74,12 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       /Bad\.ts: maxRetries: expected a number from 0, got -1/,
     ],
     [
+      'leaves its jobs no time',
+      'Bad.ts',
+      'export default {work() {}, grabFor: 0}',
+      /Bad\.ts: grabFor: expected seconds above 0, got 0/,
+    ],
+    [
       'has a limit that is no whole number',
       'Bad.ts',
       'export default {work() {}, maxRunning: 1.5}',

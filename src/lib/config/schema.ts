@@ -139,7 +139,7 @@ const notices = {
 const FuncSettingsSchema = v.strictObject({
   maxRetries: v.optional(count(0, MAX_UINT32)),
   retryDelay: v.optional(retryDelay),
-  grabFor: v.optional(duration),
+  grabFor: v.optional(v.pipe(duration, v.minValue(1, 'at least 1'))),
   setJobStatus: v.optional(truth),
   maxRunning: v.optional(count(0, MAX_UINT32)),
   maxRunningPerKey: v.optional(count(0, MAX_UINT32)),

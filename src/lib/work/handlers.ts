@@ -19,7 +19,7 @@ import {isShort, ProcessError, UsageError, WorkerError} from '../jobs/errors.ts'
 import {MAX_OTHERS} from '../jobs/job.ts'
 import {parseKeepOutput, parseWhole} from '../jobs/names.ts'
 import {parseRate} from '../jobs/shares/limits.ts'
-import {parseDuration} from '../jobs/time.ts'
+import {durationOf, parseDuration} from '../jobs/time.ts'
 
 const MODULE_EXTENSIONS = ['.ts', '.mts', '.js', '.mjs', '.cjs']
 
@@ -318,7 +318,7 @@ function settingsIn(file: string): FuncSettings {
     const what = `${file}: ${key}`
     if (key === 'max-retries') settings.maxRetries = parseWhole(value, what)
     else if (key === 'retry-delay') settings.retryDelay = parseRetryDelay(value, what)
-    else if (key === 'grab-for') settings.grabFor = parseDuration(value, what)
+    else if (key === 'grab-for') settings.grabFor = durationOf(value, what)
     else if (key === 'keep-output') settings.keepOutput = parseKeepOutput(value, what)
     else if (key === 'keep-result') settings.keepResult = parseDuration(value, what)
     else if (key === 'max-running') settings.maxRunning = parseWhole(value, what)

@@ -102,6 +102,8 @@ export function readyWorker(
     if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
       throw new WorkerError(`${where}: ${key}: expected a number from 0, got ${value}`)
   }
+  if (settings.grabFor === 0)
+    throw new WorkerError(`${where}: grabFor: expected seconds above 0, got 0: no job would have time to run`)
   for (const key of ['maxRetries', 'maxRunning', 'maxRunningPerKey'] as const)
     if (!Number.isInteger(settings[key]) || settings[key] > MAX_UINT32)
       throw new WorkerError(
