@@ -242,6 +242,16 @@ describe('pages', () => {
 })
 
 describe('jobq web', () => {
+  test('a filter that is misspelt, or of another listing, is refused: all would be listed', async t => {
+    const site = await startSite(jobqIn(t))
+    for (const path of ['/jobs?fnuc=Work', '/jobs?group=x', '/exceptions?state=ready', '/finished?tag=a']) {
+      const {status, text} = await site.get(path, {accept: 'application/json'})
+      assert.equal(status, 400, path)
+      assert.match(text, /unknown field/, path)
+    }
+    assert.equal((await site.get('/exceptions?func=Work&all=1&run=none')).status, 200)
+  })
+
   test('ends with 1 when another file has come to the place of its own', async t => {
     const jobq = jobqIn(t)
     await jobq(['enqueue', 'Work'])

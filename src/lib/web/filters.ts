@@ -24,13 +24,30 @@ export interface Filters extends Record<string, string> {
 }
 
 /** What each listing can be asked for. */
-export const FILTERS = {
+const FILTERS = {
   jobs: ['func', 'state', 'uniqkey', 'q', 'since'],
   exceptions: ['func', 'uniqkey', 'q', 'since', 'group'],
-} as const
+  finished: ['func', 'uniqkey', 'q', 'since'],
+}
+/** What the address of a page says besides: where it goes on, what was done, and that those that were retried are meant, too. */
+const BESIDE = ['after', 'run', 'all']
 
-/** A name and a key are as they are written: blanks may be all there is of one. @throws UsageError */
-export function filtersOf(query: URLSearchParams): Filters {
+/**
+ * A name and a key are as they are written: blanks may be all there is of one.
+ * @param beside what else may be said
+ * @throws UsageError also for another field: a filter that is misspelt, or of another listing, would leave more than was meant
+ */
+export function filtersOf(
+  query: URLSearchParams,
+  listing: keyof typeof FILTERS,
+  beside: readonly string[] = BESIDE,
+): Filters {
+  const known = [...FILTERS[listing], ...beside]
+  for (const [name, value] of query)
+    if (!known.includes(name) && value !== '')
+      throw new UsageError(`unknown field ${JSON.stringify(name)}`, {
+        hint: `what is listed there is chosen by ${FILTERS[listing].join(', ')}`,
+      })
   const exact = (name: string) => query.get(name) ?? ''
   const of = (name: string) => exact(name).trim()
   const filters: Filters = {

@@ -3,6 +3,7 @@ import {monotonic} from '../../jobs/clock.ts'
 import {exceptionsOf, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
 import {ofGroup} from '../groups.ts'
 import type {Site} from '../site.ts'
+import {FIELDS} from './plans.ts'
 import type {Plan} from './runs.ts'
 
 const MOST = 10_000
@@ -10,9 +11,10 @@ const COUNT_MS = 500
 
 /** Null: it is not about all that match. */
 export async function countUpToMost(site: Site, form: URLSearchParams): Promise<Plan['total']> {
-  const filters = {...filtersOf(form), all: ''}
-  if (form.get('all') === 'jobs') return counted(jobsOf(site, filters), fitsJob(filters))
-  if (form.get('all') !== 'exceptions') return null
+  const what = form.get('all')
+  if (what !== 'jobs' && what !== 'exceptions') return null
+  const filters = {...filtersOf(form, what, FIELDS), all: ''}
+  if (what === 'jobs') return counted(jobsOf(site, filters), fitsJob(filters))
   const {func, group, q, since, uniqkey} = filters
   if (group && func && !q && !since && !uniqkey) return counted(ofGroup(site.queue, func, group), () => true)
   const fits = fitsException(filters)

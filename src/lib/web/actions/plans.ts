@@ -6,7 +6,7 @@ import type {RetryOutcome} from '../../client/retry.ts'
 import {EXIT, JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobState, type ListedJob, type RowRef, rowRef} from '../../jobs/job.ts'
 import {checkFunc, parseRef, parseWhole} from '../../jobs/names.ts'
-import {exceptionsOf, FILTERS, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
+import {exceptionsOf, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
 import {ofGroup} from '../groups.ts'
 import {messageOf} from '../refusal.ts'
 import type {Site} from '../site.ts'
@@ -189,19 +189,13 @@ function refsIn(form: URLSearchParams, name: 'job' | 'exception'): RowRef[] | un
 }
 
 /** What a form says besides what it is about. */
-const FIELDS = ['do', 'all', 'confirm', 'priority', 'back']
+export const FIELDS = ['do', 'all', 'confirm', 'priority', 'back']
 
 /** All that match. It has to be said: what was forgotten, or misspelt, must not be all. @throws UsageError */
 function allOf(form: URLSearchParams, what: 'jobs' | 'exceptions'): Filters {
   if (form.get('all') !== what)
     throw new UsageError('expected some to be chosen, got none', {hint: 'tick them, or take all that match'})
-  const known: readonly string[] = [...FIELDS, ...FILTERS[what]]
-  for (const [name, value] of form)
-    if (!known.includes(name) && value !== '')
-      throw new UsageError(`unknown field ${JSON.stringify(name)}`, {
-        hint: `all ${what} that match are chosen by ${FILTERS[what].join(', ')}`,
-      })
-  return {...filtersOf(form), all: ''}
+  return {...filtersOf(form, what, FIELDS), all: ''}
 }
 
 async function* chosenJobs(site: Site, filters: Filters): AsyncGenerator<ListedJob> {

@@ -73,7 +73,7 @@ function groupColumns(site: Site, {here}: Asked, hasMore: boolean): Column<Group
 }
 
 export async function exceptions(site: Site, asked: Asked): Promise<View> {
-  const filters = filtersOf(asked.query)
+  const filters = filtersOf(asked.query, 'exceptions')
   const places = new LastRows(asked.query.get('after'))
   const isFirst = places.refs === undefined
   const limit = limitOf(filters)
@@ -135,7 +135,7 @@ function columns(site: Site): Column<ExceptionRow>[] {
 function actions(site: Site, {here, query}: Asked): Html {
   const path = `${site.settings.basePath}/actions`
   const button = html`<button name="do" value="retry">Retry</button>`
-  const {state: _, all: __, ...filters} = filtersOf(query)
+  const {state: _, all: __, ...filters} = filtersOf(query, 'exceptions')
   return html`<div class="actions">
 <form method="post" action="${path}" id="chosen"><fieldset><legend>The chosen ones</legend>
 ${hidden({back: here})}${button}</fieldset></form>

@@ -9,7 +9,7 @@ import {type Asked, pathTo, type Site, type View} from '../site.ts'
 import {badge, type Column, field, funcLink, link, pager, shortArg, table, time, took} from './parts.ts'
 
 export async function finished(site: Site, asked: Asked): Promise<View> {
-  const filters = filtersOf(asked.query)
+  const filters = filtersOf(asked.query, 'finished')
   const places = new LastRows(asked.query.get('after'))
   const isFirst = places.refs === undefined
   const limit = limitOf(filters)

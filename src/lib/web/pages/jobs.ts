@@ -23,7 +23,7 @@ import {
 } from './parts.ts'
 
 export async function jobs(site: Site, asked: Asked): Promise<View> {
-  const filters = filtersOf(asked.query)
+  const filters = filtersOf(asked.query, 'jobs')
   const after = spotOf(asked.query.get('after'))
   const limit = limitOf(filters)
   const {rows, last, passed} = await pageOf(jobsOf(site, filters, {after, limit}), {
@@ -50,7 +50,7 @@ ${pager(site, next, after === undefined, pathTo('/jobs', {...filters}), passed)}
 
 /** Where the store knows it without a search; null elsewhere. */
 async function totalOf(site: Site, {query}: Asked): Promise<number | null> {
-  const {func, state, uniqkey, q, since} = filtersOf(query)
+  const {func, state, uniqkey, q, since} = filtersOf(query, 'jobs')
   if (uniqkey || q || since) return null
   const {stats} = await site.facts.numbers.get()
   const states = state ? [state as JobState] : JOB_STATES
@@ -84,7 +84,7 @@ function columns(site: Site): Column<ListedJob>[] {
 
 /** On those that are chosen, or on all that match, however many pages that are. */
 function actions(site: Site, {here, query}: Asked): Html {
-  const filters = filtersOf(query)
+  const filters = filtersOf(query, 'jobs')
   const action = `${site.settings.basePath}/actions`
   const fields = html`<button name="do" value="cancel">Cancel</button>
 <label>Priority <input name="priority" inputmode="numeric" pattern="\\d+" size="6"></label>
