@@ -306,27 +306,27 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return result
   }
 
-  get #ready() {
+  get #handled() {
     return [...this.#workers].map(([func, worker]) => ({...worker, func}))
   }
 
-  get #retrying() {
+  get #surroundings() {
     const log = quietLog(() => {})
     return {store: this.#store, log, storeRetry: new StoreRetry(this.#store.name, false, log)}
   }
 
   /** Whom limits of what is scarce let start. It knows no time but the store's: it is made anew for each job. */
   get #shares(): Shares {
-    const {store, log, storeRetry} = this.#retrying
-    const executors = {shares: sharing(this.#ready), handled: [...this.#workers.keys()]}
+    const {store, log, storeRetry} = this.#surroundings
+    const executors = {shares: sharing(this.#handled), handled: [...this.#workers.keys()]}
     return new Shares(store, storeRetry, executors, log, () => {})
   }
 
   /** Who finds others, as a dispatcher does. */
   get #together(): Together {
     return new Together({
-      ...this.#retrying,
-      executors: {coalesced: coalescing(this.#ready)},
+      ...this.#surroundings,
+      executors: {coalesced: coalescing(this.#handled)},
       orders: new Orders(this.#store, () => {}),
       onTaken: (job, now) => this.#outcomes.grabbed(job, now),
     })

@@ -4,7 +4,7 @@
  */
 import {setTimeout as sleep} from 'node:timers/promises'
 import {monotonic} from '../jobs/clock.ts'
-import {isPassing, JobqError, NotFoundError, NotHeardError} from '../jobs/errors.ts'
+import {isElsewhere, type JobqError, NotFoundError, NotHeardError} from '../jobs/errors.ts'
 import {
   CANCELLED,
   type CancelledJob,
@@ -98,12 +98,12 @@ export async function* cancelMany(
   }
 }
 
-/** Of several databases, its own may be out of reach. @throws StoreError */
+/** Why it was not cancelled. @throws StoreError */
 async function whyNot(store: Store, job: RowRef): Promise<JobqError> {
   try {
     return (await lastOf(store, job)).error
   } catch (error) {
-    if (job.db !== undefined && error instanceof JobqError && isPassing(error)) return error
+    if (isElsewhere(job, error)) return error
     throw error
   }
 }

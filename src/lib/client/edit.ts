@@ -1,7 +1,7 @@
 /** A job that waits, changed. */
 import type {Extensions} from '../hooks/extensions.ts'
 import {callOf} from '../hooks/hooked-job.ts'
-import {ArgumentError, JobRunningError} from '../jobs/errors.ts'
+import {ArgumentError, isoTime, JobRunningError} from '../jobs/errors.ts'
 import {
   type EnqueuedJob,
   idOf,
@@ -51,15 +51,11 @@ function checkEnd(job: ListedJob, {due, expires}: JobChanges): void {
   const at = due === undefined ? own : 'at' in due ? due.at : now + due.in
   if (job.state === 'running' || end === null || at < end) return
   throw new ArgumentError(
-    `job ${idOf(job)} would leave the queue at ${iso(end)}, before it is due at ${iso(at)}`,
+    `job ${idOf(job)} would leave the queue at ${isoTime(end)}, before it is due at ${isoTime(at)}`,
     {
       hint: 'give it another time, too, or another end: --delay, --at, --expires',
     },
   )
-}
-
-function iso(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace('.000', '')
 }
 
 /**

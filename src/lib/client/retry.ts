@@ -6,8 +6,8 @@ import {
   AfterFailedError,
   AlreadyRetriedError,
   DuplicateJobError,
-  isPassing,
-  JobqError,
+  isElsewhere,
+  type JobqError,
   NotFoundError,
   StillTriedError,
 } from '../jobs/errors.ts'
@@ -134,11 +134,9 @@ async function orRefused(exception: RowRef, retry: () => Promise<RetryOutcome>):
       error instanceof AlreadyRetriedError ||
       error instanceof DuplicateJobError ||
       error instanceof StillTriedError ||
-      error instanceof NotFoundError
+      error instanceof NotFoundError ||
+      isElsewhere(exception, error)
     )
-      return {exception, refused: error}
-    // Of several databases the others are there
-    if (exception.db !== undefined && error instanceof JobqError && isPassing(error))
       return {exception, refused: error}
     throw error
   }

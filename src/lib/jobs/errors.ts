@@ -108,8 +108,7 @@ export class DuplicateJobError extends JobqError {
     const kind = place?.split(' ')[0]
     const which = `a job of ${func} with uniqkey ${JSON.stringify(uniqkey)}`
     const state = isRunning ? 'running' : 'already waiting'
-    const until =
-      takenUntil === undefined ? '' : new Date(takenUntil * 1000).toISOString().replace('.000', '')
+    const until = takenUntil === undefined ? '' : isoTime(takenUntil)
     const free = `it can be enqueued again ${until ? 'then' : 'once that job has left the queue'}`
     const id = existingId === null ? '' : ` (job ${existingId})`
     super(
@@ -317,6 +316,11 @@ export function isPassing(error: unknown): error is StoreError {
   return error instanceof StoreError && PASSING.includes(error.code)
 }
 
+/** Of several databases, is it that of this row alone which is out of reach? What is in the others is done all the same. */
+export function isElsewhere({db}: {db?: number | undefined}, error: unknown): error is StoreError {
+  return db !== undefined && isPassing(error)
+}
+
 /** Ids beyond 2^53 - 1 are several to a JavaScript number: a row that has one could be taken for another. */
 export function idTooLarge(table: string, digits: string): StoreError {
   const most = Number.MAX_SAFE_INTEGER
@@ -467,4 +471,9 @@ export class StrayError extends JobqError {
       cause,
     })
   }
+}
+
+/** A whole Unix second as a message says it, in UTC. */
+export function isoTime(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().replace('.000', '')
 }

@@ -122,6 +122,12 @@ export function fitsException(filters: Filters): (row: ExceptionRow) => boolean 
     has(filters.q, row.arg, row.message, row.uniqkey)
 }
 
+/** Those with which a job was given up: what a retry of all that match is about. */
+export function fitsRetry(filters: Filters): (row: ExceptionRow) => boolean {
+  const fits = fitsException(filters)
+  return row => row.state === 'failed' && fits(row)
+}
+
 /** Of a function that keeps them, newest first. */
 export async function* statusesOf(
   {queue, masks}: Pick<Site, 'queue' | 'masks'>,

@@ -673,8 +673,8 @@ export class Dispatcher {
 
   #isCutShort(): boolean {
     if (!this.#signalled) return false
-    const {mode, job} = this.#options
-    const isDone = mode === 'forever' || ((mode === 'once' || job !== undefined) && this.#outcomes.taken > 0)
+    const {mode} = this.#options
+    const isDone = mode === 'forever' || (mode === 'once' && this.#outcomes.taken > 0)
     return !isDone || this.#outcomes.stopped > 0
   }
 }

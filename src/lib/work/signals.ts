@@ -1,4 +1,4 @@
-/** The signals that reach a `jobq work`, as what they order: Qudo's, TTIN and TTOU being its, too. */
+/** What the signals order that a `jobq work` hears, as Qudo's manager does. */
 
 export interface SignalOrders {
   end(signal: NodeJS.Signals): void

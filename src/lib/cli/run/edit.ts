@@ -1,7 +1,14 @@
 /** `jobq edit` once its words are known: each job is edited, or it is told why not. */
 import {type ArgFor, endOf} from '../../client/edit.ts'
 import type {JobQueue} from '../../client/queue.ts'
-import {ArgumentError, DuplicateJobError, EXIT, isPassing, JobqError, UsageError} from '../../jobs/errors.ts'
+import {
+  ArgumentError,
+  DuplicateJobError,
+  EXIT,
+  isElsewhere,
+  JobqError,
+  UsageError,
+} from '../../jobs/errors.ts'
 import {idOf, type JobChanges, type RowRef, type StoredArg} from '../../jobs/job.ts'
 import {checkUniqkey, parseRefs, parseWhole} from '../../jobs/names.ts'
 import type {SerializerName} from '../../jobs/serializers/serializers.ts'
@@ -77,12 +84,12 @@ function changesOf(flags: EditFlags): JobChanges {
 
 /** The others are edited all the same. @throws what is no job's affair */
 function refuse(ref: RowRef, error: unknown): null {
-  const isElsewhere = ref.db !== undefined && isPassing(error) // of several databases the others are there
-  const isTold = isElsewhere || error instanceof ArgumentError || TOLD.includes((error as JobqError).exitCode)
+  const isAway = isElsewhere(ref, error)
+  const isTold = isAway || error instanceof ArgumentError || TOLD.includes((error as JobqError).exitCode)
   if (!(error instanceof JobqError) || !isTold) throw error
   const {message, hint, exitCode} = inOurWords(error)
   complain(
-    `jobq: ${isElsewhere || error instanceof DuplicateJobError ? `job ${idOf(ref)}: ` : ''}${message} (${hint})`,
+    `jobq: ${isAway || error instanceof DuplicateJobError ? `job ${idOf(ref)}: ` : ''}${message} (${hint})`,
   )
   process.exitCode = Math.max(Number(process.exitCode ?? 0), exitCode)
   return null

@@ -80,26 +80,35 @@ async function workShown(
     bar?.stop()
   }
   await sink.flush() // the log may go where the summary goes, which comes last
-  const seconds = (monotonic() - since) / 1000
   if (json) {
     if (options.mode !== 'forever') sink.write(summaryLine(result))
-  } else if (summaryWords(result) === '' && options.mode !== 'forever') {
-    const isOnce = options.mode === 'once' // which then ends with 6: no such exit without a word
+  } else await tellSummary(queue, options, result, {handled, seconds: (monotonic() - since) / 1000, tell})
+  const isLookedAt = result.exitCode === EXIT.done && options.mode !== 'forever'
+  const isPart = isLookedAt && (await isAnyAway(queue, tell))
+  await sink.flush()
+  return isPart ? EXIT.failed : result.exitCode
+}
+
+/** For people: what was done, and what is left; or why there was nothing. */
+async function tellSummary(
+  queue: JobQueue,
+  options: WorkOptions,
+  result: WorkResult,
+  {handled, seconds, tell}: {handled: readonly string[]; seconds: number; tell: (line: string) => void},
+): Promise<void> {
+  const {mode, maxJobs = Number.POSITIVE_INFINITY} = options
+  const words = summaryWords(result)
+  if (words === '' && mode !== 'forever') {
+    const isOnce = mode === 'once' // which then ends with 6: no such exit without a word
     const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options), isOnce)
     if (why !== null && isOnce) tell(why)
     else if (why !== null) process.stdout.write(`${why}\n`)
-  } else if (options.mode === 'drain') {
-    const {maxJobs = Number.POSITIVE_INFINITY} = options
+  } else if (mode === 'drain') {
     const maxTimeMs = maxTimeOf(options, queue.settings.config) ?? Number.POSITIVE_INFINITY
     const isAtLimit = result.cutShort || result.taken >= maxJobs || seconds * 1000 >= maxTimeMs
     const left = isAtLimit ? null : await whatIsLeft(queue, handled)
-    process.stdout.write(
-      `${summaryWords(result)} in ${seconds.toFixed(1)} s\n${left === null ? '' : `${left}\n`}`,
-    )
+    process.stdout.write(`${words} in ${seconds.toFixed(1)} s\n${left === null ? '' : `${left}\n`}`)
   }
-  const isMore = result.exitCode === EXIT.done && options.mode !== 'forever' && (await isAnyAway(queue, tell))
-  await sink.flush()
-  return isMore ? EXIT.failed : result.exitCode
 }
 
 /** Of several databases what is in one that is out of reach has not been worked. */

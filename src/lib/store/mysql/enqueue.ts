@@ -6,6 +6,7 @@
 import {DuplicateJobError, idTooLarge, type JobqError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, type ListedJob, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell, type Waiting} from '../shared/batcher.ts'
+import {checkRunAfter} from '../shared/due.ts'
 import {newToken, storeOnce} from '../shared/once.ts'
 import {enqueuedAs, TokenSweep} from '../shared/tokens.ts'
 import type {Sweeper} from './completions.ts'
@@ -16,7 +17,6 @@ import {
   besides,
   bytesOf,
   COLUMNS,
-  checkTime,
   duplicate,
   INSERT_BYTES,
   Inserter,
@@ -195,7 +195,7 @@ async function isStored(link: MysqlConnection): Promise<boolean> {
 /** One job, committed. Its function has a row already in all but the first call: then it is one round trip. */
 async function insertOne(link: MysqlConnection, job: NewJob): Promise<EnqueuedJob> {
   const {func, uniqkey, priority, due} = job
-  if ('at' in due) checkTime(due.at)
+  if ('at' in due) checkRunAfter(due.at)
   if (bytesOf(job) >= LARGE_BYTES || job.after) return insertCarefully(link, job)
   const beside = uniqkey === null ? besides(link, [job]) : besidesIfInserted(job, '@func')
   const values = `@func, ${literal(job.arg)}, ${keyLiteral(link, uniqkey)}, @now, 0, ${runAfterOf(job)}, 0, ${priority}`
@@ -246,7 +246,7 @@ async function insertTogether(
   jobs: readonly NewJob[],
 ): Promise<(EnqueuedJob | JobqError)[]> {
   const funcs = [...new Set(jobs.map(({func}) => func))]
-  for (const {due} of jobs) if ('at' in due) checkTime(due.at)
+  for (const {due} of jobs) if ('at' in due) checkRunAfter(due.at)
   const statements = [
     'START TRANSACTION',
     `SET @now = UNIX_TIMESTAMP(), @none = LAST_INSERT_ID(0), ${funcs.map((_, i) => `@f${i} = NULL`)}`,

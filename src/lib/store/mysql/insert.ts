@@ -3,9 +3,10 @@
  * ends.
  */
 
-import {ArgumentError, checkNth, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, LAST_DUE, type NewJob} from '../../jobs/job.ts'
+import {checkNth, DuplicateJobError, StoreError} from '../../jobs/errors.ts'
+import type {EnqueuedJob, NewJob} from '../../jobs/job.ts'
 import {type Edge, edgesOf, idsIn} from '../shared/after.ts'
+import {checkRunAfter} from '../shared/due.ts'
 import {knownOf, NEVER} from './after.ts'
 import type {Session, Value} from './connections/connection.ts'
 import {ERRNO, hasErrno, isDenied} from './errors.ts'
@@ -63,7 +64,7 @@ export class Inserter {
   async #insert(jobs: readonly NewJob[]): Promise<EnqueuedJob[]> {
     const before = this.#inserted
     const runAfters = jobs.map(({due}, i) =>
-      checkNth(before + i + 1, () => checkTime('at' in due ? due.at : this.#now + due.in)),
+      checkNth(before + i + 1, () => checkRunAfter('at' in due ? due.at : this.#now + due.in)),
     )
     const edges = await this.#edgesOf(jobs)
     const dues = runAfters.map((runAfter, i) => (edges[i] && edges[i].length > 0 ? NEVER : runAfter))
@@ -287,11 +288,6 @@ export async function duplicateOf(
     `SELECT id FROM job WHERE func_id = ${funcId} AND uniqkey = ${session.keys.literal(uniqkey)}`,
   )
   return new DuplicateJobError(func, uniqkey, rows[0] ? Number(rows[0].id) : null)
-}
-
-export function checkTime(runAfter: number): number {
-  if (runAfter <= LAST_DUE) return runAfter
-  throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:15Z, got ${runAfter}`)
 }
 
 /** How many bytes of SQL it makes, about. */

@@ -1,11 +1,12 @@
 /** A failed job enqueued again from the exception log. */
 import {AlreadyRetriedError, NotFoundError, StillTriedError} from '../../jobs/errors.ts'
 import {type EnqueuedJob, RETRIED, TRIED_ROWS} from '../../jobs/job.ts'
+import {checkRunAfter} from '../shared/due.ts'
 import type {Retrying} from '../store.ts'
 import {NEVER, takeEdges} from './after.ts'
 import {type MysqlConnection, textOf, textOrNull} from './connections/connection.ts'
 import {ERRNO, hasErrno, isCancelled, isLost, mayBeStored} from './errors.ts'
-import {besides, checkTime, duplicateOf} from './insert.ts'
+import {besides, duplicateOf} from './insert.ts'
 import {idOfRow} from './rows.ts'
 import {copyTags} from './side-tables/tags.ts'
 
@@ -29,7 +30,7 @@ export async function retryException(
   const tried = again ? null : await nextTry(link, exceptionId)
   if (tried !== null) throw new StillTriedError(exceptionId, tried)
   const now = Number(clock!.rows[0]!.now)
-  const runAfter = checkTime('at' in due ? due.at : now + due.in)
+  const runAfter = checkRunAfter('at' in due ? due.at : now + due.in)
   const func = exception.func === null ? `#${exception.func_id}` : textOf(exception.func)
   const uniqkey = textOrNull(exception.uniqkey)
   // uniqkey and arg go from row to row inside the database: their bytes stay as they are

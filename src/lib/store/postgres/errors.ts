@@ -59,6 +59,13 @@ export function isHostAway(error: unknown): boolean {
   return ['57P01', '57P02', '57P03'].includes(stateOf(error)) || isLost(error)
 }
 
+export function notPrepared(name: string, why: string, cause?: Error): StoreError {
+  return new StoreError('FOREIGN', `${name} is not prepared for jobq (${why})`, {
+    hint: 'run `jobq init` on it once, as a user who may make tables',
+    cause,
+  })
+}
+
 /** What is neither the server's nor the system's is a defect and stays as it is. */
 export function explain(name: string, error: unknown): unknown {
   if (error instanceof JobqError || !(error instanceof Error)) return error
@@ -114,11 +121,7 @@ export function explain(name: string, error: unknown): unknown {
     case '42703':
     case '42883':
     case '3F000':
-      return failed(
-        'FOREIGN',
-        `${name} is not prepared for jobq (${message})`,
-        'run `jobq init` on it once, as a user who may make tables',
-      )
+      return notPrepared(name, message, error)
     case '42501':
       return failed(
         'DATABASE',

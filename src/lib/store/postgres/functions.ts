@@ -1,10 +1,10 @@
 /** jobq's functions and triggers in a PostgreSQL database, made by `jobq init`; the longest is in grab.ts. */
 
-import {StoreError} from '../../jobs/errors.ts'
 import {WAS_CANCELLED} from '../../jobs/job.ts'
 import {AFTER_FUNCTION, FAIL_FUNCTION, NEVER} from './after.ts'
 import {texts} from './arrays.ts'
 import {type PostgresConnections, TELLS_ENDS} from './connections/connections.ts'
+import {notPrepared} from './errors.ts'
 import {GRAB_FUNCTION} from './grab.ts'
 
 /**
@@ -192,13 +192,7 @@ const MISSING = {
 export async function checkFunctions(link: PostgresConnections): Promise<void> {
   const {rows} = await link.run(MISSING, [texts(Object.keys(FUNCTIONS))], true)
   if (rows.length === 0) return
-  throw new StoreError(
-    'FOREIGN',
-    `${link.name} is not prepared for jobq (function ${rows[0]!.name} does not exist)`,
-    {
-      hint: 'run `jobq init` on it once, as a user who may make tables',
-    },
-  )
+  throw notPrepared(link.name, `function ${rows[0]!.name} does not exist`)
 }
 
 /**

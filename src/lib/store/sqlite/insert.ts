@@ -2,9 +2,10 @@
  * How jobs come into a SQLite database, within a transaction: the row of `job`, and what is kept beside it in jobq's
  * own tables, its context and whether someone wants to know how it ends.
  */
-import {ArgumentError, checkNth, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
-import {type EnqueuedJob, KEPT_SECONDS, LAST_DUE, MAX_ID, type NewJob} from '../../jobs/job.ts'
+import {checkNth, idTooLarge, JobqError, type StoreError} from '../../jobs/errors.ts'
+import {type EnqueuedJob, KEPT_SECONDS, MAX_ID, type NewJob} from '../../jobs/job.ts'
 import {Batcher, tell} from '../shared/batcher.ts'
+import {checkRunAfter} from '../shared/due.ts'
 import {enqueuedAs} from '../shared/tokens.ts'
 import {edgesIn, insertEdges, NEVER} from './after/edges.ts'
 import type {SqliteConnection} from './connection.ts'
@@ -233,9 +234,7 @@ export class SqliteInsert {
 
   /** @throws ArgumentError */
   runAfter(due: NewJob['due']): number {
-    const runAfter = 'at' in due ? due.at : this.#link.now() + due.in
-    if (runAfter <= LAST_DUE) return runAfter
-    throw new ArgumentError(`run_after: expected a time before 2106-02-07T06:28:15Z, got ${runAfter}`)
+    return checkRunAfter('at' in due ? due.at : this.#link.now() + due.in)
   }
 
   /** @throws DuplicateJobError where the unique key refuses the row */

@@ -1,6 +1,6 @@
 /** How many an action on all that match would concern: counted for a moment, since nobody waits for a million. */
 import {monotonic} from '../../jobs/clock.ts'
-import {exceptionsOf, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
+import {exceptionsOf, filtersOf, fitsJob, fitsRetry, jobsOf} from '../filters.ts'
 import {ofGroup} from '../groups.ts'
 import type {Site} from '../site.ts'
 import {FIELDS} from './plans.ts'
@@ -17,8 +17,7 @@ export async function countUpToMost(site: Site, form: URLSearchParams): Promise<
   if (what === 'jobs') return counted(jobsOf(site, filters), fitsJob(filters))
   const {func, group, q, since, uniqkey} = filters
   if (group && func && !q && !since && !uniqkey) return counted(ofGroup(site.queue, func, group), () => true)
-  const fits = fitsException(filters)
-  return counted(exceptionsOf(site, filters), row => row.state === 'failed' && fits(row))
+  return counted(exceptionsOf(site, filters), fitsRetry(filters))
 }
 
 async function counted<Row>(rows: AsyncIterable<Row>, fits: (row: Row) => boolean): Promise<Plan['total']> {

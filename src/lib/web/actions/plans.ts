@@ -6,7 +6,7 @@ import type {RetryOutcome} from '../../client/retry.ts'
 import {EXIT, JobqError, StillTriedError, UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobState, type ListedJob, type RowRef, rowRef} from '../../jobs/job.ts'
 import {checkFunc, parseRef, parseWhole} from '../../jobs/names.ts'
-import {exceptionsOf, type Filters, filtersOf, fitsException, fitsJob, jobsOf} from '../filters.ts'
+import {exceptionsOf, type Filters, filtersOf, fitsJob, fitsRetry, jobsOf} from '../filters.ts'
 import {ofGroup} from '../groups.ts'
 import {messageOf} from '../refusal.ts'
 import type {Site} from '../site.ts'
@@ -204,9 +204,8 @@ async function* chosenJobs(site: Site, filters: Filters): AsyncGenerator<ListedJ
 }
 
 async function* chosenExceptions(site: Site, filters: Filters): AsyncGenerator<RowRef> {
-  const fits = fitsException(filters)
-  for await (const row of exceptionsOf(site, filters))
-    if (row.state === 'failed' && fits(row)) yield rowRef(row)
+  const fits = fitsRetry(filters)
+  for await (const row of exceptionsOf(site, filters)) if (fits(row)) yield rowRef(row)
 }
 
 // ---- plans

@@ -7,11 +7,9 @@ import {isUtf8} from 'node:buffer'
 import type {FuncSettings} from '../../config/schema.ts'
 import type {RetryDelay} from '../../jobs/backoff.ts'
 import type {StopReason} from '../../jobs/errors.ts'
-import type {JobRow, KeepOutput, NewJob, Progress, RunOutcome, TakenJob} from '../../jobs/job.ts'
-import type {SerializerName} from '../../jobs/serializers/serializers.ts'
-import type {ShareLimits} from '../../jobs/shares/limits.ts'
+import type {JobRow, NewJob, Progress, RunOutcome, TakenJob} from '../../jobs/job.ts'
 import {withMessageCut} from '../messages.ts'
-import type {WorkerDefaults} from './ready-worker.ts'
+import type {WorkerDefaults, WorkerSettings} from './ready-worker.ts'
 import type {Stream} from './run-output.ts'
 
 export type ToChild =
@@ -61,20 +59,10 @@ export type FromChild =
   /** The hooks behind the job's end are done. `failure`: one of them threw, and the child is broken. */
   | {kind: 'free'; run: number; failure: string | null}
 
-export interface LoadedWorker {
+export interface LoadedWorker extends WorkerSettings {
   func: string
-  maxRetries: number
   /** null if it is a function, which only the child can ask. */
   retryDelay: RetryDelay | null
-  grabFor: number
-  setJobStatus: boolean
-  maxRunning: number
-  shares: ShareLimits | null
-  coalesce: number
-  coalesceBy: string | null
-  serializer: SerializerName
-  keepOutput: KeepOutput
-  keepResult: number
 }
 
 export type Bytes = {text: string} | {base64: string} | null

@@ -12,10 +12,9 @@ import type {Job, Worker} from '../../jobs/worker.ts'
 import {DEFAULT_GRAB_FOR} from './executor.ts'
 import {described} from './thrown.ts'
 
-/** A worker with its settings filled in: durations in seconds. */
-export interface ReadyWorker {
+/** A worker's settings filled in, as a dispatcher knows them: durations in seconds. */
+export interface WorkerSettings {
   maxRetries: number
-  retryDelay: RetryDelay | ((job: Job) => number)
   grabFor: number
   setJobStatus: boolean
   maxRunning: number
@@ -27,6 +26,10 @@ export interface ReadyWorker {
   keepOutput: KeepOutput
   /** In seconds; 0: none. */
   keepResult: number
+}
+
+export interface ReadyWorker extends WorkerSettings {
+  retryDelay: RetryDelay | ((job: Job) => number)
   work(job: Job): unknown
 }
 
@@ -65,21 +68,8 @@ export function readyWorker(
   where: string,
   defaults: WorkerDefaults = {},
 ): ReadyWorker {
-  const shape = `export default defineWorker({async work(job) {…}})`
-  if (typeof exported !== 'object' || exported === null || !('work' in exported))
-    throw new WorkerError(`${where}: expected a default export with work(job), got ${described(exported)}`, {
-      hint: `write: ${shape}; a file that is no worker can be named _like-this`,
-    })
-  for (const [key, value] of Object.entries(exported)) {
-    if (!Object.hasOwn(KINDS, key))
-      throw new WorkerError(`${where}: unknown key ${key}`, {
-        hint: `did you mean ${closest(key, Object.keys(KINDS))}?`,
-      })
-    const kind = KINDS[key as keyof typeof KINDS]
-    if (value !== undefined && !kind.split(/, | or /).includes(typeof value))
-      throw new WorkerError(`${where}: ${key}: expected a ${kind}, got ${described(value)}`)
-  }
-  const worker = exported as Worker
+  checkShape(exported, where)
+  const worker: Worker = exported
   const settings = {
     maxRetries: overrides.maxRetries ?? worker.maxRetries ?? 0,
     retryDelay: overrides.retryDelay ?? ownRetryDelay(worker, where),
@@ -97,6 +87,42 @@ export function readyWorker(
       KEPT_OUTPUT_BYTES,
     keepResult: overrides.keepResult ?? own(worker, 'keepResult', parseDuration, where) ?? 0,
   }
+  checkRanges(settings, where)
+  const {maxRunningPerKey, ...others} = settings
+  const shares = shareLimits({
+    maxRunningPerKey,
+    shareBy: overrides.shareBy ?? worker.shareBy,
+    rate: overrides.rate === undefined ? own(worker, 'rate', parseRate, where) : overrides.rate,
+    ratePerKey:
+      overrides.ratePerKey === undefined ? own(worker, 'ratePerKey', parseRate, where) : overrides.ratePerKey,
+    serializer: settings.serializer,
+  })
+  return {...others, shares, work: job => worker.work(job)}
+}
+
+/** Is it an object of a worker's members, each of its kind? @throws WorkerError */
+function checkShape(exported: unknown, where: string): asserts exported is Worker {
+  const shape = `export default defineWorker({async work(job) {…}})`
+  if (typeof exported !== 'object' || exported === null || !('work' in exported))
+    throw new WorkerError(`${where}: expected a default export with work(job), got ${described(exported)}`, {
+      hint: `write: ${shape}; a file that is no worker can be named _like-this`,
+    })
+  for (const [key, value] of Object.entries(exported)) {
+    if (!Object.hasOwn(KINDS, key))
+      throw new WorkerError(`${where}: unknown key ${key}`, {
+        hint: `did you mean ${closest(key, Object.keys(KINDS))}?`,
+      })
+    const kind = KINDS[key as keyof typeof KINDS]
+    if (value !== undefined && !kind.split(/, | or /).includes(typeof value))
+      throw new WorkerError(`${where}: ${key}: expected a ${kind}, got ${described(value)}`)
+  }
+}
+
+/** @throws WorkerError */
+function checkRanges(
+  settings: Omit<ReadyWorker, 'shares' | 'work'> & {maxRunningPerKey: number},
+  where: string,
+): void {
   for (const key of ['maxRetries', 'retryDelay', 'grabFor', 'maxRunning', 'maxRunningPerKey'] as const) {
     const value = settings[key]
     if (typeof value === 'number' && !(value >= 0 && value < Number.POSITIVE_INFINITY))
@@ -117,16 +143,6 @@ export function readyWorker(
     throw new WorkerError(
       `${where}: serializer: expected json, msgpack or none, got ${described(settings.serializer)}`,
     )
-  const {maxRunningPerKey, ...others} = settings
-  const shares = shareLimits({
-    maxRunningPerKey,
-    shareBy: overrides.shareBy ?? worker.shareBy,
-    rate: overrides.rate === undefined ? own(worker, 'rate', parseRate, where) : overrides.rate,
-    ratePerKey:
-      overrides.ratePerKey === undefined ? own(worker, 'ratePerKey', parseRate, where) : overrides.ratePerKey,
-    serializer: settings.serializer,
-  })
-  return {...others, shares, work: job => worker.work(job)}
 }
 
 /** @throws WorkerError */

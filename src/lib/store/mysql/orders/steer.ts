@@ -12,6 +12,7 @@ import {
 } from '../../../jobs/job.ts'
 import {contextInstead} from '../../../jobs/side-tables/keep-result.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
+import {checkRunAfter} from '../../shared/due.ts'
 import {afterCall, NEVER} from '../after.ts'
 import {
   literal,
@@ -22,7 +23,7 @@ import {
   type Value,
 } from '../connections/connection.ts'
 import {ERRNO, hasErrno} from '../errors.ts'
-import {besides, checkTime, duplicateOf, keyLiteral} from '../insert.ts'
+import {besides, duplicateOf, keyLiteral} from '../insert.ts'
 import {unpark} from '../shares/share.ts'
 import {forgetTags} from '../side-tables/tags.ts'
 
@@ -164,7 +165,7 @@ export async function editJob(
   const runAfter =
     due === undefined
       ? (own ?? Number(job.run_after))
-      : checkTime('at' in due ? due.at : Number(job.now) + due.in)
+      : checkRunAfter('at' in due ? due.at : Number(job.now) + due.in)
   const values: Value[] = []
   // What waits for others goes on waiting, and is not due before that then
   const changes = [`run_after = ${waits ? NEVER : runAfter}`]

@@ -3,7 +3,7 @@ import {isPassing} from '../../../jobs/errors.ts'
 import type {CancelledJob, EnqueuedJob, JobChanges, JobState, RowRef} from '../../../jobs/job.ts'
 import type {Order} from '../../../jobs/side-tables/orders.ts'
 import type {Store} from '../../store.ts'
-import type {Database, Databases} from '../database.ts'
+import type {Databases} from '../database.ts'
 
 /** What was cancelled in one is told, though another is out of reach. @throws StoreError if all that are asked are */
 export async function cancelIn(
@@ -12,18 +12,18 @@ export async function cancelIn(
   state?: JobState,
 ): Promise<CancelledJob[]> {
   const there = jobs.filter(job => databases.has(job))
-  const failures = new Set<unknown>()
-  const asked = new Set<Database>()
-  const found = await databases.whereAre(there, (database, mine) => {
-    asked.add(database)
-    const cancelled = database.use(store => store.cancel(mine, state))
-    return cancelled.catch(error => {
-      if (!isPassing(error)) throw error
-      failures.add(error)
-      return []
-    })
-  })
-  if (failures.size > 0 && failures.size === asked.size) throw [...failures][0]
+  const failures: unknown[] = []
+  const found = await databases.whereAre(there, (database, mine) =>
+    database
+      .use(store => store.cancel(mine, state))
+      .catch(error => {
+        if (!isPassing(error)) throw error
+        failures.push(error)
+        return []
+      }),
+  )
+  const asked = new Set(there.map(({db}) => db))
+  if (failures.length > 0 && failures.length === asked.size) throw failures[0]
   return found
 }
 
