@@ -13,7 +13,7 @@ import {JobQueue} from './client/queue.ts'
 import {loadExtensions, type SupportOptions} from './hooks/extensions.ts'
 import type {AttemptEnd} from './hooks/plugins.ts'
 import {monotonic} from './jobs/clock.ts'
-import {NotFoundError, UsageError} from './jobs/errors.ts'
+import {JobStoppedError, NotFoundError, type StopReason, UsageError} from './jobs/errors.ts'
 import type {FuncName, Functions} from './jobs/functions.ts'
 import {here} from './jobs/here.ts'
 import type {JobState, ListedJob, RowRef} from './jobs/job.ts'
@@ -30,7 +30,7 @@ import {replacedEnd, Together} from './work/claims/together.ts'
 import {coalescing, type Ended, sharing} from './work/executors/executor.ts'
 import {type ReadyWorker, readyWorker} from './work/executors/ready-worker.ts'
 import {nextTry, type Ran, runJob} from './work/executors/run-job.ts'
-import {endOf, RunningJob} from './work/executors/running-job.ts'
+import {type End, endOf, RunningJob} from './work/executors/running-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
 import {Orders} from './work/orders.ts'
 import {Outcomes} from './work/outcomes.ts'
@@ -109,6 +109,8 @@ export async function openTestQueue<F = Functions>(options: TestQueueOptions<F> 
 /** What the time is, for a test's queue: it stands still until it is told to go on. */
 export class TestClock {
   #now: number
+  /** @internal Called when it has moved. */
+  readonly moved = new Set<() => void>()
 
   constructor(now: Date) {
     this.#now = now.getTime()
@@ -122,13 +124,18 @@ export class TestClock {
   /** @throws UsageError for what is no time */
   set(now: Date): void {
     is.date(now, 'clock.set')
-    this.#now = now.getTime()
+    this.#move(now.getTime())
   }
 
   /** @throws UsageError for what are no seconds */
   advance(seconds: number): void {
     is.seconds(seconds, 'clock.advance')
-    this.#now += seconds * 1000
+    this.#move(this.#now + seconds * 1000)
+  }
+
+  #move(now: number): void {
+    this.#now = now
+    for (const tell of this.moved) tell()
   }
 }
 
@@ -171,7 +178,9 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     try {
       for (;;) {
         while (shares.isDue) await shares.see()
-        const {jobs, now} = await this.#grab(shares.open(funcs), 1)
+        await this.#seeTo()
+        const want = {funcs: shares.open(funcs), limit: 1, lease: LEASE_SECONDS}
+        const {jobs, now} = await this.#store.turn([], want)
         const {admitted, hasMore} = await shares.pass(jobs)
         const [job] = admitted
         if (!job && !hasMore) return null
@@ -191,7 +200,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   }
 
   /**
-   * Works this very job, whatever stands before it, and by itself.
+   * Works this very job, whatever stands before it, paused or not, and by itself.
    * @param worker default: the function's
    * @throws NotFoundError if it is not in the queue, UsageError if it is not ready, and as runOne
    */
@@ -205,9 +214,11 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     const ready = worker
       ? readyOne(worker as Worker | Worker['work'], 'worker', this.queue.extensions.serializer)
       : this.#workerOf(found.func)
-    const {jobs, now} = await this.#grab([found.func], ALL)
-    const job = jobs.find(each => each.id === id)
-    for (const other of jobs) if (other !== job) await this.#settle(new Attempt(other, monotonic()))
+    await this.#seeTo()
+    const {
+      jobs: [job],
+      now,
+    } = await this.#store.claim([{id}], LEASE_SECONDS)
     if (job) {
       this.#outcomes.grabbed(job, now)
       await tellBatches(this.#store, [job])
@@ -249,11 +260,6 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     return this.queue.store
   }
 
-  async #grab(funcs: readonly string[], limit: number) {
-    await this.#seeTo()
-    return this.#store.turn([], {funcs, limit, lease: LEASE_SECONDS})
-  }
-
   /** As a dispatcher does between its turns: what has expired leaves, and what waits for a job that has failed fails. */
   async #seeTo(): Promise<void> {
     for (let isMore = true; isMore; ) {
@@ -271,17 +277,20 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   async #run(attempt: Attempt, now: number, worker: ReadyWorker): Promise<TestRun> {
     const {others} = attempt
     const retryIn = (nth?: number) => nextTry(worker, nth === undefined ? ran.job : ran.job.other(nth))
+    const {extensions} = this.queue
+    const signal = new AbortController()
+    const job = new RunningJob(attempt.taken, signal, extensions.plugins)
+    const stop = (why: StopReason) => {
+      job.isCancelled = why === 'cancelled'
+      signal.abort(new JobStoppedError(why))
+    }
     attempt.startedAt = now
-    attempt.run = {settings: {...worker, retryIn}, pid: process.pid, stop: () => {}}
+    attempt.run = {settings: {...worker, retryIn}, pid: process.pid, stop}
     for (const [nth, other] of others.entries()) other.startWith(attempt, nth)
     for (const each of [attempt, ...others]) this.#outcomes.started(each)
     const since = this.clock.now.getTime()
-    const {extensions} = this.queue
-    const ran = await runJob(
-      worker,
-      new RunningJob(attempt.taken, new AbortController(), extensions.plugins),
-      extensions,
-    )
+    const unwatch = this.#watched(attempt, since)
+    const ran = await runJob(worker, job, extensions).finally(unwatch)
     const ended: Ended = {kind: 'finished', outcome: ran.outcome}
     attempt.end(ended, 0)
     const result = await this.#settled(attempt, since)
@@ -294,9 +303,30 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     await ran.afterwards?.()
     return describeRun(
       ran,
+      attempt.outcome as End, // a run that has ended is not given back
       result,
       others.map(({job}) => job.id),
     )
+  }
+
+  /** While it runs, as a dispatcher watches it: it is stopped when the clock passes its time, and when it is cancelled. */
+  #watched(attempt: Attempt, since: number): () => void {
+    const {clock} = this
+    const orders = new Orders(this.#store, () => {})
+    const obey = async () => {
+      await orders.look()
+      for (const each of await orders.hear('cancel', [attempt, ...attempt.others])) each.cancel()
+    }
+    const watch = this.#store.watch(() => void obey())
+    const checkTime = () => {
+      if (clock.now.getTime() - since > attempt.run!.settings.grabFor * 1000) attempt.stop('overrun')
+    }
+    clock.moved.add(checkTime)
+    return () => {
+      clock.moved.delete(checkTime)
+      watch.close()
+      orders.stop()
+    }
   }
 
   async #settled(attempt: Attempt, since: number): Promise<SettleResult> {
@@ -365,7 +395,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   }
 }
 
-function describeRun({outcome, job}: Ran, {failed}: SettleResult, others: number[]): TestRun {
+function describeRun({job}: Ran, outcome: End, {failed}: SettleResult, others: number[]): TestRun {
   const {id, func, arg, retryCnt, thrown} = job
   const end = endOf(outcome, thrown)
   const told = failed === undefined ? end : {...end, outcome: 'failed' as const, message: failed}

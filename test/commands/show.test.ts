@@ -20,6 +20,21 @@ describe('show', () => {
     )
   })
 
+  test('a job whose function, or the whole queue, is paused says so', async t => {
+    const site = new Workplace(t, {})
+    await site.run(['enqueue', 'Notify'])
+    for (const [words, state, paused] of [
+      [['pause', 'Other'], 'ready', false],
+      [['pause', 'Notify'], 'ready, paused', true],
+      [['resume', 'Notify'], 'ready', false],
+      [['pause', '--all'], 'ready, paused', true],
+    ] as const) {
+      await site.run(words)
+      assert.match((await site.run(['show', '1'])).stdout, new RegExp(`^state +${state}$`, 'm'), `${words}`)
+      assert.equal(JSON.parse((await site.run(['show', '1', '--json'])).stdout).paused, paused, `${words}`)
+    }
+  })
+
   test('a job that failed twice, by the id that its enqueue has printed, until it is retried', async t => {
     const site = new Workplace(t, {Bad: BAD})
     await site.enqueue(['Other']) // so that an exception's id is no job's
@@ -41,6 +56,7 @@ describe('show', () => {
       id: 2,
       func: 'Bad',
       state: 'failed',
+      paused: false,
       arg: [1],
       uniqkey: null,
       tags: {},

@@ -318,6 +318,34 @@ describe('closing', () => {
     assert.equal(rows('SELECT * FROM job').length, 22)
   })
 
+  test('what was called before is done, whatever it takes', async t => {
+    const {queue, rows} = await openQueue(t)
+    const [cancelled, other] = [await queue.enqueue('A'), await queue.enqueue('B')]
+    const calls = [
+      queue.cancel(cancelled),
+      queue.cancelMany({jobs: [other]}).next(),
+      queue.stats(),
+      queue.managers(),
+    ]
+    await queue.close()
+    await Promise.all(calls)
+    assert.deepEqual(rows('SELECT * FROM job'), [])
+  })
+
+  test('a retry whose event closes the queue is one all the same', async t => {
+    const {queue, rows} = await openQueue(t)
+    await queue.enqueue('Bad')
+    await queue.work({mode: 'drain', workers: {Bad: () => Promise.reject(new Error('bad'))}})
+    queue.on('retry', () => void queue.close())
+    const [exception] = await queue.exceptions()
+    const job = await queue.retry(exception!.id)
+    await queue.close()
+    assert.deepEqual(
+      rows<{id: number}>('SELECT id FROM job').map(row => row.id),
+      [job.id],
+    )
+  })
+
   test('await using closes at the end of the block', async t => {
     const {open} = place(t)
     let kept: JobQueue

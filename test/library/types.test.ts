@@ -24,7 +24,7 @@ describe('the types of an application', {concurrency: 2}, () => {
       const options = {
         extends: join(ROOT, 'tsconfig.json'),
         compilerOptions: {
-          paths: {jobq: [join(ROOT, 'dist/lib/index.d.ts')]},
+          paths: {jobq: [join(ROOT, 'dist/lib/index.d.ts')], 'jobq/*': [join(ROOT, 'dist/lib/*.d.ts')]},
         },
         include: [],
         files: ['types/sample.ts'],

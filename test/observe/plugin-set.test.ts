@@ -58,6 +58,41 @@ describe('around an enqueue', () => {
     assert.equal(said[0], 'a before many')
   })
 
+  test('one that does not call enqueue is told; one that calls it twice, or keeps its result, stores one job', async () => {
+    const none = (plugin: object) => new PluginSet([['p', plugin]]).aroundEnqueue!
+    const refused = {name: 'PluginError', message: 'a plugin did not call enqueue() in its aroundEnqueue()'}
+    assert.throws(() => none({aroundEnqueue() {}})(call, () => STORED), refused)
+    await assert.rejects(
+      none({async aroundEnqueue() {}})(call, async () => STORED),
+      refused,
+    )
+    let stored = 0
+    const store = async () => {
+      stored++
+      return STORED
+    }
+    const forgetful: Plugin[] = [
+      {
+        async aroundEnqueue(_call: unknown, enqueue: () => unknown) {
+          await enqueue()
+        },
+      },
+      {
+        aroundEnqueue(_call: unknown, enqueue: () => unknown) {
+          void enqueue()
+        },
+      },
+      {
+        async aroundEnqueue(_call: unknown, enqueue: () => unknown) {
+          await enqueue()
+          return enqueue()
+        },
+      },
+    ] as object[]
+    for (const plugin of forgetful) assert.equal(await none(plugin)(call, store), STORED)
+    assert.equal(stored, forgetful.length)
+  })
+
   test('nothing stands around where no plugin wants to', () => {
     assert.equal(new PluginSet([['a', {}]]).aroundEnqueue, null)
   })

@@ -54,6 +54,68 @@ describe('what is in the queue', () => {
   })
 })
 
+describe('a job that is told to stop', () => {
+  test('runs longer than its grabFor by the clock: its signal aborts, and it has failed', async t => {
+    const tested = await open(t, {
+      workers: {
+        Long: {
+          grabFor: 60,
+          maxRetries: 1,
+          work: job => {
+            tested.clock.advance(60)
+            assert.equal(job.signal.aborted, false)
+            tested.clock.advance(1)
+            job.signal.throwIfAborted()
+          },
+        },
+      },
+    })
+    await tested.queue.enqueue('Long')
+    const run = (await tested.runOne())!
+    assert.deepEqual([run.outcome, run.retryIn], ['failed', 0])
+    assert.match(run.message, /^ran longer than its grab_for of 60 s and was stopped/)
+    assert.equal((run.error as Error).name, 'JobStoppedError')
+  })
+
+  test('is cancelled while it runs: it ends as that, unless it gets done all the same', async t => {
+    const results: string[] = []
+    const tested = await open<unknown>(t, {
+      workers: {
+        Heeds: async job => {
+          results.push((await tested.queue.cancel(job.id)).result!)
+          job.signal.throwIfAborted()
+        },
+        Ends: async job => {
+          results.push((await tested.queue.cancel(job.id)).result!)
+        },
+      },
+    })
+    const job = await tested.queue.enqueue('Heeds')
+    await tested.queue.enqueue('Ends')
+    const runs = await tested.drain()
+    assert.deepEqual(results, ['stopping', 'stopping'])
+    assert.deepEqual(
+      runs.map(({outcome, message}) => [outcome, message]),
+      [
+        ['aborted', 'cancelled'],
+        ['completed', ''],
+      ],
+    )
+    assert.deepEqual(
+      (await tested.queue.exceptions()).map(({jobId, state}) => [jobId, state]),
+      [[job.id, 'cancelled']],
+    )
+  })
+
+  test('runJob works one that is paused', async t => {
+    const tested = await open(t, {workers: {Work: () => {}}})
+    await tested.queue.pause(['Work'])
+    const job = await tested.queue.enqueue('Work')
+    assert.equal(await tested.runOne(), null)
+    assert.equal((await tested.runJob(job)).outcome, 'completed')
+  })
+})
+
 describe('the clock', () => {
   test('stands still, and jobs become ready when it is advanced or set', async t => {
     const tested = await open(t, {workers: {Notify: () => {}}})

@@ -74,7 +74,32 @@ test('who may come in is asked at each request, and what is null is nobody', asy
   assert.equal(await queue.count(), 1)
 })
 
-test('what authorize throws is a defect that is told, and not shown', async t => {
+test('whoever has no name is nobody, whatever authorize answers instead', async t => {
+  const told: string[] = []
+  let answer: unknown
+  const {queue, get, post} = await setUp(t, {
+    authorize: () => answer as null,
+    onTrouble: message => told.push(message),
+  })
+  for (answer of [null, undefined, false, 0, '', ' ', true, {name: 'ada'}]) {
+    assert.equal((await get('/jobs')).status, 403, String(answer))
+    const job = await post('/jobs', '{"func":"Work"}', {'content-type': 'application/json'})
+    assert.equal(job.status, 403, String(answer))
+    const action = await post('/actions', new URLSearchParams({do: 'pause', everything: '1', confirm: '1'}))
+    assert.equal(action.status, 403, String(answer))
+  }
+  assert.deepEqual(await queue.paused(), [])
+  assert.equal(await queue.count(), 0)
+  assert.deepEqual(
+    [...new Set(told)],
+    [
+      'authorize: expected a name or null, got boolean: refused',
+      'authorize: expected a name or null, got object: refused',
+    ],
+  )
+})
+
+test('what authorize throws is told as its own, and not shown', async t => {
   const told: string[] = []
   const {get} = await setUp(t, {
     authorize: () => {
@@ -85,7 +110,7 @@ test('what authorize throws is a defect that is told, and not shown', async t =>
   const answer = await get('/')
   assert.equal(answer.status, 500)
   assert.doesNotMatch(await answer.text(), /secret|handler\.ts/)
-  assert.deepEqual(told, ['unexpected: the directory is down: secret'])
+  assert.deepEqual(told, ['authorize threw: the directory is down: secret'])
 })
 
 test('the queue stays the application’s: it is open when the pages are closed', async t => {
@@ -122,9 +147,10 @@ test('a stream ends when its reader goes, and when the pages are closed', async 
 
 test('by node:http, for a server that has other pages, too', async t => {
   const {queue, web} = await setUp(t, {basePath: '/jobq', token: TOKEN})
+  const {node} = web // as Express would be given it
   await queue.enqueue('Work')
   const server = createServer((request, response) => {
-    if (request.url?.startsWith('/jobq')) web.node(request, response)
+    if (request.url?.startsWith('/jobq')) node(request, response)
     else response.end('elsewhere')
   })
   t.after(() => server.close())

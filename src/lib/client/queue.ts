@@ -418,26 +418,27 @@ export class JobQueue<F = Functions> extends QueueView<F> {
    * @param options.db which of several databases, the first being 1
    * @throws NotFoundError, AlreadyRetriedError, DuplicateJobError, StillTriedError
    */
-  async retry(
-    exceptionId: number,
-    options: RetryOptions & {db?: number | undefined} = {},
-  ): Promise<EnqueuedJob> {
-    check.retry(options)
-    const {db, ...row} = options
-    const exception = this.refOf(db === undefined ? exceptionId : {id: exceptionId, db}, 'retry')
-    let retried: EnqueuedJob | null = null
-    try {
-      for await (const outcome of this.retryMany({ids: [exception]}, row))
-        if (retried === null) {
-          if (outcome.refused !== null) throw outcome.refused
-          retried = outcome.job
-        }
-    } catch (error) {
-      // It is stored, and that is what is told: what failed because of it can be retried by itself
-      if (retried === null || !(error instanceof StoreError)) throw error
-      this.tell(`job ${idOf(retried)} is enqueued, but not all that failed because of it (${error.message})`)
-    }
-    return retried!
+  retry(exceptionId: number, options: RetryOptions & {db?: number | undefined} = {}): Promise<EnqueuedJob> {
+    return this.calls.make(async store => {
+      check.retry(options)
+      const {db, ...row} = options
+      const exception = this.refOf(db === undefined ? exceptionId : {id: exceptionId, db}, 'retry')
+      let retried: EnqueuedJob | null = null
+      try {
+        for await (const outcome of this.#retried(store, {ids: [exception]}, row))
+          if (retried === null) {
+            if (outcome.refused !== null) throw outcome.refused
+            retried = outcome.job
+          }
+      } catch (error) {
+        // It is stored, and that is what is told: what failed because of it can be retried by itself
+        if (retried === null || !(error instanceof StoreError)) throw error
+        this.tell(
+          `job ${idOf(retried)} is enqueued, but not all that failed because of it (${error.message})`,
+        )
+      }
+      return retried!
+    })
   }
 
   /**
@@ -450,10 +451,18 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     options: RetryOptions & {dryRun?: boolean | undefined} = {},
   ): AsyncGenerator<RetryOutcome> {
     check.retryMany(choice, options)
-    const outcomes = this.each('ids' in choice || 'jobs' in choice ? {} : choice, store =>
-      retryMany(store, choice, rowOf(options), options.dryRun ?? false, ref => this.refOf(ref, 'retryMany')),
+    yield* this.each('ids' in choice || 'jobs' in choice ? {} : choice, store =>
+      this.#retried(store, choice, options),
     )
-    for await (const outcome of outcomes) {
+  }
+
+  async *#retried(
+    store: Store,
+    choice: RetryChoice,
+    {dryRun = false, ...options}: RetryOptions & {dryRun?: boolean | undefined},
+  ): AsyncGenerator<RetryOutcome> {
+    const refOf = (ref: number | RowRef) => this.refOf(ref, 'retryMany')
+    for await (const outcome of retryMany(store, choice, rowOf(options), dryRun, refOf)) {
       const {exception, job} = {job: null, ...outcome}
       if (job) this.events.tell('retry', () => ({...job, exceptionId: exception.id}))
       yield outcome
@@ -468,13 +477,16 @@ export class JobQueue<F = Functions> extends QueueView<F> {
    * @throws NotFoundError if it is not in the queue; NotHeardError if nobody has heard within 3 s: a Perl worker runs it,
    * or an older jobq; it goes on then
    */
-  async cancel(job: number | RowRef): Promise<Cancellation> {
-    const ref = this.refOf(job, 'cancel')
-    for await (const outcome of this.cancelMany({jobs: [ref]})) {
-      if (outcome.refused) throw outcome.refused
-      return outcome
-    }
-    throw new Error('every job that is named has an outcome')
+  cancel(job: number | RowRef): Promise<Cancellation> {
+    return this.calls.make(async store => {
+      const jobs = [this.refOf(job, 'cancel')]
+      const {cancelMany} = await import('./cancel.ts')
+      for await (const outcome of cancelMany(store, {jobs}, {})) {
+        if (outcome.refused) throw outcome.refused
+        return outcome
+      }
+      throw new Error('every job that is named has an outcome')
+    })
   }
 
   /**
@@ -486,8 +498,10 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   async *cancelMany(choice: CancelChoice, options: CancelOptions = {}): AsyncGenerator<CancelOutcome> {
     check.cancelMany(options)
     const chosen = chosenOf(choice, job => this.refOf(job, 'cancelMany'))
-    const {cancelMany} = await import('./cancel.ts')
-    yield* this.each('func' in chosen ? {func: chosen.func} : {}, store => cancelMany(store, chosen, options))
+    yield* this.each('func' in chosen ? {func: chosen.func} : {}, async store => {
+      const {cancelMany} = await import('./cancel.ts')
+      return cancelMany(store, chosen, options)
+    })
   }
 
   /**

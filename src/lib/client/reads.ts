@@ -78,10 +78,11 @@ export abstract class QueueView<F = Functions> {
       if (!history?.job) return leftJob({id, db}, history, await store.result(id, db))
       const state = await store.batch(id, db)
       const batch = state ? {batch: state} : {}
-      if (history.job.state !== 'running') return {...history, run: null, ...batch}
+      if (history.job.state !== 'running')
+        return {...history, run: null, paused: await isPaused(store, history.func), ...batch}
       const {runOf} = await import('./managers.ts')
       const [running] = await withProgress(store, [history.job])
-      return {...history, job: running!, run: await runOf(store, history), ...batch}
+      return {...history, job: running!, run: await runOf(store, history), paused: false, ...batch}
     })
   }
 
@@ -214,11 +215,13 @@ export abstract class QueueView<F = Functions> {
    * Workers of Perl's are not among them.
    * @throws StoreError
    */
-  async managers(): Promise<ManagerStatus[]> {
-    const [rows, paused] = await this.calls.make(store => Promise.all([store.managers(), store.paused()]))
-    const {managersOf} = await import('./managers.ts')
-    const managers = managersOf(rows, {db: this.calls.name, paused}, message => this.tell(message))
-    return this.calls.make(store => slotsWithProgress(store, managers))
+  managers(): Promise<ManagerStatus[]> {
+    return this.calls.make(async store => {
+      const [rows, paused] = await Promise.all([store.managers(), store.paused()])
+      const {managersOf} = await import('./managers.ts')
+      const managers = managersOf(rows, {db: this.calls.name, paused}, message => this.tell(message))
+      return slotsWithProgress(store, managers)
+    })
   }
 
   /** The names of all functions ever enqueued here. */
@@ -237,17 +240,15 @@ export abstract class QueueView<F = Functions> {
   }
 
   /** Counts by function. @throws NotFoundError if the function has never been enqueued here */
-  async counts(func?: string): Promise<FuncCounts[]> {
-    check.func(func, 'counts')
-    const counts = await this.calls.make(store => store.counts(func))
-    if (func !== undefined && counts.length === 0)
-      throw noSuchFunc(func, await this.calls.make(store => store.funcs(true)))
-    return counts
+  counts(func?: string): Promise<FuncCounts[]> {
+    return this.calls.make(store => countsOf(store, func))
   }
 
   /** Counts and run times by function and in total. @throws NotFoundError as counts */
-  async stats(func?: string): Promise<Stats> {
-    return statsOf(await this.counts(func), await this.times(func), await this.paused())
+  stats(func?: string): Promise<Stats> {
+    return this.calls.make(async store =>
+      statsOf(await countsOf(store, func), await store.times(func), await store.paused()),
+    )
   }
 
   /** Run times by function over the last hour, for those that keep a job status. */
@@ -286,23 +287,39 @@ export abstract class QueueView<F = Functions> {
   /** @internal */
   protected async *each<T>(
     {func}: {func?: string | undefined},
-    rows: (store: Store) => AsyncGenerator<T>,
+    rows: (store: Store) => AsyncGenerator<T> | Promise<AsyncGenerator<T>>,
   ): AsyncGenerator<T> {
-    const source = await this.calls.make(async store => {
+    let source: AsyncGenerator<T> | undefined
+    const begun = async (store: Store) => {
       if (func !== undefined && !(await store.funcs()).includes(func))
         throw noSuchFunc(func, await store.funcs(true)) // of a database that is out of reach nobody knows
       return rows(store)
-    })
+    }
     try {
       for (;;) {
-        const {value, done} = await this.calls.make(() => source.next())
+        const {value, done} = await this.calls.make(async store => {
+          source ??= await begun(store)
+          return source.next()
+        })
         if (done) return
         yield value
       }
     } finally {
-      await source.return(undefined)
+      await source?.return(undefined)
     }
   }
+}
+
+async function countsOf(store: Store, func: string | undefined): Promise<FuncCounts[]> {
+  check.func(func, 'counts')
+  const counts = await store.counts(func)
+  if (func !== undefined && counts.length === 0) throw noSuchFunc(func, await store.funcs(true))
+  return counts
+}
+
+async function isPaused(store: Store, func: string): Promise<boolean> {
+  const paused = await store.paused().catch((): string[] => []) // who may not read it is shown all else
+  return paused.includes(ALL_FUNCS) || paused.includes(func)
 }
 
 /** One that has left the queue: what it has left behind. */
@@ -311,11 +328,11 @@ function leftJob(
   history: JobHistory | null,
   stored: StoredResult | null,
 ): ShownJob | null {
-  if (!stored) return history && {...history, run: null}
+  if (!stored) return history && {...history, run: null, paused: false}
   const {func, json, keptUntil} = stored
   const none = {job: null, uniqkey: null, arg: null, tags: {}, attempts: [], after: [], parked: null}
   const result = {...decodeResult(json), keptUntil}
-  return {...(history ?? {...rowRef({id, db}), func, ...none}), run: null, result}
+  return {...(history ?? {...rowRef({id, db}), func, ...none}), run: null, paused: false, result}
 }
 
 /** @param known the functions there are */

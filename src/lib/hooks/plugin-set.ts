@@ -1,7 +1,7 @@
 /** The plugins of one process, checked, started and stopped. */
 import {PluginError} from '../jobs/errors.ts'
 import type {PluginOf} from '../jobs/plugins.ts'
-import {kindOf} from '../jobs/value.ts'
+import {isThenable, kindOf} from '../jobs/value.ts'
 import type {Job} from '../jobs/worker.ts'
 import type {Hook} from './hooks.ts'
 import type {Plugin, PluginContext} from './plugins.ts'
@@ -32,7 +32,9 @@ export class PluginSet {
       aroundEnqueue.length === 0
         ? null
         : (call, enqueue) =>
-            aroundEnqueue.reduceRight((inner, plugin) => () => plugin.aroundEnqueue!(call, inner), enqueue)()
+            madeOnce(enqueue, once =>
+              aroundEnqueue.reduceRight((inner, plugin) => () => plugin.aroundEnqueue!(call, inner), once)(),
+            )
   }
 
   get isEmpty(): boolean {
@@ -84,6 +86,23 @@ export class PluginSet {
     }
     if (failures[0]) throw failures[0]
   }
+}
+
+/**
+ * What `make` makes, however often what is around it calls for it and whatever that returns: that is the job that is stored.
+ * @throws PluginError, or rejects with it, if it was not called; what it or what is around it throws
+ */
+function madeOnce<Result>(make: () => Result, around: (once: () => Result) => Result): Result {
+  let made: {result: Result} | undefined
+  const result = () => {
+    if (made) return made.result
+    throw new PluginError('a plugin did not call enqueue() in its aroundEnqueue()')
+  }
+  const returned = around(() => {
+    made ??= {result: make()}
+    return made.result
+  })
+  return isThenable(returned) ? (returned.then(result) as Result) : result()
 }
 
 function checked(name: string, plugin: unknown): Plugin {

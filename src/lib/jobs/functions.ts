@@ -34,6 +34,10 @@ export type ArgOf<F, Name> = Name extends keyof F
     : F[Name]
   : unknown
 
+/** The same as its worker has it: null where it was left out. */
+export type TakenArg<F, Name> =
+  undefined extends ArgOf<F, Name> ? Exclude<ArgOf<F, Name>, undefined> | null : ArgOf<F, Name>
+
 /** What its worker returns; unknown where F does not say it. */
 export type ResultOf<F, Name> = Name extends keyof F
   ? F[Name] extends (...args: never[]) => infer Result

@@ -2,7 +2,7 @@
  * A worker as its author writes it: Qudo's worker class as one object, and the job that its `work` gets.
  */
 
-import type {ArgOf, FuncName, Functions, ResultOf} from './functions.ts'
+import type {FuncName, Functions, ResultOf, TakenArg} from './functions.ts'
 import type {JobRow} from './job.ts'
 import type {JobRequest} from './new-job.ts'
 import type {PluginOf} from './plugins.ts'
@@ -136,8 +136,8 @@ export interface Worker<Arg = unknown, Result = unknown> {
  */
 export function defineWorker<Name extends FuncName>(
   func: Name,
-  worker: Worker<ArgOf<Functions, Name>, ResultOf<Functions, Name>>,
-): Worker<ArgOf<Functions, Name>>
+  worker: Worker<TakenArg<Functions, Name>, ResultOf<Functions, Name>>,
+): Worker<TakenArg<Functions, Name>, ResultOf<Functions, Name>>
 export function defineWorker<Arg = unknown>(worker: Worker<Arg>): Worker<Arg>
 export function defineWorker(...given: [func: string, worker: Worker] | [worker: Worker]): Worker {
   return given.length === 2 ? given[1] : given[0]

@@ -16,6 +16,7 @@ export function showDocument(history: ShownJob): Record<string, unknown> {
     id: idOf(history),
     func,
     state: stateOf(history),
+    paused: history.paused,
     arg: argDocument(arg),
     uniqkey,
     tags,
@@ -52,7 +53,7 @@ export function showText(history: ShownJob): string {
   const facts: [name: string, text: string][] = [
     ['job', String(idOf(history))],
     ['function', oneLine(func)],
-    ['state', stateOf(history)],
+    ['state', `${stateOf(history)}${history.paused ? ', paused' : ''}`],
     ['argument', arg === null ? '-' : argLine(arg)],
     ['uniqkey', uniqkey === null ? '-' : oneLine(uniqkey)],
   ]

@@ -5,12 +5,14 @@
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {JobQueue} from '../client/queue.ts'
+import type {Functions} from '../jobs/functions.ts'
+import {kindOf} from '../jobs/value.ts'
 import {isBelow} from './actions/actions.ts'
 import {answerOf, json, redirect, refusalOf, refused, text, wantsJson} from './answers.ts'
 import {assetOf} from './assets.ts'
 import {formOf} from './bodies.ts'
 import {answerNode} from './node.ts'
-import {settingsOf, type WebOptions} from './options.ts'
+import {type Settings, settingsOf, type WebOptions} from './options.ts'
 import {loginPage} from './pages/login.ts'
 import {Refusal} from './refusal.ts'
 import {routeOf} from './routes.ts'
@@ -38,24 +40,26 @@ export interface WebHandler {
  * @param queue stays the caller's, who closes it
  * @throws UsageError for an option that can't be meant
  */
-export function webHandler(queue: JobQueue, options: WebOptions): WebHandler {
-  return new Web(queue, options)
+export function webHandler<F = Functions>(queue: JobQueue<F>, options: WebOptions): WebHandler {
+  return new Web(queue as unknown as JobQueue, settingsOf(options)) // it knows functions by what the store says
+}
+
+/** For everybody on this machine. @throws UsageError */
+export function openWebHandler(queue: JobQueue, options: Omit<WebOptions, 'authorize'>): WebHandler {
+  return new Web(queue, {...settingsOf({...options, authorize: () => 'local'}), isOpen: true})
 }
 
 class Web implements WebHandler {
   readonly #site: Site
   readonly #sessions: Sessions | null
 
-  constructor(queue: JobQueue, options: WebOptions) {
-    const settings = settingsOf(options)
+  constructor(queue: JobQueue, settings: Settings) {
     this.#site = siteOf(queue, settings)
     this.#sessions = settings.token === undefined ? null : new Sessions(settings.token, settings.basePath)
   }
 
-  async fetch(
-    request: Request,
-    {remoteAddress = ''}: {remoteAddress?: string | undefined} = {},
-  ): Promise<Response> {
+  // Not methods: who mounts them gives them on as they are
+  readonly fetch: WebHandler['fetch'] = async (request, {remoteAddress = ''} = {}) => {
     const {onTrouble} = this.#site.settings
     const asked = {known: null as Asked | null}
     const answer = this.#answer(request, remoteAddress, asked).catch((error: unknown) =>
@@ -68,9 +72,7 @@ class Web implements WebHandler {
     return new Response(request.method === 'HEAD' ? null : body, {status, headers})
   }
 
-  node(request: IncomingMessage, response: ServerResponse): void {
-    void answerNode(request, response, (asked, info) => this.fetch(asked, info))
-  }
+  readonly node: WebHandler['node'] = (request, response) => void answerNode(request, response, this.fetch)
 
   async close(): Promise<void> {
     this.#site.streams.close()
@@ -103,7 +105,7 @@ class Web implements WebHandler {
     if (path === '/login' && this.#sessions) return this.#login(request, method, place, this.#sessions)
     if (path === '/logout' && method === 'POST' && this.#sessions)
       return redirect(this.#site, '/login', {'set-cookie': this.#sessions.end()})
-    const who = this.#sessions ? by && 'token' : await settings.authorize!(request)
+    const who = this.#sessions ? by && 'token' : await this.#whoAsks(request)
     const here = `${path}${url.search}`
     if (who === null) return this.#stranger(request, method, here)
     const said = settings.userHeader === undefined ? null : headers.get(settings.userHeader)
@@ -117,6 +119,27 @@ class Web implements WebHandler {
       throw new Refusal(403, 'READ_ONLY', 'expected a request that only looks: this server is read-only')
     const answer = await route(this.#site, {...asked.known, params})
     return answer instanceof Response ? answer : answerOf(this.#site, asked.known, answer)
+  }
+
+  /** As the application says: whoever has no name is nobody. @throws Refusal */
+  async #whoAsks(request: Request): Promise<string | null> {
+    const {authorize, onTrouble} = this.#site.settings
+    try {
+      const who: unknown = await authorize!(request)
+      if (typeof who === 'string') return who.trim() === '' ? null : who
+      if (who) onTrouble(`authorize: expected a name or null, got ${kindOf(who)}: refused`)
+      return null
+    } catch (error) {
+      onTrouble(`authorize threw: ${error instanceof Error ? error.message : String(error)}`)
+      throw new Refusal(
+        500,
+        'AUTHORIZE_FAILED',
+        'the application could not say who asks: its authorize threw',
+        {
+          hint: "what it threw is in the server's own output",
+        },
+      )
+    }
   }
 
   /** What everybody may have. */

@@ -9,8 +9,8 @@ export interface WebOptions {
   /** Who has it may come in, by a login page or as `Authorization: Bearer`. At least 16 characters. */
   token?: string | undefined
   /**
-   * Instead of a token: says who asks, for the log of actions, or null to refuse. It is asked at each request, but for
-   * /healthz.
+   * Instead of a token: says who asks, for the log of actions, or null to refuse; whatever is no name refuses, too. It is
+   * asked at each request, but for /healthz.
    */
   authorize?: ((request: Request) => string | null | Promise<string | null>) | undefined
   /** The names by which browsers may know it, besides this machine's own. */
@@ -21,8 +21,6 @@ export interface WebOptions {
   publicMetrics?: boolean | undefined
   /** The header in which a proxy says who asks, such as 'X-Forwarded-User'. Default: nobody is believed. */
   userHeader?: string | undefined
-  /** @internal Everybody who can come here is let in, and nobody asked: then programs can't enqueue. Default false. */
-  isOpen?: boolean | undefined
   /** Told what a person should look at. Default: nobody. */
   onTrouble?: ((message: string) => void) | undefined
 }
@@ -34,6 +32,8 @@ export interface Settings extends WebOptions {
   hosts: readonly string[]
   readOnly: boolean
   publicMetrics: boolean
+  /** Everybody who can come here is let in, and nobody asked: then programs can't enqueue. */
+  isOpen: boolean
   onTrouble: (message: string) => void
 }
 
@@ -48,7 +48,6 @@ const OPTIONS = {
   readOnly: is.yesNo,
   publicMetrics: is.yesNo,
   userHeader: is.text,
-  isOpen: is.yesNo,
   onTrouble: is.callback,
 }
 
@@ -70,6 +69,7 @@ export function settingsOf(options: WebOptions): Settings {
     hosts: (options.hosts ?? []).map(name => name.toLowerCase()),
     readOnly: options.readOnly ?? false,
     publicMetrics: options.publicMetrics ?? false,
+    isOpen: false,
     onTrouble: options.onTrouble ?? (() => {}),
   }
 }

@@ -6,7 +6,7 @@ import type {JobqConfig} from '../config/schema.ts'
 import type {Events} from '../hooks/events.ts'
 import {type Extensions, NO_EXTENSIONS} from '../hooks/extensions.ts'
 import {UsageError} from '../jobs/errors.ts'
-import type {ArgOf, FuncName, Functions, ResultOf} from '../jobs/functions.ts'
+import type {FuncName, Functions, ResultOf, TakenArg} from '../jobs/functions.ts'
 import type {RowRef} from '../jobs/job.ts'
 import {checkFunc} from '../jobs/names.ts'
 import {type Check, checkOptions, is, needs, whole} from '../jobs/options.ts'
@@ -24,8 +24,8 @@ import {type PassTick, schedulesOf, Ticker} from './schedules.ts'
 /** A worker, or only its `work`, for each function that is to be worked. */
 export type InlineWorkers<F = Functions> = {
   readonly [Name in FuncName<F>]?:
-    | Worker<ArgOf<F, Name>, ResultOf<F, Name>>
-    | OfJob<ArgOf<F, Name>, WorkResult<ResultOf<F, Name>>>
+    | Worker<TakenArg<F, Name>, ResultOf<F, Name>>
+    | OfJob<TakenArg<F, Name>, WorkResult<ResultOf<F, Name>>>
 }
 
 /** Who works what, how many at once, and for how long. */

@@ -1,6 +1,10 @@
 /** An application that has said what its functions take, for the whole program. */
+
+import type {RequestListener} from 'node:http'
 import type Sqlite from 'better-sqlite3'
 import {defineConfig, defineWorker, type EnqueuedJob, type Hook, type JobEnd, JobQueue} from 'jobq'
+import {openTestQueue} from 'jobq/testing'
+import {type WebHandler, webHandler} from 'jobq/web'
 import type * as mysql from 'mysql2'
 import type * as mysqlPromise from 'mysql2/promise'
 import type * as pg from 'pg'
@@ -13,6 +17,7 @@ declare module 'jobq' {
     Notify: {to: string; text?: string}
     Resize: {from: string; width: number}
     Cleanup: undefined
+    Sum: (arg: number[] | undefined) => {sum: number}
     Report: string | null
   }
 }
@@ -81,6 +86,22 @@ defineWorker('Cleanup', {work() {}, maxRetrys: 3})
 // @ts-expect-error no work
 defineWorker('Cleanup', {})
 
+/** What was left out is null, and what it returns is what Functions says. */
+export const sum = defineWorker('Sum', {
+  work({arg}) {
+    // @ts-expect-error it may be null
+    arg.length
+    // @ts-expect-error it is never undefined
+    arg satisfies number[] | undefined
+    return {sum: arg === null ? 0 : arg.length}
+  },
+})
+// @ts-expect-error it returns something else
+defineWorker('Sum', {work: () => ({total: 1})})
+await queue.work({workers: {Sum: sum, Notify: notify, Cleanup: ({arg}) => arg satisfies null}, mode: 'drain'})
+await using tested = await openTestQueue({workers: {Sum: sum}})
+tested.queue satisfies JobQueue
+
 export const resize = defineWorker<{from: string}>({work: ({arg}) => arg.from})
 
 /** Functions of one queue only go before those of the program. */
@@ -88,6 +109,8 @@ interface Other {
   Backup: {disk: string}
 }
 await using other = await JobQueue.open<Other>({db: 'other.db'})
+webHandler(other, {authorize: () => null}) satisfies WebHandler
+webHandler(queue, {authorize: () => 'ada'}).node satisfies RequestListener
 await other.enqueue('Backup', {arg: {disk: 'sda'}})
 // @ts-expect-error one of the program's, and none of this queue's
 await other.enqueue('Notify', {arg: {to: 'ada@example.com'}})

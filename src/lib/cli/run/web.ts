@@ -41,13 +41,13 @@ export interface WebFlags extends QueueFlags {
 }
 
 export async function run(flags: WebFlags): Promise<undefined> {
-  const {webHandler} = await import('../../web/handler.ts')
+  const {openWebHandler, webHandler} = await import('../../web/handler.ts')
   const {host = HOST} = flags
   const port = parseWhole(flags.port ?? PORT, '--port', 0, 65_535)
   const options = {...(await optionsOf(flags, host)), onTrouble: tell}
   using stop = new Stop()
   await withQueue(await commandSettings(flags), 'client', {}, async queue => {
-    const web = webHandler(queue, options)
+    const web = options.token === undefined ? openWebHandler(queue, options) : webHandler(queue, options)
     const server = await serve(web, host, port)
     const url = urlOf(server, options.basePath ?? '')
     say(flags.json ? `${toJson({url})}\n` : `listening on ${url}\n`)
@@ -86,7 +86,7 @@ function tell(message: string): void {
 }
 
 /** @throws UsageError */
-async function optionsOf(flags: WebFlags, host: string): Promise<WebOptions> {
+async function optionsOf(flags: WebFlags, host: string): Promise<Omit<WebOptions, 'authorize'>> {
   const {checkBasePath, checkHostName} = await import('../../web/options.ts')
   const {isLoopback} = await import('../../web/safety.ts')
   const token = await tokenOf(flags)
@@ -99,7 +99,7 @@ async function optionsOf(flags: WebFlags, host: string): Promise<WebOptions> {
   if (userHeader !== undefined && !/^[\w-]+$/.test(userHeader))
     throw new UsageError(`--user-header: expected a header's name, got ${JSON.stringify(userHeader)}`)
   return {
-    ...(token === undefined ? {authorize: () => 'local', isOpen: true} : {token}),
+    token,
     basePath: checkBasePath(flags['base-path'] ?? '', '--base-path'),
     hosts: names.filter(name => name !== '').map(name => checkHostName(name, '--allow-host')),
     readOnly: flags['read-only'] ?? false,

@@ -124,6 +124,8 @@ export interface JobRun {
 export interface ShownJob extends JobHistory {
   /** null: it does not run, or its manager has not told it yet, or never does: a Perl worker. */
   run: JobRun | null
+  /** No dispatcher takes it until it is resumed: its function is paused, or all are. False where pauses can't be read. */
+  paused: boolean
   /** Of one that has completed: what its worker returned, as long as that is kept. */
   result?: KeptResult
   /** Of one in the queue that runs when all jobs of a batch have ended: how these have ended so far. */

@@ -52,7 +52,7 @@ function factsOf(site: Site, shown: ShownJob): Html {
   const {job, run, func, uniqkey, after, parked, batch, db} = shown
   return facts([
     ['Function', funcLink(site, func)],
-    ['State', badge(stateOf(shown))],
+    ['State', html`${badge(stateOf(shown))}${shown.paused && html` ${badge('paused')}`}`],
     ['Unique key', uniqkey ?? '–'],
     job && ['Priority', count(job.priority)],
     job && ['Enqueued', time(job.enqueueTime)],
