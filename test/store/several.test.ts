@@ -7,6 +7,7 @@ import {idOf, type NewJob} from '../../src/lib/jobs/job.ts'
 import {SeveralStores} from '../../src/lib/store/several/store.ts'
 import {openSqlite} from '../../src/lib/store/sqlite/store.ts'
 import type {Store} from '../../src/lib/store/store.ts'
+import {behindSwitch} from '../support/behind-switch.ts'
 import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 
@@ -25,23 +26,6 @@ async function setUp(t: TestContext, count = 2) {
   const several = new SeveralStores(members, {onTrouble: message => said.push(message)})
   t.after(() => several.close())
   return {several, stores, cut, said}
-}
-
-function behindSwitch(store: Store, isCut: () => boolean): Store {
-  return new Proxy(store, {
-    get(target, key) {
-      const value = Reflect.get(target, key)
-      if (typeof value !== 'function' || key === 'close' || key === 'watch') return bound(value, target)
-      return (...args: unknown[]) => {
-        if (isCut()) throw new StoreError('UNREACHABLE', 'the server is gone')
-        return value.apply(target, args)
-      }
-    },
-  })
-}
-
-function bound(value: unknown, target: object): unknown {
-  return typeof value === 'function' ? value.bind(target) : value
 }
 
 const job = (fields: Partial<NewJob> = {}): NewJob => ({

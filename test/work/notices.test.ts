@@ -5,11 +5,21 @@ import {createServer} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {join} from 'node:path'
 import {text} from 'node:stream/consumers'
-import {describe, test} from 'node:test'
+import {describe, type TestContext, test} from 'node:test'
+import Sqlite from 'better-sqlite3'
+import {tellersIn} from '../../src/lib/config/notices.ts'
+import type {JobqConfig} from '../../src/lib/config/schema.ts'
+import {resolveSettings} from '../../src/lib/config/settings.ts'
+import {NO_EXTENSIONS} from '../../src/lib/hooks/extensions.ts'
 import {JobQueue} from '../../src/lib/index.ts'
 import {CANCELLED, WAS_CANCELLED} from '../../src/lib/jobs/job.ts'
+import {SeveralStores} from '../../src/lib/store/several/store.ts'
+import {openSqlite} from '../../src/lib/store/sqlite/store.ts'
 import type {Notice} from '../../src/lib/work/notices/notice.ts'
+import {Notices} from '../../src/lib/work/notices/notices.ts'
+import {behindSwitch} from '../support/behind-switch.ts'
 import {databaseKinds} from '../support/kinds.ts'
+import {tempFolder} from '../support/temp.ts'
 import {until} from '../support/until.ts'
 import {ROOT, Workplace} from '../support/workplace.ts'
 
@@ -130,6 +140,85 @@ test('where nothing is configured nothing listens, and nothing is read', async t
   assert.deepEqual(await queue.funcs(), ['Bad'])
 })
 
+describe('with several databases', () => {
+  test('each is told once, by its id there, and the others of a minute once for each', async t => {
+    const site = new Workplace(t, {Bad: FAILS})
+    configure(site, {
+      funcs: {
+        Bad: {onGivenUp: {command: TELLS, perMinute: 1000}},
+        Flood: {onFailed: {command: TELLS, perMinute: 1}},
+      },
+    })
+    const files = [site.path('a.db'), site.path('b.db')]
+    for (const db of files) {
+      await using queue = await JobQueue.open({db, config: '/dev/null'})
+      for (const _ of [1, 2]) await queue.enqueue('Bad')
+      fail(db, {func: 'Flood', at: seconds() - 300, times: 3})
+    }
+    for (const _ of [1, 2, 3, 4]) await site.drain('--db', files[0]!, '--db', files[1]!)
+    const notices = told(site)
+    const alone = notices.filter(({notice}) => notice === 'onGivenUp')
+    assert.deepEqual(
+      alone
+        .map(({text, database, jobs: [job]}) => [
+          text.split(':').slice(0, 2).join(':'),
+          job!.job_id,
+          database,
+        ])
+        .sort(),
+      ['1:1', '1:2', '2:1', '2:2'].map(id => [`job ${id} (Bad) was given up`, id, files[Number(id[0]) - 1]]),
+    )
+    const floods = notices.filter(({notice}) => notice === 'onFailed')
+    assert.deepEqual(
+      floods.map(({count, database}) => [database, count]).sort(),
+      files.map(db => [db, 3]),
+    )
+  })
+
+  test('each by its own clock', async t => {
+    const {databases, told, watch} = await inProcess(t, {onFailed: {func: 'Alert', perMinute: 1000}})
+    const [, second] = databases
+    second!.behind = 300
+    fail(second!.file, {at: seconds() - 300, message: 'first'})
+    const notices = watch()
+    await until('it is told', async () => (await told()).length === 1)
+    fail(second!.file, {at: seconds() - 300, message: 'second'})
+    await notices.close()
+    assert.deepEqual(await told(), ['2 first', '2 second'])
+  })
+
+  for (const away of [0, 1])
+    test(`while the ${away + 1}. is away the other is told; then it is, from where it was looked at last`, async t => {
+      const {databases, told, watch, ring} = await inProcess(t, {onFailed: {func: 'Alert', perMinute: 1000}})
+      const [gone, there] = [databases[away]!, databases[1 - away]!]
+      gone.behind = 400
+      fail(gone.file, {at: seconds() - 400, message: 'before'})
+      const notices = watch()
+      await until('it is told', async () => (await told()).length === 1)
+      gone.isCut = true
+      gone.behind = 0
+      fail(gone.file, {at: seconds() - 390, message: 'away'})
+      fail(there.file, {at: seconds(), message: 'meanwhile'})
+      ring()
+      await until('the other is told', async () => (await told()).some(text => text.endsWith('meanwhile')))
+      gone.isCut = false
+      await notices.close()
+      assert.deepEqual((await told()).map(text => text.split(' ')[1]).sort(), ['away', 'before', 'meanwhile'])
+    })
+})
+
+test('what was told alone is not told again, whatever turns up before it', async t => {
+  const {databases, told, watch} = await inProcess(t, {onFailed: {func: 'Alert', perMinute: 2}})
+  const [{file}] = databases as [Member, Member]
+  const at = 60 * Math.floor(seconds() / 60) - 90 // its minute is over, and is still looked at
+  fail(file, {at, id: 10, message: 'first'})
+  const notices = watch()
+  await until('it is told', async () => (await told()).length === 1)
+  fail(file, {at, id: 5, message: 'late'})
+  await notices.close()
+  assert.deepEqual(await told(), ['1 first', '1 late'])
+})
+
 test('a notice that a hook refuses keeps no other from being told', async t => {
   const prepared = await kinds[0]!.create(t)
   const site = new Workplace(t, {Bad: FAILS})
@@ -221,6 +310,84 @@ for (const [wrong, says] of [
     assert.equal(code, 2)
     assert.match(stderr, says)
   })
+
+interface Member {
+  file: string
+  /** The seconds by which its clock is. */
+  behind: number
+  isCut: boolean
+}
+
+/** Two databases, each with a clock of its own, and who tells of them in this process. */
+async function inProcess(t: TestContext, config: JobqConfig) {
+  const folder = tempFolder(t)
+  const databases = ['a.db', 'b.db'].map(
+    (name): Member => ({file: join(folder, name), behind: 0, isCut: false}),
+  )
+  const members = databases.map(one => ({
+    name: one.file,
+    driver: 'sqlite' as const,
+    open: async () =>
+      behindSwitch(
+        await openSqlite(one.file, {clock: () => Date.now() - one.behind * 1000}),
+        () => one.isCut,
+      ),
+  }))
+  const settings = await resolveSettings({db: databases.map(({file}) => file), config: '/dev/null'})
+  const store = new SeveralStores(members, {onTrouble: () => {}})
+  await store.init()
+  const queue = await JobQueue.over(store, settings, NO_EXTENSIONS)
+  t.after(() => queue.close())
+  const log = {trouble: (message: string) => t.diagnostic(message)}
+  const told = async () => {
+    const alerts = await queue.list({limit: 100})
+    return alerts
+      .map(({db, arg}) => `${db} ${(JSON.parse(Buffer.from(arg!).toString()) as Notice).jobs[0]!.message}`)
+      .sort()
+  }
+  const watch = () => {
+    const all = store.databases.map(database => new Notices(queue, database, log))
+    for (const one of all) one.set(tellersIn(config))
+    return {close: () => Promise.all(all.map(one => one.close()))}
+  }
+  const ring = () => {
+    const how = {outcome: 'failed', durationMs: 1, message: '', retryIn: null} as const
+    for (const db of [1, 2])
+      queue.events.tell('fail', () => ({...how, id: 1, db, func: 'Bad', uniqkey: null, priority: 0}))
+  }
+  return {databases, told, watch, ring}
+}
+
+/** Leaves what failed attempts leave. */
+function fail(
+  file: string,
+  {
+    func = 'Bad',
+    at,
+    id = null,
+    message = 'no',
+    times = 1,
+  }: {
+    func?: string
+    at: number
+    id?: number | null
+    message?: string
+    times?: number
+  },
+): void {
+  const db = new Sqlite(file)
+  db.prepare('INSERT OR IGNORE INTO func (name) VALUES (?)').run(func)
+  const insert = db.prepare(
+    `INSERT INTO exception_log (id, func_id, exception_time, message, retried)
+     SELECT ?, id, ?, ?, 0 FROM func WHERE name = ?`,
+  )
+  for (let i = 0; i < times; i++) insert.run(id, at, message, func)
+  db.close()
+}
+
+function seconds(): number {
+  return Math.floor(Date.now() / 1000)
+}
 
 function configure(site: Workplace, config: object): void {
   site.write('jobq.config.mjs', `export default ${JSON.stringify({workDelay: 1, ...config})}`)

@@ -60,6 +60,15 @@ export class Enqueuer {
       if (this.isPlain) return add(newJob(func, rest, this.#defaults))
       return this.#storeHooked(callOf(func, rest, this.#defaults), jobOfCall, add)
     }
+    return this.enqueueInto(store, func, options)
+  }
+
+  /** The same without AloneOption's: all it takes of the store is its enqueue. */
+  async enqueueInto(
+    store: Pick<Store, 'enqueue'>,
+    func: string,
+    options?: EnqueueOptions,
+  ): Promise<EnqueuedJob> {
     if (this.isPlain) return this.add(store, newJob(func, options, this.#defaults))
     return this.enqueueCall(store, callOf(func, options, this.#defaults))
   }
@@ -87,7 +96,11 @@ export class Enqueuer {
   }
 
   /** @param toJob makes the job of the call once the hooks have seen it. Default: as of any options */
-  enqueueCall(store: Store, call: EnqueueCall, toJob: ToJob = jobOfCall): Promise<EnqueuedJob> {
+  enqueueCall(
+    store: Pick<Store, 'enqueue'>,
+    call: EnqueueCall,
+    toJob: ToJob = jobOfCall,
+  ): Promise<EnqueuedJob> {
     return this.#storeHooked(call, toJob, job => this.add(store, job))
   }
 
@@ -96,7 +109,7 @@ export class Enqueuer {
     return this.#storeHooked(call, toJob, job => this.addOrReplace(store, job))
   }
 
-  async add(store: Store, job: NewJob): Promise<EnqueuedJob> {
+  async add(store: Pick<Store, 'enqueue'>, job: NewJob): Promise<EnqueuedJob> {
     return this.#told(await store.enqueue(job))
   }
 

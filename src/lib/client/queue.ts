@@ -36,7 +36,7 @@ import type {ScheduleStatus, Ticked} from '../jobs/side-tables/schedules.ts'
 import {isThenable} from '../jobs/value.ts'
 import {addressText} from '../store/address.ts'
 import {openStores, prepareStore} from '../store/open.ts'
-import type {Preparation, Store} from '../store/store.ts'
+import type {OneDatabase, Preparation, Store} from '../store/store.ts'
 import type {InlineOptions, Working} from '../work/inline.ts'
 import type {Summary} from '../work/outcomes.ts'
 import type {LastJob} from './batch.ts'
@@ -303,6 +303,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
         hint: 'give the connection that has the transaction open',
       })
     return this.#enqueuer.enqueueWithinNow(store, connection, func, options)
+  }
+
+  /** @internal As enqueue, into this one of its databases. */
+  enqueueInto(database: OneDatabase, func: string, options: EnqueueOptions): Promise<EnqueuedJob> {
+    return this.calls.make(() => this.#enqueuer.enqueueInto(database, func, options))
   }
 
   /** @internal Stores a job whose argument is in its stored form already. @throws DuplicateJobError, StoreError */

@@ -38,6 +38,8 @@ import type {FuncAttempts, FuncCounts, FuncTimes} from '../jobs/stats.ts'
 export interface Store {
   /** The database as a message may name it: no password. */
   readonly name: string
+  /** Of several databases each by itself, in their order. Not there: it is one. */
+  readonly databases?: readonly OneDatabase[]
 
   /** Where its tables really are: the same text by whatever address one comes there; none of what is in memory. */
   places(): Promise<string[]>
@@ -327,6 +329,13 @@ export interface Store {
   watch(onChange: () => void): Watch
 
   close(): Promise<void>
+}
+
+/** A database by itself, be it one of several, for what goes by its own clock and keys. */
+export interface OneDatabase
+  extends Pick<Store, 'name' | 'schedules' | 'deaths' | 'eachException' | 'eachStatus' | 'enqueue'> {
+  /** As RowRef's. */
+  readonly db?: number
 }
 
 export interface Beside {

@@ -86,7 +86,7 @@ class Manager {
   readonly #retention: RetentionKeeper
   readonly #systemd: SystemdNotifier
   readonly #ticker: Ticker
-  readonly #notices: Notices
+  readonly #notices: readonly Notices[]
   #schedules: readonly Schedule[]
   #reloads = 0
 
@@ -121,7 +121,7 @@ class Manager {
     this.#retention = new RetentionKeeper(settings.config.retention, () => queue.openOwnStore(() => {}), log)
     this.#systemd = new SystemdNotifier(log)
     this.#ticker = new Ticker(store, (...tick) => queue.tick(...tick), log)
-    this.#notices = new Notices(queue, databasesName(settings), log)
+    this.#notices = (store.databases ?? [store]).map(database => new Notices(queue, database, log))
   }
 
   async run(reopenLog: () => void): Promise<WorkResult> {
@@ -150,7 +150,7 @@ class Manager {
       signals.close()
       this.#systemd.close()
       for (const server of servers) server.close()
-      await Promise.all([this.#ticker.stop(), this.#notices.close()])
+      await Promise.all([this.#ticker.stop(), ...this.#notices.map(notices => notices.close())])
       await this.#executors.close(patienceMs)
       await Promise.all([this.#guardian.close(), this.#heartbeat.close(), this.#retention.close()])
     }
@@ -171,7 +171,7 @@ class Manager {
     this.#heartbeat.start(isForever && isLoaded ? 0 : BRIEF_MS)
     if (isForever) this.#retention.start()
     if (isForever && isLoaded) this.#ticker.set(this.#schedules)
-    if (isLoaded) this.#notices.set(tellers)
+    if (isLoaded) for (const notices of this.#notices) notices.set(tellers)
     void this.#dispatcher.ending.then(() => this.#ticker.stop())
   }
 
@@ -233,7 +233,7 @@ class Manager {
     this.#schedules = schedules
     this.#executors.reload(found, pool)
     this.#retention.reload(now.config.retention)
-    this.#notices.set(tellers)
+    for (const notices of this.#notices) notices.set(tellers)
     this.#heartbeat.changed()
     this.#queue.scheduled = now
     if (options.mode === 'forever' && !this.#dispatcher.isEnding) this.#ticker.set(schedules)

@@ -119,6 +119,14 @@ export async function begun<Row>(source: AsyncGenerator<Row>): Promise<AsyncGene
   })()
 }
 
+/** The same rows, each of which says where it is. */
+export async function* withDb<Row extends RowRef>(
+  rows: AsyncGenerator<Row>,
+  db: number,
+): AsyncGenerator<Row> {
+  for await (const row of rows) yield {...row, db}
+}
+
 /** One of them: opened when it is used, and again when it has failed. */
 export class Database {
   readonly index: number
@@ -136,6 +144,10 @@ export class Database {
     this.#onTrouble = onTrouble
   }
 
+  get name(): string {
+    return this.#member.name
+  }
+
   get isDead(): boolean {
     return monotonic() < this.#deadUntil
   }
@@ -149,7 +161,7 @@ export class Database {
   async use<T>(work: (store: Store) => Promise<T>): Promise<T> {
     try {
       const result = await work(await this.open())
-      if (this.#deadUntil > 0) this.#onTrouble(`database ${this.index} (${this.#member.name}) is back`)
+      if (this.#deadUntil > 0) this.#onTrouble(`database ${this.index} (${this.name}) is back`)
       this.#deadUntil = 0
       return result
     } catch (error) {

@@ -39,6 +39,7 @@ import type {
   LogPage,
   LogTable,
   Older,
+  OneDatabase,
   Page,
   Retrying,
   Schedules,
@@ -52,8 +53,9 @@ import {failAfterIn, lookAfterIn, placeOf, placeOfAll} from './after.ts'
 import {enqueueWithin} from './caller-transaction.ts'
 import {alikeIn, claimIn, postponeIn} from './claims/claims.ts'
 import {endsIn, trackIn} from './completions.ts'
-import {begun, type Database, Databases, type Member} from './database.ts'
+import {begun, type Database, Databases, type Member, withDb} from './database.ts'
 import {byAge, byWork, merged, mergedAttempts, mergedCounts, mergedManagers, mergedTimes} from './merge.ts'
+import {oneOf} from './one.ts'
 import {followIn, forgetFollowedIn, tellIn, toldIn, unfollowIn} from './orders/follow.ts'
 import {cancelIn, editIn, forgetIn, hearIn, ordersIn, withdrawIn} from './orders/steer.ts'
 import {schedulesIn, takeUpIn, tickIn} from './schedules.ts'
@@ -83,11 +85,13 @@ export interface SeveralOptions {
  */
 export class SeveralStores implements Store {
   readonly name: string
+  readonly databases: readonly OneDatabase[]
   readonly #databases: Databases
 
   constructor(members: readonly Member[], {onTrouble}: SeveralOptions) {
     this.name = members.map(({name}) => name).join(', ')
     this.#databases = new Databases(members, onTrouble)
+    this.databases = [...this.#databases].map(oneOf)
   }
 
   async init(): Promise<void> {
@@ -415,10 +419,6 @@ function readOnce<T>(source: Iterable<T> | AsyncIterable<T>, onRead: () => void)
     onRead()
     yield* source
   }
-}
-
-async function* withDb<Row extends RowRef>(rows: AsyncGenerator<Row>, db: number): AsyncGenerator<Row> {
-  for await (const row of rows) yield {...row, db}
 }
 
 async function slice<Row>(rows: AsyncGenerator<Row>, {offset, limit}: Page): Promise<Row[]> {

@@ -1,7 +1,7 @@
 /** What has become of jobs, from what is kept of their attempts: failures, ends, deaths. */
 import type {NoticeName} from '../../config/notices.ts'
 import type {RowRef} from '../../jobs/job.ts'
-import type {Store} from '../../store/store.ts'
+import type {OneDatabase} from '../../store/store.ts'
 
 /** Something that a notice is about. */
 export interface Happened extends RowRef {
@@ -22,14 +22,14 @@ export interface Happened extends RowRef {
  * @param names which notices are asked for. @param from, now Unix seconds, by the database's clock
  */
 export async function* happenedSince(
-  store: Store,
+  database: OneDatabase,
   names: ReadonlySet<NoticeName>,
   from: number,
   now: number,
 ): AsyncGenerator<[NoticeName, Happened]> {
   const all = {limit: Number.MAX_SAFE_INTEGER, offset: 0}
   if (names.has('onFailed') || names.has('onGivenUp') || names.has('onDeath'))
-    for await (const row of store.eachException({...all, since: {ago: now - from}, heads: true})) {
+    for await (const row of database.eachException({...all, since: {ago: now - from}, heads: true})) {
       const {state, exceptionTime: at, id: exceptionId} = row
       if (at < from || state === 'cancelled') continue
       const isLast = state === 'failed' || state === 'retried'
@@ -39,7 +39,7 @@ export async function* happenedSince(
       for (const death of lastDeaths(happened)) yield ['onDeath', death]
     }
   if (names.has('onCompleted'))
-    for await (const row of store.eachStatus(all)) {
+    for await (const row of database.eachStatus(all)) {
       if (row.jobEndTime < from) break
       if (row.status !== 'completed') continue
       yield [
@@ -48,7 +48,7 @@ export async function* happenedSince(
       ]
     }
   if (names.has('onDeath'))
-    for (const [, rows] of Map.groupBy(await store.deaths(), ({db, jobId}) => `${db}:${jobId}`))
+    for (const [, rows] of Map.groupBy(await database.deaths(), ({jobId}) => jobId))
       for (const [i, {jobId, diedAt: at, how: message, ...row}] of rows.reverse().entries())
         if (at >= from)
           yield [

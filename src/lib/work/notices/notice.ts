@@ -1,5 +1,6 @@
 /** What a notice says. */
 import type {NoticeName} from '../../config/notices.ts'
+import {idOf} from '../../jobs/job.ts'
 import {gist} from '../../jobs/printable.ts'
 import type {Happened} from './happened.ts'
 
@@ -18,6 +19,7 @@ export interface Notice {
   /** The first and the last of them, as ISO 8601. */
   from: string
   to: string
+  /** The one that they are in, without its password. */
   database: string
   /** The first ten. */
   jobs: Told[]
@@ -25,8 +27,8 @@ export interface Notice {
 
 /** One of them. */
 interface Told {
-  job_id: number | null
-  db?: number
+  /** As people have it: with several databases the place of its own is before it. */
+  job_id: number | string | null
   func: string
   uniqkey: string | null
   time: string
@@ -34,7 +36,7 @@ interface Told {
   message: string
   /** Is it in the queue no more? */
   is_last: boolean
-  exception_id: number | null
+  exception_id: number | string | null
 }
 
 export function noticeOf(name: NoticeName, happened: readonly Happened[], database: string): Notice {
@@ -64,20 +66,27 @@ const WORDS: Record<NoticeName, string> = {
 function textOf(name: NoticeName, happened: readonly Happened[], funcs: Record<string, number>): string {
   const [only] = happened
   if (happened.length === 1) {
-    const {func, jobId, message} = only!
-    const job = jobId === null ? func : `job ${jobId} (${func})`
+    const {func, message} = only!
+    const id = idIn(only!, 'jobId')
+    const job = id === null ? func : `job ${id} (${func})`
     return `${job} ${WORDS[name]}${message === '' ? '' : `: ${gist(message)}`}`
   }
   const each = Object.entries(funcs).map(([func, count]) => `${func} ${count}`)
   return `${happened.length} more in a minute, each of which ${WORDS[name]}: ${each.join(', ')}`
 }
 
-function toldOf({jobId, db, func, uniqkey, at, message, isLast, exceptionId}: Happened): Told {
+function toldOf(happened: Happened): Told {
+  const {func, uniqkey, at, message, isLast} = happened
   return {
-    job_id: jobId,
-    ...(db === undefined ? {} : {db}),
-    ...{func, uniqkey, time: iso(at), message, is_last: isLast, exception_id: exceptionId},
+    job_id: idIn(happened, 'jobId'),
+    ...{func, uniqkey, time: iso(at), message, is_last: isLast},
+    exception_id: idIn(happened, 'exceptionId'),
   }
+}
+
+function idIn(happened: Happened, which: 'jobId' | 'exceptionId'): number | string | null {
+  const {[which]: id, db} = happened
+  return id === null ? null : idOf({id, db})
 }
 
 function iso(seconds: number): string {

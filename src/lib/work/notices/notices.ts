@@ -6,13 +6,16 @@
  *
  * Of each minute of the database's clock the first few are told one by one, and all others of it as one when it is over. If
  * another turns up later, they are told again, since the key has their number.
+ *
+ * Of several databases each has one of these, which tells in there what has happened there: a key holds within one database, each
+ * has its own clock, and one that is away keeps nothing of the others from being told.
  */
 import {createHash} from 'node:crypto'
 import type {JobQueue} from '../../client/queue.ts'
 import {type Teller, tellerOf} from '../../config/notices.ts'
 import type {JobqEvents} from '../../hooks/events.ts'
 import {DuplicateJobError, StoreError} from '../../jobs/errors.ts'
-import type {Store} from '../../store/store.ts'
+import type {OneDatabase} from '../../store/store.ts'
 import type {JobLog} from '../log/log.ts'
 import {type Happened, happenedSince} from './happened.ts'
 import {noticeOf} from './notice.ts'
@@ -36,8 +39,7 @@ const OVERDUE_MS = 3000
 
 export class Notices {
   readonly #host: JobQueue
-  readonly #store: Store
-  readonly #database: string
+  readonly #database: OneDatabase
   readonly #log: Pick<JobLog, 'trouble'>
   #tellers: readonly Teller[] = []
   /** The database's clock at the last look that was done; null: there was none. */
@@ -52,10 +54,8 @@ export class Notices {
   /** Not before this, by performance.now(). */
   #restUntil = 0
 
-  /** @param database as a message may name it */
-  constructor(host: JobQueue, database: string, log: Pick<JobLog, 'trouble'>) {
+  constructor(host: JobQueue, database: OneDatabase, log: Pick<JobLog, 'trouble'>) {
     this.#host = host
-    this.#store = host.store
     this.#database = database
     this.#log = log
   }
@@ -63,8 +63,8 @@ export class Notices {
   /** From now on these. */
   set(tellers: readonly Teller[]): void {
     if (this.#tellers.length === 0 && tellers.length > 0) {
-      this.#host.events.on('fail', this.#ring)
-      this.#host.events.on('finish', this.#ringForEnd)
+      this.#host.events.on('fail', this.#onFail)
+      this.#host.events.on('finish', this.#onFinish)
     }
     this.#tellers = tellers
     if (tellers.length > 0) this.#ring()
@@ -75,8 +75,8 @@ export class Notices {
     if (this.#tellers.length === 0 || this.#isClosed) return
     this.#isClosed = true
     clearTimeout(this.#timer)
-    this.#host.events.off('fail', this.#ring)
-    this.#host.events.off('finish', this.#ringForEnd)
+    this.#host.events.off('fail', this.#onFail)
+    this.#host.events.off('finish', this.#onFinish)
     const last = (this.#looking ?? Promise.resolve()).then(() => this.#look()).catch(() => {})
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, OVERDUE_MS)
@@ -84,15 +84,20 @@ export class Notices {
     clearTimeout(timer)
   }
 
-  readonly #ring = (): void => {
-    if (this.#isRung) return
-    this.#isRung = true
-    this.#lookIn(SOON_MS)
+  readonly #onFail = ({db}: JobqEvents['fail']): void => {
+    if (db === this.#database.db) this.#ring()
   }
 
   /** Most jobs complete, and mostly nobody asks for that. */
-  readonly #ringForEnd = ({outcome}: JobqEvents['finish']): void => {
+  readonly #onFinish = ({db, outcome}: JobqEvents['finish']): void => {
+    if (db !== this.#database.db) return
     if (outcome === 'aborted' || this.#tellers.some(({name}) => name === 'onCompleted')) this.#ring()
+  }
+
+  #ring(): void {
+    if (this.#isRung) return
+    this.#isRung = true
+    this.#lookIn(SOON_MS)
   }
 
   #lookIn(ms: number): void {
@@ -127,13 +132,13 @@ export class Notices {
 
   /** @returns in how many milliseconds to look again */
   async #look(): Promise<number> {
-    const {now} = await this.#store.schedules()
+    const {now} = await this.#database.schedules()
     const back = Math.max(0, now - (this.#lookedAt ?? 0))
     const from = MINUTE * Math.floor((now - Math.min(LOOK_BACK, back + LATE)) / MINUTE)
     const tellers = this.#tellers
     const names = new Set(tellers.map(({name}) => name))
     const told = new Map<Teller, Happened[]>()
-    for await (const [name, happened] of happenedSince(this.#store, names, from, now)) {
+    for await (const [name, happened] of happenedSince(this.#database, names, from, now)) {
       const teller = tellerOf(tellers, name, happened.func)
       if (!teller) continue
       const those = told.get(teller) ?? []
@@ -150,10 +155,11 @@ export class Notices {
     }
     for (const [teller, happened] of told)
       for (const [minute, those] of Map.groupBy(happened, ({at}) => Math.floor(at / MINUTE))) {
-        those.sort((a, b) => (a.db ?? 0) - (b.db ?? 0) || a.id - b.id || a.nth - b.nth)
-        const alone = those.slice(0, teller.perMinute - 1)
-        for (const one of alone) await tell(teller, keyOf(one), [one])
-        const rest = those.slice(alone.length)
+        // What was told alone stays so, whatever turns up before it
+        const left = those.filter(one => !this.#taken.has(keyOf(teller, nameOf(one)))).sort(byTime)
+        const alone = left.slice(0, Math.max(0, teller.perMinute - 1 - (those.length - left.length)))
+        for (const one of alone) await tell(teller, nameOf(one), [one])
+        const rest = left.slice(alone.length)
         const over = (minute + 1) * MINUTE + GRACE
         if (rest.length > 0 && now >= over) await tell(teller, `${minute}*${rest.length}`, rest)
         else if (rest.length > 0) next = Math.min(next, (over - now) * 1000)
@@ -166,25 +172,34 @@ export class Notices {
   }
 
   async #tell(teller: Teller, what: string, happened: readonly Happened[], now: number): Promise<void> {
-    const key = `${teller.name} ${teller.of === null ? '*' : shortened(teller.of)} ${what}`
+    const key = keyOf(teller, what)
     if (this.#taken.has(key)) return
     const {func, priority, command} = teller
     const options = {
-      arg: noticeOf(teller.name, happened, this.#database),
+      arg: noticeOf(teller.name, happened, this.#database.name),
       uniqkey: key,
       uniqFor: KEY_SECONDS,
       priority,
       ...(command === null ? {} : {serializer: 'json' as const}),
     }
-    await this.#host.enqueue(func, options).catch(error => {
+    await this.#host.enqueueInto(this.#database, func, options).catch(error => {
       if (!(error instanceof DuplicateJobError)) throw error
     })
     this.#taken.set(key, now + KEY_SECONDS)
   }
 }
 
-function keyOf({db = 0, id, nth}: Happened): string {
-  return `${db}:${id}${nth === 0 ? '' : `.${nth}`}`
+function byTime(a: Happened, b: Happened): number {
+  return a.at - b.at || a.id - b.id || a.nth - b.nth
+}
+
+function keyOf({name, of}: Teller, what: string): string {
+  return `${name} ${of === null ? '*' : shortened(of)} ${what}`
+}
+
+/** Without its database's place: others may have that elsewhere, and the key is in there. */
+function nameOf({id, nth}: Happened): string {
+  return `${id}${nth === 0 ? '' : `.${nth}`}`
 }
 
 /** A uniqkey has 255 characters, and so may a function's name. */
