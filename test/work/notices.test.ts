@@ -389,6 +389,24 @@ function seconds(): number {
   return Math.floor(Date.now() / 1000)
 }
 
+test('one that HUP has added tells of the hour before it, too', async t => {
+  const site = new Workplace(t, {Bad: FAILS})
+  configure(site, {funcs: {Other: {onFailed: {command: TELLS}}}})
+  const working = site.start(['work'])
+  const [first] = await site.enqueue(['Bad'])
+  await working.prints(/Bad failed/)
+  site.rows('UPDATE exception_log SET exception_time = exception_time - 1800')
+  configure(site, {funcs: {Other: {onFailed: {command: TELLS}}}, onFailed: {command: TELLS}})
+  working.kill('SIGHUP')
+  await until('it is told', () => told(site).some(({jobs}) => jobs[0]!.job_id === first))
+  working.kill('SIGTERM')
+  assert.equal((await working.exited).code, 0)
+  assert.deepEqual(
+    told(site).flatMap(({jobs}) => jobs.map(({job_id}) => job_id)),
+    [first],
+  )
+})
+
 function configure(site: Workplace, config: object): void {
   site.write('jobq.config.mjs', `export default ${JSON.stringify({workDelay: 1, ...config})}`)
 }

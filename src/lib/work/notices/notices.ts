@@ -60,23 +60,30 @@ export class Notices {
     this.#log = log
   }
 
-  /** From now on these. */
+  /** From now on these. What a new one is to tell of is looked for in the hour before, too. */
   set(tellers: readonly Teller[]): void {
-    if (this.#tellers.length === 0 && tellers.length > 0) {
-      this.#host.events.on('fail', this.#onFail)
-      this.#host.events.on('finish', this.#onFinish)
-    }
+    const known = new Set(this.#tellers.map(teller => keyOf(teller, '')))
+    if (tellers.some(teller => !known.has(keyOf(teller, '')))) this.#lookedAt = null
+    if (this.#tellers.length > 0) this.#unlisten()
     this.#tellers = tellers
-    if (tellers.length > 0) this.#ring()
+    if (tellers.length === 0) return
+    this.#host.events.on('fail', this.#onFail)
+    this.#host.events.on('finish', this.#onFinish)
+    this.#ring()
+  }
+
+  #unlisten(): void {
+    clearTimeout(this.#timer)
+    this.#isRung = false
+    this.#host.events.off('fail', this.#onFail)
+    this.#host.events.off('finish', this.#onFinish)
   }
 
   /** Once more, so that what has ended here is told. A store that does not answer is not waited for. */
   async close(): Promise<void> {
     if (this.#tellers.length === 0 || this.#isClosed) return
     this.#isClosed = true
-    clearTimeout(this.#timer)
-    this.#host.events.off('fail', this.#onFail)
-    this.#host.events.off('finish', this.#onFinish)
+    this.#unlisten()
     const last = (this.#looking ?? Promise.resolve()).then(() => this.#look()).catch(() => {})
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, OVERDUE_MS)
@@ -101,7 +108,7 @@ export class Notices {
   }
 
   #lookIn(ms: number): void {
-    if (this.#isClosed || this.#looking) return
+    if (this.#isClosed || this.#looking || this.#tellers.length === 0) return
     clearTimeout(this.#timer)
     const wait = Math.max(ms, this.#restUntil - performance.now())
     this.#timer = setTimeout(() => this.#start(), wait).unref()
@@ -166,7 +173,7 @@ export class Notices {
       }
     for (const [key, until] of this.#taken) if (until < now) this.#taken.delete(key)
     if (refused.length > 0) throw refused[0]
-    this.#lookedAt = now
+    if (tellers === this.#tellers) this.#lookedAt = now
     this.#trouble = ''
     return next
   }
