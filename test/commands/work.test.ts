@@ -347,6 +347,30 @@ describe('what it tells', {concurrency: 2}, () => {
     const {code} = await site.spawn('/bin/sh', ['-c', 'jobq work --once --log /dev/full']).exited
     assert.equal(code, 0)
   })
+
+  test('what is lost of a log is told at the end; under --json standard output is the result', async t => {
+    const site = new Workplace(t, {'Says.mjs': SAYS, Fails: '#!/bin/sh\nexit 1'})
+    const log = /^jobq: can't write the log "\/dev\/full" \(ENOSPC[^\n]*\): its last \d+ lines are lost\n$/
+    const output = /^jobq: can't write to standard output \(ENOSPC: no space left on device, write\)\n$/
+    const cases: [func: string, flags: string, to: string, status: number, told: RegExp][] = [
+      ['Says', '--drain --log /dev/full', '', 0, log],
+      ['Says', '--drain --json --log /dev/full', '', 0, log],
+      ['Fails', '--once --log /dev/full', '', 5, /: its last line is lost\n$/],
+      ['Says', '--drain --json', '>/dev/full', 1, output],
+      ['Fails', '--once --json', '>/dev/full', 1, output],
+      ['Says', '--max-jobs 1 --json', '>/dev/full', 1, output],
+      ['Says', '--drain --json', '| true', 0, /^$/],
+      ['Says', '--drain --log /dev/stdout', '| true', 0, /^$/],
+    ]
+    for (const [func, flags, to, status, told] of cases) {
+      await site.enqueue([func])
+      const script = `{ jobq work ${flags}; echo $? >status; } ${to}`
+      const {stderr} = await site.spawn('/bin/sh', ['-c', script]).exited
+      assert.match(stderr.replace(/^jobq: works .*\n/m, ''), told, flags + to)
+      assert.equal(Number(readFileSync(site.path('status'), 'utf8')), status, flags + to)
+      assert.equal(site.count('job'), 0, flags + to)
+    }
+  })
 })
 
 test('a log that can not be opened anew is gone on with', async t => {

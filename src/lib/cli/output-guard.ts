@@ -79,6 +79,11 @@ function writeLater(fd: number, rest: Uint8Array): void {
  */
 function giveUp(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(process.exitCode ?? EXIT.done)
+  process.exit(tellUnwritten(error))
+}
+
+/** Standard output lacks some of what was to be there. @returns the exit status */
+export function tellUnwritten(error: Error): number {
   complain(`jobq: can't write to standard output (${error.message})${done && `; ${done}`}`)
-  process.exit(unwritten)
+  return unwritten
 }

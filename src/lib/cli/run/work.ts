@@ -5,11 +5,11 @@ import type {JobQueue} from '../../client/queue.ts'
 import {monotonic} from '../../jobs/clock.ts'
 import {EXIT, isPassing, UsageError} from '../../jobs/errors.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
-import {FileSink, type Sink, streamSink} from '../../work/log/log-writer.ts'
+import {FileSink, type Lost, type Sink, streamSink} from '../../work/log/log-writer.ts'
 import {type WorkResult, work} from '../../work/manager.ts'
 import {maxTimeOf, type WorkOptions} from '../../work/work-options.ts'
 import {withQueueOf} from '../command-queue.ts'
-import {complain} from '../output-guard.ts'
+import {complain, tellUnwritten} from '../output-guard.ts'
 import {optionsOf, type WorkFlags} from './work-flags.ts'
 import {endingWords, startWords, summaryLine, summaryWords, whatIsLeft, whyNothing} from './work-words.ts'
 
@@ -86,7 +86,22 @@ async function workShown(
   const isLookedAt = result.exitCode === EXIT.done && options.mode !== 'forever'
   const isPart = isLookedAt && (await isAnyAway(queue, tell))
   await sink.flush()
-  return isPart ? EXIT.failed : result.exitCode
+  const exitCode = isPart ? EXIT.failed : result.exitCode
+  return sink.lost === null ? exitCode : tellLost(sink.lost, {json, logFile, exitCode})
+}
+
+/**
+ * A file of its own is beside the result: the jobs' ends stand, and the exit status is about them. Under --json standard output is
+ * the result. Of a log on stderr there is nowhere left to say it.
+ */
+function tellLost(
+  {lines, error}: Lost,
+  {json, logFile, exitCode}: {json: boolean; logFile?: string | undefined; exitCode: number},
+): number {
+  if (logFile === undefined) return json ? tellUnwritten(error) : exitCode
+  const what = lines === 1 ? 'its last line is' : `its last ${lines} lines are`
+  complain(`jobq: can't write the log ${JSON.stringify(logFile)} (${error.message}): ${what} lost`)
+  return exitCode
 }
 
 /** For people: what was done, and what is left; or why there was nothing. */

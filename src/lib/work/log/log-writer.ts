@@ -35,6 +35,13 @@ export interface Sink {
   reopen(): void
   /** Resolves when all is written, or can't be within FLUSH_MS. */
   flush(): Promise<void>
+  /** What could not be written, and has not been told in its place yet; null also where the reader has gone. */
+  readonly lost: Lost | null
+}
+
+export interface Lost {
+  lines: number
+  error: NodeJS.ErrnoException
 }
 
 /**
@@ -44,7 +51,13 @@ export interface Sink {
 export function streamSink(fd: 1 | 2, tellDropped: (lines: number) => string): Sink {
   const stream = fd === 1 ? process.stdout : process.stderr
   if (!stream.isTTY) return new PipeSink(fd, tellDropped)
-  return {write: line => stream.write(line), room: () => null, reopen: () => {}, flush: async () => {}}
+  return {
+    write: line => stream.write(line),
+    room: () => null,
+    reopen: () => {},
+    flush: async () => {},
+    lost: null,
+  }
 }
 
 export class FileSink implements Sink {
@@ -87,6 +100,10 @@ export class FileSink implements Sink {
     this.#writeWaiting()
   }
 
+  get lost(): Lost | null {
+    return this.#lost.now
+  }
+
   /** A disk that is full costs lines of log, and no jobs. */
   #writeWaiting(): void {
     if (this.#waiting.length === 0 && !this.#lost.isAny) return
@@ -94,10 +111,13 @@ export class FileSink implements Sink {
     this.#waiting = []
     this.#size = 0
     let at = 0
+    let failure: NodeJS.ErrnoException | null = null
     try {
       while (at < bytes.length) at += writeSync(this.#fd, bytes, at)
-    } catch {}
-    this.#lost.count(bytes, head, at)
+    } catch (error) {
+      failure = error as NodeJS.ErrnoException
+    }
+    this.#lost.count(bytes, head, at, failure)
   }
 }
 
@@ -108,6 +128,7 @@ export class FileSink implements Sink {
 class LostLines {
   readonly #tell: (lines: number) => string
   #lines = 0
+  #error: NodeJS.ErrnoException | null = null
   #isTorn = false
 
   constructor(tell: (lines: number) => string) {
@@ -118,14 +139,21 @@ class LostLines {
     return this.#lines > 0
   }
 
+  /** Who reads no more has lost nothing. */
+  get now(): Lost | null {
+    const [lines, error] = [this.#lines, this.#error]
+    return lines === 0 || error === null || error.code === 'EPIPE' ? null : {lines, error}
+  }
+
   /** @returns the text with what is to be said first; `head` is where that ends */
   before(text: string): {bytes: Buffer; head: number} {
     const first = (this.#isTorn ? '\n' : '') + (this.#lines === 0 ? '' : this.#tell(this.#lines))
     return {bytes: Buffer.from(first + text), head: Buffer.byteLength(first)}
   }
 
-  /** @param at how many bytes were written */
-  count(bytes: Buffer, head: number, at: number): void {
+  /** @param at how many bytes were written; `error`: why no more */
+  count(bytes: Buffer, head: number, at: number, error: NodeJS.ErrnoException | null): void {
+    this.#error = error
     const isToldOf = at >= head
     if (at > 0) this.#isTorn = bytes[at - 1] !== NEWLINE
     const rest = bytes.subarray(isToldOf ? at : head)
@@ -187,12 +215,16 @@ class PipeSink implements Sink {
   reopen(): void {}
 
   async flush(): Promise<void> {
-    if (!this.#isWriting && this.#isEmpty) return
+    if (this.#isBroken || (!this.#isWriting && this.#isEmpty && !this.#lost.isAny)) return
     await new Promise<void>(resolve => {
       this.#onDrained = resolve
       this.#pace.ask(true)
       setTimeout(resolve, FLUSH_MS).unref()
     })
+  }
+
+  get lost(): Lost | null {
+    return this.#lost.now
   }
 
   get #isEmpty(): boolean {
@@ -209,13 +241,13 @@ class PipeSink implements Sink {
       if (this.#isEmpty) this.#onDrained?.()
       done()
     }
-    if (text === '') {
+    const {bytes, head} = this.#lost.before(text)
+    if (bytes.length === 0) {
       end()
       return
     }
-    const {bytes, head} = this.#lost.before(text)
-    this.#writeAll(bytes, 0, at => {
-      this.#lost.count(bytes, head, at)
+    this.#writeAll(bytes, 0, (at, error) => {
+      this.#lost.count(bytes, head, at, error)
       end()
     })
   }
@@ -230,8 +262,13 @@ class PipeSink implements Sink {
     return text
   }
 
-  /** @param done told how many bytes were written */
-  #writeAll(bytes: Buffer, at: number, done: (at: number) => void, pauseMs = 1): void {
+  /** @param done told how many bytes were written, and why no more */
+  #writeAll(
+    bytes: Buffer,
+    at: number,
+    done: (at: number, error: NodeJS.ErrnoException | null) => void,
+    pauseMs = 1,
+  ): void {
     write(this.#fd, bytes, at, Math.min(bytes.length - at, WRITE_BYTES), null, (error, written) => {
       if (!error) {
         this.#isStalled = false
@@ -242,7 +279,7 @@ class PipeSink implements Sink {
       else if (!error && at + written < bytes.length) this.#writeAll(bytes, at + written, done)
       else {
         if (error && !HAS_NO_ROOM.has(error.code)) this.#isBroken = true // its reader is gone: no one is left to tell
-        done(error ? at : bytes.length)
+        done(error ? at : bytes.length, error)
       }
     })
   }
