@@ -82,6 +82,8 @@ test('a job that something else gives back the moment it is taken is not run aga
   assert.match(stderr, /job 1 was lost again: .* no job of Shell is taken for 1 s/)
   const runs = stderr.match(/1 Shell lost/g)!.length
   assert.ok(runs < 10, `${runs} times`)
+  const drain = await site.drain()
+  assert.match(drain.stdout, /^\d lost in \S+ s\n$/, 'nothing of limits, which it has not')
 })
 
 for (const {name, skip, create} of await databaseKinds()) {

@@ -40,6 +40,8 @@ const STILL_LOADING =
 export interface WorkResult extends Summary {
   /** What the process should end with. */
   exitCode: number
+  /** The functions with limits. */
+  limited: readonly string[]
 }
 
 /**
@@ -144,7 +146,8 @@ class Manager {
       const summary = await this.#dispatcher.run()
       patienceMs = this.#dispatching.shutdownTimeoutMs
       const isWhole = this.#isWhole(isLoaded, signals.ended)
-      return {...summary, exitCode: exitCode(mode, summary, signals.ended, isWhole)}
+      const {limited} = this.#executors
+      return {...summary, exitCode: exitCode(mode, summary, signals.ended, isWhole), limited}
     } finally {
       withoutMaxTime()
       signals.close()

@@ -48,6 +48,13 @@ function countsOf({completed, failed, aborted, released, declined, died, lost}: 
   return {completed, failed, aborted, released, declined, died, lost}
 }
 
+/** The functions that were worked. */
+export interface Worked {
+  handled: readonly string[]
+  /** Of those the ones with limits. */
+  limited: readonly string[]
+}
+
 /**
  * What is to be said where nothing was ready to be worked here.
  * @param isChosen the functions were named: the others are left to others on purpose
@@ -56,12 +63,12 @@ function countsOf({completed, failed, aborted, released, declined, died, lost}: 
  */
 export async function whyNothing(
   queue: JobQueue,
-  handled: readonly string[],
+  worked: Worked,
   isChosen: boolean,
   isAsked: boolean,
 ): Promise<string | null> {
   const isLookedAt = isTerminal()
-  const {held, limited, foreign} = await readyOf(queue, handled)
+  const {held, limited, foreign} = await readyOf(queue, worked)
   const parts: string[] = []
   if (held.length > 0) parts.push(`${jobsOf(held)}, paused`)
   if (limited.length > 0) parts.push(`${jobsOf(limited)}, which may not start now by their limits`)
@@ -72,19 +79,20 @@ export async function whyNothing(
 }
 
 /** What a drain that has worked something leaves to the next one. @returns null: nothing */
-export async function whatIsLeft(queue: JobQueue, handled: readonly string[]): Promise<string | null> {
-  const {limited} = await readyOf(queue, handled)
+export async function whatIsLeft(queue: JobQueue, worked: Worked): Promise<string | null> {
+  const {limited} = await readyOf(queue, worked)
   return limited.length === 0 ? null : printable(`${jobsOf(limited)} may not start now by their limits`)
 }
 
-async function readyOf(queue: JobQueue, handled: readonly string[]) {
+/** Since the last look more may have become ready: of that nothing is known, unless its function has limits. */
+async function readyOf(queue: JobQueue, {handled, limited}: Worked) {
   const ready = (await queue.counts()).filter(({ready}) => ready > 0)
   const paused = await queue.paused()
   const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
   const own = ready.filter(({func}) => handled.includes(func))
   return {
     held: own.filter(isPaused),
-    limited: own.filter(counts => !isPaused(counts)),
+    limited: own.filter(counts => !isPaused(counts) && limited.includes(counts.func)),
     foreign: ready.filter(({func}) => !handled.includes(func)),
   }
 }

@@ -113,15 +113,16 @@ async function tellSummary(
 ): Promise<void> {
   const {mode, maxJobs = Number.POSITIVE_INFINITY} = options
   const words = summaryWords(result)
+  const worked = {handled, limited: result.limited}
   if (words === '' && mode !== 'forever') {
     const isOnce = mode === 'once' // which then ends with 6: no such exit without a word
-    const why = result.cutShort ? null : await whyNothing(queue, handled, isChosen(queue, options), isOnce)
+    const why = result.cutShort ? null : await whyNothing(queue, worked, isChosen(queue, options), isOnce)
     if (why !== null && isOnce) tell(why)
     else if (why !== null) process.stdout.write(`${why}\n`)
   } else if (mode === 'drain') {
     const maxTimeMs = maxTimeOf(options, queue.settings.config) ?? Number.POSITIVE_INFINITY
     const isAtLimit = result.cutShort || result.taken >= maxJobs || seconds * 1000 >= maxTimeMs
-    const left = isAtLimit ? null : await whatIsLeft(queue, handled)
+    const left = isAtLimit ? null : await whatIsLeft(queue, worked)
     process.stdout.write(`${words} in ${seconds.toFixed(1)} s\n${left === null ? '' : `${left}\n`}`)
   }
 }

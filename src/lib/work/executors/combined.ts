@@ -165,6 +165,11 @@ export class CombinedExecutors implements Executors {
     return joinedMaps(this.#pool.maxRunning, this.#commands.maxRunning)
   }
 
+  /** The functions that may have to wait though there is room, as their workers said last. */
+  get limited(): string[] {
+    return [...this.#maxRunning().keys(), ...this.shares.keys()]
+  }
+
   get coalesced(): ReadonlyMap<string, Coalescing> {
     return joinedMaps(this.#pool.coalesced, this.#commands.coalesced)
   }
