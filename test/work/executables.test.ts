@@ -2,7 +2,17 @@
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
 import {createHash} from 'node:crypto'
-import {closeSync, constants, existsSync, openSync, readdirSync, readFileSync} from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs'
 import {describe, test} from 'node:test'
 import {RUN_JS} from '../support/jobq.ts'
 import {until} from '../support/until.ts'
@@ -134,6 +144,101 @@ describe('how an executable ended', {concurrency: 2}, () => {
     assert.match(work.stderr, /4 Good completed/)
     assert.match(site.messages()[1]!, /^its worker could not be started \(.*ENOENT/)
   })
+})
+
+describe('an executable that is not there at the moment', {concurrency: 2}, () => {
+  const SCRIPT = '#!/bin/sh\n# jobq: max-retries=1 retry-delay=1\necho "try $JOBQ_RETRY_CNT"'
+
+  const cases: [what: string, code: string, away: (site: Workplace) => () => void][] = [
+    ['its folder was moved', 'ENOENT', site => moved(site.path('workers'), site.path('away'))],
+    [
+      'a folder is none any more',
+      'ENOTDIR',
+      site => {
+        const back = moved(site.path('workers'), site.path('away'))
+        site.write('workers', '')
+        return () => {
+          rmSync(site.path('workers'))
+          back()
+        }
+      },
+    ],
+    [
+      'it has lost its run bit',
+      'EACCES',
+      site => {
+        chmodSync(site.path('workers/Some'), 0o644)
+        return () => chmodSync(site.path('workers/Some'), 0o755)
+      },
+    ],
+    [
+      'it is being written',
+      'ETXTBSY',
+      site => {
+        const fd = openSync(site.path('workers/Some'), 'a')
+        return () => closeSync(fd)
+      },
+    ],
+  ]
+  for (const [what, code, away] of cases)
+    test(`${what}: that is told once, its jobs wait, and others go on`, async t => {
+      const site = new Workplace(t, {Some: SCRIPT})
+      const work = site.work('--debug', '--max-jobs', '3', '--exec', 'Other=true')
+      await work.prints(/works .*Some/)
+      const back = away(site)
+      await site.enqueue(['Some'], ['Some'])
+      await work.prints(
+        new RegExp(
+          `workers/Some can't be started \\(spawn .*${code}\\): jobs of Some wait, .*; trying again later$`,
+          'm',
+        ),
+      )
+      await site.enqueue(['Other'])
+      await work.prints(/3 Other completed/)
+      await work.prints(/(Some was given back[\s\S]*){3}/)
+      back()
+      const {code: status, stderr} = await work.exited
+      assert.equal(status, 0)
+      assert.equal(stderr.match(/Some \| try 0$/gm)?.length, 2, stderr)
+      assert.equal(stderr.match(/can't be started/g)?.length, 1, stderr)
+      assert.equal(site.count('exception_log'), 0)
+    })
+
+  for (const [flag, others, status] of [
+    ['--drain', 2, 2],
+    ['--once', 1, 0],
+    ['--job=1', 0, 2],
+  ] as const)
+    test(`does not keep ${flag} waiting: what else is ready is worked, and the job is as it was`, async t => {
+      const site = new Workplace(t, {Some: SCRIPT, Other: '#!/bin/sh\n'})
+      await site.enqueue(['Some', {priority: 1}], ['Other'], ['Other'])
+      const before = site.rows('SELECT * FROM job WHERE id = 1')
+      const goes = `try { renameSync('workers/Some', 'away') } catch {}`
+      site.write(
+        'jobq.config.mjs',
+        `import {renameSync} from 'node:fs'
+        export default {plugins: {goes: {start: ({queue}) => queue?.on('grab', () => { ${goes} })}}}`,
+      )
+      const {code, stderr} = await site.work(flag).exited
+      assert.equal(stderr.match(/Other completed/g)?.length ?? 0, others, stderr)
+      assert.equal(code, status, stderr)
+      if (status === 2)
+        assert.match(stderr, /^jobq: \S+Some can't be started \(.*ENOENT\) \(see that it is there, .*\)$/m)
+      assert.deepEqual(site.rows('SELECT * FROM job WHERE id = 1'), before)
+      assert.equal(site.count('exception_log'), 0)
+    })
+
+  test('a command line that finds no program has failed', async t => {
+    const site = new Workplace(t)
+    await site.enqueue(['Line'])
+    assert.equal((await site.drain('--exec', 'Line=exec /no/such/program')).code, 5)
+    assert.match(site.messages()[0]!, /^exited with status 127\n/)
+  })
+
+  function moved(from: string, to: string): () => void {
+    renameSync(from, to)
+    return () => renameSync(to, from)
+  }
 })
 
 /** A user who has no other processes: all are counted. */

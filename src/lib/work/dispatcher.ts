@@ -90,6 +90,8 @@ export class Dispatcher {
   readonly #toEnd = Promise.withResolvers<void>()
   #signalled = false
   #exhausted = false
+  /** In this round, and there was no more than has been taken. */
+  #hasLooked = false
   /** The database's clock, a short while ago. */
   #hasJumped = false
   #awake = false
@@ -248,6 +250,7 @@ export class Dispatcher {
     for (;;) {
       this.#awake = false
       this.#exhausted = false
+      this.#hasLooked = false
       if (this.#leases.isDue) await this.#renew()
       if (this.#orders.isDue) await this.#lookAround()
       if (this.#orders.areNew) await this.#obeyOrders()
@@ -475,6 +478,7 @@ export class Dispatcher {
       if (this.#options.prefetch === 0) this.#changes.foundAll() // what waits here must hear of a pause
       return
     }
+    this.#hasLooked = true
     this.#exhausted = isWhole && jumped === undefined
     if (!this.#changes.foundLess()) this.wake()
     // Due times are whole seconds: the next look is just behind the second's turn
@@ -487,9 +491,10 @@ export class Dispatcher {
   }
 
   #isDone(): boolean {
-    if (!this.#isIdle() || this.#dependents.areAny || this.#shares.areDue) return false
+    if (!this.#isAtRest()) return false
     const {mode, job, maxJobs = Number.POSITIVE_INFINITY} = this.#options
-    if (this.#ending !== 'no' || job) return true
+    if (this.#ending !== 'no') return true
+    if (job) return this.#outcomes.taken > 0 || !this.#executors.failure
     if (this.#outcomes.taken >= (mode === 'once' ? 1 : maxJobs)) return true
     return mode !== 'forever' && this.#exhausted && !this.#awake
   }
@@ -497,7 +502,14 @@ export class Dispatcher {
   /** Who only drains does not wait for workers to be mended. */
   #giveUpIfStuck(): void {
     const {failure} = this.#executors
-    if (failure && this.#options.mode !== 'forever' && this.#isIdle()) throw failure
+    if (!failure || this.#options.mode === 'forever' || this.#awake || !this.#isAtRest()) return
+    if (this.#hasLooked || this.#room().limit === 0) throw failure
+    this.wake() // for what can be worked all the same
+  }
+
+  /** Nothing runs here, and what has ended makes nothing else ready. */
+  #isAtRest(): boolean {
+    return this.#isIdle() && !this.#dependents.areAny && !this.#shares.areDue
   }
 
   #isIdle(): boolean {

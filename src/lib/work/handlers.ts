@@ -272,8 +272,8 @@ function notExecutable(file: string): WorkerError {
   return new WorkerError(`expected an executable, but ${file} has no run bit`, {hint: `chmod +x ${file}`})
 }
 
-/** The kernel's own word for all of this would be "no such file", said of the script. */
-function checkInterpreter(file: string): void {
+/** The kernel's own word for all of this would be "no such file", said of the script. @throws WorkerError */
+export function checkInterpreter(file: string): void {
   const [line = ''] = headOf(file).split('\n', 1)
   if (!line.startsWith('#!')) return
   if (line.endsWith('\r'))

@@ -81,9 +81,9 @@ export class CombinedExecutors implements Executors {
     return [...this.#pool.workers, ...this.#commands.workers]
   }
 
-  /** Why no module, or no executable, can be worked, at the moment. */
+  /** Why no module, or not each executable, can be worked, at the moment; null while modules are about to be loaded. */
   get failure(): Error | null {
-    return this.#pool.failure ?? this.#commands.failure
+    return this.#pool.failure ?? (this.#pool.soon.length > 0 ? null : this.#commands.failure)
   }
 
   /** @throws WorkerError if a worker can't be loaded */

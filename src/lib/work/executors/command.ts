@@ -13,6 +13,7 @@ import {givenContext, keepsResult} from '../../jobs/side-tables/keep-result.ts'
 import {readProgress} from '../../jobs/side-tables/progress.ts'
 import type {CommandHandler} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
+import {AbsentFiles} from './absent-files.ts'
 import {ArgumentFiles, NoRoomForArgument} from './arguments/files.ts'
 import {OTHERS, othersFile} from './arguments/others.ts'
 import {
@@ -58,6 +59,7 @@ export class CommandExecutor implements Executor {
   readonly #environment: NodeJS.ProcessEnv
   readonly #shortage: Shortage
   readonly #arguments: ArgumentFiles
+  readonly #absent: AbsentFiles
   #defaults: WorkerDefaults
 
   /**
@@ -69,6 +71,7 @@ export class CommandExecutor implements Executor {
     {db, defaults}: {db: string; defaults: WorkerDefaults},
   ) {
     this.#defaults = defaults
+    this.#absent = new AbsentFiles(log, onRoom)
     this.reload(handlers, defaults)
     this.#guardian = guardian
     this.#log = log
@@ -93,8 +96,9 @@ export class CommandExecutor implements Executor {
     return this.room > 0 ? 'now' : 'soon'
   }
 
-  /** There is no room for the arguments of its jobs at the moment. */
-  readonly #isResting = (func: string): boolean => this.#arguments.isResting(func)
+  /** There is no room for the arguments of its jobs at the moment, or its file is not there. */
+  readonly #isResting = (func: string): boolean =>
+    this.#arguments.isResting(func) || this.#absent.isResting(func)
 
   /** How many jobs it could start right now, as far as the machine is concerned. */
   get room(): number {
@@ -104,7 +108,7 @@ export class CommandExecutor implements Executor {
 
   /** Why not a single process could be started for long, or none of some function. */
   get failure(): Error | null {
-    return this.#shortage.failure ?? this.#arguments.failure
+    return this.#shortage.failure ?? this.#arguments.failure ?? this.#absent.failure
   }
 
   get maxRunning(): ReadonlyMap<string, number> {
@@ -122,6 +126,7 @@ export class CommandExecutor implements Executor {
   /** Jobs that start from now on get these. */
   reload(handlers: readonly CommandHandler[], defaults: WorkerDefaults): void {
     this.#defaults = defaults
+    this.#absent.reset()
     this.#handlers = new Map(handlers.map(handler => [handler.func, handler]))
     this.#funcs = [...this.#handlers.keys()]
     this.#maxRunning = limited(
@@ -159,7 +164,11 @@ export class CommandExecutor implements Executor {
     const runSettings = {grabFor, setJobStatus, keepResult, retryIn: retry}
     const files: {result: ResultFile | null} = {result: null}
     const child = this.#spawn(argv, job, files, error => {
-      if (error instanceof NoRoomForArgument || this.#shortage.isReasonOf(error, this.#running.size))
+      if (
+        error instanceof NoRoomForArgument ||
+        this.#shortage.isReasonOf(error, this.#running.size) ||
+        this.#absent.isReasonOf(error, job.func, argv[0])
+      )
         onEnd({kind: 'unstarted'})
       else onEnd(failed(`its worker could not be started (${error.message})`, retry()))
     })
@@ -167,6 +176,7 @@ export class CommandExecutor implements Executor {
     this.#guardian.watch(child)
     this.#running.set(child, {job, since})
     this.#shortage.hasStarted(this.#running.size)
+    this.#absent.hasStarted(job.func)
     let callOffKill = () => {}
     const output = new RunOutput(keepOutput)
     const outcome = (code: number | null, signal: NodeJS.Signals | null, tail: Tail) =>
@@ -191,6 +201,7 @@ export class CommandExecutor implements Executor {
   close(): void {
     this.#shortage.close()
     this.#arguments.close()
+    this.#absent.reset()
   }
 
   /** @returns null, and calls back soon, if there is no process */

@@ -1,0 +1,84 @@
+/**
+ * Executables that are not there, or may not be run, at the moment: a deploy swaps the workers folder, or writes the file. That is
+ * no job's doing: its function rests, and is tried again after a while, longer each time that is in vain. All others go on.
+ */
+import {Backoff} from '../../jobs/backoff.ts'
+import {WorkerError} from '../../jobs/errors.ts'
+import {checkInterpreter} from '../handlers.ts'
+import type {JobLog} from '../log/log.ts'
+import {PAUSE_MS} from './shortage.ts'
+
+/** Of a start in vain: no file, a folder that is none, no run bit, someone writes to it. */
+const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'ETXTBSY'])
+
+interface Rest {
+  error: WorkerError
+  backoff: Backoff
+  /** undefined: it may be tried again. */
+  timer: NodeJS.Timeout | undefined
+}
+
+export class AbsentFiles {
+  readonly #rests = new Map<string, Rest>()
+  readonly #log: JobLog
+  readonly #onRoom: () => void
+
+  /** @param onRoom called when a function has rested */
+  constructor(log: JobLog, onRoom: () => void) {
+    this.#log = log
+    this.#onRoom = onRoom
+  }
+
+  /** Is the file the reason, and not the job, nor the interpreter that the file names? Then its function rests. */
+  isReasonOf(error: Error, func: string, file: string): boolean {
+    const {code, syscall} = error as NodeJS.ErrnoException
+    if (!syscall?.startsWith('spawn') || !ABSENT.has(code) || lacksInterpreter(file)) return false
+    if (!this.isResting(func)) this.#rest(func, `${file} can't be started (${error.message})`) // else another of the same turn
+    return true
+  }
+
+  #rest(func: string, why: string): void {
+    const last = this.#rests.get(func)
+    const backoff = last?.backoff ?? new Backoff(...PAUSE_MS)
+    if (!last) this.#log.trouble(`${why}: jobs of ${func} wait, all others go on; trying again later`)
+    const error = new WorkerError(why, {
+      hint: 'see that it is there, with its run bit, and written to its end',
+    })
+    const timer = setTimeout(() => {
+      rest.timer = undefined
+      this.#onRoom()
+    }, backoff.next())
+    const rest: Rest = {error, backoff, timer}
+    this.#rests.set(func, rest)
+  }
+
+  hasStarted(func: string): void {
+    clearTimeout(this.#rests.get(func)?.timer)
+    this.#rests.delete(func)
+  }
+
+  isResting(func: string): boolean {
+    return this.#rests.get(func)?.timer !== undefined
+  }
+
+  /** Why a function rests. */
+  get failure(): Error | null {
+    for (const {timer, error} of this.#rests.values()) if (timer) return error
+    return null
+  }
+
+  reset(): void {
+    for (const {timer} of this.#rests.values()) clearTimeout(timer)
+    this.#rests.clear()
+  }
+}
+
+/** The kernel's word for that would be the same. */
+function lacksInterpreter(file: string): boolean {
+  try {
+    checkInterpreter(file)
+    return false
+  } catch (error) {
+    return error instanceof WorkerError
+  }
+}
