@@ -7,11 +7,11 @@ import {pathToFileURL} from 'node:url'
 import {makeJobqImportable} from '../../config/self-import.ts'
 import {type Extensions, NO_EXTENSIONS} from '../../hooks/extensions.ts'
 import {JobqError, JobStoppedError, type StopReason, WorkerError} from '../../jobs/errors.ts'
-import type {Progress} from '../../jobs/job.ts'
+import {idOf, type JobRow, type Progress} from '../../jobs/job.ts'
 import {CHANNEL_FD, Channel} from './channel.ts'
 import type {Teller} from './job-context.ts'
 import {Latest} from './latest.ts'
-import {outputWritten, watchOutput} from './own-output.ts'
+import {keepDescriptors, lostDescriptor, outputWritten, watchOutput} from './own-output.ts'
 import {
   type FromChild,
   jobFromWire,
@@ -123,6 +123,7 @@ async function load({workers: files, defaults, extensions: config, ...settings}:
       send({kind: 'loading', file: config})
       extensions = await (await import('./child-extensions.ts')).startExtensions(config)
     }
+    keepDescriptors()
     send({
       kind: 'loaded',
       workers: [...workers].map(([func, {work: _, retryDelay, ...settings}]) => ({
@@ -176,10 +177,15 @@ async function run(run: number, wire: WireJob): Promise<void> {
   if (written) await written
   if (!running.delete(run)) return
   const ended = {kind: 'ended', run, outcome: outcomeToWire(outcome), rss: memory()} as const
-  if (!afterwards) return send(ended)
+  if (!afterwards && lostDescriptor() === null) return send(ended)
   send({...ended, left: 'hooks'})
-  const failure = await within(run, afterwards).then(() => null, messageOf)
-  send({kind: 'free', run, failure})
+  const failure = afterwards ? await within(run, afterwards).then(() => null, messageOf) : null
+  send({kind: 'free', run, failure: failure ?? lostWords(row)})
+}
+
+function lostWords(job: JobRow): string | null {
+  const lost = lostDescriptor()
+  return lost && `after job ${idOf(job)} of ${job.func} ${lost} is closed, or another file`
 }
 
 async function end(): Promise<void> {

@@ -2,8 +2,11 @@
  * This process's stdout and stderr, as a pool's child has them: what its socket has no room for waits in here, 300 short
  * lines suffice for that. A job's end is told when that is written, else the last lines would come after it.
  */
+import {fstatSync} from 'node:fs'
 import type {Stream} from './run-output.ts'
 
+const DESCRIPTORS = {stdout: 1, stderr: 2} as const
+const files: Partial<Record<Stream, string | null>> = {}
 const opened = new Set<NodeJS.WriteStream>()
 
 /**
@@ -31,4 +34,25 @@ export function outputWritten(): Promise<unknown> | null {
   const waits = [...opened].filter(stream => stream.writableLength > 0 && stream.writable)
   if (waits.length === 0) return null
   return Promise.all(waits.map(stream => new Promise<void>(done => stream.write('', () => done()))))
+}
+
+/** Their descriptors are to stay what they are now: what its import has made of them is the worker's own matter. */
+export function keepDescriptors(): void {
+  for (const stream of ['stdout', 'stderr'] as const) files[stream] = fileAt(DESCRIPTORS[stream])
+}
+
+/** Which one's descriptor was closed since, or is another file's: the next job's output would be lost. 5 µs for both. */
+export function lostDescriptor(): Stream | null {
+  for (const stream of ['stdout', 'stderr'] as const)
+    if (fileAt(DESCRIPTORS[stream]) !== files[stream]) return stream
+  return null
+}
+
+function fileAt(fd: number): string | null {
+  try {
+    const {dev, ino} = fstatSync(fd)
+    return `${dev} ${ino}`
+  } catch {
+    return null
+  }
 }

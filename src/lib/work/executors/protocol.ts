@@ -45,7 +45,7 @@ export type FromChild =
   | {kind: 'retry'; run: number; retryIn: number | null; others?: (number | null)[]}
   /**
    * `rss`: the child's memory in bytes, 0 if it is not asked for. `left`: what the job leaves behind, a child that
-   * can't be trusted with another one, or hooks to be called first.
+   * can't be trusted with another one, or what `free` tells the end of.
    */
   | {kind: 'ended'; run: number; outcome: WireOutcome; rss: number; left?: 'broken' | 'hooks'}
   /** How far a job is. */
@@ -56,7 +56,7 @@ export type FromChild =
   | {kind: 'told'; run: number}
   /** By such a child: something that a job has left behind threw where nobody catches it. It is broken. */
   | {kind: 'stray'; failure: string}
-  /** The hooks behind the job's end are done. `failure`: one of them threw, and the child is broken. */
+  /** The hooks behind the job's end are done. `failure`: one of them threw, or stdout or stderr is lost, and the child is broken. */
   | {kind: 'free'; run: number; failure: string | null}
 
 export interface LoadedWorker extends WorkerSettings {
