@@ -389,6 +389,22 @@ function seconds(): number {
   return Math.floor(Date.now() / 1000)
 }
 
+test('a drain works what tells of its own failures, those of a minute that goes on, too', async t => {
+  const site = new Workplace(t, {Bad: FAILS})
+  configure(site, {onGivenUp: {command: TELLS, perMinute: 3}})
+  await site.enqueue(['Bad'], ['Bad'], ['Bad'], ['Bad'], ['Bad'])
+  const {code, stdout} = await site.drain()
+  assert.equal(code, 5)
+  assert.match(stdout, /^3 completed, 5 failed in .* s\n$/)
+  assert.deepEqual(
+    told(site).map(({count}) => count),
+    [1, 1, 3],
+  )
+  assert.equal(site.count('job'), 0)
+  await site.drain()
+  assert.equal(told(site).length, 3)
+})
+
 test('one that HUP has added tells of the hour before it, too', async t => {
   const site = new Workplace(t, {Bad: FAILS})
   configure(site, {funcs: {Other: {onFailed: {command: TELLS}}}})

@@ -59,6 +59,8 @@ export interface DispatcherOptions {
   workDelayMs: number
   /** Called when jobs may have ended or started: how many have ended so far, and how many run. */
   onProgress?: (ended: number, running: number) => void
+  /** Of a drain, when nothing is ready and jobs have ended: resolves to whether there may be more now. Never rejects. */
+  onDrained?: () => Promise<boolean>
 }
 
 export class Dispatcher {
@@ -90,6 +92,8 @@ export class Dispatcher {
   readonly #toEnd = Promise.withResolvers<void>()
   #signalled = false
   #exhausted = false
+  /** How many had ended when nothing was ready last. */
+  #drainedAt = -1
   /** In this round, and there was no more than has been taken. */
   #hasLooked = false
   /** The database's clock, a short while ago. */
@@ -264,7 +268,10 @@ export class Dispatcher {
       if (this.#isTurnDue(room)) await this.#turn(room)
       if (this.#dependents.isDue) await this.#dependents.see()
       this.#options.onProgress?.(this.#outcomes.ended, this.#running.size)
-      if (this.#isDone()) return
+      if (this.#isDone()) {
+        if (await this.#isLast()) return
+        continue
+      }
       this.#giveUpIfStuck()
       if (!this.#awake && !this.#dependents.areAny && !this.#sideTables.isExpiring)
         await new Promise<void>(resolve => (this.#resume = resolve))
@@ -497,6 +504,16 @@ export class Dispatcher {
     if (job) return this.#outcomes.taken > 0 || !this.#executors.failure
     if (this.#outcomes.taken >= (mode === 'once' ? 1 : maxJobs)) return true
     return mode !== 'forever' && this.#exhausted && !this.#awake
+  }
+
+  /** Is there nothing more, though what has ended here may have become a job's argument? Asked once for what has ended. */
+  async #isLast(): Promise<boolean> {
+    const {mode, onDrained, maxJobs = Number.POSITIVE_INFINITY} = this.#options
+    const {ended, taken} = this.#outcomes
+    if (mode !== 'drain' || !onDrained || this.#ending !== 'no' || taken >= maxJobs) return true
+    if (ended === this.#drainedAt) return true
+    this.#drainedAt = ended
+    return !(await onDrained())
   }
 
   /** Who only drains does not wait for workers to be mended. */

@@ -110,9 +110,11 @@ class Manager {
       {...pool, db: queue.address},
       {guardian: this.#guardian, log, events, onRoom: () => this.#dispatcher.wake()},
     )
-    this.#dispatching = dispatcherOptions(options, settings, (...progress) =>
-      this.#heartbeat.note(...progress),
-    )
+    this.#dispatching = {
+      ...dispatcherOptions(options, settings, (...progress) => this.#heartbeat.note(...progress)),
+      onDrained: async () =>
+        (await Promise.all(this.#notices.map(each => each.lookNow('all')))).includes(true),
+    }
     this.#dispatcher = new Dispatcher(store, this.#executors, this.#dispatching, log, events)
     this.#scoreboard = new Scoreboard(this.#executors, this.#dispatcher)
     this.#heartbeat = new Heartbeat(

@@ -46,6 +46,8 @@ export class Notices {
   #lookedAt: number | null = null
   /** Keys that are known to be taken, and until when. */
   readonly #taken = new Map<string, number>()
+  /** How many it has enqueued. */
+  #told = 0
   #timer: NodeJS.Timeout | undefined
   #looking: Promise<void> | null = null
   #isRung = false
@@ -79,16 +81,27 @@ export class Notices {
     this.#host.events.off('finish', this.#onFinish)
   }
 
-  /** Once more, so that what has ended here is told. A store that does not answer is not waited for. */
   async close(): Promise<void> {
     if (this.#tellers.length === 0 || this.#isClosed) return
     this.#isClosed = true
     this.#unlisten()
-    const last = (this.#looking ?? Promise.resolve()).then(() => this.#look()).catch(() => {})
+    await this.lookNow('over')
+  }
+
+  /**
+   * So that what has ended here is told. A store that does not answer is not waited for.
+   * @param minutes `all`: of a minute that goes on the rest is told, too, as where nobody may be there when it is over
+   * @returns whether there was something to tell
+   */
+  async lookNow(minutes: 'all' | 'over'): Promise<boolean> {
+    if (this.#tellers.length === 0) return false
+    const before = this.#told
+    const last = (this.#looking ?? Promise.resolve()).then(() => this.#look(minutes)).catch(() => {})
     const late = Promise.withResolvers<void>()
     const timer = setTimeout(late.resolve, OVERDUE_MS)
     await Promise.race([last, late.promise])
     clearTimeout(timer)
+    return this.#told > before
   }
 
   readonly #onFail = ({db}: JobqEvents['fail']): void => {
@@ -138,7 +151,7 @@ export class Notices {
   }
 
   /** @returns in how many milliseconds to look again */
-  async #look(): Promise<number> {
+  async #look(minutes: 'all' | 'over' = 'over'): Promise<number> {
     const {now} = await this.#database.schedules()
     const back = Math.max(0, now - (this.#lookedAt ?? 0))
     const from = MINUTE * Math.floor((now - Math.min(LOOK_BACK, back + LATE)) / MINUTE)
@@ -168,7 +181,8 @@ export class Notices {
         for (const one of alone) await tell(teller, nameOf(one), [one])
         const rest = left.slice(alone.length)
         const over = (minute + 1) * MINUTE + GRACE
-        if (rest.length > 0 && now >= over) await tell(teller, `${minute}*${rest.length}`, rest)
+        if (rest.length > 0 && (minutes === 'all' || now >= over))
+          await tell(teller, `${minute}*${rest.length}`, rest)
         else if (rest.length > 0) next = Math.min(next, (over - now) * 1000)
       }
     for (const [key, until] of this.#taken) if (until < now) this.#taken.delete(key)
@@ -189,9 +203,12 @@ export class Notices {
       priority,
       ...(command === null ? {} : {serializer: 'json' as const}),
     }
-    await this.#host.enqueueInto(this.#database, func, options).catch(error => {
-      if (!(error instanceof DuplicateJobError)) throw error
-    })
+    await this.#host.enqueueInto(this.#database, func, options).then(
+      () => this.#told++,
+      error => {
+        if (!(error instanceof DuplicateJobError)) throw error
+      },
+    )
     this.#taken.set(key, now + KEY_SECONDS)
   }
 }
