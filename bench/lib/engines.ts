@@ -88,7 +88,7 @@ async function postgres(bench: Bench): Promise<Engine> {
     socket: `${server.folder}/.s.PGSQL.${new URL(server.url).port}`,
     async create() {
       const base = await PostgresDatabase.create(server.url)
-      bench.defer(() => base.remove())
+      bench.defer(() => base.drop())
       await base.query(`ALTER DATABASE ${base.name} RESET ALL`)
       const one = async (sql: string) => Number((await base.query(sql))[0]!.n)
       return {

@@ -300,7 +300,7 @@ describe('what the library stores comes back as it was, or is refused', () => {
       const queue = await JobQueue.open({db: database.url})
       t.after(async () => {
         await queue.close()
-        await database.remove()
+        await database.drop()
       })
       return queue
     })
@@ -311,7 +311,7 @@ describe('what the library stores comes back as it was, or is refused', () => {
       const queue = await JobQueue.open({db: database.url})
       t.after(async () => {
         await queue.close()
-        await database.remove()
+        await database.drop()
       })
       const {id: _} = await queue.enqueue('F')
       const number = fc.constantFrom(

@@ -27,7 +27,7 @@ const PATIENCE_MS = patient(30_000)
 interface Database {
   readonly url: string
   query(sql: string, ...values: unknown[]): Promise<Record<string, unknown>[]>
-  remove(): Promise<void>
+  drop(): Promise<void>
 }
 
 const STORES: [
@@ -156,12 +156,12 @@ for (const [store, serve, create] of STORES)
       await queue.close()
       const seconds = Math.max(0.4, (2 * AT_ONCE * (performance.now() - start)) / 1000) // a slow machine is no fault
       short = `?connect-timeout=${seconds}&answer-timeout=${seconds}`
-      await db.remove()
+      await db.drop()
     })
 
     async function prepared(t: TestContext): Promise<Database> {
       const db = await create(server.url)
-      t.after(() => db.remove())
+      t.after(() => db.drop())
       await JobQueue.init({db: db.url})
       return db
     }

@@ -6,7 +6,8 @@ import {JobQueue} from '../../src/lib/index.ts'
 import {Home} from '../support/home.ts'
 import {RUN_JS} from '../support/jobq.ts'
 import {freePort} from '../support/machine.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres} from '../support/postgres.ts'
+import {preparedPostgres} from '../support/prepared.ts'
 import {postgresServer} from '../support/servers.ts'
 import {until} from '../support/until.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -93,7 +94,7 @@ describe('a worker that is started from a terminal', async () => {
   after(() => server.stop())
 
   test('has no descriptor but its own, no terminal, and no password of --db but in JOBQ_DB of an executable', async t => {
-    const database = await PostgresDatabase.create(server.url)
+    const database = await preparedPostgres(t, server.url)
     const home = new Home({
       after: (end: () => unknown) =>
         t.after(async () => {
@@ -102,8 +103,6 @@ describe('a worker that is started from a terminal', async () => {
           await end()
         }),
     })
-    t.after(() => database.remove())
-    await JobQueue.init({db: database.url})
     const queue = await JobQueue.open({db: database.url})
     for (const func of ['Exe', 'Mod']) await queue.enqueue(func)
     await queue.close()
@@ -209,9 +208,7 @@ touch exe.done; while [ ! -e go ]; do sleep 0.1; done`,
   test('nothing of a password is left where jobq is aborted and cores are off', async t => {
     const home = new Home(t)
     home.write('jobq.config.json', '{}')
-    const database = await PostgresDatabase.create(server.url)
-    t.after(() => database.remove())
-    await JobQueue.init({db: database.url})
+    const database = await preparedPostgres(t, server.url)
     const url = new URL(database.url)
     url.password = 'hunter2'
     const command = ['/bin/sh', '-c', 'ulimit -c 0; exec "$0" "$@"', process.execPath]

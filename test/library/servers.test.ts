@@ -4,8 +4,8 @@ import {after, describe, type TestContext, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {DuplicateJobError, JobQueue, type ServerConnection, TransactionError} from '../../src/lib/index.ts'
 import {place} from '../support/library.ts'
-import {MysqlDatabase} from '../support/mysql.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres} from '../support/postgres.ts'
+import {preparedMysql, preparedPostgres} from '../support/prepared.ts'
 import {mysqlServer, postgresServer} from '../support/servers.ts'
 
 /** What the two have in common. */
@@ -18,14 +18,13 @@ interface Database {
     commit(): Promise<unknown>
     rollback(): Promise<unknown>
   }>
-  remove(): Promise<void>
 }
 
 const [mysql, postgres] = [await mysqlServer(), await postgresServer(answersPostgres)]
 
-for (const [name, server, create] of [
-  ['MySQL', mysql, (url: string): Promise<Database> => MysqlDatabase.create(url)],
-  ['PostgreSQL', postgres, (url: string): Promise<Database> => PostgresDatabase.create(url)],
+for (const [name, server, lend] of [
+  ['MySQL', mysql, (t: TestContext, url: string): Promise<Database> => preparedMysql(t, url)],
+  ['PostgreSQL', postgres, (t: TestContext, url: string): Promise<Database> => preparedPostgres(t, url)],
 ] as const) {
   if ('missing' in server) {
     test(`the library on ${name}`, {skip: server.missing})
@@ -35,13 +34,9 @@ for (const [name, server, create] of [
 
   describe(`the library on ${name}`, () => {
     const setUp = async (t: TestContext, options = {}) => {
-      const database: Database = await create(server.url)
-      await JobQueue.init({db: database.url})
+      const database = await lend(t, server.url)
       const queue = await JobQueue.open({db: database.url, ...options})
-      t.after(async () => {
-        await queue.close()
-        await database.remove()
-      })
+      t.after(() => queue.close())
       const jobs = async () =>
         (await database.query('SELECT uniqkey FROM job ORDER BY id')).map(row => row.uniqkey)
       return {database, queue, jobs}
@@ -156,17 +151,10 @@ for (const [name, server, create] of [
 
 if ('url' in mysql && 'url' in postgres)
   test('of a queue on both, a connection says which', async t => {
-    const databases: Database[] = [
-      await MysqlDatabase.create(mysql.url),
-      await PostgresDatabase.create(postgres.url),
-    ]
+    const databases: Database[] = [await preparedMysql(t, mysql.url), await preparedPostgres(t, postgres.url)]
     const db = databases.map(({url}) => url)
-    await JobQueue.init({db})
     const queue = await JobQueue.open({db})
-    t.after(async () => {
-      await queue.close()
-      for (const database of databases) await database.remove()
-    })
+    t.after(() => queue.close())
     for (const [i, database] of databases.entries()) {
       const {connection, begin, commit} = await database.foreign()
       await begin()

@@ -9,6 +9,7 @@ import {explain} from '../../src/lib/store/mysql/errors.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
 import {MysqlDatabase} from '../support/mysql.ts'
+import {preparedMysql} from '../support/prepared.ts'
 import {mysqlServer} from '../support/servers.ts'
 import {isStoreError, newJob, startProcess, tell, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -345,10 +346,8 @@ else {
   }
 
   async function setUp(t: TestContext, options: MysqlOptions = {}): Promise<Scene> {
-    const db = await MysqlDatabase.create(url)
-    t.after(() => db.drop())
+    const db = await preparedMysql(t, url)
     const store = await open(t, db, options)
-    await store.init()
     return {db, store}
   }
 

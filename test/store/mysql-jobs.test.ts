@@ -5,7 +5,8 @@ import {ArgumentError, DuplicateJobError, type StoreError} from '../../src/lib/j
 import type {EnqueuedJob, JobRow, Outcome} from '../../src/lib/jobs/job.ts'
 import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
-import {MysqlDatabase, rowsOf} from '../support/mysql.ts'
+import {type MysqlDatabase, rowsOf} from '../support/mysql.ts'
+import {preparedMysql} from '../support/prepared.ts'
 import {mysqlServer} from '../support/servers.ts'
 import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -378,10 +379,8 @@ else {
   }
 
   async function setUp(t: TestContext): Promise<Scene> {
-    const db = await MysqlDatabase.create(url)
-    t.after(() => db.drop())
+    const db = await preparedMysql(t, url)
     const store = await open(t, db.name)
-    await store.init()
     return {db, store}
   }
 

@@ -4,7 +4,8 @@ import {after, describe, type TestContext, test} from 'node:test'
 import type {JobRow, Outcome, Settlement} from '../../src/lib/jobs/job.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
-import {MysqlDatabase} from '../support/mysql.ts'
+import type {MysqlDatabase} from '../support/mysql.ts'
+import {preparedMysql} from '../support/prepared.ts'
 import {mysqlServer} from '../support/servers.ts'
 import {newJob, want} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -190,9 +191,7 @@ else {
   }
 
   async function setUp(t: TestContext, options: MysqlOptions = {}): Promise<Scene> {
-    const db = await MysqlDatabase.create(url)
-    t.after(() => db.drop())
-    await (await open(t, db.url)).init()
+    const db = await preparedMysql(t, url)
     const {hostname, port} = new URL(url)
     const proxy = await CuttingProxy.to(hostname, Number(port || 3306))
     t.after(() => proxy.close())

@@ -1,6 +1,6 @@
 /** The store on MySQL and MariaDB: the suite, and what only this driver does. */
 import {after, test} from 'node:test'
-import {MysqlDatabase} from '../support/mysql.ts'
+import {preparedMysql} from '../support/prepared.ts'
 import {mysqlServer} from '../support/servers.ts'
 import {storeSuite} from './suite.ts'
 
@@ -8,10 +8,6 @@ const server = await mysqlServer()
 
 if ('missing' in server) test('the store on MySQL', {skip: server.missing})
 else {
-  const pool: MysqlDatabase[] = []
-  after(async () => {
-    for (const database of pool) await database.drop()
-    await server.stop()
-  })
-  storeSuite('MySQL', () => MysqlDatabase.create(server.url, pool))
+  after(() => server.stop())
+  storeSuite('MySQL', t => preparedMysql(t, server.url))
 }

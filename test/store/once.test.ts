@@ -5,15 +5,14 @@ import {MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import {postgresStore} from '../../src/lib/store/postgres/store.ts'
 import type {Store} from '../../src/lib/store/store.ts'
 import {CuttingProxy} from '../support/cutting-proxy.ts'
-import {MysqlDatabase} from '../support/mysql.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres} from '../support/postgres.ts'
+import {preparedMysql, preparedPostgres} from '../support/prepared.ts'
 import {mysqlServer, postgresServer} from '../support/servers.ts'
 import {isStoreError, newJob, want} from '../support/store.ts'
 
 interface Database {
   readonly url: string
   query(sql: string): Promise<Record<string, unknown>[]>
-  remove(): Promise<void>
 }
 
 const STORES = [
@@ -22,7 +21,7 @@ const STORES = [
     sweeping: 'DELETE FROM jobq_token',
     renewing: 'SET grabbed_until = @now',
     server: await mysqlServer(),
-    create: (url: string): Promise<Database> => MysqlDatabase.create(url),
+    lend: (t: TestContext, url: string): Promise<Database> => preparedMysql(t, url),
     open: (url: string, patience: number): Store => new MysqlStore(url, 'db', {patience}),
   },
   {
@@ -30,7 +29,7 @@ const STORES = [
     sweeping: null, // after the enqueue, and nobody waits for it
     renewing: 'jobq_renew',
     server: await postgresServer(answersPostgres),
-    create: (url: string): Promise<Database> => PostgresDatabase.create(url),
+    lend: (t: TestContext, url: string): Promise<Database> => preparedPostgres(t, url),
     open: (url: string, patience: number): Store => postgresStore(url, 'db', {patience}),
   },
 ]
@@ -38,7 +37,7 @@ const STORES = [
 /** In what stores a job under a token; one in 100 such enqueues also takes old tokens away. */
 const STORING = 'INSERT INTO jobq_token'
 
-for (const {name, sweeping, renewing, server, create, open} of STORES)
+for (const {name, sweeping, renewing, server, lend, open} of STORES)
   describe(`an enqueue with a token, or a renewal, on ${name} whose answer is lost`, {
     skip: 'missing' in server,
   }, () => {
@@ -47,7 +46,7 @@ for (const {name, sweeping, renewing, server, create, open} of STORES)
     after(() => server.stop())
 
     async function setUp(t: TestContext, {patience = 20_000, parameters = ''} = {}) {
-      const db = await create(url)
+      const db = await lend(t, url)
       const {hostname, port} = new URL(db.url)
       const proxy = await CuttingProxy.to(hostname, Number(port))
       const store = open(
@@ -57,7 +56,6 @@ for (const {name, sweeping, renewing, server, create, open} of STORES)
       t.after(async () => {
         await store.close()
         proxy.close()
-        await db.remove()
       })
       await store.init()
       await store.enqueue(newJob()) // the function is known, and what stores a job is one text

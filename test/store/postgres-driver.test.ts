@@ -1,6 +1,8 @@
 /** What only the store on PostgreSQL does: connections that end, several processes, the schema, rights, many jobs. */
+
 import assert from 'node:assert/strict'
 import {fork} from 'node:child_process'
+import {randomBytes} from 'node:crypto'
 import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
 import {type AddressInfo, connect, createServer, type Socket} from 'node:net'
@@ -12,7 +14,8 @@ import {ALIKE_ROWS, type NewJob} from '../../src/lib/jobs/job.ts'
 import {preparePostgres} from '../../src/lib/store/postgres/init.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
-import {answersPostgres, PostgresDatabase, prepared} from '../support/postgres.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {prepared} from '../support/prepared.ts'
 import {mysqlServer, postgresServer} from '../support/servers.ts'
 import {shareAll} from '../support/share-all.ts'
 import {newJob, want} from '../support/store.ts'
@@ -895,9 +898,10 @@ else {
 
   /** A role of its own that may connect and no more. @returns its URL */
   async function newRole(t: TestContext, db: PostgresDatabase): Promise<string> {
-    const role = `${db.name}_role`
+    const role = `${db.name}_${randomBytes(3).toString('hex')}`
     await db.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`)
     t.after(async () => {
+      await db.query(`DROP OWNED BY ${role}`).catch(() => {}) // its database is gone
       const admin = new pg.Client(url)
       await admin.connect()
       await admin.query(`DROP ROLE IF EXISTS ${role}`)

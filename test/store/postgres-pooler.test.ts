@@ -6,7 +6,8 @@ import pg from 'pg'
 import {postgresStore} from '../../src/lib/store/postgres/store.ts'
 import {Site} from '../support/manager.ts'
 import {pooler} from '../support/pooler.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres} from '../support/postgres.ts'
+import {preparedPostgres} from '../support/prepared.ts'
 import {postgresServer, type TestServer} from '../support/servers.ts'
 import {newJob} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -21,24 +22,18 @@ else if ('missing' in transaction) test('the store behind PgBouncer', {skip: tra
 else if ('missing' in session) test('the store behind PgBouncer', {skip: session.missing})
 else {
   const direct = server.url
-  const pool: PostgresDatabase[] = []
   after(async () => {
-    for (const database of pool) await database.drop()
     for (const each of [transaction, session, server]) await each.stop()
   })
-  storeSuite('PgBouncer in transaction mode', () => PostgresDatabase.create(transaction.url, pool))
+  storeSuite('PgBouncer in transaction mode', t => preparedPostgres(t, transaction.url))
 
   describe('behind PgBouncer', () => {
     /** A prepared database, a store on it through a pooler, and the URL of that. */
     async function scene(t: TestContext, through: TestServer) {
-      const db = await PostgresDatabase.create(direct)
+      const db = await preparedPostgres(t, direct)
       const url = Object.assign(new URL(through.url), {pathname: `/${db.name}`}).href
       const store = postgresStore(url, db.name)
-      t.after(async () => {
-        await store.close()
-        await db.drop()
-      })
-      await store.init()
+      t.after(() => store.close())
       return {db, store, url}
     }
 

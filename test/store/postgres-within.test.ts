@@ -5,7 +5,8 @@ import {describe, test} from 'node:test'
 import pg from 'pg'
 import {ArgumentError, DuplicateJobError, StoreError, TransactionError} from '../../src/lib/jobs/errors.ts'
 import type {PostgresStore} from '../../src/lib/store/postgres/store.ts'
-import {answersPostgres, PostgresDatabase, prepared} from '../support/postgres.ts'
+import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {prepared} from '../support/prepared.ts'
 import {postgresServer} from '../support/servers.ts'
 import {newJob} from '../support/store.ts'
 import {until} from '../support/until.ts'
@@ -94,7 +95,7 @@ else {
     test('in a database, or a schema, without jobq’s tables it is refused and goes on', async t => {
       const {store} = await prepared(t, url)
       const other = await PostgresDatabase.create(url)
-      t.after(() => other.remove())
+      t.after(() => other.drop())
       const app = await other.foreign()
       await app.run('CREATE TABLE mine (id INT)')
       await app.begin()

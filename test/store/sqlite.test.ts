@@ -5,17 +5,14 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   truncateSync,
   watch as watchFolder,
   writeFileSync,
 } from 'node:fs'
-import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import {describe, type TestContext, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
@@ -36,11 +33,14 @@ const WRITTEN = 1_795_434_634
 const LATER = WRITTEN + 1000
 const HALF_A_CENTURY_LATER = 3_372_234_634
 
-storeSuite('SQLite', async (): Promise<TestDatabase> => {
-  const folder = mkdtempSync(join(tmpdir(), 'jobq-test-'))
-  const path = join(folder, 'jobs.db')
+storeSuite('SQLite', async (t): Promise<TestDatabase> => {
+  const path = join(tempFolder(t), 'jobs.db')
   let perl: Database | undefined
   const foreign: Database[] = []
+  t.after(() => {
+    for (const connection of foreign) connection.close()
+    perl?.close()
+  })
   const sql = (text: string) => {
     perl ??= new Sqlite(path)
     return perl.prepare<unknown[], Record<string, unknown>>(text)
@@ -64,11 +64,6 @@ storeSuite('SQLite', async (): Promise<TestDatabase> => {
         run: async (text, ...values) => void connection.prepare(text).run(...values),
         close: async () => void connection.close(),
       }
-    },
-    remove: async () => {
-      for (const connection of foreign) connection.close()
-      perl?.close()
-      rmSync(folder, {recursive: true})
     },
   }
 })

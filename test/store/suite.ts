@@ -47,21 +47,14 @@ export type {TestDatabase} from './suite/bench.ts'
  */
 export function storeSuite(
   name: string,
-  createDatabase: () => Promise<TestDatabase>,
+  createDatabase: (t: TestContext) => Promise<TestDatabase>,
   {lacks = []}: {lacks?: readonly (keyof typeof PARTS)[]} = {},
 ): void {
   async function setUp(t: TestContext): Promise<Bench> {
-    const made: TestDatabase[] = []
     const stores: Store[] = []
     t.after(async () => {
       for (const store of stores) await store.close()
-      for (const db of made) await db.remove()
     })
-    const create = async () => {
-      const db = await createDatabase()
-      made.push(db)
-      return db
-    }
     const connectTo = async (db: TestDatabase) => {
       const store = await db.connect()
       stores.push(store)
@@ -73,7 +66,7 @@ export function storeSuite(
       return store
     }
     const elsewhere = async () => {
-      const db = await create()
+      const db = await createDatabase(t)
       return {db, store: await storeOn(db)}
     }
     const {db, store} = await elsewhere()

@@ -3,8 +3,9 @@ import {join} from 'node:path'
 import {after, type TestContext} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
-import {MysqlDatabase} from './mysql.ts'
-import {answersPostgres, PostgresDatabase} from './postgres.ts'
+import type {MysqlDatabase} from './mysql.ts'
+import {answersPostgres, type PostgresDatabase} from './postgres.ts'
+import {preparedMysql, preparedPostgres} from './prepared.ts'
 import {mysqlServer, type NoServer, postgresServer, type TestServer} from './servers.ts'
 import {tempFolder} from './temp.ts'
 
@@ -33,13 +34,13 @@ export async function databaseKinds(): Promise<DatabaseKind[]> {
       name: 'MySQL',
       server: mysql,
       skip: 'missing' in mysql && mysql.missing,
-      create: t => onServer(t, MysqlDatabase.create((mysql as TestServer).url)),
+      create: async t => asPrepared(await preparedMysql(t, (mysql as TestServer).url)),
     },
     {
       name: 'PostgreSQL',
       server: postgres,
       skip: 'missing' in postgres && postgres.missing,
-      create: t => onServer(t, PostgresDatabase.create((postgres as TestServer).url)),
+      create: async t => asPrepared(await preparedPostgres(t, (postgres as TestServer).url)),
     },
   ]
 }
@@ -58,12 +59,6 @@ async function onSqlite(t: TestContext): Promise<Prepared> {
   return {db, query}
 }
 
-async function onServer(
-  t: TestContext,
-  created: Promise<MysqlDatabase> | Promise<PostgresDatabase>,
-): Promise<Prepared> {
-  const database = await created
-  t.after(() => database.drop())
-  await JobQueue.init({db: database.url})
+function asPrepared(database: MysqlDatabase | PostgresDatabase): Prepared {
   return {db: database.url, query: sql => database.query(sql)}
 }

@@ -5,6 +5,19 @@ import {MAX_UINT32} from '../../src/lib/jobs/job.ts'
 import {type MysqlOptions, MysqlStore} from '../../src/lib/store/mysql/store.ts'
 import type {Foreign} from '../store/suite/bench.ts'
 
+/** Tables, indexes, procedures and triggers. */
+const SHAPE = `
+  SELECT 'column', table_name, column_name, column_type, is_nullable, column_default, extra
+    FROM information_schema.columns WHERE table_schema = ?
+  UNION ALL SELECT 'index', table_name, index_name, column_name, seq_in_index, non_unique, NULL
+    FROM information_schema.statistics WHERE table_schema = ?
+  UNION ALL SELECT 'routine', routine_name, routine_definition, definer, sql_mode, security_type, NULL
+    FROM information_schema.routines WHERE routine_schema = ?
+  UNION ALL SELECT 'trigger', trigger_name, action_statement, NULL, NULL, NULL, NULL
+    FROM information_schema.triggers WHERE trigger_schema = ?
+  UNION ALL SELECT 'table', table_name, engine, table_collation, NULL, NULL, NULL
+    FROM information_schema.tables WHERE table_schema = ?`
+
 export class MysqlDatabase {
   readonly url: string
   readonly name = `jobq_test_${randomBytes(6).toString('hex')}`
@@ -12,27 +25,20 @@ export class MysqlDatabase {
   readonly #users = new Set<string>()
   /** What `another` has made. */
   readonly others: Connection[] = []
-  readonly #pool: MysqlDatabase[] | undefined
 
-  private constructor(url: string, perl: Connection, pool: MysqlDatabase[] | undefined) {
-    this.#pool = pool
+  private constructor(url: string, perl: Connection) {
     this.url = Object.assign(new URL(url), {pathname: `/${this.name}`}).href
     this.#perl = perl
   }
 
-  /**
-   * A new one; or with a pool one from there, which goes back empty: making tables takes longer than most tests.
-   */
-  static async create(server: string, pool?: MysqlDatabase[]): Promise<MysqlDatabase> {
-    const used = pool?.pop()
-    if (used) return used
+  static async create(server: string): Promise<MysqlDatabase> {
     const perl = await createConnection({
       uri: server,
       charset: 'UTF8MB4_BIN',
       flags: ['FOUND_ROWS'], // as Perl's DBD::mysql
       multipleStatements: true,
     })
-    const database = new MysqlDatabase(server, perl, pool)
+    const database = new MysqlDatabase(server, perl)
     await perl.query(`CREATE DATABASE ${database.name}`)
     await perl.query(`USE ${database.name}`)
     return database
@@ -103,43 +109,23 @@ export class MysqlDatabase {
     return Object.assign(new URL(this.url), {username: user, password: ''}).href
   }
 
-  async remove(): Promise<void> {
-    if (!this.#pool || (await this.#isUsedUp())) return this.drop()
-    await this.#endOthers()
-    const own = [
-      'action',
-      'after',
-      'attempt',
-      'context',
-      'death',
-      'expiry',
-      'key',
-      'manager',
-      'order',
-      'output',
-      'pause',
-      'rate',
-      'result',
-      'schedule',
-      'share',
-      'tag',
-      'token',
-      'wait',
-      ...['result', 'progress', 'batch'],
-    ].map(name => `jobq_${name}`)
-    const tables = ['func', 'job', 'exception_log', 'job_status', ...own]
-    await this.query(tables.map(table => `DELETE FROM ${table}`).join('; '))
-    this.#pool.push(this)
+  async shape(): Promise<string> {
+    const rows = await this.query(SHAPE, ...Array.from(SHAPE.matchAll(/\?/g), () => this.name))
+    return JSON.stringify(rows.map(row => Object.values(row)).sort())
   }
 
-  /** Are its next ids greater than what JavaScript can hold? They stay so when its tables are emptied. */
-  async #isUsedUp(): Promise<boolean> {
-    const sql = `SELECT MAX(id) > ${Number.MAX_SAFE_INTEGER} AS isUsedUp
-      FROM (SELECT id FROM job UNION ALL SELECT id FROM exception_log) ids`
-    return this.query(sql).then(
-      ([row]) => Number(row!.isUsedUp) === 1,
-      () => false, // no tables yet
+  async empty(): Promise<void> {
+    await this.#endOthers()
+    const tables = await this.query(
+      "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ? AND table_name <> 'jobq_schema'",
+      this.name,
     )
+    await this.query(tables.map(({name}) => `DELETE FROM ${name}`).join('; '))
+    const counted = await this.query(
+      'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ? AND auto_increment > 1',
+      this.name,
+    )
+    for (const {name} of counted) await this.query(`ALTER TABLE ${name} AUTO_INCREMENT = 1`)
   }
 
   async drop(): Promise<void> {

@@ -1,6 +1,5 @@
 /** Databases of a test's own on a PostgreSQL server, and another program's way into them. */
 import {randomBytes} from 'node:crypto'
-import type {TestContext} from 'node:test'
 import pg from 'pg'
 import type {PostgresConnectionOptions} from '../../src/lib/store/postgres/connections/connections.ts'
 import {type PostgresStore, postgresStore} from '../../src/lib/store/postgres/store.ts'
@@ -20,33 +19,29 @@ export async function answersPostgres(url: string): Promise<boolean> {
   }
 }
 
-/** A database of the test's own, prepared, and a store on it. */
-export async function prepared(
-  t: TestContext,
-  url: string,
-): Promise<{db: PostgresDatabase; store: PostgresStore}> {
-  const db = await PostgresDatabase.create(url)
-  const store = db.store()
-  t.after(async () => {
-    await store.close()
-    await db.remove()
-  })
-  await store.init()
-  return {db, store}
-}
+/** Tables, indexes, functions, triggers, settings and rights, as an order of texts. */
+const SHAPE = `
+  SELECT md5(string_agg(line, E'\\n' ORDER BY line COLLATE "C")) AS shape FROM (
+    SELECT format('%s %s %s %s %s %s', c.oid::regclass, c.relpersistence, c.relacl, a.attname, a.atttypid::regtype,
+        a.attnotnull) AS line
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+      WHERE c.relnamespace = 'public'::regnamespace
+    UNION ALL SELECT pg_get_indexdef(indexrelid) || indisvalid FROM pg_index
+      JOIN pg_class c ON c.oid = indrelid WHERE c.relnamespace = 'public'::regnamespace
+    UNION ALL SELECT pg_get_functiondef(oid) || proacl::text FROM pg_proc
+      WHERE pronamespace = 'public'::regnamespace AND prokind IN ('f', 'p')
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT format('%s %s', datconnlimit, setconfig) FROM pg_database d
+      LEFT JOIN pg_db_role_setting ON d.oid = setdatabase WHERE datname = current_database()
+    UNION ALL SELECT 'version ' || version FROM jobq_schema) lines`
 
-const BESIDE = [
-  'jobq_context',
-  'jobq_wait',
-  'jobq_attempt',
-  'jobq_output',
-  'jobq_order',
-  'jobq_manager',
-  'jobq_schedule',
-  'jobq_after',
-  ...['jobq_tag', 'jobq_expiry', 'jobq_key', 'jobq_share', 'jobq_rate', 'jobq_action'],
-  ...['jobq_result', 'jobq_progress', 'jobq_batch', 'jobq_token'],
-]
+const EMPTY = `DO $$ BEGIN
+  PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+  EXECUTE (SELECT string_agg(format('DELETE FROM %s', oid::regclass), '; ') FROM pg_class
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'jobq_schema');
+  PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace;
+END $$` // a TRUNCATE would wait for the disk
 
 export class PostgresDatabase {
   readonly url: string
@@ -54,21 +49,16 @@ export class PostgresDatabase {
   readonly #server: string
   readonly #perl: pg.Client
   readonly #foreign: pg.Client[] = []
-  readonly #pool: PostgresDatabase[] | undefined
 
-  private constructor(server: string, pool: PostgresDatabase[] | undefined) {
+  private constructor(server: string) {
     this.#server = server
-    this.#pool = pool
     this.url = Object.assign(new URL(server), {pathname: `/${this.name}`}).href
     this.#perl = new pg.Client(this.url)
     this.#perl.on('error', () => {}) // the server is restarted, or the connection ended, by a test
   }
 
-  /** A new one; or with a pool one from there, which goes back empty: making one takes longer than most tests. */
-  static async create(server: string, pool?: PostgresDatabase[]): Promise<PostgresDatabase> {
-    const used = pool?.pop()
-    if (used) return used
-    const database = new PostgresDatabase(server, pool)
+  static async create(server: string): Promise<PostgresDatabase> {
+    const database = new PostgresDatabase(server)
     await database.#onServer(`CREATE DATABASE ${database.name}`)
     await database.#onServer(`ALTER DATABASE ${database.name} SET synchronous_commit = off`)
     await database.#perl.connect()
@@ -115,22 +105,24 @@ export class PostgresDatabase {
     }
   }
 
-  async remove(): Promise<void> {
-    for (const connection of this.#foreign.splice(0)) await connection.end()
-    if (!this.#pool || !(await this.#isPrepared())) return this.drop()
-    for (const table of ['func', 'job', 'exception_log', 'job_status', 'jobq_death', 'jobq_pause', ...BESIDE])
-      await this.query(`DELETE FROM ${table}`) // a TRUNCATE waits for the disk
-    this.#pool.push(this)
+  async shape(): Promise<string> {
+    const [row] = await this.query(SHAPE).catch(() => [{shape: 'no jobq_schema'}])
+    return String(row!.shape)
   }
 
-  async #isPrepared(): Promise<boolean> {
-    const [row] = await this.query(`SELECT to_regclass('jobq_pause') AS made`)
-    return row!.made !== null
+  async empty(): Promise<void> {
+    await this.#endForeign()
+    await this.#perl.query(EMPTY)
   }
 
   async drop(): Promise<void> {
+    await this.#endForeign()
     await this.#perl.end()
     await this.#onServer(`DROP DATABASE IF EXISTS ${this.name} WITH (FORCE)`)
+  }
+
+  async #endForeign(): Promise<void> {
+    for (const connection of this.#foreign.splice(0)) await connection.end()
   }
 
   async #onServer(sql: string): Promise<void> {

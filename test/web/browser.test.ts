@@ -282,7 +282,8 @@ else
           const all = page.locator('fieldset', {hasText: 'All that match'})
           await all.locator('[name=priority]').fill('3')
           await all.locator('button:has-text("Set")').click()
-          assert.match((await page.textContent('main'))!, /It concerns 600 jobs\./)
+          // A slow machine does not count to the end
+          assert.match((await page.textContent('main'))!, /It concerns (600|more than [1-5]?\d?\d) jobs\./)
           await page.click('text=Yes, do it')
           // On its page it is followed, with the script or without; a quick machine has done it by then
           if (new URL(page.url()).pathname.startsWith('/runs/'))

@@ -4,8 +4,8 @@ import {join} from 'node:path'
 import {after, describe, type TestContext, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
 import {JobQueue} from '../../src/lib/index.ts'
-import {MysqlDatabase} from '../support/mysql.ts'
-import {answersPostgres, PostgresDatabase} from '../support/postgres.ts'
+import {answersPostgres} from '../support/postgres.ts'
+import {preparedMysql, preparedPostgres} from '../support/prepared.ts'
 import {mysqlServer, postgresServer} from '../support/servers.ts'
 import {tempFolder} from '../support/temp.ts'
 import {Workplace} from '../support/workplace.ts'
@@ -39,9 +39,7 @@ const KINDS = [
     name: 'MySQL',
     server: mysql,
     create: async (t: TestContext): Promise<Place> => {
-      const database = await MysqlDatabase.create((mysql as {url: string}).url)
-      t.after(() => database.remove())
-      await JobQueue.init({db: database.url})
+      const database = await preparedMysql(t, (mysql as {url: string}).url)
       const refuse = (word: string) =>
         database.query(`CREATE TRIGGER refuse BEFORE INSERT ON exception_log FOR EACH ROW
           IF NEW.message LIKE '%${word}%' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not that'; END IF`)
@@ -52,9 +50,7 @@ const KINDS = [
     name: 'PostgreSQL',
     server: postgres,
     create: async (t: TestContext): Promise<Place> => {
-      const database = await PostgresDatabase.create((postgres as {url: string}).url)
-      t.after(() => database.remove())
-      await JobQueue.init({db: database.url})
+      const database = await preparedPostgres(t, (postgres as {url: string}).url)
       const refuse = async (word: string) => {
         await database.query(`CREATE FUNCTION refuse() RETURNS TRIGGER LANGUAGE plpgsql AS $$
           BEGIN

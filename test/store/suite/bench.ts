@@ -28,8 +28,6 @@ export interface TestDatabase {
   readonly isSigned: boolean
   /** A connection of an application's own to this database. For the parts of the suite that need one. */
   foreign?(): Promise<Foreign>
-  /** All stores are closed by then. */
-  remove(): Promise<void>
 }
 
 /** A connection of an application's own, as its package has it. */
