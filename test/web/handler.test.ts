@@ -1,15 +1,25 @@
 /** `webHandler` in an application: by Request and Response, and by node:http, at a path of its own. */
 import assert from 'node:assert/strict'
 import {once} from 'node:events'
-import {createServer} from 'node:http'
+import {createServer, type IncomingMessage, type Server, type ServerResponse} from 'node:http'
 import type {AddressInfo} from 'node:net'
 import {join} from 'node:path'
 import {type TestContext, test} from 'node:test'
 import {JobQueue} from '../../src/lib/index.ts'
 import {type WebOptions, webHandler} from '../../src/lib/web.ts'
 import {tempFolder} from '../support/temp.ts'
+import {fromTools, missingTools} from '../support/tools.ts'
 import {until} from '../support/until.ts'
 import {answerOf, TOKEN} from './site.ts'
+
+/** What is used of Express, whose types are not at hand. */
+interface Express {
+  use(
+    handler: (request: IncomingMessage & {user?: string}, response: ServerResponse, next: () => void) => void,
+  ): void
+  use(path: string, handler: (request: IncomingMessage, response: ServerResponse) => void): void
+  listen(port: number, host: string): Server
+}
 
 const HOST = 'www.example.com'
 const OWN = {origin: `https://${HOST}`, 'sec-fetch-site': 'same-origin'}
@@ -143,6 +153,41 @@ test('a stream ends when its reader goes, and when the pages are closed', async 
   })
   await web.close()
   await read
+})
+
+test('by Express, at a path of its own and behind a login of its own', {skip: missingTools}, async t => {
+  const {queue, web} = await setUp(t, {
+    basePath: '/jobq',
+    authorize: async (_request, incoming) => (incoming as {user?: string} | undefined)?.user ?? null,
+  })
+  const {id} = await queue.enqueue('Work', {delay: 60})
+  const {default: express} = (await fromTools('express')) as {default: () => Express}
+  const app = express()
+  app.use((request, _response, next) => {
+    if (request.headers.cookie === 'session=7') request.user = 'Ada'
+    next()
+  })
+  app.use('/jobq', web.node)
+  const server = app.listen(0, '127.0.0.1')
+  t.after(() => server.close())
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jobq`
+  const headers = {cookie: 'session=7'}
+  assert.equal((await answerOf(`${url}/jobs`)).status, 403)
+  const page = await answerOf(`${url}/jobs/${id}`, {headers})
+  assert.equal(page.status, 200)
+  assert.match(page.text, /href="\/jobq\/jobs"/)
+  const body = new URLSearchParams({do: 'cancel', job: String(id)})
+  const done = await fetch(`${url}/actions`, {
+    method: 'POST',
+    body,
+    headers: {...headers, origin: new URL(url).origin},
+    redirect: 'manual',
+  })
+  assert.equal(done.status, 303)
+  assert.equal(await queue.count(), 0)
+  const log = await fetch(`${url}/log`, {headers: {...headers, accept: 'application/json'}})
+  assert.equal(((await log.json()) as {who: string}[])[0]!.who, 'Ada')
 })
 
 test('by node:http, for a server that has other pages, too', async t => {

@@ -28,9 +28,13 @@ export interface WebHandler {
   /**
    * Answers a request: for servers that speak of Request and Response.
    * @param info.remoteAddress whence it comes: wrong tokens are counted by that
+   * @param info.incoming what `authorize` gets as well
    */
-  fetch(request: Request, info?: {remoteAddress?: string | undefined}): Promise<Response>
-  /** Answers a request of node:http. It never throws. */
+  fetch(
+    request: Request,
+    info?: {remoteAddress?: string | undefined; incoming?: IncomingMessage | undefined},
+  ): Promise<Response>
+  /** Answers a request of node:http, or of Express, whose body nobody has read yet. It never throws. */
   node(request: IncomingMessage, response: ServerResponse): void
   /** Stops actions between two jobs, and ends what goes on. The queue stays open. */
   close(): Promise<void>
@@ -59,10 +63,10 @@ class Web implements WebHandler {
   }
 
   // Not methods: who mounts them gives them on as they are
-  readonly fetch: WebHandler['fetch'] = async (request, {remoteAddress = ''} = {}) => {
+  readonly fetch: WebHandler['fetch'] = async (request, {remoteAddress = '', incoming} = {}) => {
     const {onTrouble} = this.#site.settings
     const asked = {known: null as Asked | null}
-    const answer = this.#answer(request, remoteAddress, asked).catch((error: unknown) =>
+    const answer = this.#answer(request, {remoteAddress, incoming}, asked).catch((error: unknown) =>
       refused(this.#site, request, asked.known, refusalOf(error, onTrouble)),
     )
     const answered = new AbortController()
@@ -90,7 +94,11 @@ class Web implements WebHandler {
   }
 
   /** @param asked who asks, as soon as that is known. @throws Refusal, JobqError */
-  async #answer(request: Request, place: string, asked: {known: Asked | null}): Promise<Response> {
+  async #answer(
+    request: Request,
+    {remoteAddress: place, incoming}: {remoteAddress: string; incoming: IncomingMessage | undefined},
+    asked: {known: Asked | null},
+  ): Promise<Response> {
     const {settings} = this.#site
     const url = new URL(request.url)
     const host = checkHost(request.headers.get('host') ?? url.host, settings.hosts)
@@ -105,7 +113,7 @@ class Web implements WebHandler {
     if (path === '/login' && this.#sessions) return this.#login(request, method, place, this.#sessions)
     if (path === '/logout' && method === 'POST' && this.#sessions)
       return redirect(this.#site, '/login', {'set-cookie': this.#sessions.end()})
-    const who = this.#sessions ? by && 'token' : await this.#whoAsks(request)
+    const who = this.#sessions ? by && 'token' : await this.#whoAsks(request, incoming)
     const here = `${path}${url.search}`
     if (who === null) return this.#stranger(request, method, here)
     const said = settings.userHeader === undefined ? null : headers.get(settings.userHeader)
@@ -122,10 +130,10 @@ class Web implements WebHandler {
   }
 
   /** As the application says: whoever has no name is nobody. @throws Refusal */
-  async #whoAsks(request: Request): Promise<string | null> {
+  async #whoAsks(request: Request, incoming: IncomingMessage | undefined): Promise<string | null> {
     const {authorize, onTrouble} = this.#site.settings
     try {
-      const who: unknown = await authorize!(request)
+      const who: unknown = await authorize!(request, incoming)
       if (typeof who === 'string') return who.trim() === '' ? null : who
       if (who) onTrouble(`authorize: expected a name or null, got ${kindOf(who)}: refused`)
       return null

@@ -3,7 +3,10 @@ import {once} from 'node:events'
 import type {IncomingMessage, ServerResponse} from 'node:http'
 import {Readable} from 'node:stream'
 
-type Answer = (request: Request, info: {remoteAddress?: string | undefined}) => Promise<Response>
+type Answer = (
+  request: Request,
+  info: {remoteAddress?: string | undefined; incoming: IncomingMessage},
+) => Promise<Response>
 
 export async function answerNode(
   incoming: IncomingMessage,
@@ -16,7 +19,7 @@ export async function answerNode(
     outgoing.writeHead(400, {'content-type': 'text/plain', connection: 'close'}).end('expected a request\n')
     return
   }
-  const response = await answer(request, {remoteAddress: incoming.socket.remoteAddress})
+  const response = await answer(request, {remoteAddress: incoming.socket.remoteAddress, incoming})
   if (!incoming.complete) outgoing.setHeader('connection', 'close') // the rest of it is not read
   outgoing.writeHead(response.status, headersOf(response))
   await send(response, outgoing)
@@ -24,7 +27,9 @@ export async function answerNode(
 
 /** Null: its Host, its method or its path are none. */
 function requestOf(incoming: IncomingMessage): Request | null {
-  const {method = 'GET', url = '/', headers} = incoming
+  const {method = 'GET', headers} = incoming
+  const {originalUrl} = incoming as {originalUrl?: string} // Express cuts off from the other where it mounts this
+  const url = originalUrl ?? incoming.url ?? '/'
   try {
     if (!url.startsWith('/') || !headers.host) return null
     const hasBody = method !== 'GET' && method !== 'HEAD'

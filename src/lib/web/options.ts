@@ -1,4 +1,5 @@
 /** What `webHandler` may be told, checked once. */
+import type {IncomingMessage} from 'node:http'
 import {UsageError} from '../jobs/errors.ts'
 import {checkOptions, is} from '../jobs/options.ts'
 
@@ -10,9 +11,11 @@ export interface WebOptions {
   token?: string | undefined
   /**
    * Instead of a token: says who asks, for the log of actions, or null to refuse; whatever is no name refuses, too. It is
-   * asked at each request, but for /healthz.
+   * asked at each request, but for /healthz. With `node` it gets the request of node:http as well, with what middleware has put there.
    */
-  authorize?: ((request: Request) => string | null | Promise<string | null>) | undefined
+  authorize?:
+    | ((request: Request, incoming?: IncomingMessage) => string | null | Promise<string | null>)
+    | undefined
   /** The names by which browsers may know it, besides this machine's own. */
   hosts?: readonly string[] | undefined
   /** Every action is refused. Default false. */

@@ -35,7 +35,7 @@ export function checkHost(host: string, names: readonly string[]): string {
   const name = nameOf(host)
   if (name !== null && (THIS_MACHINE.includes(name) || names.includes(name) || isAddress(name))) return host
   throw new Refusal(421, 'WRONG_HOST', 'expected a name of this server in the address, got another one', {
-    hint: '--allow-host NAME lets it be known by another name',
+    hint: 'it is let be known by another one: --allow-host NAME of jobq web, hosts of webHandler',
   })
 }
 
@@ -57,7 +57,7 @@ export function checkSource(
   if (isOurs && (site === null || site === 'same-origin')) return
   if (isTrusted && site === null && origin === null) return
   throw new Refusal(403, 'WRONG_SITE', 'expected a form of this page, got a request from elsewhere', {
-    hint: 'a script sends the token that the server was started with (JOBQ_WEB_TOKEN, --token-file): Authorization: Bearer …',
+    hint: 'a script sends the token that the server was started with (JOBQ_WEB_TOKEN, --token-file): Authorization: Bearer …; where an application says who asks, an Origin that is its own',
   })
 }
 
