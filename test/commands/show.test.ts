@@ -16,7 +16,7 @@ describe('show', () => {
     assert.deepEqual([code, stderr], [0, ''])
     assert.match(
       stdout,
-      /^job {7}1\nfunction {2}Notify\nstate {5}ready\nargument {2}\{"to":"é"\}\nuniqkey {3}k\npriority {2}7\nenqueued {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(.*\)\ndue .*\nretries {3}0\n$/,
+      /^job {7}1\nfunction {2}Notify\nstate {5}ready\nworkers {3}none: no jobq work that is seen has one for it\nargument {2}\{"to":"é"\}\nuniqkey {3}k\npriority {2}7\nenqueued {2}\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(.*\)\ndue .*\nretries {3}0\n$/,
     )
   })
 
@@ -33,6 +33,16 @@ describe('show', () => {
       assert.match((await site.run(['show', '1'])).stdout, new RegExp(`^state +${state}$`, 'm'), `${words}`)
       assert.equal(JSON.parse((await site.run(['show', '1', '--json'])).stdout).paused, paused, `${words}`)
     }
+  })
+
+  test('a job that waits for a place says how many can be worked at once, by those that are there', async t => {
+    const site = new Workplace(t, {Notify: FINE})
+    await site.run(['enqueue', 'Notify', '--delay', '1h'])
+    const workers = async () => JSON.parse((await site.run(['show', '1', '--json'])).stdout).workers
+    assert.equal(await workers(), 0)
+    site.work('--max-workers', '3')
+    await until('they are seen', async () => (await workers()) === 3)
+    assert.doesNotMatch((await site.run(['show', '1'])).stdout, /^workers/m)
   })
 
   test('a job that failed twice, by the id that its enqueue has printed, until it is retried', async t => {
@@ -57,6 +67,7 @@ describe('show', () => {
       func: 'Bad',
       state: 'failed',
       paused: false,
+      workers: null,
       arg: [1],
       uniqkey: null,
       tags: {},

@@ -98,6 +98,10 @@ describe('managers', {concurrency: 4}, () => {
         code,
         func,
       )
+    await home.jobq(['pause', 'F', '--db', 'jobs.db'])
+    const paused = await home.jobq(['check', '--func', 'F', '--workers', '1', '--db', 'jobs.db'])
+    assert.equal(paused.code, 2)
+    assert.match(paused.stdout, /^JOBQ CRITICAL - 0 workers, paused \(at least 1\) \|/)
   })
 
   test('HUP: what is worked from then on is told', async t => {

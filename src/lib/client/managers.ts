@@ -10,6 +10,7 @@ import {
   type ManagerState,
   type ManagerStatus,
   type Slot,
+  slotsOf,
   withEmptySlots,
 } from '../jobs/manager.ts'
 import type {JobHistory, JobRun} from '../jobs/rows/history.ts'
@@ -43,6 +44,14 @@ export async function runOf(store: Store, {id, db, func}: JobHistory): Promise<J
           .map(({pid, seconds}) => ({host, pid, start: Math.round(seen + age - (seconds ?? 0))})),
   )
   return runs.length === 1 ? runs[0]! : null
+}
+
+/** How many of its function can be worked at once; null: not known, as managers can't be read, or name only some of theirs. */
+export async function workersOf(store: Store, {db, func}: JobHistory): Promise<number | null> {
+  const rows = await store.managers(db).catch(() => null)
+  if (rows === null) return null
+  const managers = managersOf(rows, {db: '', paused: []}, () => {})
+  return managers.some(({gone, moreFuncs}) => !gone && moreFuncs > 0) ? null : slotsOf(managers, func)
 }
 
 function isOf(slot: Slot, id: number): boolean {

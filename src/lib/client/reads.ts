@@ -78,11 +78,13 @@ export abstract class QueueView<F = Functions> {
       if (!history?.job) return leftJob({id, db}, history, await store.result(id, db))
       const state = await store.batch(id, db)
       const batch = state ? {batch: state} : {}
-      if (history.job.state !== 'running')
-        return {...history, run: null, paused: await isPaused(store, history.func), ...batch}
-      const {runOf} = await import('./managers.ts')
-      const [running] = await withProgress(store, [history.job])
-      return {...history, job: running!, run: await runOf(store, history), paused: false, ...batch}
+      const {runOf, workersOf} = await import('./managers.ts')
+      if (history.job.state === 'running') {
+        const [job] = await withProgress(store, [history.job])
+        return {...history, ...NOWHERE, job: job!, run: await runOf(store, history), ...batch}
+      }
+      const [paused, workers] = [await isPaused(store, history.func), await workersOf(store, history)]
+      return {...history, run: null, paused, workers, ...batch}
     })
   }
 
@@ -322,17 +324,19 @@ async function isPaused(store: Store, func: string): Promise<boolean> {
   return paused.includes(ALL_FUNCS) || paused.includes(func)
 }
 
+const NOWHERE = {run: null, paused: false, workers: null}
+
 /** One that has left the queue: what it has left behind. */
 function leftJob(
   {id, db}: {id: number; db?: number | undefined},
   history: JobHistory | null,
   stored: StoredResult | null,
 ): ShownJob | null {
-  if (!stored) return history && {...history, run: null, paused: false}
+  if (!stored) return history && {...history, ...NOWHERE}
   const {func, json, keptUntil} = stored
   const none = {job: null, uniqkey: null, arg: null, tags: {}, attempts: [], after: [], parked: null}
   const result = {...decodeResult(json), keptUntil}
-  return {...(history ?? {...rowRef({id, db}), func, ...none}), run: null, paused: false, result}
+  return {...(history ?? {...rowRef({id, db}), func, ...none}), ...NOWHERE, result}
 }
 
 /** @param known the functions there are */

@@ -100,3 +100,10 @@ export function countSlots(slots: readonly Pick<Slot, 'state'>[]): Record<Slot['
   for (const {state} of slots) workers[state]++
   return workers
 }
+
+/** Jobs that can be worked at once, of a function or of any: slots of those that were seen within a minute. */
+export function slotsOf(managers: readonly ManagerStatus[], func: string | undefined): number {
+  return managers
+    .filter(({gone, funcs}) => !gone && (func === undefined || funcs.includes(func)))
+    .reduce((sum, {workers: {working, idle, none}}) => sum + working + idle + none, 0)
+}

@@ -11,6 +11,8 @@ export interface Measure {
   most: number | null
   /** Fewer are critical. */
   least?: number
+  /** There are none for that. */
+  isPaused?: boolean
 }
 
 /** Its exit status: the place in STATES. */
@@ -37,9 +39,9 @@ export function reasonsOf(measures: readonly Measure[]): string[] {
 }
 
 function inWords(measure: Measure): string {
-  const {name, value, warn, most, least} = measure
+  const {name, value, warn, most, least, isPaused} = measure
   if (least !== undefined)
-    return `${value} ${value === 1 ? 'worker' : name}${value < least ? ` (at least ${least})` : ''}`
+    return `${value} ${value === 1 ? 'worker' : name}${isPaused ? ', paused' : ''}${value < least ? ` (at least ${least})` : ''}`
   const shown = name === 'age' ? `oldest ready for ${duration(value)}` : `${value} ${name}`
   const limit = stateOf(measure) === 2 ? most : stateOf(measure) === 1 ? warn : null
   return limit === null ? shown : `${shown} (at most ${name === 'age' ? duration(limit) : limit})`

@@ -7,6 +7,7 @@ import {oneLineJson, RawJson} from './json.ts'
 import {argDocument} from './listing.ts'
 import {argLine, duration, fromNow, oneLine} from './text.ts'
 
+export const NO_WORKER = 'none: no jobq work that is seen has one for it'
 /** How many of the jobs that one waits for are shown to people. */
 const MOST_AFTER = 20
 
@@ -17,6 +18,7 @@ export function showDocument(history: ShownJob): Record<string, unknown> {
     func,
     state: stateOf(history),
     paused: history.paused,
+    workers: history.workers,
     arg: argDocument(arg),
     uniqkey,
     tags,
@@ -54,6 +56,7 @@ export function showText(history: ShownJob): string {
     ['job', String(idOf(history))],
     ['function', oneLine(func)],
     ['state', `${stateOf(history)}${history.paused ? ', paused' : ''}`],
+    ...(history.workers === 0 ? [['workers', NO_WORKER] as [string, string]] : []),
     ['argument', arg === null ? '-' : argLine(arg)],
     ['uniqkey', uniqkey === null ? '-' : oneLine(uniqkey)],
   ]

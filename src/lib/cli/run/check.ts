@@ -1,7 +1,9 @@
 /** `jobq check` once its words are known. Its exit status is a monitoring plugin's, also of what went wrong (cli/errors.ts). */
 import {existsSync} from 'node:fs'
+import type {JobQueue} from '../../client/queue.ts'
 import {StoreError} from '../../jobs/errors.ts'
-import type {ManagerStatus} from '../../jobs/manager.ts'
+import {ALL_FUNCS} from '../../jobs/job.ts'
+import {slotsOf} from '../../jobs/manager.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
 import {checkLine, type Measure, reasonsOf, STATES, stateOf} from '../../render/check.ts'
@@ -78,7 +80,7 @@ async function measured(
   }
   const [counts, workers, warnings] = await withQueue(settings, null, {onTrouble}, async queue => [
     await queue.counts(flags.func),
-    limits.workers === null ? 0 : workersOf(await queue.managers(), flags.func),
+    limits.workers === null ? null : await workersOf(queue, flags.func),
     await queue.store.warnings(false),
   ])
   if (trouble !== null) throw new StoreError('UNREACHABLE', trouble)
@@ -88,16 +90,15 @@ async function measured(
     {name: 'ready', value: sum('ready'), ...limits.ready},
     {name: 'failed', value: sum('failed'), ...limits.failed},
     {name: 'age', value: age, ...limits.age},
-    ...(limits.workers === null
-      ? []
-      : [{name: 'workers' as const, value: workers, warn: null, most: null, least: limits.workers}]),
+    ...(workers === null ? [] : [{name: 'workers' as const, ...workers, least: limits.workers!}]),
   ]
   return {measures, warnings}
 }
 
-/** Jobs that can be worked at once, of a function or of any: slots of those that were seen within a minute. */
-function workersOf(managers: readonly ManagerStatus[], func: string | undefined): number {
-  return managers
-    .filter(({gone, funcs}) => !gone && (func === undefined || funcs.includes(func)))
-    .reduce((sum, {workers: {working, idle, none}}) => sum + working + idle + none, 0)
+/** None where it is paused. */
+async function workersOf(queue: JobQueue, func: string | undefined) {
+  const paused = await queue.paused()
+  const isPaused = paused.includes(ALL_FUNCS) || (func !== undefined && paused.includes(func))
+  const value = isPaused ? 0 : slotsOf(await queue.managers(), func)
+  return {value, isPaused, warn: null, most: null}
 }

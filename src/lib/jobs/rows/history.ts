@@ -124,6 +124,11 @@ export interface JobRun {
 export interface ShownJob extends JobHistory {
   /** null: it does not run, or its manager has not told it yet, or never does: a Perl worker. */
   run: JobRun | null
+  /**
+   * How many jobs of its function can be worked at once, by those that the database has seen within a minute; null: it runs, or has
+   * left, or that is not known.
+   */
+  workers: number | null
   /** No dispatcher takes it until it is resumed: its function is paused, or all are. False where pauses can't be read. */
   paused: boolean
   /** Of one that has completed: what its worker returned, as long as that is kept. */

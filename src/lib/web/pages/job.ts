@@ -4,7 +4,7 @@ import {idOf, type RowRef} from '../../jobs/job.ts'
 import {parseRef} from '../../jobs/names.ts'
 import type {AttemptRow, ShownJob} from '../../jobs/rows/history.ts'
 import {textOf} from '../../jobs/value.ts'
-import {batchText, showDocument, stateOf, waitsForText} from '../../render/show.ts'
+import {batchText, NO_WORKER, showDocument, stateOf, waitsForText} from '../../render/show.ts'
 import {argLine, argText} from '../../render/text.ts'
 import {type Html, html, lines, type Part} from '../html.ts'
 import type {Asked, Site, View} from '../site.ts'
@@ -53,6 +53,7 @@ function factsOf(site: Site, shown: ShownJob): Html {
   return facts([
     ['Function', funcLink(site, func)],
     ['State', html`${badge(stateOf(shown))}${shown.paused && html` ${badge('paused')}`}`],
+    shown.workers === 0 && ['Workers', NO_WORKER],
     ['Unique key', uniqkey ?? '–'],
     job && ['Priority', count(job.priority)],
     job && ['Enqueued', time(job.enqueueTime)],
