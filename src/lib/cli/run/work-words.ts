@@ -6,8 +6,8 @@ import {ALL_FUNCS} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
 import type {FuncCounts} from '../../jobs/stats.ts'
 import type {Handler} from '../../work/handlers.ts'
-import type {WorkResult} from '../../work/manager.ts'
-import type {WorkStart} from '../../work/work-options.ts'
+import type {WorkResult} from '../../work/manager/manager.ts'
+import type {WorkStart} from '../../work/manager/options.ts'
 import {isTerminal} from '../output.ts'
 
 /** How many functions are named; whoever has more knows them. */

@@ -6,8 +6,8 @@ import {monotonic} from '../../jobs/clock.ts'
 import {EXIT, isPassing, UsageError} from '../../jobs/errors.ts'
 import {droppedLines, type LoggedOutcome, openLog} from '../../work/log/log.ts'
 import {FileSink, type Lost, type Sink, streamSink} from '../../work/log/log-writer.ts'
-import {type WorkResult, work} from '../../work/manager.ts'
-import {maxTimeOf, type WorkOptions} from '../../work/work-options.ts'
+import {type WorkResult, work} from '../../work/manager/manager.ts'
+import {maxTimeOf, type WorkOptions} from '../../work/manager/options.ts'
 import {withQueueOf} from '../command-queue.ts'
 import {complain, tellUnwritten} from '../output-guard.ts'
 import {optionsOf, type WorkFlags} from './work-flags.ts'
@@ -17,7 +17,7 @@ import {endingWords, startWords, summaryLine, summaryWords, whatIsLeft, whyNothi
 export async function run(flags: WorkFlags): Promise<void> {
   // While all is being loaded, a deploy or logrotate does no harm: what is loaded then is new
   for (const signal of ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1'] as const) process.on(signal, () => {})
-  if (process.pid === 1) (await import('../../work/systemd.ts')).becomeInit()
+  if (process.pid === 1) (await import('../../work/manager/systemd.ts')).becomeInit()
   const options = optionsOf(flags)
   process.exitCode = await withQueueOf(
     flags,

@@ -3,15 +3,15 @@
  * when the configuration is read again.
  */
 import {join, resolve} from 'node:path'
-import {type Teller, tellerOf, withTellers} from '../config/notices.ts'
-import type {JobqConfig} from '../config/schema.ts'
-import type {Settings} from '../config/settings.ts'
-import {UsageError} from '../jobs/errors.ts'
-import type {DispatcherOptions} from './dispatcher.ts'
-import type {PoolOptions, PoolSettings} from './executors/pool/pool.ts'
-import type {WorkerDefaults} from './executors/ready-worker.ts'
-import {type Found, findHandlers, type Handler} from './handlers.ts'
-import type {JobLog} from './log/log.ts'
+import {type Teller, tellerOf, withTellers} from '../../config/notices.ts'
+import type {JobqConfig} from '../../config/schema.ts'
+import type {Settings} from '../../config/settings.ts'
+import {UsageError} from '../../jobs/errors.ts'
+import type {DispatcherOptions} from '../dispatcher.ts'
+import type {PoolOptions, PoolSettings} from '../executors/pool/pool.ts'
+import type {WorkerDefaults} from '../executors/ready-worker.ts'
+import {type Found, findHandlers, type Handler} from '../handlers.ts'
+import type {JobLog} from '../log/log.ts'
 
 /** Jobs at once, in all. */
 const MAX_PLACES = 10_000

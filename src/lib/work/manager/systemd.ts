@@ -3,7 +3,7 @@
  * container.
  */
 import {execFile} from 'node:child_process'
-import type {JobLog} from './log/log.ts'
+import type {JobLog} from '../log/log.ts'
 
 /** Tells systemd, through its own systemd-notify: Node has no datagram sockets of the kind that it listens on. */
 export class SystemdNotifier {
