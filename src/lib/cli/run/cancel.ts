@@ -164,8 +164,11 @@ async function isMeant(
   const terminal = createInterface({input: process.stdin, output: process.stderr})
   try {
     const runs = running > 0 && choice.state === undefined ? ` (${running} running)` : ''
-    const which = choice.state === undefined ? 'jobs' : `${choice.state} jobs`
-    const answer = await terminal.question(`Cancel all ${all} ${which}${runs}? [y/N] `)
+    const jobs = all === 1 ? 'job' : 'jobs'
+    const which = choice.state === undefined ? jobs : `${choice.state} ${jobs}`
+    const answer = await terminal.question(
+      `Cancel ${all === 1 ? '' : 'all '}${all} ${which}${runs}? [y/N] `,
+    )
     return /^y(es)?$/i.test(answer.trim())
   } finally {
     terminal.close()
