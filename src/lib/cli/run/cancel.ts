@@ -166,9 +166,7 @@ async function isMeant(
     const runs = running > 0 && choice.state === undefined ? ` (${running} running)` : ''
     const jobs = all === 1 ? 'job' : 'jobs'
     const which = choice.state === undefined ? jobs : `${choice.state} ${jobs}`
-    const answer = await terminal.question(
-      `Cancel ${all === 1 ? '' : 'all '}${all} ${which}${runs}? [y/N] `,
-    )
+    const answer = await terminal.question(`Cancel ${all === 1 ? '' : 'all '}${all} ${which}${runs}? [y/N] `)
     return /^y(es)?$/i.test(answer.trim())
   } finally {
     terminal.close()
