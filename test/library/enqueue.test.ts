@@ -357,6 +357,19 @@ describe('closing', () => {
     await assert.rejects(kept.enqueue('F'), ClosedError)
   })
 
+  test('what a cancelMany has done is told, before its next step is refused', async t => {
+    const {queue, rows} = await openQueue(t)
+    const total = 700
+    await queue.enqueueMany(Array.from({length: total}, () => ({func: 'A'})))
+    let told = 0
+    const cancelling = (async () => {
+      for await (const {refused} of queue.cancelMany({func: 'A'})) told += refused ? 0 : 1
+    })()
+    await Promise.all([assert.rejects(cancelling, ClosedError), queue.close()])
+    assert.ok(told > 0)
+    assert.equal(rows('SELECT * FROM job').length, total - told)
+  })
+
   test('a listing that is read meanwhile is refused its next row', async t => {
     const {open} = place(t)
     const queue = await open()

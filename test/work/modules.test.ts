@@ -499,9 +499,9 @@ describe('what a job prints', {concurrency: 2}, () => {
   })
 
   for (const [what, lost, does] of [
-    ['closes standard output', 'stdout', 'closeSync(1)'],
-    ['closes both', 'stdout', 'closeSync(1); closeSync(2)'],
-    ['puts a file in the place of standard error', 'stderr', `closeSync(2); openSync('own', 'w')`],
+    ['closes standard output', 'stdout is', 'closeSync(1)'],
+    ['closes both', 'stdout and stderr are', 'closeSync(1); closeSync(2)'],
+    ['puts a file in the place of standard error', 'stderr is', `closeSync(2); openSync('own', 'w')`],
   ] as const)
     test(`of one that ${what}: its process is replaced, and the next job's is in the log`, async t => {
       const site = new Workplace(t, {
@@ -513,7 +513,7 @@ describe('what a job prints', {concurrency: 2}, () => {
       assert.equal(code, 0, stderr)
       for (const id of [1, 3])
         for (const line of ['out', 'err']) assert.ok(stderr.includes(`${id} Says | ${line}\n`), stderr)
-      const told = `jobq: after job 2 of Loses ${lost} is closed, or another file; what became of the job stands, its process is replaced\n`
+      const told = `jobq: after job 2 of Loses ${lost} closed, or another file; what became of the job stands, its process is replaced\n`
       assert.equal(stderr.split(told).length, 2, stderr)
     })
 })

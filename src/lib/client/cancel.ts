@@ -64,15 +64,15 @@ export interface CancelOptions {
   signal?: AbortSignal | undefined
 }
 
-/** Of a choice that names no jobs those are met that were there when it began. */
+/** Of a choice that names no jobs those are met that were there when it began. Yields what was done at once. */
 export async function* cancelMany(
   store: Store,
   choice: Chosen,
   {dryRun = false, signal}: CancelOptions,
-): AsyncGenerator<CancelOutcome> {
+): AsyncGenerator<CancelOutcome[]> {
   if (dryRun && !('jobs' in choice)) {
     const all = {...choice, limit: Number.MAX_SAFE_INTEGER, offset: 0}
-    for await (const job of store.eachJob(all)) yield outcomeOf(job, null)
+    for await (const job of store.eachJob(all)) yield [outcomeOf(job, null)]
     return
   }
   const state = 'jobs' in choice ? undefined : choice.state
@@ -82,13 +82,15 @@ export async function* cancelMany(
       if (signal?.aborted) return
       const since = monotonic()
       const found = dryRun ? await look(store, portion) : await store.cancel(portion, state)
+      const done: CancelOutcome[] = []
       for (const job of found)
-        if (dryRun) yield outcomeOf(job, null)
-        else if (job.state !== 'running') yield outcomeOf(job, 'cancelled')
+        if (dryRun) done.push(outcomeOf(job, null))
+        else if (job.state !== 'running') done.push(outcomeOf(job, 'cancelled'))
         else told.add(job)
+      yield done
       if ('jobs' in choice) {
         const there = new Set(found.map(idOf))
-        for (const job of portion) if (!there.has(idOf(job))) yield {job, refused: await whyNot(store, job)}
+        for (const job of portion) if (!there.has(idOf(job))) yield [{job, refused: await whyNot(store, job)}]
       } else await sleep(monotonic() - since) // for who works meanwhile
     }
     yield* told.ends()
@@ -125,15 +127,15 @@ class Told {
     this.#since = monotonic()
   }
 
-  async *ends(): AsyncGenerator<CancelOutcome> {
+  async *ends(): AsyncGenerator<CancelOutcome[]> {
     for (let pause: number = PAUSE_MS[0]; ; pause = Math.min(2 * pause, PAUSE_MS[1])) {
       yield* this.#look()
       if (this.#jobs.size === 0 || this.#signal?.aborted) return
       if (monotonic() - this.#since > HEARD_MS)
-        for (const order of await this.withdraw()) {
-          yield {job: rowRef(order), refused: new NotHeardError(idOf(order), HEARD_MS / 1000)}
+        yield (await this.withdraw()).map(order => {
           this.#jobs.delete(idOf(order))
-        }
+          return {job: rowRef(order), refused: new NotHeardError(idOf(order), HEARD_MS / 1000)}
+        })
       else await sleep(pause)
     }
   }
@@ -145,15 +147,17 @@ class Told {
   }
 
   /** One that is given back meanwhile is deleted like any that waits. */
-  async *#look(): AsyncGenerator<CancelOutcome> {
+  async *#look(): AsyncGenerator<CancelOutcome[]> {
     for (const portion of slices([...this.#jobs.values()], PORTION)) {
       const found = new Map((await this.#store.cancel(portion.map(rowRef))).map(job => [idOf(job), job]))
+      const done: CancelOutcome[] = []
       for (const job of portion) {
         const now = found.get(idOf(job))
         if (now?.state === 'running' && !now.isHeard) continue
-        yield now ? outcomeOf(job, now.isHeard ? 'stopping' : 'cancelled') : await this.#ended(job)
+        done.push(now ? outcomeOf(job, now.isHeard ? 'stopping' : 'cancelled') : await this.#ended(job))
         this.#jobs.delete(idOf(job))
       }
+      yield done
     }
   }
 

@@ -486,9 +486,9 @@ export class JobQueue<F = Functions> extends QueueView<F> {
     return this.calls.make(async store => {
       const jobs = [this.refOf(job, 'cancel')]
       const {cancelMany} = await import('./cancel.ts')
-      for await (const outcome of cancelMany(store, {jobs}, {})) {
-        if (outcome.refused) throw outcome.refused
-        return outcome
+      for await (const [outcome] of cancelMany(store, {jobs}, {})) {
+        if (outcome?.refused) throw outcome.refused
+        if (outcome) return outcome
       }
       throw new Error('every job that is named has an outcome')
     })
@@ -503,10 +503,11 @@ export class JobQueue<F = Functions> extends QueueView<F> {
   async *cancelMany(choice: CancelChoice, options: CancelOptions = {}): AsyncGenerator<CancelOutcome> {
     check.cancelMany(options)
     const chosen = chosenOf(choice, job => this.refOf(job, 'cancelMany'))
-    yield* this.each('func' in chosen ? {func: chosen.func} : {}, async store => {
+    const portions = this.each('func' in chosen ? {func: chosen.func} : {}, async store => {
       const {cancelMany} = await import('./cancel.ts')
       return cancelMany(store, chosen, options)
     })
+    for await (const done of portions) yield* done // what was done at once is told, whatever becomes of the queue
   }
 
   /**

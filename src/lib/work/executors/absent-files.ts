@@ -2,6 +2,7 @@
  * Executables that are not there, or may not be run, at the moment: a deploy swaps the workers folder, or writes the file. That is
  * no job's doing: its function rests, and is tried again after a while, longer each time that is in vain. All others go on.
  */
+import {accessSync, constants} from 'node:fs'
 import {Backoff} from '../../jobs/backoff.ts'
 import {WorkerError} from '../../jobs/errors.ts'
 import {checkInterpreter} from '../handlers.ts'
@@ -29,24 +30,33 @@ export class AbsentFiles {
     this.#onRoom = onRoom
   }
 
+  /** Is it not there now? Then its function rests: no job is taken for it, which would count as a start where those are limited. */
+  isMissing(func: string, file: string): boolean {
+    if (this.isResting(func)) return true
+    const error = missing(file)
+    if (error) this.#rest(func, file, error)
+    return error !== null
+  }
+
   /** Is the file the reason, and not the job, nor the interpreter that the file names? Then its function rests. */
   isReasonOf(error: Error, func: string, file: string): boolean {
     const {code, syscall} = error as NodeJS.ErrnoException
     if (!syscall?.startsWith('spawn') || !ABSENT.has(code) || lacksInterpreter(file)) return false
-    if (!this.isResting(func)) this.#rest(func, `${file} can't be started (${error.message})`) // else another of the same turn
+    if (!this.isResting(func)) this.#rest(func, file, error) // else another of the same turn
     return true
   }
 
-  #rest(func: string, why: string): void {
+  #rest(func: string, file: string, {message}: Error): void {
     const last = this.#rests.get(func)
     const backoff = last?.backoff ?? new Backoff(...PAUSE_MS)
+    const why = `${file} can't be started (${message})`
     if (!last) this.#log.trouble(`${why}: jobs of ${func} wait, all others go on; trying again later`)
     const error = new WorkerError(why, {
       hint: 'see that it is there, with its run bit, and written to its end',
     })
     const timer = setTimeout(() => {
       rest.timer = undefined
-      this.#onRoom()
+      if (!this.isMissing(func, file)) this.#onRoom()
     }, backoff.next())
     const rest: Rest = {error, backoff, timer}
     this.#rests.set(func, rest)
@@ -70,6 +80,15 @@ export class AbsentFiles {
   reset(): void {
     for (const {timer} of this.#rests.values()) clearTimeout(timer)
     this.#rests.clear()
+  }
+}
+
+function missing(file: string): Error | null {
+  try {
+    accessSync(file, constants.X_OK)
+    return null
+  } catch (error) {
+    return error as Error
   }
 }
 

@@ -11,7 +11,7 @@ import {idOf, type JobRow, type Progress} from '../../jobs/job.ts'
 import {CHANNEL_FD, Channel} from './channel.ts'
 import type {Teller} from './job-context.ts'
 import {Latest} from './latest.ts'
-import {keepDescriptors, lostDescriptor, outputWritten, watchOutput} from './own-output.ts'
+import {keepDescriptors, lostDescriptors, outputWritten, watchOutput} from './own-output.ts'
 import {
   type FromChild,
   jobFromWire,
@@ -34,6 +34,7 @@ const running = new Map<number, Running>()
 /** Whose code runs, where several jobs do so at once: else null. */
 let context: typeof import('./job-context.ts') | null = null
 let extensions: Extensions = NO_EXTENSIONS
+let isLossTold = false
 const teller: Teller = {
   tell: (run, stream, bytes, onTold) => send({kind: 'output', run, stream, bytes: pack(bytes)}, onTold),
   get hasRoom() {
@@ -177,15 +178,20 @@ async function run(run: number, wire: WireJob): Promise<void> {
   if (written) await written
   if (!running.delete(run)) return
   const ended = {kind: 'ended', run, outcome: outcomeToWire(outcome), rss: memory()} as const
-  if (!afterwards && lostDescriptor() === null) return send(ended)
+  const lost = lostWords(row)
+  if (!afterwards && lost === null) return send(ended)
   send({...ended, left: 'hooks'})
   const failure = afterwards ? await within(run, afterwards).then(() => null, messageOf) : null
-  send({kind: 'free', run, failure: failure ?? lostWords(row)})
+  send({kind: 'free', run, failure: failure ?? lost})
 }
 
+/** Told once: the process is replaced for it. */
 function lostWords(job: JobRow): string | null {
-  const lost = lostDescriptor()
-  return lost && `after job ${idOf(job)} of ${job.func} ${lost} is closed, or another file`
+  const lost = isLossTold ? [] : lostDescriptors()
+  if (lost.length === 0) return null
+  isLossTold = true
+  const beside = running.size > 0 ? ', or one that runs beside it,' : ''
+  return `after job ${idOf(job)} of ${job.func}${beside} ${lost.join(' and ')} ${lost.length > 1 ? 'are' : 'is'} closed, or another file`
 }
 
 async function end(): Promise<void> {

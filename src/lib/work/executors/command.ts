@@ -53,6 +53,8 @@ export class CommandExecutor implements Executor {
   #funcs: readonly string[] = []
   #maxRunning: ReadonlyMap<string, number> = new Map()
   shares: Executor['shares'] = NOTHING_SHARED
+  /** The files of functions whose starts are limited. */
+  #rated: ReadonlyMap<string, string> = new Map()
   #coalesced: ReadonlyMap<string, Coalescing> = new Map()
   readonly #guardian: Guardian
   readonly #log: JobLog
@@ -97,8 +99,11 @@ export class CommandExecutor implements Executor {
   }
 
   /** There is no room for the arguments of its jobs at the moment, or its file is not there. */
-  readonly #isResting = (func: string): boolean =>
-    this.#arguments.isResting(func) || this.#absent.isResting(func)
+  readonly #isResting = (func: string): boolean => {
+    if (this.#arguments.isResting(func) || this.#absent.isResting(func)) return true
+    const file = this.#rated.get(func)
+    return file !== undefined && this.#absent.isMissing(func, file)
+  }
 
   /** How many jobs it could start right now, as far as the machine is concerned. */
   get room(): number {
@@ -139,6 +144,8 @@ export class CommandExecutor implements Executor {
       }),
       this.shares,
     )
+    const rated = handlers.filter(({settings: {rate, ratePerKey}}) => rate || ratePerKey)
+    this.#rated = new Map(rated.map(({func, argv: [file]}) => [func, file]))
     this.#coalesced = coalescing(
       handlers.map(({func, settings: {coalesce = 0, coalesceBy = null, serializer}}) => ({
         ...{func, coalesce, coalesceBy},

@@ -41,11 +41,9 @@ export function keepDescriptors(): void {
   for (const stream of ['stdout', 'stderr'] as const) files[stream] = fileAt(DESCRIPTORS[stream])
 }
 
-/** Which one's descriptor was closed since, or is another file's: the next job's output would be lost. 5 µs for both. */
-export function lostDescriptor(): Stream | null {
-  for (const stream of ['stdout', 'stderr'] as const)
-    if (fileAt(DESCRIPTORS[stream]) !== files[stream]) return stream
-  return null
+/** Whose descriptor was closed since, or is another file's: the next job's output would be lost. 5 µs for both. */
+export function lostDescriptors(): Stream[] {
+  return (['stdout', 'stderr'] as const).filter(stream => fileAt(DESCRIPTORS[stream]) !== files[stream])
 }
 
 function fileAt(fd: number): string | null {

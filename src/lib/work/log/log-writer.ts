@@ -41,7 +41,7 @@ export interface Sink {
 
 export interface Lost {
   lines: number
-  error: NodeJS.ErrnoException
+  error: Error
 }
 
 /**
