@@ -22,6 +22,8 @@ import {until} from '../support/until.ts'
 
 const ROWS = 200
 const MANY = 20_000
+/** So many of each log are pruned, with pauses nine times as long as that takes. */
+const PRUNED = 4000
 const TABLES: readonly LogTable[] = ['exception_log', 'job_status']
 const LARGE = [...TABLES, 'jobq_attempt', 'jobq_output']
 
@@ -39,14 +41,15 @@ function fills(isTrue: string): string[] {
   ]
 }
 
-async function pruneAll(store: Store): Promise<void> {
+async function prune(store: Store): Promise<void> {
   for (const table of TABLES) {
     let [sum, most] = [0, 0]
     for await (const count of store.prune(table, {ago: 86_400}, false)) {
       sum += count
       most = Math.max(most, count)
+      if (sum >= PRUNED) break
     }
-    assert.deepEqual([sum, most], [MANY, ROWS])
+    assert.ok(sum < PRUNED + ROWS && most === ROWS, `${sum} rows, ${most} at once`)
   }
 }
 
@@ -61,7 +64,7 @@ test('SQLite: no statement that deletes reads a table from end to end', async t 
   t.after(() => db.close())
   for (const sql of fills('1')) db.exec(sql)
   trace.clear()
-  await pruneAll(store)
+  await prune(store)
   const writes = [...trace].filter(sql => /^\s*(DELETE|UPDATE)/.test(sql))
   assert.ok(writes.length > 8, writes.join('\n'))
   const plans = writes.flatMap(sql => scans(db, sql).map(step => `${step}: ${sql.slice(0, 200)}`))
@@ -137,12 +140,12 @@ else {
       await store.enqueue(newJob())
       for (const sql of fills('true')) await db.query(sql)
       const before = await sequential(db)
-      await pruneAll(store)
+      await prune(store)
       await store.close() // its process tells what it has read, at its end at the latest
-      await until('what was deleted is counted', async () => (await deleted(db)) >= 4 * MANY)
+      await until('what was deleted is counted', async () => (await deleted(db)) >= 4 * PRUNED)
       assert.equal(await sequential(db), before)
       const reads = await indexed(db)
-      assert.ok(reads < 10 * 4 * MANY, `${reads} entries for ${4 * MANY} rows`)
+      assert.ok(reads < 10 * 4 * PRUNED, `${reads} entries for ${4 * PRUNED} rows`)
       // So the count is known to tell
       await db.query("DELETE FROM jobq_attempt WHERE outcome = 'x'")
       await until('a scan is counted', async () => (await sequential(db)) > before)

@@ -513,7 +513,7 @@ export class Dispatcher {
     if (mode !== 'drain' || !onDrained || this.#ending !== 'no' || taken >= maxJobs) return true
     if (ended === this.#drainedAt) return true
     this.#drainedAt = ended
-    return !(await onDrained())
+    return !(await onDrained()) && !this.#awake
   }
 
   /** Who only drains does not wait for workers to be mended. */
