@@ -18,7 +18,10 @@ interface Reusable {
 }
 
 const spares: Reusable[][] = []
+/** The file's tests have ended: what comes back now is of no use. */
+let isOver = false
 after(async () => {
+  isOver = true
   for (const database of spares.flat()) await database.drop()
 })
 
@@ -42,7 +45,7 @@ class Reused<Database extends Reusable> {
   }
 
   async giveBack(database: Database): Promise<void> {
-    if ((await database.shape()) !== this.#shape) return database.drop()
+    if (isOver || (await database.shape()) !== this.#shape) return database.drop()
     try {
       await database.empty()
       this.#spare.push(database)
