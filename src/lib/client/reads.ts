@@ -3,7 +3,7 @@
 import {suggestion} from '../jobs/closest.ts'
 import {NotFoundError, UsageError} from '../jobs/errors.ts'
 import type {FuncName, Functions} from '../jobs/functions.ts'
-import {ALL_FUNCS, type ListedJob, type RowRef, rowRef, type StoredResult} from '../jobs/job.ts'
+import {ALL_FUNCS, isPausedIn, type ListedJob, type RowRef, rowRef, type StoredResult} from '../jobs/job.ts'
 import type {ManagerStatus} from '../jobs/manager.ts'
 import type {ExceptionRow, JobHistory, ShownJob, StatusRow} from '../jobs/rows/history.ts'
 import type {Action, ActionRow} from '../jobs/side-tables/actions.ts'
@@ -83,8 +83,12 @@ export abstract class QueueView<F = Functions> {
         const [job] = await withProgress(store, [history.job])
         return {...history, ...NOWHERE, job: job!, run: await runOf(store, history), ...batch}
       }
-      const [paused, workers] = [await isPaused(store, history.func), await workersOf(store, history)]
-      return {...history, run: null, paused, workers, ...batch}
+      // Who may not read what is paused is shown all else
+      const [paused, workers] = await Promise.all([
+        store.paused().catch((): string[] => []),
+        workersOf(store, history),
+      ])
+      return {...history, run: null, paused: isPausedIn(paused, history.func), workers, ...batch}
     })
   }
 
@@ -319,11 +323,7 @@ async function countsOf(store: Store, func: string | undefined): Promise<FuncCou
   return counts
 }
 
-async function isPaused(store: Store, func: string): Promise<boolean> {
-  const paused = await store.paused().catch((): string[] => []) // who may not read it is shown all else
-  return paused.includes(ALL_FUNCS) || paused.includes(func)
-}
-
+/** Of a job that nobody is to take, or someone has. */
 const NOWHERE = {run: null, paused: false, workers: null}
 
 /** One that has left the queue: what it has left behind. */

@@ -24,6 +24,11 @@ export const TRIED_ROWS = 10_000
 /** In the place of a function's name: the whole store. No function is called that. */
 export const ALL_FUNCS = ''
 
+/** @param paused as Store.paused: names of functions, ALL_FUNCS among them for all */
+export function isPausedIn(paused: readonly string[], func: string): boolean {
+  return paused.includes(ALL_FUNCS) || paused.includes(func)
+}
+
 /** How much of what an attempt writes is kept: so many bytes, its end, if it fails (0: nothing); or of every attempt. */
 export type KeepOutput = number | 'all'
 /** The most bytes that are kept of an attempt. */

@@ -1,5 +1,5 @@
 /** What `jobq stats` tells: each function's counts and run times, and all functions added up. */
-import {ALL_FUNCS} from './job.ts'
+import {ALL_FUNCS, isPausedIn} from './job.ts'
 import type {FinalStatus} from './rows/history.ts'
 
 /** How many jobs and exceptions a function has, and how old its oldest ready job is (seconds, null if none). */
@@ -80,11 +80,10 @@ export function statsOf(
   times: readonly FuncTimes[],
   paused: readonly string[],
 ): Stats {
-  const allPaused = paused.includes(ALL_FUNCS)
   const byFunc = new Map(times.map(time => [time.func, time]))
   const funcs = counts.map(count => {
     const {median = null, p95 = null, perMinute = idle(count)} = byFunc.get(count.func) ?? {}
-    return {...count, median, p95, perMinute, paused: allPaused || paused.includes(count.func)}
+    return {...count, median, p95, perMinute, paused: isPausedIn(paused, count.func)}
   })
   const took = addUp(times.map(time => time.took))
   return {
@@ -108,7 +107,7 @@ export function statsOf(
         (total, {perMinute}) => perMinute?.map((jobs, minute) => jobs + (total?.[minute] ?? 0)) ?? total,
         null,
       ),
-      paused: allPaused,
+      paused: paused.includes(ALL_FUNCS),
     },
   }
 }

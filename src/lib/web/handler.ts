@@ -139,14 +139,8 @@ class Web implements WebHandler {
       return null
     } catch (error) {
       onTrouble(`authorize threw: ${error instanceof Error ? error.message : String(error)}`)
-      throw new Refusal(
-        500,
-        'AUTHORIZE_FAILED',
-        'the application could not say who asks: its authorize threw',
-        {
-          hint: "what it threw is in the server's own output",
-        },
-      )
+      const hint = "what it threw is in the server's own output"
+      throw new Refusal(500, 'AUTHORIZE_FAILED', "the application's authorize threw", {hint})
     }
   }
 

@@ -7,7 +7,7 @@ import {setImmediate as nextRound} from 'node:timers/promises'
 import type {Events} from '../hooks/events.ts'
 import {monotonic} from '../jobs/clock.ts'
 import {idTooLarge, StoreError} from '../jobs/errors.ts'
-import {ALL_FUNCS, idOf, type JobRow, type RowRef} from '../jobs/job.ts'
+import {idOf, isPausedIn, type JobRow, type RowRef} from '../jobs/job.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
 import type {Store, Turn} from '../store/store.ts'
 import {Attempt} from './attempt.ts'
@@ -608,7 +608,7 @@ export class Dispatcher {
       () => this.#isIdle(),
     )
     if (!paused || paused.length === 0) return
-    this.#giveBack(({job}) => paused.includes(job.func) || paused.includes(ALL_FUNCS))
+    this.#giveBack(({job}) => isPausedIn(paused, job.func))
   }
 
   // ---- a job's run

@@ -2,7 +2,7 @@
 import {existsSync} from 'node:fs'
 import type {JobQueue} from '../../client/queue.ts'
 import {StoreError} from '../../jobs/errors.ts'
-import {ALL_FUNCS} from '../../jobs/job.ts'
+import {ALL_FUNCS, isPausedIn} from '../../jobs/job.ts'
 import {slotsOf} from '../../jobs/manager.ts'
 import {parseWhole} from '../../jobs/names.ts'
 import {parseDuration} from '../../jobs/time.ts'
@@ -80,7 +80,7 @@ async function measured(
   }
   const [counts, workers, warnings] = await withQueue(settings, null, {onTrouble}, async queue => [
     await queue.counts(flags.func),
-    limits.workers === null ? null : await workersOf(queue, flags.func),
+    limits.workers === null ? null : await slotsIn(queue, flags.func),
     await queue.store.warnings(false),
   ])
   if (trouble !== null) throw new StoreError('UNREACHABLE', trouble)
@@ -96,9 +96,9 @@ async function measured(
 }
 
 /** None where it is paused. */
-async function workersOf(queue: JobQueue, func: string | undefined) {
+async function slotsIn(queue: JobQueue, func: string | undefined) {
   const paused = await queue.paused()
-  const isPaused = paused.includes(ALL_FUNCS) || (func !== undefined && paused.includes(func))
+  const isPaused = isPausedIn(paused, func ?? ALL_FUNCS)
   const value = isPaused ? 0 : slotsOf(await queue.managers(), func)
   return {value, isPaused, warn: null, most: null}
 }

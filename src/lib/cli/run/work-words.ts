@@ -2,7 +2,7 @@
 
 import {relative} from 'node:path'
 import type {JobQueue} from '../../client/queue.ts'
-import {ALL_FUNCS} from '../../jobs/job.ts'
+import {isPausedIn} from '../../jobs/job.ts'
 import {printable} from '../../jobs/printable.ts'
 import type {FuncCounts} from '../../jobs/stats.ts'
 import type {Handler} from '../../work/handlers.ts'
@@ -88,7 +88,7 @@ export async function whatIsLeft(queue: JobQueue, worked: Worked): Promise<strin
 async function readyOf(queue: JobQueue, {handled, limited}: Worked) {
   const ready = (await queue.counts()).filter(({ready}) => ready > 0)
   const paused = await queue.paused()
-  const isPaused = ({func}: FuncCounts) => paused.includes(ALL_FUNCS) || paused.includes(func)
+  const isPaused = ({func}: FuncCounts) => isPausedIn(paused, func)
   const own = ready.filter(({func}) => handled.includes(func))
   return {
     held: own.filter(isPaused),
