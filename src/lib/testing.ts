@@ -29,7 +29,7 @@ import {tellBatches} from './work/claims/batches.ts'
 import {replacedEnd, Together} from './work/claims/together.ts'
 import {coalescing, type Ended, sharing} from './work/executors/executor.ts'
 import {type ReadyWorker, readyWorker} from './work/executors/ready-worker.ts'
-import {nextTry, type Ran, runJob} from './work/executors/run-job.ts'
+import {nextTry, runJob} from './work/executors/run-job.ts'
 import {type End, endOf, RunningJob} from './work/executors/running-job.ts'
 import {type InlineWorkers, quietLog} from './work/inline.ts'
 import {Orders} from './work/orders.ts'
@@ -276,13 +276,13 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
 
   async #run(attempt: Attempt, now: number, worker: ReadyWorker): Promise<TestRun> {
     const {others} = attempt
-    const retryIn = (nth?: number) => nextTry(worker, nth === undefined ? ran.job : ran.job.other(nth))
     const {extensions} = this.queue
-    const signal = new AbortController()
-    const job = new RunningJob(attempt.taken, signal, extensions.plugins)
+    const controller = new AbortController()
+    const job = new RunningJob(attempt.taken, controller, extensions.plugins)
+    const retryIn = (nth?: number) => nextTry(worker, nth === undefined ? job : job.other(nth))
     const stop = (why: StopReason) => {
       job.isCancelled = why === 'cancelled'
-      signal.abort(new JobStoppedError(why))
+      controller.abort(new JobStoppedError(why))
     }
     attempt.startedAt = now
     attempt.run = {settings: {...worker, retryIn}, pid: process.pid, stop}
@@ -294,7 +294,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     const ended: Ended = {kind: 'finished', outcome: ran.outcome}
     attempt.end(ended, 0)
     const result = await this.#settled(attempt, since)
-    const {kind} = ran.outcome
+    const {kind} = attempt.outcome
     for (const other of others) {
       other.endWith(attempt, kind === 'replaced' ? replacedEnd(attempt, result) : ended, 0)
       await this.#settled(other, since)
@@ -302,7 +302,7 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
     await this.#seeTo()
     await ran.afterwards?.()
     return describeRun(
-      ran,
+      job,
       attempt.outcome as End, // a run that has ended is not given back
       result,
       others.map(({job}) => job.id),
@@ -395,8 +395,12 @@ export class TestQueue<F = Functions> implements AsyncDisposable {
   }
 }
 
-function describeRun({job}: Ran, outcome: End, {failed}: SettleResult, others: number[]): TestRun {
-  const {id, func, arg, retryCnt, thrown} = job
+function describeRun(
+  {id, func, arg, retryCnt, thrown}: RunningJob,
+  outcome: End,
+  {failed}: SettleResult,
+  others: number[],
+): TestRun {
   const end = endOf(outcome, thrown)
   const told = failed === undefined ? end : {...end, outcome: 'failed' as const, message: failed}
   return {id, func, arg, retryCnt, others, ...told}
