@@ -1,5 +1,5 @@
 /**
- * Runs the tests: `node test/run.ts [--at-once N] [GLOB …]`, all but the clusters' by default. Four files at once keep two
+ * Runs the tests: `node test/run.ts [--at-once N] [GLOB …]`, without one all but test/cluster and test/faults. Four files at once keep two
  * cores busy, since much of a test is waiting. Nothing may hang: a test has 4 minutes, and a file 10, then its processes are
  * told and killed. With CI=true at most three files that failed run three times more, each by itself: what fails again is
  * broken; what does not is unsteady, on a full machine say, and told as that in the last lines.
@@ -16,11 +16,12 @@ const LOOK_MS = 5_000
 /** What takes longest begins first, so that nothing long is left for the end. */
 const FIRST = [
   'test/faults/server-faults',
-  'test/web/browser',
+  'test/faults/outage',
   'test/work/sch',
   'test/work/sh',
-  'test/work/outage',
-  'test/faults/',
+  'test/store/postgres-pooler',
+  'test/work/retention',
+  'test/web/browser',
   'test/package',
   'test/store/',
   'test/work/',
@@ -31,7 +32,7 @@ const {
   values: {'at-once': atOnce},
   positionals,
 } = parseArgs({allowPositionals: true, options: {'at-once': {type: 'string', default: '4'}}})
-const globs = positionals.length > 0 ? positionals : ['test/*.test.ts', 'test/!(cluster)/**/*.test.ts']
+const globs = positionals.length > 0 ? positionals : ['test/*.test.ts', 'test/!(cluster|faults)/**/*.test.ts']
 const files = globSync(globs, {exclude: ['**/node_modules/**']}).sort(
   (a, b) => rank(a) - rank(b) || (a < b ? -1 : 1),
 )

@@ -1,18 +1,18 @@
 /**
  * examples/web end to end: the application and `jobq work` beside it as two processes, and a real browser that uploads a
- * picture and sees it get on. The browser is Debian's Chromium, or what CHROMIUM names; without one its part is skipped,
- * with CI=true it fails.
+ * picture and sees it get on.
  */
 import assert from 'node:assert/strict'
-import {existsSync, readdirSync, readFileSync} from 'node:fs'
+import {readdirSync, readFileSync} from 'node:fs'
 import {get, type IncomingMessage, request} from 'node:http'
 import {join} from 'node:path'
 import {after, before, describe, test} from 'node:test'
 import Sqlite from 'better-sqlite3'
-import {chromium, type Page} from 'playwright-core'
+import type {Page} from 'playwright-core'
 import sharp from 'sharp'
 import {upload} from '../../examples/web/load.ts'
 import type {Picture} from '../../examples/web/pictures.ts'
+import {NO_BROWSER, startBrowser} from '../support/browser.ts'
 import {RUN_JS} from '../support/jobq.ts'
 import {Started} from '../support/started.ts'
 import {tempFolder} from '../support/temp.ts'
@@ -20,12 +20,6 @@ import {until} from '../support/until.ts'
 
 const example = join(import.meta.dirname, '../../examples/web')
 const photo = join(example, '../photo/photo.jpg')
-const CHROMIUM = [
-  process.env.CHROMIUM ?? '',
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-]
 
 describe('examples/web', () => {
   const folder = tempFolder({after} as Parameters<typeof tempFolder>[0])
@@ -50,10 +44,10 @@ describe('examples/web', () => {
     await Promise.all([web.exited, work.exited])
   })
 
-  test('a picture is uploaded in a browser, and its state is seen to change', async t => {
-    const executablePath = CHROMIUM.find(path => path !== '' && existsSync(path))
-    if (!executablePath) return without(t, 'no Chromium: apt-get install chromium, or name one in CHROMIUM')
-    const browser = await chromium.launch({executablePath, args: ['--no-sandbox', '--disable-gpu']})
+  test('a picture is uploaded in a browser, and its state is seen to change', {
+    skip: NO_BROWSER,
+  }, async () => {
+    const browser = await startBrowser()
     try {
       const page = await browser.newPage()
       const complaints = complaintsOf(page)
@@ -175,14 +169,14 @@ describe('examples/web', () => {
     await until('it is done', async () => (await pictures())[0]!.steps.notify.state === 'completed')
   })
 
-  test('what has failed says why; on a narrow screen as well, where nothing is cut off', async t => {
-    const executablePath = CHROMIUM.find(path => path !== '' && existsSync(path))
-    if (!executablePath) return without(t, 'no Chromium: apt-get install chromium, or name one in CHROMIUM')
+  test('what has failed says why; on a narrow screen as well, where nothing is cut off', {
+    skip: NO_BROWSER,
+  }, async () => {
     const form = new FormData()
     const name = `${'a-long-name-'.repeat(12)}.jpg`
     form.set('picture', new Blob(['no picture'], {type: 'image/jpeg'}), name)
     assert.equal((await fetch(`${url}/pictures`, {method: 'POST', body: form})).status, 201)
-    const browser = await chromium.launch({executablePath, args: ['--no-sandbox', '--disable-gpu']})
+    const browser = await startBrowser()
     try {
       const page = await browser.newPage({viewport: {width: 360, height: 640}})
       await page.goto(url)
@@ -231,9 +225,4 @@ function complaintsOf(page: Page): string[] {
     if (message.type() === 'error') complaints.push(message.text())
   })
   return complaints
-}
-
-function without(t: {skip(message: string): void}, missing: string): void {
-  if (process.env.CI === 'true') throw new Error(missing)
-  t.skip(missing)
 }
