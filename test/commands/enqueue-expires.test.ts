@@ -65,11 +65,17 @@ describe('--expires', () => {
     await home.jobq(['pause', 'F', ...DB])
     const work = home.start(['work', ...DB, '--exec', 'F=true', '--exec', 'G=true', '--work-delay', '1h'])
     await until('it works', () => run(home, 'SELECT count(*) FROM job')[0] === 0)
-    for (const seconds of ['1', '3'])
-      await home.jobq(['enqueue', 'F', ...DB, '--expires', seconds, '--tracked'])
-    const {code, stdout} = await home.jobq(['wait', '2', '3', ...DB])
-    assert.deepEqual([code, stdout], [5, '2\taborted\texpired\n3\taborted\texpired\n'])
-    assert.match(work.stderr, / 2 F aborted .*expired\n/)
+    const ids = ['2', '3', '4', '5']
+    for (const seconds of [1, 2, 3, 4])
+      await home.jobq(['enqueue', 'F', ...DB, '--expires', `${seconds}`, '--tracked'])
+    const {code, stdout} = await home.jobq(['wait', ...ids, ...DB])
+    assert.deepEqual([code, stdout], [5, ids.map(id => `${id}\taborted\texpired\n`).join('')])
+    for (const id of ids) await work.prints(new RegExp(` ${id} F aborted .*expired\n`))
+    // Not as late as when it renews its leases, every 20 seconds
+    const [first = 0, , , last = 0] = [...work.stderr.matchAll(/^(\S+) \d F aborted/gm)].map(([, at]) =>
+      Date.parse(at!),
+    )
+    assert.ok(last > first && last - first < 10_000, work.stderr)
     work.child.kill()
     await work.exited
   })

@@ -132,7 +132,14 @@ export class SideTables {
     clearTimeout(this.#timer)
     const ms = expiryIn === null ? Infinity : expiryIn <= 0 ? 0 : expiryIn * 1000 - (Date.now() % 1000) + 5
     this.#expiresAt = monotonic() + ms
-    if (expiryIn !== null) this.#timer = setTimeout(this.#wake, Math.min(ms, MAX_TIMER_MS))
+    if (expiryIn !== null) this.#arm()
+  }
+
+  /** A timer may go off a fraction of a millisecond early, when it is not yet due. */
+  #arm(): void {
+    const left = this.#expiresAt - monotonic()
+    if (left <= 0) this.#wake()
+    else this.#timer = setTimeout(() => this.#arm(), Math.min(left, MAX_TIMER_MS))
   }
 
   stop(): void {
