@@ -147,7 +147,7 @@ describe('a job that is cancelled', {concurrency: 2}, () => {
     const {code, stdout} = await site.run(['cancel', '--all', '--json'])
     const {cancelled, stopping, refused} = JSON.parse(stdout)
     assert.deepEqual([cancelled, stopping + refused, code], [0, 8, refused > 0 ? 4 : 0])
-    assert.ok(refused <= 2, stdout) // the two that get done may be gone before it is seen that they were told
+    assert.ok(refused <= 3, stdout) // those whose end does not say that they were told may be gone before that is seen: 4, 5, 7
     await until('all have left', () => left(site).length === 0)
     assert.deepEqual(ended(site), [1, 2, 3, 5, 6, 8].map(aborted))
     assert.deepEqual(
