@@ -42,10 +42,16 @@ export async function startProcess(t: TestContext, address: string): Promise<Chi
 
 /** Tells a process what to do. @returns its answer */
 export async function tell(child: ChildProcess, order: Order): Promise<number[]> {
+  const listening = new AbortController()
+  const {signal} = listening
   child.send(order)
-  const [answer] = (await Promise.race([
-    once(child, 'message'),
-    once(child, 'exit').then(end => assert.fail(`the process ended (${end})`)),
-  ])) as [number[]]
-  return answer
+  try {
+    const [answer] = (await Promise.race([
+      once(child, 'message', {signal}),
+      once(child, 'exit', {signal}).then(end => assert.fail(`the process ended (${end})`)),
+    ])) as [number[]]
+    return answer
+  } finally {
+    listening.abort()
+  }
 }
