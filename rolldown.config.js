@@ -42,6 +42,7 @@ const CHUNKS = {
   command: ['cli/command-queue', 'cli/output'],
   looks: ['check', 'list', 'logs', 'stats', 'status', 'retry', 'show', 'wait'].map(name => `cli/run/${name}`),
   dispatcher: ['work/dispatcher'],
+  spool: ['store/spool'],
   work: ['cli/run/work'],
   pages: ['web/handler'],
   sqlite: ['store/sqlite/store'],

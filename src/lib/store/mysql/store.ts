@@ -30,7 +30,7 @@ import {type Reading, readLater} from '../shared/reads/reading.ts'
 import {ServerReads} from '../shared/reads/server-reads.ts'
 import type {ReadsSql} from '../shared/reads/sql.ts'
 import {type Timeouts, timeoutsOf, timeoutWarnings} from '../shared/silence.ts'
-import {Spool} from '../spool.ts'
+import type {Spool} from '../spool.ts'
 import type {
   ActionPage,
   Beside,
@@ -219,6 +219,7 @@ export class MysqlStore extends ServerReads<string> implements Store {
 
   async enqueueMany(jobs: Iterable<NewJob> | AsyncIterable<NewJob>): Promise<number> {
     await this.#links.read(link => link.run('DO 0')) // before much is read: whether there is a server
+    const {Spool} = await import('../spool.ts')
     const spool = await Spool.of(jobs)
     try {
       const count = await this.#links.write(link => this.#insertAll(link, spool), 'read')
