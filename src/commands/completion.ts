@@ -19,15 +19,16 @@ Exits 0, 2 without a shell.`
     {
       description: 'bash, where the package bash-completion is installed: not at each start of a shell',
       command:
-        '<%= config.bin %> completion bash > ~/.local/share/bash-completion/completions/<%= config.bin %>',
+        'mkdir -p ~/.local/share/bash-completion/completions && <%= config.bin %> completion bash > ~/.local/share/bash-completion/completions/<%= config.bin %>',
     },
     {
       description: 'zsh, in a folder of $fpath, before compinit is called',
-      command: '<%= config.bin %> completion zsh > ~/.zfunc/_<%= config.bin %>',
+      command: 'mkdir -p ~/.zfunc && <%= config.bin %> completion zsh > ~/.zfunc/_<%= config.bin %>',
     },
     {
       description: 'fish',
-      command: '<%= config.bin %> completion fish > ~/.config/fish/completions/<%= config.bin %>.fish',
+      command:
+        'mkdir -p ~/.config/fish/completions && <%= config.bin %> completion fish > ~/.config/fish/completions/<%= config.bin %>.fish',
     },
   ]
   static override args = {

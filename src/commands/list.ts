@@ -30,7 +30,7 @@ Exits 0, also where there is nothing to show; 1 where there is more than can be 
     },
     {
       description: 'How long the last jobs took',
-      command: `<%= config.bin %> list --finished | awk -F'\\t' '{print $2, $5 - $4}'`,
+      command: `<%= config.bin %> list --finished | awk -F'\\t' '{print $1, $6 - $5}'`,
     },
   ]
   static override flags = {

@@ -1,6 +1,6 @@
 /** `jobq copy`, as a process: a queue moves with its bytes, priorities, keys, times and order. */
 import assert from 'node:assert/strict'
-import {copyFileSync, mkdirSync, symlinkSync} from 'node:fs'
+import {copyFileSync, existsSync, mkdirSync, symlinkSync} from 'node:fs'
 import {join} from 'node:path'
 import {after, describe, test} from 'node:test'
 import {fileURLToPath} from 'node:url'
@@ -178,6 +178,7 @@ describe('the same queue under another name is refused, and keeps its jobs', () 
     symlinkSync(join(folder, 'a.db'), join(jobq.folder, 'link.db'))
     const names = ['folder/a.db', 'link/a.db', 'link.db', `sqlite:${folder}/a.db`, 'dbi:SQLite:link/a.db']
     await assertOne(jobq, names)
+    await jobq(['init', '--db', 'other.db'])
     const {code} = await jobq(['copy', '--db', 'other.db', '--db', 'folder/a.db', '--to', 'link.db'])
     assert.equal(code, 2)
   })
@@ -254,4 +255,13 @@ describe('the same queue under another name is refused, and keeps its jobs', () 
     }
     assert.match((await jobq(['stats', '--db', from])).stdout, /^total\t1\t/m)
   }
+})
+
+test('a source that is not there is told, and not made', async t => {
+  const jobq = jobqIn(t)
+  const [from, to] = [join(jobq.folder, 'form.db'), join(jobq.folder, 'to.db')]
+  const {code, stdout, stderr} = await jobq(['copy', '--db', from, '--to', to])
+  assert.deepEqual([code, stdout], [1, ''])
+  assert.match(stderr, /^jobq: expected a database at .*form\.db, got none \(.*\)\n$/)
+  assert.deepEqual([existsSync(from), existsSync(to)], [false, false])
 })

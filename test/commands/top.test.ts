@@ -68,6 +68,7 @@ describe('top', () => {
     await picture.shows(/cancel job/)
     press('y')
     await picture.shows(new RegExp(`job ${id} was told to stop`))
+    await picture.shows(/q quit$/) // what a key does is told again after a while
     await until('it has ended', async () => (await jobq(['list'])).stdout === '')
     await ended(top, press)
   })

@@ -6,12 +6,18 @@ import type {Settings} from '../config/settings.ts'
 import type {PluginContext} from '../hooks/plugins.ts'
 import {EXIT, idTooLarge} from '../jobs/errors.ts'
 import {complain} from './output-guard.ts'
-import {commandSettings, type QueueFlags} from './settings.ts'
+import {commandSettings, type QueueFlags, settingsThere} from './settings.ts'
 
 /** What keeps the process alive once its command is done is a plugin's: for so long it may finish. */
 const PATIENCE_MS = 1000
 
 type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable' | 'oneJob'>
+
+interface LookOptions {
+  role?: PluginContext['role'] | null
+  /** Its files must be there. Default false: a file that is not is made. */
+  isThere?: boolean
+}
 
 /** @param role what plugins are told; null: without plugins, and without hooks */
 export async function withQueue<T>(
@@ -34,13 +40,14 @@ export async function withQueue<T>(
 export async function withQueueOf<T>(
   flags: QueueFlags,
   use: (queue: JobQueue) => Promise<T>,
-  {role = null, ...options}: OpenOptions & {role?: PluginContext['role'] | null} = {},
+  {role = null, isThere = false, ...options}: OpenOptions & LookOptions = {},
 ): Promise<T> {
   const onTrouble = (message: string) => {
     process.exitCode = EXIT.failed
     complain(`jobq: ${message}`)
   }
-  return withQueue(await commandSettings(flags), role, {onTrouble, ...options}, use)
+  const settings = await (isThere ? settingsThere : commandSettings)(flags)
+  return withQueue(settings, role, {onTrouble, ...options}, use)
 }
 
 /** A job whose id can't be told from others is passed over: what was done is not all there is, either. */

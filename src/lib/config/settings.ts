@@ -136,7 +136,7 @@ function checkOwn(file: string): string {
   const strangers = strangersWay(file) ?? strangersWay(dirname(file))
   if (strangers === null) return file
   throw new ConfigError(`expected a configuration that only you can change, found ${file}: ${strangers}`, {
-    hint: `--config FILE takes it on purpose, --config ${NONE} none; one of your own in a folder below comes before it`,
+    hint: `let only this user write there (chmod go-w); --config FILE takes it on purpose, --config ${NONE} none; one of your own in a folder below comes before it`,
   })
 }
 

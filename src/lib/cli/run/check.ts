@@ -1,5 +1,4 @@
 /** `jobq check` once its words are known. Its exit status is a monitoring plugin's, also of what went wrong (cli/errors.ts). */
-import {existsSync} from 'node:fs'
 import type {JobQueue} from '../../client/queue.ts'
 import {StoreError} from '../../jobs/errors.ts'
 import {ALL_FUNCS, isPausedIn} from '../../jobs/job.ts'
@@ -10,7 +9,7 @@ import {checkLine, type Measure, reasonsOf, STATES, stateOf} from '../../render/
 import {withQueue} from '../command-queue.ts'
 import {showUnknown} from '../errors.ts'
 import {printer} from '../output-guard.ts'
-import {commandSettings, type QueueFlags} from '../settings.ts'
+import {type QueueFlags, settingsThere} from '../settings.ts'
 
 /** Who asks gives up after some seconds, and is to hear why. */
 const PATIENCE_MS = 2000
@@ -68,12 +67,7 @@ async function measured(
   flags: CheckFlags,
   limits: Limits,
 ): Promise<{measures: Measure[]; warnings: string[]}> {
-  const settings = await commandSettings(flags)
-  for (const address of settings.databases)
-    if (address.driver === 'sqlite' && !existsSync(address.path))
-      throw new StoreError('UNREACHABLE', `expected a database at ${address.path}, got none`, {
-        hint: 'it is made by the first enqueue; check --db',
-      })
+  const settings = await settingsThere(flags)
   let trouble: string | null = null
   const onTrouble = (message: string) => {
     trouble = message

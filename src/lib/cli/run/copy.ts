@@ -27,12 +27,13 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
       hint: 'write: jobq copy --db jobs.db --to postgres://jobq@host/jobs',
     })
   const other = await commandSettings({...flags, db: [flags.to]}, '--to')
-  const result = await withQueueOf(flags, async from => {
+  const copy = async (from: JobQueue) => {
     await using to = await JobQueue.openWith(other, null)
     const copied = await copyJobs(from, to, flags.func)
     await tellPassedOver(from, 'copied')
     return copied
-  })
+  }
+  const result = await withQueueOf(flags, copy, {isThere: true})
   printer(flags.json)(String(result.copied))
   if (result.running > 0) complain(`jobq: running, and not copied: ${result.running}`)
   if (result.waiting > 0) complain(`jobq: waiting for others, and not copied: ${result.waiting}`)

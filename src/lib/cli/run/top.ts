@@ -29,6 +29,8 @@ const LOOK_MS = 1000
 const RESTS = 4
 /** The rate is that of the last so many seconds: managers tell every two. */
 const RATE_MS = 10_000
+/** So long a message stands where the keys are told. */
+const SAID_MS = 10_000
 /** More of what runs no screen shows. */
 const MAX_RUNNING = 1000
 
@@ -54,6 +56,7 @@ class Top {
   /** What y does. */
   #asked: (() => Promise<string>) | null = null
   #isActing = false
+  #saidAt = Number.NEGATIVE_INFINITY
   /** Aborted when there is no time to rest: something has changed that is to be seen. */
   #rest = new AbortController()
   #screen!: Screen
@@ -91,7 +94,8 @@ class Top {
         const since = monotonic()
         this.#rest = new AbortController()
         this.#facts = await this.#look()
-        await this.#draw()
+        if (monotonic() - this.#saidAt > SAID_MS && !this.#asked && !this.#isActing) this.say('')
+        else await this.#draw()
         const rest = Math.max(LOOK_MS, RESTS * (monotonic() - since))
         await sleep(rest, undefined, {signal: AbortSignal.any([ended, this.#rest.signal])}).catch(() => {})
       }
@@ -132,6 +136,7 @@ class Top {
 
   /** What becomes of a key, or what the queue has to tell. */
   say(message: string): void {
+    this.#saidAt = monotonic()
     this.#see({message})
   }
 
