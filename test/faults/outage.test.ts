@@ -153,6 +153,18 @@ for (const kind of KINDS)
         assert.match(told.join('\n'), /trying again until it works\n.* is back$/)
       })
 
+    for (const mode of [[], ['--drain']])
+      test(`that lasts longer than --max-time is not waited out by ${['work', ...mode].join(' ')}`, async t => {
+        const {site, line} = await scene(t)
+        await site.enqueue('Nap', 1)
+        await line.cut()
+        const since = performance.now()
+        const manager = site.work(...mode, '--max-time', '1s')
+        assert.equal(await manager.exit(), 1, manager.log)
+        assert.match(manager.log, /\njobq: can't reach .*\n$/)
+        assert.ok(performance.now() - since < 25_000, 'it is patient for 30 seconds, or for ever')
+      })
+
     test('again and again under load: every job once, what a user saw is two lines each', async t => {
       const {site, line, direct} = await scene(t)
       await site.enqueue('Nap', 300, {ms: 20})

@@ -180,7 +180,11 @@ export class Dispatcher {
 
   /** @param ms undefined: never. @returns what takes it back; no type of Node.js, which an application may not have */
   finishAfter(ms: number | undefined): () => void {
-    const timer = ms === undefined ? undefined : setTimeout(() => this.finish(), Math.min(ms, MAX_TIMER_MS))
+    const over = () => {
+      this.#storeRetry.timeIsOver()
+      this.finish()
+    }
+    const timer = ms === undefined ? undefined : setTimeout(over, Math.min(ms, MAX_TIMER_MS))
     return () => clearTimeout(timer)
   }
 

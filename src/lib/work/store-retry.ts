@@ -29,6 +29,7 @@ export class StoreRetry {
   readonly #name: string
   readonly #log: JobLog
   #endingSince: number | null = null
+  #isTimeOver = false
   #interrupt: (() => void) | null = null
   #question: Question | null = null
   #timer: NodeJS.Timeout | undefined
@@ -47,6 +48,12 @@ export class StoreRetry {
     this.#endingSince ??= monotonic()
     this.#interrupt?.()
     this.#lookAtClock()
+  }
+
+  /** Its time is over: from now on it waits only where there is something left to say to the store. */
+  timeIsOver(): void {
+    this.#isTimeOver = true
+    this.#interrupt?.()
   }
 
   /** Has it been waited long enough since it was told to end? */
@@ -126,7 +133,7 @@ export class StoreRetry {
     for (;;) {
       if (!isPassing(error)) throw error
       if (this.#endingSince !== null && isIdle()) return null
-      if (this.#hasWaited(since)) throw error
+      if (this.#hasWaited(since) || (this.#isTimeOver && isIdle())) throw error
       if (backoff.tries === 0) this.#log.trouble(`${error.message}; trying again ${this.#forHowLong}`)
       this.#isTroubled = true
       await this.#pause(backoff.next())
