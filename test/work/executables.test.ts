@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
 } from 'node:fs'
 import {describe, test} from 'node:test'
 import {RUN_JS} from '../support/jobq.ts'
@@ -172,6 +173,24 @@ describe('an executable that is not there at the moment', {concurrency: 2}, () =
       },
     ],
     [
+      'it is a link to itself',
+      'ELOOP',
+      site => {
+        const back = moved(site.path('workers/Some'), site.path('away'))
+        symlinkSync('Some', site.path('workers/Some'))
+        return back
+      },
+    ],
+    [
+      'it is empty, which a shell would run well',
+      'it is empty',
+      site => {
+        const back = moved(site.path('workers/Some'), site.path('away'))
+        site.write('workers/Some', '', 0o755)
+        return back
+      },
+    ],
+    [
       'it is being written',
       'ETXTBSY',
       site => {
@@ -189,7 +208,7 @@ describe('an executable that is not there at the moment', {concurrency: 2}, () =
       await site.enqueue(['Some'], ['Some'])
       await work.prints(
         new RegExp(
-          `workers/Some can't be started \\(spawn .*${code}\\): jobs of Some wait, .*; trying again later$`,
+          `workers/Some can't be started \\(.*${code}\\): jobs of Some wait, .*; trying again later$`,
           'm',
         ),
       )

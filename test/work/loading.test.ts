@@ -269,6 +269,7 @@ describe('one worker of several that is of no use', {concurrency: 2}, () => {
       Shell: '#!/bin/sh\n',
     })
     site.write('workers/NoBit', '#!/bin/sh\n')
+    site.write('workers/Empty', '', 0o755)
     return site
   }
 
@@ -283,6 +284,7 @@ describe('one worker of several that is of no use', {concurrency: 2}, () => {
       stderr,
       /NoBit is left out: expected an executable, but \S+NoBit has no run bit \(chmod \+x /,
     )
+    assert.match(stderr, /Empty is left out: expected an executable, but \S+Empty is empty \(write it /)
     assert.deepEqual(site.column('SELECT DISTINCT retry_cnt + grabbed_until FROM job'), [0])
     assert.equal(site.count('job'), BAD.length)
     assert.equal((await site.drain('--exec', 'Unparsed=exit 1')).code, 5)

@@ -176,6 +176,10 @@ function folderHandler(
 
 function executableHandler(func: string, settings: FuncSettings, file: string): CommandHandler {
   if (!isExecutable(file)) throw notExecutable(file)
+  if (statSync(file).size === 0)
+    throw new WorkerError(`expected an executable, but ${file} is empty`, {
+      hint: 'write it to its end, or remove it',
+    })
   checkInterpreter(file)
   return {func, kind: 'command', argv: [file], settings: {...settingsIn(file), ...settings}}
 }

@@ -1,16 +1,23 @@
 /**
- * Executables that are not there, or may not be run, at the moment: a deploy swaps the workers folder, or writes the file. That is
- * no job's doing: its function rests, and is tried again after a while, longer each time that is in vain. All others go on.
+ * Executables that are not there, are empty, or may not be run, at the moment: a deploy swaps the workers folder, or writes the
+ * file. That is no job's doing: its function rests, and is tried again after a while, longer each time that is in vain. All others go on.
  */
-import {accessSync, constants} from 'node:fs'
+import {accessSync, constants, statSync} from 'node:fs'
 import {Backoff} from '../../jobs/backoff.ts'
 import {WorkerError} from '../../jobs/errors.ts'
 import {checkInterpreter} from '../handlers.ts'
 import type {JobLog} from '../log/log.ts'
 import {PAUSE_MS} from './shortage.ts'
 
-/** Of a start in vain: no file, a folder that is none, no run bit, someone writes to it. */
-const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'ETXTBSY'])
+/** Of a start in vain: no file, a folder that is none, a link to itself, no run bit, someone writes to it. */
+const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'EACCES', 'ETXTBSY'])
+
+/** To a shell, which is who runs such a file, that is a script that does nothing, and well: the job would be gone, undone. */
+class EmptyFile extends Error {
+  constructor() {
+    super('it is empty')
+  }
+}
 
 interface Rest {
   error: WorkerError
@@ -38,10 +45,16 @@ export class AbsentFiles {
     return error !== null
   }
 
+  /** @throws what `isReasonOf` knows, of a file that would start and is no worker */
+  check(file: string): void {
+    if (isEmpty(file)) throw new EmptyFile()
+  }
+
   /** Is the file the reason, and not the job, nor the interpreter that the file names? Then its function rests. */
   isReasonOf(error: Error, func: string, file: string): boolean {
     const {code, syscall} = error as NodeJS.ErrnoException
-    if (!syscall?.startsWith('spawn') || !ABSENT.has(code) || lacksInterpreter(file)) return false
+    const isAbsent = syscall?.startsWith('spawn') && ABSENT.has(code) && !lacksInterpreter(file)
+    if (!isAbsent && !(error instanceof EmptyFile)) return false
     if (!this.isResting(func)) this.#rest(func, file, error) // else another of the same turn
     return true
   }
@@ -86,9 +99,18 @@ export class AbsentFiles {
 function missing(file: string): Error | null {
   try {
     accessSync(file, constants.X_OK)
-    return null
+    return isEmpty(file) ? new EmptyFile() : null
   } catch (error) {
     return error as Error
+  }
+}
+
+/** One that can't be looked at is told by its start. */
+function isEmpty(file: string): boolean {
+  try {
+    return statSync(file).size === 0
+  } catch {
+    return false
   }
 }
 

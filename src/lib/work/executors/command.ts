@@ -222,6 +222,7 @@ export class CommandExecutor implements Executor {
     const more: number[] = []
     try {
       this.#shortage.check(this.#running.size)
+      this.#absent.check(file)
       const input = this.#inputOf(job)
       if (input?.length) stdin = this.#arguments.write(job.func, input)
       if (job.others) more.push(this.#arguments.write(job.func, othersFile(job.others)))
