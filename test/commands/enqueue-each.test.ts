@@ -84,6 +84,17 @@ describe('--each', {concurrency: 4}, () => {
     assert.equal(code, 2)
   })
 
+  test('lines that meet the same error tell it each as its own', async t => {
+    const home = new Home(t)
+    const words = ['enqueue', 'F', '--db', 'postgres://127.0.0.1:1/none', '--each', '--args-from', '-']
+    const {code, stderr} = await home.jobq(words, {stdin: '1\n2\n3\n'})
+    assert.equal(code, 1)
+    assert.deepEqual(
+      stderr.match(/^.*(?=can't reach)/gm),
+      count(1, 3).map(nth => `jobq: line ${nth}: `),
+    )
+  })
+
   test('one line waits for others before it, whether they are stored already or not', async t => {
     const home = new Home(t)
     const lines = [

@@ -46,8 +46,7 @@ export async function enqueueEach(
     // Where it waits for no line there must be no await before `store`
     const placed = job.after?.some(isLine) ? {...job, after: await known.idsFor(job.after, nth)} : job
     return store(placed).catch(error => {
-      if (error instanceof JobqError) error.message = `${what}: ${error.message}`
-      throw error
+      throw error instanceof JobqError ? ofLine(error, what) : error
     })
   }
   for await (const lines of untilAborted(source.lines.together(), stop.signal)) {
@@ -64,6 +63,11 @@ export async function enqueueEach(
   if (stop.exitCode !== null) complain(`jobq: stopped: nothing behind line ${number} is stored`)
   const exitCode = stop.exitCode ?? answers.exitCode
   if (exitCode !== EXIT.done) process.exitCode = exitCode
+}
+
+/** Lines that share a commit share its error, too: each tells it as its own. */
+function ofLine(error: JobqError, what: string): JobqError {
+  return Object.create(error, {message: {value: `${what}: ${error.message}`}})
 }
 
 /** As the source, but it ends at once when that is asked for: who writes there may never go on. */
