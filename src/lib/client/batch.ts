@@ -1,6 +1,6 @@
 /** A batch: jobs, and what runs when all of them have ended, stored in one transaction. */
 import {randomBytes} from 'node:crypto'
-import {UsageError} from '../jobs/errors.ts'
+import {StoreError, UsageError} from '../jobs/errors.ts'
 import type {NewJob} from '../jobs/job.ts'
 import {encodeArg} from '../jobs/serializers/encode.ts'
 import type {SerializerName} from '../jobs/serializers/serializers.ts'
@@ -20,7 +20,7 @@ export interface LastJob {
 
 /**
  * @param store stores them all, or none
- * @throws what that throws
+ * @throws what that throws; UNCERTAIN where they are stored, and the database can't say any more as which job the last one is
  */
 export async function addBatch(
   store: Store,
@@ -41,10 +41,21 @@ export async function addBatch(
   )
   const batch: Batch = {jobs: count, thenJob: null, failureJob: null}
   for (const {mark, role, job} of marked) {
-    const ref = await store.batchMarked(mark)
+    const ref = await store.batchMarked(mark).catch(error => {
+      throw error instanceof StoreError ? isStored(error, count, job.func) : error
+    })
     if (ref) batch[role === 'then' ? 'thenJob' : 'failureJob'] = {...ref, func: job.func}
   }
   return batch
+}
+
+/** What is stored must not be enqueued again, though its id is not known. */
+function isStored(cause: StoreError, jobs: number, last: string): StoreError {
+  const message = `${cause.message}: the batch is stored, ${jobs} jobs and ${last} behind them, but the id of that one is not known`
+  return new StoreError('UNCERTAIN', message, {
+    hint: 'do not enqueue it again: `jobq list --state waiting` shows the last one',
+    cause,
+  })
 }
 
 /** @throws UsageError for what can't have the counts of a batch in it */

@@ -4,7 +4,7 @@ import {UsageError} from '../../jobs/errors.ts'
 import {idOf, type JobState, type ListedJob, type NewJob, type Tags} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {tellPassedOver, withQueueOf} from '../command-queue.ts'
-import {complain, printer} from '../output-guard.ts'
+import {complain, noteDone, printer} from '../output-guard.ts'
 import {commandSettings, type QueueFlags} from '../settings.ts'
 
 export interface CopyFlags extends QueueFlags {
@@ -29,8 +29,9 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
   const other = await commandSettings({...flags, db: [flags.to]}, '--to')
   const copy = async (from: JobQueue) => {
     await using to = await JobQueue.openWith(other, null)
+    await tellPassedOver(from, 'copied') // before: what fails behind a copy looks as if there were none
     const copied = await copyJobs(from, to, flags.func)
-    await tellPassedOver(from, 'copied')
+    noteDone(`${copied.copied} jobs are copied all the same`)
     return copied
   }
   const result = await withQueueOf(flags, copy, {isThere: true})
