@@ -220,6 +220,18 @@ describe('a worker that can not be loaded', {concurrency: 2}, () => {
       assert.equal(code, 2)
       assert.match(stderr, said)
     }
+    for (const line of ['# jobq max-retries=2', '# Jobq: max-retries=2', 'set -e # jobq: set-job-status']) {
+      site.worker('Bad', `#!/bin/sh\n${line}\n`)
+      const {code, stderr} = await site.drain()
+      assert.equal(code, 2)
+      assert.ok(stderr.includes(`expected a line of settings, # jobq: max-retries=3, got "${line}"`), stderr)
+    }
+    site.worker('Bad', '#!/bin/sh\n# jobq: set-job-status\n# runs by jobq\n# jobq: max-retrys=3\n')
+    assert.match(
+      (await site.drain()).stderr,
+      /unknown setting "max-retrys=3"/,
+      'a second line is read as well',
+    )
     site.worker('Bad', `#!/bin/sh${'\n'.repeat(10)}# jobq: max-retrys=3\n`)
     assert.equal((await site.drain()).code, 0, 'the eleventh line is just a comment')
   })

@@ -309,15 +309,10 @@ function isOnPath(program: string): boolean {
  * `# jobq: max-running=4 max-running-per-key=2 share-by=customer rate=100/1m rate-per-key=10/1s`.
  */
 function settingsIn(file: string): FuncSettings {
-  const line = headOf(file)
-    .split('\n', 10)
-    .find(text => /^\s*(#|\/\/|--|;)+\s*jobq:/.test(text))
   const settings: FuncSettings = {}
-  for (const word of line
-    ?.replace(/^.*?jobq:/, '')
-    .trim()
-    .split(/\s+/)
-    .filter(Boolean) ?? []) {
+  for (const word of headOf(file)
+    .split('\n', 10)
+    .flatMap(line => settingsOf(line, file))) {
     const [key, value = ''] = word.split('=', 2)
     const what = `${file}: ${key}`
     if (key === 'max-retries') settings.maxRetries = parseWhole(value, what)
@@ -341,6 +336,24 @@ function settingsIn(file: string): FuncSettings {
       })
   }
   return settings
+}
+
+/** @throws WorkerError for what is meant as settings and would be a comment */
+function settingsOf(line: string, file: string): string[] {
+  const [, words] = /^\s*(?:#|\/\/|--|;)+\s*jobq:(.*)$/.exec(line) ?? []
+  if (words !== undefined) return words.trim().split(/\s+/).filter(Boolean)
+  if (
+    /(#|\/\/|--|;)\s*jobq\b:?\s*(max-\w|retry-|grab-|keep-|share-|rate|coalesce|set-job)[\w-]*(=|\s*$)/i.test(
+      line,
+    )
+  )
+    throw new WorkerError(
+      `${file}: expected a line of settings, # jobq: max-retries=3, got ${JSON.stringify(line.trim())}`,
+      {
+        hint: 'a line of its own, with jobq in small letters and a colon',
+      },
+    )
+  return []
 }
 
 function headOf(file: string): string {
