@@ -4,7 +4,7 @@ import {BaseCommand} from '../lib/cli/base-command.ts'
 export default class Copy extends BaseCommand {
   static override summary = 'Copy the waiting jobs into another queue, to move to a server, say.'
   static override description =
-    `All of them or none, in one transaction, with their arguments byte for byte, contexts, tags, priorities, uniqkeys and times, in the order in which they are worked. What they are copied from stays as it is. Not copied are jobs that run, failed attempts, statuses and pauses, how often a job has been tried (it has all its retries again), when it was enqueued, and that its end is waited for.
+    `All of them or none, in one transaction, with their arguments byte for byte, contexts, tags, priorities, uniqkeys and times, in the order in which they are worked. What they are copied from stays as it is. Not copied are jobs that run, or have expired, failed attempts, statuses and pauses, how often a job has been tried (it has all its retries again), when it was enqueued, and that its end is waited for.
 
 To move: stop what enqueues and works, copy, then let JOBQ_DB or the configuration name the other queue.
 

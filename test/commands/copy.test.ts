@@ -47,7 +47,7 @@ test('a uniqkey that is waiting there refuses all; one function may be chosen; r
   store.close()
   assert.equal((await jobq(['copy', '--db', from, '--to', to, '--func', 'A'])).stdout, '1\n')
   const running = await jobq(['copy', '--db', from, '--to', to, '--func', 'C', '--json'])
-  assert.deepEqual(JSON.parse(running.stdout), {copied: 0, running: 1, waiting: 0})
+  assert.deepEqual(JSON.parse(running.stdout), {copied: 0, running: 1, waiting: 0, expired: 0})
   assert.match(running.stderr, /^jobq: running, and not copied: 1\n/)
 })
 
@@ -61,6 +61,21 @@ test('tags, and when a job expires, go with it', async t => {
   )) as [Record<string, unknown>, Record<string, unknown>]
   assert.deepEqual(after.tags, {customer: '42'})
   assert.ok(Math.abs(Number(after.expires_at) - Number(before.expires_at)) <= 2)
+})
+
+test('a job that has expired where nobody works is not copied, and not begun there: it is told', async t => {
+  const jobq = jobqIn(t)
+  const [from, to] = [join(jobq.folder, 'from.db'), join(jobq.folder, 'to.db')]
+  for (const words of [['A', '--expires', '1h'], ['B']]) await jobq(['enqueue', ...words, '--db', from])
+  const store = new Database(from)
+  store.exec('UPDATE jobq_expiry SET expires_at = unixepoch() - 1')
+  store.close()
+  const {code, stdout, stderr} = await jobq(['copy', '--db', from, '--to', to])
+  assert.deepEqual(
+    {code, stdout, stderr},
+    {code: 0, stdout: '1\n', stderr: 'jobq: expired, and not copied: 1\n'},
+  )
+  assert.match((await jobq(['list', '--db', to])).stdout, /^1\tB\tready\t.*\n$/)
 })
 
 test('a priority below 0, as Qudo takes it, is listed and copied; a time that is none is refused with its job', async t => {

@@ -1,7 +1,7 @@
 /** `jobq copy`: the waiting jobs of one queue into another, all or none. */
 import {JobQueue} from '../../client/queue.ts'
 import {UsageError} from '../../jobs/errors.ts'
-import {idOf, type JobState, type ListedJob, type NewJob, type Tags} from '../../jobs/job.ts'
+import {idOf, type ListedJob, type NewJob, type Tags} from '../../jobs/job.ts'
 import {textOrBytes} from '../../jobs/serializers/serializers.ts'
 import {tellPassedOver, withQueueOf} from '../command-queue.ts'
 import {complain, noteDone, printer} from '../output-guard.ts'
@@ -19,6 +19,8 @@ export interface CopyResult {
   running: number
   /** Jobs that wait for others: likewise, since those have other ids there. */
   waiting: number
+  /** Jobs that no one may begin any more, though they are still there: nobody works that queue. */
+  expired: number
 }
 
 export async function run(flags: CopyFlags): Promise<CopyResult> {
@@ -38,6 +40,7 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
   printer(flags.json)(String(result.copied))
   if (result.running > 0) complain(`jobq: running, and not copied: ${result.running}`)
   if (result.waiting > 0) complain(`jobq: waiting for others, and not copied: ${result.waiting}`)
+  if (result.expired > 0) complain(`jobq: expired, and not copied: ${result.expired}`)
   return result
 }
 
@@ -46,27 +49,34 @@ function tagged(tags: Tags): Pick<NewJob, 'tags'> {
   return pairs.length > 0 ? {tags: pairs} : {}
 }
 
-/** It expires when it would have, by a clock that is near both databases'. */
-function expiring({expiresAt}: ListedJob): Pick<NewJob, 'expires'> {
-  return expiresAt === null ? {} : {expires: Math.max(1, expiresAt - Math.floor(Date.now() / 1000))}
+/** It expires when it would have. */
+function expiring({expiresAt}: ListedJob, now: number): Pick<NewJob, 'expires'> {
+  return expiresAt === null ? {} : {expires: expiresAt - now}
 }
 
-/** What is not copied. */
-const LEFT: readonly JobState[] = ['running', 'waiting']
+/** Why it is not copied; null: it is. */
+function leftAs(
+  {state, parked, expiresAt}: ListedJob,
+  now: number,
+): Exclude<keyof CopyResult, 'copied'> | null {
+  if (state === 'running') return 'running'
+  if (state === 'waiting' && !parked) return 'waiting'
+  return expiresAt !== null && expiresAt <= now ? 'expired' : null
+}
 
 /** @throws UsageError if it is the same queue; DuplicateJobError, StoreError */
 async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined): Promise<CopyResult> {
   const places = await to.store.places()
   if ((await from.store.places()).some(place => places.includes(place)))
     throw new UsageError('--to: expected another queue, got the same one', {hint: 'check --db and --to'})
-  let running = 0
-  let waitingForOthers = 0
+  const now = Math.floor(Date.now() / 1000) // a clock that is near both databases'
+  const left = {running: 0, waiting: 0, expired: 0}
   async function* waiting(): AsyncGenerator<NewJob> {
     for await (const job of from.eachJob({func, contexts: true})) {
       const {func, arg, uniqkey, priority, context, parked, tags} = job
       const runAfter = parked?.runAfter ?? job.runAfter
-      if (job.state === 'running') running++
-      else if (job.state === 'waiting' && !parked) waitingForOthers++
+      const why = leftAs(job, now)
+      if (why !== null) left[why]++
       else if (Number.isNaN(priority + runAfter))
         throw new UsageError(
           `job ${idOf(job)}: expected numbers as its priority and run_after, got what another program has written there`,
@@ -82,7 +92,7 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
           due: {at: runAfter},
           context,
           ...tagged(tags),
-          ...expiring(job),
+          ...expiring(job, now),
         }
       }
     }
@@ -91,8 +101,8 @@ async function copyJobs(from: JobQueue, to: JobQueue, func: string | undefined):
   const at = async (nth = 0) => {
     let n = 0
     for await (const job of from.eachJob({func, contexts: true}))
-      if ((!LEFT.includes(job.state) || job.parked) && ++n === nth) return `job ${idOf(job)}`
+      if (leftAs(job, now) === null && ++n === nth) return `job ${idOf(job)}`
     return 'a job'
   }
-  return {copied: await to.addMany(waiting(), at), running, waiting: waitingForOthers}
+  return {copied: await to.addMany(waiting(), at), ...left}
 }
