@@ -1,6 +1,7 @@
 /** Waiting for jobs to end: those that end meanwhile, those that have, those that nobody knows. */
 import assert from 'node:assert/strict'
 import {describe, test} from 'node:test'
+import {setImmediate} from 'node:timers/promises'
 import Sqlite from 'better-sqlite3'
 import {
   ClosedError,
@@ -153,6 +154,27 @@ describe('giving up', () => {
     stop.abort(new Error('enough'))
     await waited
     await assert.rejects(queue.wait(id, {signal: stop.signal}), /^Error: enough$/)
+  })
+
+  test('when the signal aborts before anything is asked: nothing is left that would keep a process', async t => {
+    const {queue} = await openQueue(t)
+    const {id} = await queue.enqueue('Fine')
+    const timers = () => process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length
+    const giveUp = async (signal: AbortSignal) =>
+      assert.rejects(queue.wait(id, {signal}), {name: 'AbortError'})
+    await giveUp(AbortSignal.abort()) // what waits is loaded
+    const before = timers()
+    const left: number[] = []
+    for (let turns = 0; turns < 10; turns++) {
+      const stop = new AbortController()
+      const waited = giveUp(stop.signal)
+      for (let turn = 0; turn < turns; turn++) await null
+      stop.abort()
+      await waited
+      await setImmediate()
+      if (timers() > before) left.push(turns)
+    }
+    assert.deepEqual(left, [], 'so many microtasks after the call')
   })
 
   test('when the queue is closed', async t => {

@@ -88,11 +88,12 @@ export class Waiting {
   /**
    * The watch begins first, so that nothing is missed from here on. Then the store is told to keep how these jobs end,
    * and is asked at once, for those that ended before, and again whenever it rings. All that are asked for in one
-   * breath are tracked in one transaction.
+   * breath are tracked in one transaction. What was given up in that breath is left out: nobody would end a watch for it.
    */
   async #begin(): Promise<void> {
-    const jobs = this.#untracked
+    const jobs = this.#untracked.filter(job => this.#jobs.get(idOf(job.ref)) === job)
     this.#untracked = []
+    if (jobs.length === 0) return
     try {
       this.#watch ??= this.#store.watch(this.#look)
       this.#timer ??= setInterval(this.#look, LOOK_MS)
