@@ -5,7 +5,7 @@
 
 import {setImmediate as nextRound} from 'node:timers/promises'
 import type {Events} from '../hooks/events.ts'
-import {monotonic} from '../jobs/clock.ts'
+import {monotonic, untilSecond} from '../jobs/clock.ts'
 import {idTooLarge, StoreError} from '../jobs/errors.ts'
 import {idOf, isPausedIn, type JobRow, type RowRef} from '../jobs/job.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
@@ -492,9 +492,7 @@ export class Dispatcher {
     this.#hasLooked = true
     this.#exhausted = isWhole && jumped === undefined
     if (!this.#changes.foundLess()) this.wake()
-    // Due times are whole seconds: the next look is just behind the second's turn
-    const intoSecond = Date.now() % 1000
-    const due = nextDueIn === null ? Infinity : Math.max(10, nextDueIn * 1000 - intoSecond + 5)
+    const due = nextDueIn === null ? Infinity : Math.max(10, untilSecond(nextDueIn, this.#clock.at))
     const pause = Math.max(MIN_PAUSE_MS, Math.min(due, workDelayMs, MAX_TIMER_MS))
     if (this.#log.isVerbose)
       this.#log.debug(`nothing ready, looking again in ${Math.round(pause)} ms or when something changes`)

@@ -8,6 +8,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import type {Schedule} from '../config/schedules.ts'
 import type {JobqConfig} from '../config/schema.ts'
 import {Backoff} from '../jobs/backoff.ts'
+import {monotonic, untilSecond} from '../jobs/clock.ts'
 import {isPassing, StoreError} from '../jobs/errors.ts'
 import {idOf} from '../jobs/job.ts'
 import type {ScheduleRow, Ticked} from '../jobs/side-tables/schedules.ts'
@@ -80,6 +81,7 @@ export class Ticker {
     if (!this.#isTakenUp) await this.#store.takeUp(schedules)
     if (schedules !== this.#schedules) return 0 // others have been set meanwhile
     this.#isTakenUp = true
+    const asked = monotonic()
     const {now, rows} = await this.#store.schedules()
     const wasDue = now >= this.#expected
     let isFirst = false
@@ -99,8 +101,7 @@ export class Ticker {
     this.#backoff.reset()
     if (wasDue || isFirst) this.#isFirst = isFirst
     this.#expected = next
-    // Ticks are whole seconds: just behind the second's turn
-    const due = (next - now) * 1000 - (Date.now() % 1000) + 5 + (this.#isFirst ? 0 : LAG_MS)
+    const due = untilSecond(next - now, asked) + (this.#isFirst ? 0 : LAG_MS)
     return this.#isTakenUp ? Math.min(Math.max(10, due), LOOK_MS) : 10
   }
 

@@ -4,7 +4,7 @@
  * it is met. Where nothing of the kind is kept, it costs a seek now and then. No turn waits for a look, but for what is known to
  * have expired.
  */
-import {monotonic} from '../jobs/clock.ts'
+import {monotonic, untilSecond} from '../jobs/clock.ts'
 import {isPassing} from '../jobs/errors.ts'
 import {type ExpiredJob, type RowRef, rowRef} from '../jobs/job.ts'
 import {MAX_TIMER_MS} from '../jobs/time.ts'
@@ -91,9 +91,10 @@ export class SideTables {
     this.#lookedAt = now
     try {
       if (this.#isForgettingDue(now)) await this.#forget()
+      const asked = monotonic()
       const {hasTags, expiryIn, hasOldResults} = await this.#store.beside()
       this.#isKept = hasTags || expiryIn !== null
-      this.#expect(expiryIn)
+      this.#expect(expiryIn, asked)
       if (hasOldResults && (await this.#store.sweepResults())) this.#isWanted = true
       if (hasTags && now - this.#sweptAt >= SWEEP_MS) await this.#sweep(now)
     } catch (error) {
@@ -113,7 +114,7 @@ export class SideTables {
   /** Some of those that have. When there are no more, it is looked soon when the next one does: others may be at some of these. @throws StoreError */
   async see(): Promise<void> {
     if (this.#failure !== null) throw this.#failure
-    this.#expect(null)
+    this.#expect(null, 0)
     try {
       const {expired, isMore} = await this.#store.expire()
       this.#isExpiring = isMore
@@ -127,10 +128,9 @@ export class SideTables {
     this.#wakeIn(PAUSE_MS)
   }
 
-  /** Times are whole seconds: just behind the second's turn. */
-  #expect(expiryIn: number | null): void {
+  #expect(expiryIn: number | null, asked: number): void {
     clearTimeout(this.#timer)
-    const ms = expiryIn === null ? Infinity : expiryIn <= 0 ? 0 : expiryIn * 1000 - (Date.now() % 1000) + 5
+    const ms = expiryIn === null ? Infinity : expiryIn <= 0 ? 0 : untilSecond(expiryIn, asked)
     this.#expiresAt = monotonic() + ms
     if (expiryIn !== null) this.#arm()
   }
