@@ -92,9 +92,11 @@ describe('a job starts as soon as', {concurrency: 2}, () => {
     )
     await worked(site, 2)
     const notes = site.notes<Note>()
+    // Where a second turns between the two, they are due in the same one
+    const inOrder = due.get(1) === due.get(2) ? [1, 2] : [2, 1]
     assert.deepEqual(
       notes.map(({id}) => id),
-      [2, 1],
+      inOrder,
     )
     for (const {id, second} of notes) assert.ok(second >= due.get(id)! && second < due.get(id)! + 2)
     site.rows('UPDATE job SET run_after = 0')
