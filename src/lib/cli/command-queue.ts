@@ -16,7 +16,7 @@ type OpenOptions = Pick<QueueOptions, 'onTrouble' | 'durable' | 'oneJob'>
 interface LookOptions {
   role?: PluginContext['role'] | null
   /** Its files must be there. Default false: a file that is not is made. */
-  isThere?: boolean
+  mustBeThere?: boolean
 }
 
 /** @param role what plugins are told; null: without plugins, and without hooks */
@@ -40,13 +40,13 @@ export async function withQueue<T>(
 export async function withQueueOf<T>(
   flags: QueueFlags,
   use: (queue: JobQueue) => Promise<T>,
-  {role = null, isThere = false, ...options}: OpenOptions & LookOptions = {},
+  {role = null, mustBeThere = false, ...options}: OpenOptions & LookOptions = {},
 ): Promise<T> {
   const onTrouble = (message: string) => {
     process.exitCode = EXIT.failed
     complain(`jobq: ${message}`)
   }
-  const settings = await (isThere ? settingsThere : commandSettings)(flags)
+  const settings = await (mustBeThere ? settingsThere : commandSettings)(flags)
   return withQueue(settings, role, {onTrouble, ...options}, use)
 }
 

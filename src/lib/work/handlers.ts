@@ -338,20 +338,19 @@ function settingsIn(file: string): FuncSettings {
   return settings
 }
 
+const SETTINGS = /^\s*(?:#|\/\/|--|;)+\s*jobq:(.*)$/
+/** Without its colon, in capitals, or behind a command: one of the settings follows. */
+const ALMOST_SETTINGS =
+  /(#|\/\/|--|;)\s*jobq\b:?\s*(max-\w|retry-|grab-|keep-|share-|rate|coalesce|set-job)[\w-]*(=|\s*$)/i
+
 /** @throws WorkerError for what is meant as settings and would be a comment */
 function settingsOf(line: string, file: string): string[] {
-  const [, words] = /^\s*(?:#|\/\/|--|;)+\s*jobq:(.*)$/.exec(line) ?? []
+  const [, words] = SETTINGS.exec(line) ?? []
   if (words !== undefined) return words.trim().split(/\s+/).filter(Boolean)
-  if (
-    /(#|\/\/|--|;)\s*jobq\b:?\s*(max-\w|retry-|grab-|keep-|share-|rate|coalesce|set-job)[\w-]*(=|\s*$)/i.test(
-      line,
-    )
-  )
+  if (ALMOST_SETTINGS.test(line))
     throw new WorkerError(
       `${file}: expected a line of settings, # jobq: max-retries=3, got ${JSON.stringify(line.trim())}`,
-      {
-        hint: 'a line of its own, with jobq in small letters and a colon',
-      },
+      {hint: 'a line of its own, with jobq in small letters and a colon'},
     )
   return []
 }

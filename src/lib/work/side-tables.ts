@@ -94,7 +94,7 @@ export class SideTables {
       const asked = monotonic()
       const {hasTags, expiryIn, hasOldResults} = await this.#store.beside()
       this.#isKept = hasTags || expiryIn !== null
-      this.#expect(expiryIn, asked)
+      this.#expect(expiryIn === null ? Number.POSITIVE_INFINITY : untilSecond(expiryIn, asked))
       if (hasOldResults && (await this.#store.sweepResults())) this.#isWanted = true
       if (hasTags && now - this.#sweptAt >= SWEEP_MS) await this.#sweep(now)
     } catch (error) {
@@ -114,7 +114,7 @@ export class SideTables {
   /** Some of those that have. When there are no more, it is looked soon when the next one does: others may be at some of these. @throws StoreError */
   async see(): Promise<void> {
     if (this.#failure !== null) throw this.#failure
-    this.#expect(null, 0)
+    this.#expect(Number.POSITIVE_INFINITY)
     try {
       const {expired, isMore} = await this.#store.expire()
       this.#isExpiring = isMore
@@ -128,11 +128,11 @@ export class SideTables {
     this.#wakeIn(PAUSE_MS)
   }
 
-  #expect(expiryIn: number | null, asked: number): void {
+  /** @param ms until the next job expires; Infinity: none does */
+  #expect(ms: number): void {
     clearTimeout(this.#timer)
-    const ms = expiryIn === null ? Infinity : expiryIn <= 0 ? 0 : untilSecond(expiryIn, asked)
     this.#expiresAt = monotonic() + ms
-    if (expiryIn !== null) this.#arm()
+    if (ms < Number.POSITIVE_INFINITY) this.#arm()
   }
 
   /** A timer may go off a fraction of a millisecond early, when it is not yet due. */

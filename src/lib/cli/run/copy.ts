@@ -36,7 +36,7 @@ export async function run(flags: CopyFlags): Promise<CopyResult> {
     noteDone(`${copied.copied} jobs are copied all the same`)
     return copied
   }
-  const result = await withQueueOf(flags, copy, {isThere: true})
+  const result = await withQueueOf(flags, copy, {mustBeThere: true})
   printer(flags.json)(String(result.copied))
   if (result.running > 0) complain(`jobq: running, and not copied: ${result.running}`)
   if (result.waiting > 0) complain(`jobq: waiting for others, and not copied: ${result.waiting}`)
